@@ -1,0 +1,48 @@
+"""Learns the weights between several losses."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autoloss.core.errors import AutolossError as AutolossError
+    from autoloss.core.loss import Loss as Loss
+    from autoloss.core.need import Need as Need
+    from autoloss.core.problem import Outputs as Outputs
+    from autoloss.core.problem import Problem as Problem
+    from autoloss.core.problem import Term as Term
+    from autoloss.core.signals import Signals as Signals
+    from autoloss.core.table import Entry as Entry
+    from autoloss.core.table import LossTable as LossTable
+    from autoloss.core.weighting import Scalarization as Scalarization
+    from autoloss.core.weighting import Weighting as Weighting
+    from autoloss.core.weighting import Wrapper as Wrapper
+    from autoloss.training.balancer import Balancer as Balancer
+
+__version__ = "0.1.0"
+
+# Loaded when first used: help and tab completion must not wait for torch.
+_PLACES = {
+    "AutolossError": "core.errors",
+    "Balancer": "training.balancer",
+    "Entry": "core.table",
+    "Loss": "core.loss",
+    "LossTable": "core.table",
+    "Need": "core.need",
+    "Outputs": "core.problem",
+    "Problem": "core.problem",
+    "Scalarization": "core.weighting",
+    "Signals": "core.signals",
+    "Term": "core.problem",
+    "Weighting": "core.weighting",
+    "Wrapper": "core.weighting",
+}
+
+__all__ = ["__version__", *_PLACES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'autoloss' has no attribute {name!r}")
+    return getattr(import_module(f"autoloss.{_PLACES[name]}"), name)

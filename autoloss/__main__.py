@@ -1,0 +1,5 @@
+"""``python -m autoloss``."""
+
+from autoloss.app.main import run
+
+run()

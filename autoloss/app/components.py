@@ -1,0 +1,82 @@
+"""From a run's configuration to its components."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from torch.optim import Optimizer
+
+from autoloss.app.instantiate import factory
+from autoloss.core.errors import AutolossError, ConfigError, require
+from autoloss.core.loss import Loss
+from autoloss.core.problem import Problem
+from autoloss.core.registry import registry
+from autoloss.core.terms import Terms
+from autoloss.training.build import build_weighting
+from autoloss.training.modules.multitask import MultiTaskModule
+from autoloss.training.watch import Watch
+
+
+def build_problem(config: Mapping[str, Any]) -> Problem:
+    """The problem that ``config.problem`` names."""
+    node = dict(config["problem"])
+    problem: Problem = registry.build("problem", node.pop("name"), **node)
+    return problem
+
+
+def build_loss(node: str | Mapping[str, Any]) -> Loss:
+    """The loss that a node of ``config.losses`` names."""
+    parameters = {"name": node} if isinstance(node, str) else dict(node)
+    loss: Loss = registry.build("loss", parameters.pop("name"), **parameters)
+    return loss
+
+
+def build_module(config: Mapping[str, Any], problem: Problem) -> MultiTaskModule:
+    """The Lightning module of a run."""
+    return MultiTaskModule(
+        problem,
+        losses={name: build_loss(node) for name, node in config["losses"].items()},
+        weighting=build_weighting(config["weighting"]),
+        optimizer=factory(config["optimizer"]),
+        scheduler=partial(_scheduler, config["lr_schedule"]),
+        base=config["base"],
+        groups=config["groups"],
+        unbalanced=config["unbalanced"],
+        on_nonfinite=config["on_nonfinite"],
+    )
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Raise one :class:`ConfigError` that lists everything wrong with ``config``."""
+    found: list[str] = []
+
+    def attempt(build: Any) -> Any:
+        try:
+            return build()
+        except AutolossError as error:
+            found.append(str(error))
+            return None
+
+    problem = attempt(lambda: build_problem(config))
+    for node in config["losses"].values():
+        attempt(lambda node=node: build_loss(node))
+    weighting = attempt(lambda: build_weighting(config["weighting"]))
+    attempt(lambda: factory(config["optimizer"]))
+    attempt(
+        lambda: require(config["batch_size"] >= 1, "batch_size must be at least 1", f"it is {config['batch_size']}")
+    )
+    if problem is not None:
+        attempt(lambda: Watch(tuple(problem.terms), config["on_nonfinite"]))
+        names = list(problem.terms)
+        terms = attempt(lambda: Terms(names, config["base"], config["groups"]))
+        if weighting is not None and names:
+            attempt(lambda: weighting.bind(names if terms is None else terms.units))
+    if found:
+        raise ConfigError("\n".join(dict.fromkeys(found)))
+
+
+def _scheduler(node: Mapping[str, Any], optimizer: Optimizer, steps: int) -> Any:
+    filled = {key: steps if key == "T_max" and value is None else value for key, value in node.items()}
+    return factory(filled)(optimizer)

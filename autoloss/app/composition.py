@@ -1,0 +1,95 @@
+"""Composes configurations, and says in one sentence why one cannot be composed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from autoloss.app.config_source import register
+from autoloss.app.overrides import parse
+from autoloss.core.errors import ConfigError, UnknownNameError, unknown
+from autoloss.core.registry import PACKAGE
+
+# Hydra 1.4 deprecates version_base, 1.3 needs it.
+VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
+
+
+def conf_dir() -> Path:
+    """Where the YAML files are: inside an installed wheel, else beside the package in a checkout."""
+    inside = PACKAGE / "conf"
+    return inside if inside.is_dir() else PACKAGE.parent / "conf"
+
+
+def composed(verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> dict[str, Any]:
+    """The configuration of ``verb`` with ``overrides``, as plain values.
+
+    Raises :class:`UnknownNameError` or :class:`ConfigError`, one sentence each.
+    """
+    register()
+    extra = (
+        [f"hydra.searchpath=[{','.join('file://' + str(Path(d).resolve()) for d in config_dirs)}]"]
+        if config_dirs
+        else []
+    )
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir()), job_name=verb, **VERSION_BASE):
+            try:
+                config = compose(verb, overrides=[*extra, *overrides])
+                plain = OmegaConf.to_container(config, resolve=True)
+            except (HydraException, OmegaConfBaseException) as error:
+                raise _explained(verb, list(overrides), error) from error
+    finally:
+        GlobalHydra.instance().hydra = before
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def jobs(overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides of each run that a sweep over ``overrides`` makes."""
+    try:
+        batches = BasicSweeper.split_arguments(parse(overrides), max_batch_size=None)
+    except HydraException as error:
+        raise _explained("train", list(overrides), error) from error
+    return [list(job) for batch in batches for job in batch]
+
+
+def _explained(verb: str, overrides: list[str], error: Exception) -> ConfigError | UnknownNameError:
+    text = str(error)
+    if match := re.search(r"Could not find '([\w@.]+)/([^']*)'\n\nAvailable options in '[^']*':\n((?:\t.*\n?)*)", text):
+        return unknown(match[1].partition("@")[0], match[2], match[3].split())
+    if match := re.search(r"Could not override '(loss@)?([^']+)'", text):
+        return unknown("key", match[2], _siblings(verb, overrides, match[2]))
+    if match := re.search(r"Error parsing override '(.*)'\n(.*)", text):
+        return ConfigError(
+            f"An override must read key=value in Hydra's grammar, but {match[1]!r} does not: {match[2]}."
+        )
+    first = " ".join(line.strip() for line in text.splitlines() if line.strip())
+    return ConfigError(f"The configuration must compose, but it does not: {first}")
+
+
+def _siblings(verb: str, overrides: list[str], key: str) -> list[str]:
+    """The keys that stand where ``key`` was looked for, once every override of it is left out; Hydra is initialised."""
+    kept = [o for o in overrides if key not in o.partition("=")[0]]
+    try:
+        node: Any = OmegaConf.to_container(compose(verb, overrides=kept), resolve=False)
+    except (HydraException, OmegaConfBaseException):
+        return []
+    parent = key.split(".")[:-1]
+    at: list[str] = []
+    for part in parent:
+        if not isinstance(node, dict) or part not in node:
+            break
+        node, at = node[part], [*at, part]
+    return [".".join([*at, str(name)]) for name in node] if isinstance(node, dict) else []

@@ -1,0 +1,89 @@
+"""The registry as a Hydra config source: ``weighting=gradnorm weighting.alpha=1`` without any YAML."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+from autoloss.core.defaults import attribute, defaults
+from autoloss.core.registry import registry
+
+GROUPS = ("loss", "problem", "weighting")
+
+
+class RegistrySource(ConfigSource):
+    """Lists the registered names of a kind as a group's options, and builds an option's node from its class."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "autoloss"
+
+    def available(self) -> bool:
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path.strip("/") in ("", *GROUPS)
+
+    def is_config(self, config_path: str) -> bool:
+        kind, name = _split(config_path)
+        return kind in GROUPS and (name in registry.names(kind) or ":" in name)
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        path = config_path.strip("/")
+        if path == "":
+            return [] if results_filter == ObjectType.CONFIG else list(GROUPS)
+        return registry.names(path) if path in GROUPS and results_filter != ObjectType.GROUP else []
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        kind, name = _split(config_path)
+        if not self.is_config(config_path):
+            raise ConfigLoadError(f"Config not found : {config_path}")
+        node = problem_node(name) if kind == "problem" else component_node(kind, name)
+        header = {"package": "_global_" if kind == "problem" else None}
+        return ConfigResult(self.provider, f"autoloss://{config_path}", OmegaConf.create(node), header)
+
+
+class RegistrySearchPath(SearchPathPlugin):
+    """Puts the registry, and the YAML packages of plugins, on Hydra's search path."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        from importlib.metadata import entry_points
+
+        search_path.append("autoloss", "autoloss://registry")
+        for point in entry_points(group="autoloss.conf"):
+            search_path.append(f"autoloss-plugin:{point.name}", f"pkg://{point.value}")
+
+
+def register() -> None:
+    """Make Hydra know the registry; any number of times."""
+    for plugin in (RegistrySource, RegistrySearchPath):
+        Plugins.instance().register(plugin)
+
+
+def component_node(kind: str, name: str) -> dict[str, Any]:
+    """A component's name and parameters, as configuration."""
+    listing = registry.find(kind, name)
+    node: dict[str, Any] = {"name": name, **defaults(listing)}
+    if kind == "weighting":
+        node["wrap"] = []
+    return node
+
+
+def problem_node(name: str) -> dict[str, Any]:
+    """A problem's parameters, the losses of its terms, and the settings that suit it."""
+    listing = registry.find("problem", name)
+    terms, recipe = attribute(listing, "terms", {}), attribute(listing, "recipe", {})
+    parameters = defaults(listing)
+    chosen = [{f"/loss@_global_.losses.{term}": loss} for term, loss in dict(terms).items() if loss is not None]
+    return {"defaults": [*chosen, "_self_"], "problem": {"name": name, **parameters}, **dict(recipe)}
+
+
+def _split(config_path: str) -> tuple[str, str]:
+    kind, _, name = config_path.strip("/").partition("/")
+    return kind, name.removesuffix(".yaml")

@@ -1,0 +1,68 @@
+"""``autoloss describe weighting gradnorm``: a component's card, from its class."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from autoloss.core.component import Component
+from autoloss.core.defaults import REQUIRED, defaults
+from autoloss.core.kinds import KINDS
+from autoloss.core.registry import registry
+
+COSTS = {
+    "VALUES": "a plain step",
+    "GRAM": "a plain step and K passes from the losses back to the anchor (through the heads, for features)",
+    "STATS": "a plain step and K passes from the losses back to the anchor (through the heads, for features)",
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the card of one component."""
+    parser = argparse.ArgumentParser("autoloss describe", description="What a component does, and when to use it.")
+    parser.add_argument("kind", choices=list(KINDS))
+    parser.add_argument("name", help="a registered name, or module:Name")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    options = parser.parse_args(arguments)
+    card = describe(options.kind, options.name)
+    print(json.dumps(card, indent=2, default=str) if options.json else _text(options.name, card))
+    return 0
+
+
+def describe(kind: str, name: str) -> dict[str, Any]:
+    """Everything that a component's class says about itself, as plain values."""
+    target = registry.load(kind, name)
+    listing = registry.find(kind, name)
+    skip = 1 if kind == "wrapper" else 0
+    card: dict[str, Any] = {"kind": kind, "what": inspect.getdoc(target) or ""}
+    if inspect.isclass(target) and issubclass(target, Component):
+        card.update(target.card())
+        card["parameters"] = defaults(listing, skip)
+    if kind == "weighting":
+        needs = [str(need.name) for need in target.needs]
+        card["needs"] = needs
+        card["cost"] = next(COSTS[n] for n in ("GRAM", "STATS", "VALUES") if n in needs)
+    return card
+
+
+def _text(name: str, card: dict[str, Any]) -> str:
+    lines = [f"{card['kind']} {name}", "", _prose(card["what"]), ""]
+    for key in ("needs", "cost", "use", "avoid", "citation"):
+        value = card.get(key)
+        if value:
+            lines.append(f"{key + ':':<10} {', '.join(value) if isinstance(value, list) else value}")
+    if card.get("parameters"):
+        lines += ["", "parameters:"]
+        for parameter, default in card["parameters"].items():
+            space = card["search_space"].get(parameter)
+            shown = "required" if default == REQUIRED else repr(default)
+            lines.append(f"  {parameter} = {shown}" + (f"   (searched: {space})" if space else ""))
+    return "\n".join(lines)
+
+
+def _prose(text: str) -> str:
+    """The docstring without its doctest."""
+    return text.partition("\n>>>")[0].rstrip().replace("``", "")

@@ -1,0 +1,47 @@
+"""Where runs go, and which of them are finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autoloss.core.errors import ConfigError
+from autoloss.core.files import read_json
+
+OUTPUTS = Path("outputs")
+CHECKPOINT = Path("checkpoints/last.ckpt")
+
+
+def numbered(parent: Path) -> Path:
+    """A new directory ``001``, ``002``, ... under ``parent``; made here, so that it is nobody else's."""
+    parent.mkdir(parents=True, exist_ok=True)
+    number = max((int(p.name) for p in parent.iterdir() if p.name.isdigit()), default=0)
+    while True:
+        number += 1
+        try:
+            (parent / f"{number:03d}").mkdir()
+        except FileExistsError:
+            continue
+        return parent / f"{number:03d}"
+
+
+def newest(parent: Path) -> Path:
+    """The newest numbered directory under ``parent`` that has a checkpoint."""
+    runs = sorted(p for p in parent.glob("[0-9]*") if (p / CHECKPOINT).exists()) if parent.is_dir() else []
+    if not runs:
+        raise ConfigError(
+            f"ckpt=last needs an earlier run in {parent}, but there is none. Leave ckpt out to start one."
+        )
+    return runs[-1]
+
+
+def finished(directory: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The summary of a finished run of the same configuration in ``directory``, if it holds one."""
+    summary = read_json(directory / "summary.json")
+    same = summary is not None and _essence(summary["config"]) == _essence(config)
+    return summary if same else None
+
+
+def _essence(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in ("ckpt", "fresh", "name", "workers")}

@@ -1,0 +1,61 @@
+"""What people type, as Hydra's grammar wants it, and as the name of a directory."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+
+from autoloss.core.schedule import SCHEDULES
+
+# Mappings whose keys are the user's: Hydra would refuse a key that is not there yet.
+_OPEN = re.compile(r"(base|groups)(\.|=)|weighting\.\w+\.[^=]+=|weighting\.\w+=\{")
+_TERM = re.compile(r"losses\.(\w+)=([\w.:,]+)$")
+_SCHEDULE = re.compile(rf"(?<![\w\"'])((?:{'|'.join(SCHEDULES)})\([^()]*\))(?![\"'])")
+# What says nothing about which run it is.
+_UNNAMED = ("name", "ckpt", "fresh", "test", "workers", "hydra", "load")
+_LONGEST = 100
+
+
+def rewrite(override: str) -> str:
+    """One override as Hydra's grammar wants it.
+
+    >>> rewrite("losses.left=focal")
+    'loss@losses.left=focal'
+    >>> rewrite("base.kl=1e-6")
+    '++base.kl=1e-6'
+    >>> rewrite("weighting.schedules.kl=linear(0,1)")
+    '++weighting.schedules.kl="linear(0,1)"'
+    """
+    override = _SCHEDULE.sub(r'"\1"', override)
+    if term := _TERM.match(override):
+        return f"loss@losses.{term[1]}={term[2]}"
+    return f"++{override}" if _OPEN.match(override) else override
+
+
+def run_name(problem: str, overrides: Sequence[str], unnamed: Sequence[str] = ()) -> str:
+    """A directory's name from the problem and the overrides: no ``=``, no time stamp.
+
+    >>> run_name("two_digits", ["weighting=gradnorm", "weighting.alpha=1", "seed=0,1"])
+    'two_digits-gradnorm-weighting.alpha_1-seed_0_1'
+    """
+    parts = [problem]
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        key = key.removeprefix("loss@")
+        if key.split(".")[0] in _UNNAMED or key in unnamed or key == "problem":
+            continue
+        parts.append(value if key == "weighting" else f"{key}_{value}")
+    name = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9._-]", "_", "-".join(parts))).strip("_.")
+    if len(name) > _LONGEST:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        name = f"{name[:_LONGEST]}-{digest}"
+    return name
+
+
+def parse(overrides: Sequence[str]) -> list[Override]:
+    """The overrides, parsed; a Hydra error for one that is not ``key=value``."""
+    return OverridesParser.create().parse_overrides(list(overrides))

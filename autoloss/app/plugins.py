@@ -1,0 +1,64 @@
+"""``autoloss plugins``: every component, and where it comes from."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from autoloss.core.errors import AutolossError
+from autoloss.core.kinds import KINDS
+from autoloss.core.registry import Listing, registry
+
+
+def main(arguments: Sequence[str]) -> int:
+    """List the registry from metadata alone, or with ``--check`` load everything."""
+    parser = argparse.ArgumentParser("autoloss plugins", description="Every component, and where it comes from.")
+    parser.add_argument("--json", action="store_true", help="for programs: a list of objects")
+    parser.add_argument(
+        "--check", action="store_true", help="load everything; exit 1 if something is broken or clashes"
+    )
+    options = parser.parse_args(arguments)
+    listings = [listing for kind in KINDS for listing in registry.listings[kind]]
+    found = {listing: _status(listing) if options.check else _clash(listing) for listing in listings}
+    if options.json:
+        print(json.dumps([_row(listing, status) for listing, status in found.items()], indent=2))
+    else:
+        _print(found)
+    bad = [status for status in found.values() if status != "ok"]
+    if options.check and bad:
+        print(f"autoloss: {len(bad)} of {len(found)} components cannot be used.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _print(found: dict[Listing, str]) -> None:
+    width = max(len(listing.spelling) for listing in found)
+    for listing, status in found.items():
+        origin = f"{listing.origin} {listing.version}".strip()
+        remark = "" if status == "ok" else f"  {status}"
+        print(f"{listing.kind:<10} {listing.spelling:<{width}}  {origin}{remark}")
+
+
+def _row(listing: Listing, status: str) -> dict[str, str]:
+    return {
+        "kind": listing.kind,
+        "name": listing.spelling,
+        "distribution": listing.origin,
+        "version": listing.version,
+        "target": listing.target,
+        "status": status,
+    }
+
+
+def _clash(listing: Listing) -> str:
+    return f"clash: {listing.name!r} is taken; write {listing.spelling}" if listing.clash else "ok"
+
+
+def _status(listing: Listing) -> str:
+    try:
+        registry.load(listing.kind, listing.spelling)
+    except AutolossError as error:
+        return f"broken: {error}"
+    return _clash(listing)

@@ -1,0 +1,142 @@
+"""One training, from its configuration to ``summary.json``."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from autoloss.app.components import build_module, build_problem
+from autoloss.core.errors import ConfigError
+from autoloss.core.files import write_json
+from autoloss.training.callbacks.progress import Progress
+from autoloss.training.callbacks.record import Record
+from autoloss.training.loaders import loader
+
+CONVENTIONS = {
+    "weight": "effective: d(total)/d(loss), base weights included",
+    "values": "mean over the present items of all ranks",
+    "metrics": "mean over the split, at the last step",
+}
+
+
+def train(
+    config: Mapping[str, Any],
+    directory: Path,
+    overrides: Sequence[str] = (),
+    checkpoint: Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    title: str = "",
+) -> dict[str, Any]:
+    """Train what ``config`` says in ``directory`` and return the summary that is written there."""
+    _quiet()
+    begun = time.perf_counter()
+    pl.seed_everything(config["seed"], workers=True, verbose=False)
+    problem = build_problem(config)
+    data = problem.datasets(config["seed"])
+    if not {"train", "val"} <= set(data):
+        raise ConfigError(f"datasets() must give 'train' and 'val', but it gives {sorted(data)}.")
+    module = build_module(config, problem)
+    loaders = {
+        split: loader(dataset, config["batch_size"], config["seed"], split == "train", config["workers"])
+        for split, dataset in data.items()
+    }
+    board = TensorBoardLogger(str(directory), name="", version="", default_hp_metric=False)
+    trainer = pl.Trainer(
+        **config["trainer"],
+        default_root_dir=str(directory),
+        logger=board,
+        callbacks=[
+            Record(directory, config["record"]["every"], config),
+            Progress(title),
+            *callbacks,
+            *_checkpoints(config, directory),
+        ],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=config["checkpoint"]["every"] > 0,
+        num_sanity_val_steps=0,
+    )
+    trainer.fit(module, loaders["train"], loaders["val"], ckpt_path=str(checkpoint) if checkpoint else None)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    metrics = _metrics(trainer, "val")
+    summary = {
+        "problem": config["problem"]["name"],
+        "weighting": config["weighting"]["name"],
+        "seed": config["seed"],
+        "metrics": metrics,
+        "goals": {name: problem.metrics[name] for name in metrics if name in problem.metrics},
+        "final_weights": dict(zip(module.player.terms.names, module.player.last.tolist(), strict=True)),
+        "mean_weight_sum": _mean_weight_sum(directory / "trajectory.csv"),
+        "skipped_batches": module.player.watch.skipped,
+        "steps": trainer.global_step,
+        "seconds": round(time.perf_counter() - begun, 2),
+        "conventions": CONVENTIONS,
+        "versions": {name: version(name) for name in ("torch", "pytorch-lightning", "hydra-core")},
+        "overrides": list(overrides),
+        "config": dict(config),
+    }
+    if config["test"]:
+        if "test" not in loaders:
+            raise ConfigError("test=true needs a test split, but datasets() gives none.")
+        trainer.test(module, loaders["test"], verbose=False)
+        summary["test_metrics"] = _metrics(trainer, "test")
+    if trainer.is_global_zero:
+        write_json(directory / "summary.json", summary)
+    return summary
+
+
+def _metrics(trainer: pl.Trainer, split: str) -> dict[str, float]:
+    found = {
+        name.removeprefix(f"{split}/"): float(v)
+        for name, v in trainer.callback_metrics.items()
+        if name.startswith(f"{split}/")
+    }
+    if not found:
+        raise ConfigError("A problem must report metrics, but measure() gave none.")
+    return found
+
+
+def _checkpoints(config: Mapping[str, Any], directory: Path) -> list[Callback]:
+    every = config["checkpoint"]["every"]
+    if every < 1:
+        return []
+    return [
+        ModelCheckpoint(
+            directory / "checkpoints",
+            filename="last",
+            every_n_epochs=every,
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,
+        )
+    ]
+
+
+def _mean_weight_sum(trajectory: Path) -> float:
+    with trajectory.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    sums = [sum(float(v) for tag, v in row.items() if tag.startswith("loss_weight/") and v) for row in rows]
+    return sum(sums) / len(sums) if sums else float("nan")
+
+
+def _quiet() -> None:
+    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # Told by every Trainer, and nothing that a user of autoloss could act on.
+    for message in (
+        ".*does not have many workers.*",
+        ".*litlogger.*",
+        ".*Checkpoint directory.*exists and is not empty.*",
+        ".*LeafSpec.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)

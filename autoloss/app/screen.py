@@ -1,0 +1,49 @@
+"""What a person sees on the terminal."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from autoloss.core.files import write_text
+from autoloss.report.leaderboard import as_csv, as_markdown, as_text, build
+from autoloss.report.runs import read_runs
+
+
+def say(text: str, error: bool = False) -> None:
+    """Print ``text`` without tearing a progress bar."""
+    tqdm.write(text, file=sys.stderr if error else sys.stdout)
+
+
+def print_run(directory: Path, summary: dict[str, Any]) -> None:
+    """The result of one run, and where to look further."""
+    weights = "  ".join(f"{name} {value:.4g}" for name, value in summary["final_weights"].items())
+    say(f"final weights: {weights}")
+    if "test_metrics" in summary:
+        say("test: " + "  ".join(f"{name} {value:.4g}" for name, value in summary["test_metrics"].items()))
+    say(f"\nrun directory: {_shown(directory)}")
+    say(f"look at the weights: tensorboard --logdir {shlex.quote(str(_shown(directory)))}")
+
+
+def print_sweep(root: Path) -> int:
+    """The leaderboard of a sweep, from its files; 1 if a run failed or did not finish."""
+    runs = read_runs(root) if root.is_dir() else []
+    board = build(runs)
+    if not runs:
+        say("autoloss: no run of this sweep left a result.", error=True)
+        return 1
+    write_text(root / "leaderboard.csv", as_csv(board))
+    write_text(root / "leaderboard.md", as_markdown(board))
+    say(f"\n{as_text(board)}")
+    say(f"\nleaderboard: {_shown(root / 'leaderboard.md')}")
+    say(f"look at the weights: tensorboard --logdir {shlex.quote(str(_shown(root)))}")
+    return 1 if board.failed or board.unfinished else 0
+
+
+def _shown(path: Path) -> Path:
+    path = path.resolve()
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

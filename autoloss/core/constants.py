@@ -1,0 +1,27 @@
+"""Small constant tensors, made once for each device."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+
+@lru_cache(maxsize=256)
+def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """``values`` as a float32 tensor [K] on ``device``; shared, never write to it.
+
+    Building a tensor from Python numbers on an accelerator waits for the device; a step may not.
+    """
+    return torch.tensor(values, dtype=torch.float32, device=device)
+
+
+def flags(values: tuple[bool, ...], device: torch.device) -> Tensor:
+    """``values`` as a bool tensor [K] on ``device``; shared, never write to it."""
+    return _flags(tuple(map(bool, values)), device)
+
+
+@lru_cache(maxsize=256)
+def _flags(values: tuple[bool, ...], device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=torch.bool, device=device)

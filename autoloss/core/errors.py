@@ -1,0 +1,58 @@
+"""What goes wrong, in one sentence: what must hold, what was found, what to do.
+
+Every class is an :class:`AutolossError` and the built-in that a caller would expect to catch.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AutolossError(Exception):
+    """Any mistake that autoloss found in what it was given."""
+
+
+class ConfigError(AutolossError, ValueError):
+    """A parameter or configuration value that cannot be used."""
+
+
+class UnknownNameError(AutolossError, LookupError):
+    """A name that nothing is registered under."""
+
+
+class PluginError(AutolossError, ImportError):
+    """A registered component that could not be loaded, or clashes with another."""
+
+
+class SignalError(AutolossError, RuntimeError):
+    """A measurement that is needed and cannot be had (no anchor, not declared)."""
+
+
+class NonFiniteError(AutolossError, FloatingPointError):
+    """A loss became NaN or infinite."""
+
+
+class NonPositiveError(AutolossError, ValueError):
+    """A loss is negative, and the weighting takes its logarithm or divides by it."""
+
+
+def require(holds: bool, rule: str, found: str, advice: str = "") -> None:
+    """Raise :class:`ConfigError` ``<rule>, but <found>. <advice>`` unless ``holds``.
+
+    >>> require(0 <= 0.5 < 1, "`decay` must lie in [0, 1)", "decay=0.5")
+    """
+    if not holds:
+        raise ConfigError(f"{rule}, but {found}." + (f" {advice}" if advice else ""))
+
+
+def unknown(what: str, name: str, options: Iterable[str]) -> UnknownNameError:
+    """The error for a misspelt name, with the nearest one or all of them.
+
+    >>> unknown("weighting", "gradnrom", ["gradnorm", "equal"]).args[0]
+    "No weighting is called 'gradnrom'. Did you mean 'gradnorm'?"
+    """
+    listed = sorted(options)
+    close = difflib.get_close_matches(name, listed, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(listed) or 'none'}."
+    return UnknownNameError(f"No {what} is called {name!r}. {hint}")

@@ -1,0 +1,26 @@
+"""The kinds of component that there are, and where each is found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of component: the folder of the built-ins, the entry-point group, the base class."""
+
+    name: str
+    folder: str
+    group: str
+    base: str
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("loss", "losses", "autoloss.losses", "autoloss.core.loss:Loss"),
+        Kind("weighting", "weightings", "autoloss.weightings", "autoloss.core.weighting:Weighting"),
+        Kind("wrapper", "weightings/wrappers", "autoloss.wrappers", "autoloss.core.weighting:Wrapper"),
+        Kind("problem", "problems", "autoloss.problems", "autoloss.core.problem:Problem"),
+    )
+}

@@ -1,0 +1,25 @@
+"""What a weighting asks to be measured."""
+
+from __future__ import annotations
+
+from enum import Flag, auto
+
+
+class Need(Flag):
+    """What must be measured before a weighting can answer; each member states its cost.
+
+    ``VALUES``: the K loss values. Free.
+
+    ``GRAM``: the [K, K] inner products of the losses' gradients at the anchor. K backward passes
+    through the part of the graph between the anchor and the losses (the heads, for features).
+
+    ``STATS``: [K] statistics of the same gradients that a Gram matrix cannot give (mean norm over
+    items, largest and mean magnitude). The same K passes as ``GRAM``.
+    """
+
+    VALUES = auto()
+    GRAM = auto()
+    STATS = auto()
+
+
+GRADIENTS = Need.GRAM | Need.STATS

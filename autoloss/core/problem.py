@@ -1,0 +1,81 @@
+"""A problem: data, a network, and what its outputs are compared with."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from autoloss.core.component import Component
+from autoloss.core.errors import ConfigError
+from autoloss.core.table import Anchor, Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """What one loss compares: ``prediction`` and ``target``, [B, ...] each.
+
+    ``mask`` [B] (bool) says which samples have a target. A term that is not ``balanced`` keeps
+    its base weight.
+    """
+
+    prediction: Tensor
+    target: Tensor
+    mask: Tensor | None = None
+    balanced: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a network gives for one batch: a :class:`Term` for each loss, and the anchor.
+
+    A loss that has no prediction and target (a KL term, a penalty) is given ready, as a tensor or
+    an :class:`Entry`. ``extra`` is for the problem's own metrics.
+    """
+
+    terms: Mapping[str, Term | Entry | Tensor]
+    anchor: Anchor | None = None
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def term(self, name: str) -> Term:
+        """The term ``name``, which must be a prediction and a target."""
+        term = self.terms[name]
+        if not isinstance(term, Term):
+            raise ConfigError(f"Term {name!r} must have a prediction and a target, but it is {type(term).__name__}.")
+        return term
+
+
+class Problem(Component, ABC):
+    """Data, a network, and several losses.
+
+    ``terms`` maps each loss to the registered loss that it takes by default (``None`` where
+    :meth:`outputs` gives it ready), ``metrics`` maps each metric to ``"min"`` or ``"max"``, and
+    ``recipe`` holds configuration that suits it (``{"optimizer": {"lr": 0.01}}``).
+    """
+
+    terms: Mapping[str, str | None] = {}
+    metrics: Mapping[str, str] = {}
+    recipe: ClassVar[Mapping[str, Any]] = {}
+
+    @abstractmethod
+    def datasets(self, seed: int) -> Mapping[str, Dataset[Any]]:
+        """The datasets ``train``, ``val`` and (optionally) ``test``; ``seed`` is for drawing data, if any is drawn.
+
+        A dataset may have a ``collate`` function for its batches.
+        """
+
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """A new network with fresh parameters."""
+
+    @abstractmethod
+    def outputs(self, network: nn.Module, batch: Any) -> Outputs:
+        """Call ``network`` on ``batch``. Pure: no logging, no state."""
+
+    @abstractmethod
+    def measure(self, outputs: Outputs) -> Mapping[str, Tensor]:
+        """The metrics of one batch, one value for each sample, [B]; they are averaged over a split."""

@@ -1,0 +1,29 @@
+"""Sums over the processes of a distributed run; with one process, nothing happens."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world_size() -> int:
+    """The number of processes that train together; 1 without ``torch.distributed``."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def sum_over_ranks(x: Tensor) -> Tensor:
+    """``x`` summed over all ranks; detached, same shape."""
+    return _reduced(x, dist.ReduceOp.SUM) if world_size() > 1 else x
+
+
+def max_over_ranks(x: Tensor) -> Tensor:
+    """The largest of ``x`` over all ranks, elementwise; detached, same shape."""
+    return _reduced(x, dist.ReduceOp.MAX) if world_size() > 1 else x
+
+
+def _reduced(x: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
+    with torch.no_grad():
+        x = x.detach().clone()
+        dist.all_reduce(x, op=operation)
+    return x

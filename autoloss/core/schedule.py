@@ -1,0 +1,79 @@
+"""Numbers that follow training's progress, written as ``linear(0,1)``."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+
+from autoloss.core.errors import ConfigError, require, unknown
+
+Schedule = Callable[[float], float]
+
+
+def _between(start: float, end: float, progress: float) -> float:
+    return min(1.0, max(0.0, (progress - start) / (end - start))) if end > start else float(progress >= end)
+
+
+def constant(value: float) -> Schedule:
+    """``value`` throughout."""
+    return lambda progress: value
+
+
+def linear(first: float, last: float, start: float = 0.0, end: float = 1.0) -> Schedule:
+    """A straight line from ``first`` at ``start`` to ``last`` at ``end``."""
+    return lambda progress: first + (last - first) * _between(start, end, progress)
+
+
+def cosine(first: float, last: float, start: float = 0.0, end: float = 1.0) -> Schedule:
+    """Half a cosine from ``first`` at ``start`` to ``last`` at ``end``."""
+    return lambda progress: last + (first - last) * 0.5 * (1 + math.cos(math.pi * _between(start, end, progress)))
+
+
+def step(first: float, last: float, at: float = 0.5) -> Schedule:
+    """``first`` before ``at``, ``last`` from there on."""
+    return lambda progress: first if progress < at else last
+
+
+def cyclical(low: float, high: float, cycles: float = 4, rise: float = 0.5) -> Schedule:
+    """``cycles`` times a line from ``low`` to ``high`` in the first ``rise`` of the cycle, then ``high``."""
+    require(cycles > 0 and 0 < rise <= 1, "cycles > 0 and 0 < rise <= 1 must hold", f"cycles={cycles}, rise={rise}")
+    return lambda progress: low + (high - low) * min(1.0, math.fmod(progress * cycles, 1.0) / rise)
+
+
+def warmup(value: float, until: float = 0.1) -> Schedule:
+    """A straight line from 0 to ``value`` at ``until``, then ``value``."""
+    return linear(0.0, value, 0.0, until)
+
+
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
+    f.__name__: f for f in (constant, linear, cosine, step, cyclical, warmup)
+}
+
+
+def parse_schedule(text: str | float) -> Schedule:
+    """The schedule that ``text`` writes: a number, or ``name(number, ...)``.
+
+    >>> parse_schedule("linear(0, 2)")(0.25)
+    0.5
+    """
+    if isinstance(text, (int, float)):
+        return _finite(constant(float(text)), str(text))
+    match = re.fullmatch(r"\s*(\w+)\s*\(([^()]*)\)\s*", text)
+    if not match:
+        raise ConfigError(f"A schedule must be a number or name(numbers), but it is {text!r}. Write linear(0,1).")
+    name, inside = match.groups()
+    if name not in SCHEDULES:
+        raise unknown("schedule", name, SCHEDULES)
+    try:
+        return _finite(SCHEDULES[name](*(float(part) for part in inside.split(","))), text)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"A schedule's arguments must be its numbers, but {text!r} gives: {error}.") from error
+
+
+def _finite(schedule: Schedule, text: str) -> Schedule:
+    good = all(math.isfinite(schedule(progress)) for progress in (0.0, 0.5, 1.0))
+    require(good, "A schedule must give finite numbers", f"{text!r} does not")
+    return schedule

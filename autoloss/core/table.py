@@ -1,0 +1,111 @@
+"""The losses of one batch, and how they become K scalars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from autoloss.core.constants import constant, flags
+from autoloss.core.errors import ConfigError
+from autoloss.core.ranks import sum_over_ranks, world_size
+
+Anchor = Tensor | Sequence[Tensor] | Mapping[str, Tensor | Sequence[Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One loss of one batch.
+
+    ``values`` is one number for each sample, [B] (any shape will do), or a scalar that is a mean
+    already. ``mask``, bool and of the same shape, says which items are present. A loss that is
+    not ``balanced`` keeps its base weight and is not shown to the weighting.
+    """
+
+    values: Tensor
+    mask: Tensor | None = None
+    balanced: bool = True
+
+    def local(self) -> tuple[Tensor, Tensor | float]:
+        """The sum over the present items of this rank, and their number."""
+        values = self.values if self.values.dtype == torch.float64 else self.values.float()
+        if self.mask is None:
+            return (values.sum(), float(values.numel())) if values.dim() else (values, 1.0)
+        if self.mask.shape != values.shape:
+            raise ConfigError(
+                "A loss's mask must have the shape of its values, but the values are "
+                f"{list(values.shape)} and the mask is {list(self.mask.shape)}."
+            )
+        return torch.where(self.mask, values, values.new_zeros(())).sum(), self.mask.sum().float()
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """The losses as N scalars with a graph (``None`` where absent), and [N] measured tensors.
+
+    ``values`` are means over the items of all ranks, ``counts`` the numbers of those items,
+    ``present`` says where there are any. Averaging the scalars' gradients over ranks, as DDP
+    does, gives the gradient of ``values``.
+    """
+
+    scalars: tuple[Tensor | None, ...]
+    values: Tensor
+    counts: Tensor
+    present: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class LossTable:
+    """The losses of one batch by name, and the anchor where their gradients are compared.
+
+    An entry may be a tensor (scalar, or one value for each sample), an :class:`Entry`, or ``None``
+    for a loss that is absent. The anchor is a tensor, a sequence of tensors, or one of them for
+    each loss by name.
+    """
+
+    entries: Mapping[str, Entry | Tensor | None]
+    anchor: Anchor | None = None
+
+    def __post_init__(self) -> None:
+        if not self.entries:
+            raise ConfigError("losses() must return at least one loss, but it returned none.")
+
+    def entry(self, name: str) -> Entry | None:
+        """The loss ``name``, or ``None`` if this batch has none."""
+        found = self.entries.get(name)
+        return Entry(found) if isinstance(found, Tensor) else found
+
+    def reduced(self, names: Sequence[str]) -> Reduced:
+        """The losses in the order of ``names`` as means over the present items of all ranks.
+
+        Each rank's scalar is ``sum * ranks / count over all ranks``: a mean of the ranks' own means
+        is wrong wherever masks or batches are uneven.
+        """
+        entries = [self.entry(name) for name in names]
+        if not any(entries):
+            raise ConfigError(f"At least one of the losses {', '.join(names)} must be present, but all are absent.")
+        local = [None if entry is None else entry.local() for entry in entries]
+        device = next(found[0].device for found in local if found is not None)
+        known = [0.0 if found is None else found[1] for found in local]
+        zero = torch.zeros((), device=device)
+        sums = torch.stack([zero if found is None else found[0].detach().float() for found in local])
+        numbers = [number for number in known if not isinstance(number, Tensor)]
+        exact = len(numbers) == len(known)
+        if exact:
+            counts = constant(tuple(numbers), device)
+        else:
+            counts = torch.stack([c if isinstance(c, Tensor) else zero + c for c in known])
+        ranks = world_size()
+        if ranks > 1:
+            sums, counts = sum_over_ranks(torch.stack([sums, counts])).unbind()
+        if exact and ranks == 1:
+            present, scale = flags(tuple(c > 0 for c in numbers), device), None
+        else:
+            present, scale = counts > 0, (ranks / counts.clamp(min=1)).unbind()
+        scalars = tuple(
+            None if found is None else found[0] * scale[i] if scale else found[0] / max(numbers[i], 1.0)
+            for i, found in enumerate(local)
+        )
+        return Reduced(scalars, sums / counts.clamp(min=1), counts, present)

@@ -1,0 +1,99 @@
+"""Which losses there are, which of them are balanced as one, and what multiplies them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from autoloss.core.constants import constant
+from autoloss.core.errors import ConfigError, require, unknown
+from autoloss.core.table import Reduced
+
+
+class Terms:
+    """N losses by name, and the K units that a weighting sees: groups, and losses on their own.
+
+    ``base`` multiplies whatever the weighting says. ``groups`` maps a unit's name to the losses
+    whose base-weighted sum is balanced as one.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        base: Mapping[str, float] | None = None,
+        groups: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self.names = tuple(names)
+        base, groups = dict(base or {}), {name: tuple(of) for name, of in (groups or {}).items()}
+        require(len(self.names) > 0, "There must be at least one loss", "there is none")
+        require(len(set(self.names)) == len(self.names), "Losses must have distinct names", f"they are {self.names}")
+        _check(self.names, base, groups)
+        group_of = {name: group for group, of in groups.items() for name in of}
+        unit_named = [group_of.get(name, name) for name in self.names]
+        self.units = tuple(dict.fromkeys(unit_named))
+        self.members = tuple(tuple(i for i, named in enumerate(unit_named) if named == unit) for unit in self.units)
+        self.unit_of = tuple(self.units.index(named) for named in unit_named)
+        self.grouped = tuple(unit in groups for unit in self.units)
+        self.base = tuple(
+            float(base.get(name, 1.0)) * float(base.get(group_of[name], 1.0) if name in group_of else 1.0)
+            for name in self.names
+        )
+        self.plain = not groups and all(b == 1.0 for b in self.base)
+
+    def scalars(self, reduced: Reduced) -> tuple[Tensor | None, ...]:
+        """The K units' losses, each with its graph; ``None`` where absent."""
+        return reduced.scalars if self.plain else tuple(self._sum(u, reduced.scalars) for u in range(len(self.units)))
+
+    def gather(self, reduced: Reduced) -> tuple[Tensor, Tensor, Tensor]:
+        """The K units' values, counts and presence."""
+        if self.plain:
+            return reduced.values, reduced.counts, reduced.present
+        values, counts, present = [], [], []
+        for unit, members in enumerate(self.members):
+            parts = [self._share(unit, i) * reduced.values[i] for i in members]
+            values.append(sum(parts[1:], start=parts[0]))
+            # An index by a list would be a copy to the device, and a wait for it.
+            counts.append(torch.stack([reduced.counts[i] for i in members]).amax())
+            present.append(torch.stack([reduced.present[i] for i in members]).any())
+        return torch.stack(values), torch.stack(counts), torch.stack(present)
+
+    def spread(self, weights: Tensor) -> Tensor:
+        """The units' weights [K] as the losses' effective weights [N], base weights included."""
+        if self.plain:
+            return weights
+        return torch.stack([weights[unit] for unit in self.unit_of]) * constant(self.base, weights.device)
+
+    def _share(self, unit: int, loss: int) -> float:
+        return self.base[loss] if self.grouped[unit] else 1.0
+
+    def _sum(self, unit: int, scalars: Sequence[Tensor | None]) -> Tensor | None:
+        parts = [self._share(unit, i) * s for i in self.members[unit] if (s := scalars[i]) is not None]
+        return sum(parts[1:], start=parts[0]) if parts else None
+
+
+def _check(names: Sequence[str], base: Mapping[str, float], groups: Mapping[str, Sequence[str]]) -> None:
+    for name, weight in base.items():
+        if name not in names and name not in groups:
+            raise unknown("loss", name, names)
+        check_weight(f"base.{name}", weight)
+    seen: dict[str, str] = {}
+    for group, members in groups.items():
+        require(len(members) > 0, "A group must have losses", f"groups.{group} is empty")
+        if group in names and group not in members:
+            raise ConfigError(
+                f"A group must not have the name of another loss, but {group!r} is one. Rename the group."
+            )
+        for name in members:
+            if name not in names:
+                raise unknown("loss", name, names)
+            require(name not in seen, "A loss must be in one group", f"{name!r} is in {seen.get(name)!r} and {group!r}")
+            seen[name] = group
+
+
+def check_weight(key: str, weight: object) -> None:
+    """Raise unless ``weight`` is a number that can multiply a loss."""
+    good = isinstance(weight, (int, float)) and math.isfinite(weight) and weight >= 0
+    require(good, "A weight must be finite and not negative", f"{key}={weight}")

@@ -1,0 +1,107 @@
+"""The one idea: a weighting is a function from what was measured to K numbers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from autoloss.core.component import Component
+from autoloss.core.errors import ConfigError, require
+from autoloss.core.need import Need
+from autoloss.core.signals import Signals
+from autoloss.core.state import StateModule
+
+CLAIMS = {
+    "sums_to_count": "the weights of the present losses sum to their number",
+    "permutation_equivariant": "losses in another order get the same weights in that order",
+    "loss_scale_invariant": "a loss multiplied by c > 0 gets its weight divided by c, the others keep theirs",
+    "common_scale_invariant": "all losses multiplied by one c > 0 get the same weights, up to a common factor",
+    "non_conflicting": "a step down the weighted sum increases no loss: gram @ weights >= 0",
+}
+
+
+class Weighting(Component, StateModule, ABC):
+    """Turns what was measured this step into K weights.
+
+    Subclasses declare ``needs``, allocate their state in :meth:`allocate`, read it in
+    :meth:`forward` and write it in :meth:`update`. They never call ``backward``, never see the
+    model, and hold buffers, not parameters. ``claims`` names the properties (keys of :data:`CLAIMS`)
+    that the conformance suite then asserts; ``positive`` says that every loss must be above 0: a
+    negative one is an error that names the loss and the step.
+    """
+
+    needs: ClassVar[Need] = Need.VALUES
+    claims: ClassVar[frozenset[str]] = frozenset()
+    positive: ClassVar[bool] = False
+    names: tuple[str, ...] = ()
+
+    def needs_at(self, step: int) -> Need:
+        """What must be measured at optimiser step ``step``; part of ``needs``."""
+        return self.needs
+
+    def bind(self, names: Sequence[str]) -> Weighting:
+        """Say which losses are weighted, in which order, and allocate the state for them."""
+        require(len(names) > 0, "A weighting needs at least one loss", "there is none")
+        self.names = tuple(names)
+        self.allocate(len(names))
+        return self
+
+    def allocate(self, size: int) -> None:
+        """Register the state for ``size`` losses with :meth:`add_state`; stateless by default."""
+
+    @abstractmethod
+    def forward(self, signals: Signals) -> Tensor:
+        """The weights [K]. Reads state and never writes it; entries of absent losses are ignored."""
+
+    def update(self, signals: Signals) -> None:
+        """Learn from ``signals``: called once for each optimiser step, after ``forward``."""
+
+    def per_loss(self, given: Mapping[str, float], missing: float = 1.0) -> Tensor:
+        """The numbers ``given`` by loss name as a tensor [K], ``missing`` for the others."""
+        strange = [name for name in given if name not in self.names]
+        if strange:
+            raise ConfigError(
+                f"Every weight must belong to a loss, but there is no loss {', '.join(map(repr, strange))}. "
+                f"The losses are: {', '.join(self.names)}."
+            )
+        return torch.tensor([float(given.get(name, missing)) for name in self.names])
+
+
+class Scalarization(Weighting):
+    """A combination rule S(L): write :meth:`scalar`, and the weights are its gradient dS/dL."""
+
+    @abstractmethod
+    def scalar(self, values: Tensor, signals: Signals) -> Tensor:
+        """S(L), a scalar, of the loss values [K]; absent losses must not enter."""
+
+    def forward(self, signals: Signals) -> Tensor:
+        with torch.enable_grad():
+            values = signals.values.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.scalar(values, signals), values)
+        return gradient
+
+
+class Wrapper(Weighting):
+    """A weighting around a weighting: same type in and out, so that wrappers chain.
+
+    State of its own is allocated after the inner weighting's; ``update`` must call the inner one's.
+    """
+
+    def __init__(self, inner: Weighting) -> None:
+        super().__init__()
+        self.inner = inner
+        self.needs, self.positive = inner.needs, inner.positive  # type: ignore[misc]
+
+    def needs_at(self, step: int) -> Need:
+        return self.inner.needs_at(step)
+
+    def bind(self, names: Sequence[str]) -> Weighting:
+        self.inner.bind(names)
+        return super().bind(names)
+
+    def update(self, signals: Signals) -> None:
+        self.inner.update(signals)

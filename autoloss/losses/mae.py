@@ -1,0 +1,18 @@
+"""Mean absolute error."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from autoloss.core.loss import Loss, per_sample
+
+
+class Mae(Loss):
+    """The absolute error ``|prediction - target|``, mean over everything but the samples: [B, ...] -> [B]."""
+
+    use = "Regression with outliers; predicts the median."
+    avoid = "Fine convergence near 0 matters: the gradient never shrinks (smooth_l1)."
+    citation = "folklore (least absolute deviations)"
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return per_sample((prediction - target).abs())

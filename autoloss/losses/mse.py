@@ -1,0 +1,18 @@
+"""Mean squared error."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from autoloss.core.loss import Loss, per_sample
+
+
+class Mse(Loss):
+    """The squared error ``(prediction - target)^2``, mean over everything but the samples: [B, ...] -> [B]."""
+
+    use = "Regression with errors that are roughly normal."
+    avoid = "Outliers: an error ten times as large pulls a hundred times as hard (huber)."
+    citation = "folklore (least squares)"
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return per_sample((prediction - target).square())

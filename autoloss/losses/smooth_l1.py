@@ -1,0 +1,33 @@
+"""Smooth L1, in the epsilon form."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from autoloss.core.errors import require
+from autoloss.core.loss import Loss, per_sample
+from autoloss.core.space import Interval
+
+
+class SmoothL1(Loss):
+    """``e^2 / (2 eps)`` for ``|e| < eps``, else ``|e| - eps / 2``: [B, ...] -> [B].
+
+    As eps goes to 0 this is mae; its slope is at most 1, whatever eps is.
+
+    Args:
+        eps: where the parabola becomes a line, at least 0, in the target's units (torch: ``beta``).
+    """
+
+    search_space = {"eps": Interval(0.01, 10.0, log=True)}
+    use = "Boxes, keypoints, depth: mae that settles at 0."
+    avoid = "Errors are far smaller than eps: it is then mse / (2 eps), with vanishing gradients."
+    citation = "Girshick: Fast R-CNN, ICCV 2015, arXiv:1504.08083"
+
+    def __init__(self, eps: float = 1.0) -> None:
+        super().__init__()
+        require(eps >= 0, "`eps` must be at least 0", f"eps={eps}")
+        self.eps = eps
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return per_sample(functional.smooth_l1_loss(prediction, target, reduction="none", beta=self.eps))

@@ -1,0 +1,1 @@
+"""One file for each problem; the file's name is the name that finds it."""

@@ -1,0 +1,197 @@
+"""Ranks the runs of a sweep, from their files alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+from typing import Any
+
+from autoloss.report.runs import Run
+
+BASELINE = "equal"
+
+
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """The finished runs that differ in nothing but the seed."""
+
+    label: str
+    runs: tuple[Run, ...]
+    scores: tuple[float, ...] = ()
+
+    @property
+    def score(self) -> float:
+        """The mean score over seeds; NaN without a baseline."""
+        return fmean(self.scores) if self.scores else math.nan
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of the score over seeds; NaN for one seed."""
+        return stdev(self.scores) if len(self.scores) > 1 else math.nan
+
+    def mean(self, metric: str) -> float:
+        """The mean of ``metric`` over seeds."""
+        return fmean(_summary(run)["metrics"][metric] for run in self.runs)
+
+    @property
+    def weight_sum(self) -> float:
+        """The sum of the weights, mean over steps and seeds: under SGD it multiplies the learning rate."""
+        return fmean(_summary(run)["mean_weight_sum"] for run in self.runs)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaderboard:
+    """Entrants, best first, and the runs that failed or did not finish."""
+
+    entrants: tuple[Entrant, ...]
+    metrics: tuple[str, ...]
+    failed: tuple[Run, ...] = ()
+    unfinished: tuple[Run, ...] = ()
+    baseline: str | None = None
+    goals: Mapping[str, str] = field(default_factory=dict)
+
+
+def relative_improvement(
+    metrics: Mapping[str, float], reference: Mapping[str, float], goals: Mapping[str, str]
+) -> float:
+    """The mean over metrics of the relative improvement over ``reference``; above 0 is better.
+
+    >>> relative_improvement({"error": 0.09}, {"error": 0.1}, {"error": "min"})
+    0.1
+    """
+    changes = []
+    for name, goal in goals.items():
+        change = (metrics[name] - reference[name]) / max(abs(reference[name]), 1e-12)
+        changes.append(change if goal == "max" else -change)
+    return round(fmean(changes), 12) if changes else math.nan
+
+
+def build(runs: Sequence[Run]) -> Leaderboard:
+    """The leaderboard of ``runs``: means and deviations over seeds, change against equal weights."""
+    done = [run for run in runs if run.finished]
+    failed = tuple(run for run in runs if run.error)
+    unfinished = tuple(run for run in runs if not run.finished and not run.error)
+    groups: dict[str, list[Run]] = {}
+    varying = _varying(done)
+    for run in done:
+        groups.setdefault(_label(_summary(run), varying), []).append(run)
+    entrants = [Entrant(label, tuple(of)) for label, of in groups.items()]
+    if not entrants:
+        return Leaderboard((), (), failed, unfinished)
+    metrics = tuple(_summary(done[0])["metrics"])
+    goals = _summary(done[0])["goals"]
+    base = next((e for e in entrants if _summary(e.runs[0])["weighting"] == BASELINE), None)
+    if base is not None:
+        reference = {name: base.mean(name) for name in metrics}
+        entrants = [
+            Entrant(
+                e.label, e.runs, tuple(relative_improvement(_summary(r)["metrics"], reference, goals) for r in e.runs)
+            )
+            for e in entrants
+        ]
+    ranked = sorted(entrants, key=lambda e: (-e.score if e.scores else 0.0, e.label))
+    return Leaderboard(tuple(ranked), metrics, failed, unfinished, base.label if base else None, goals)
+
+
+def table(board: Leaderboard) -> list[list[str]]:
+    """The leaderboard as a header and rows of text."""
+    header = ["rank", "run", "seeds", "score", "+-", *board.metrics, "sum of weights"]
+    rows = [
+        [
+            str(rank),
+            entrant.label,
+            str(len(entrant.runs)),
+            _number(entrant.score, "+.4f"),
+            _number(entrant.deviation, ".4f"),
+            *(_number(entrant.mean(metric), ".4g") for metric in board.metrics),
+            _number(entrant.weight_sum, ".3g"),
+        ]
+        for rank, entrant in enumerate(board.entrants, 1)
+    ]
+    return [header, *rows]
+
+
+def as_csv(board: Leaderboard) -> str:
+    """The leaderboard as CSV, numbers in full."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["rank", "run", "seeds", "score", "score_deviation", *board.metrics, "mean_weight_sum"])
+    for rank, e in enumerate(board.entrants, 1):
+        numbers = (e.score, e.deviation, *(e.mean(m) for m in board.metrics), e.weight_sum)
+        writer.writerow([rank, e.label, len(e.runs), *(f"{x:.9g}" if x == x else "" for x in numbers)])
+    return out.getvalue()
+
+
+def as_markdown(board: Leaderboard) -> str:
+    """The leaderboard as a Markdown table, with what the score means and what failed."""
+    header, *rows = table(board)
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([*lines, "", *notes(board)]) + "\n"
+
+
+def as_text(board: Leaderboard) -> str:
+    """The leaderboard for a terminal."""
+    rows = table(board)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(c.ljust(w) if i == 1 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    ]
+    if len(rows) == 1:
+        lines = ["No run finished."]
+    return "\n".join([*lines, "", *notes(board)])
+
+
+def notes(board: Leaderboard) -> list[str]:
+    """What the numbers mean, and what is missing from them."""
+    lines = []
+    if board.baseline is not None:
+        goals = ", ".join(f"{name} ({goal})" for name, goal in board.goals.items())
+        lines.append(
+            f"score: mean relative improvement over {board.baseline!r} of {goals} on validation data; "
+            "+-: deviation over seeds."
+        )
+    elif board.entrants:
+        lines.append("No run with weighting=equal: there is no baseline to score against.")
+    lines += [f"failed: {run.directory.name}: {run.error}" for run in board.failed]
+    lines += [f"not finished: {run.directory.name}" for run in board.unfinished]
+    return lines
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    assert run.summary is not None
+    return run.summary
+
+
+def _varying(runs: Sequence[Run]) -> list[str]:
+    """The keys of the overrides in which ``runs`` differ, the seed aside."""
+    seen: dict[str, set[str]] = {}
+    for run in runs:
+        for key, value in _overrides(_summary(run)).items():
+            seen.setdefault(key, set()).add(value)
+    everywhere = len(runs)
+    counts = {key: sum(key in _overrides(_summary(run)) for run in runs) for key in seen}
+    return [key for key, values in seen.items() if key != "seed" and (len(values) > 1 or counts[key] < everywhere)]
+
+
+def _overrides(summary: Mapping[str, Any]) -> dict[str, str]:
+    pairs = (override.lstrip("+~").partition("=") for override in summary["overrides"])
+    return {key.removeprefix("loss@"): value for key, _, value in pairs}
+
+
+def _label(summary: Mapping[str, Any], varying: Sequence[str]) -> str:
+    overrides = _overrides(summary)
+    if "weighting" not in overrides:
+        overrides = {"weighting": summary["weighting"], **overrides}
+    parts = [overrides["weighting"]]
+    parts += [f"{key}={overrides[key]}" for key in varying if key != "weighting" and key in overrides]
+    return " ".join(parts)
+
+
+def _number(value: float, form: str) -> str:
+    return format(value, form) if value == value else "-"

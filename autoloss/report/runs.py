@@ -1,0 +1,37 @@
+"""What run directories hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoloss.core.files import read_json
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run's directory: its summary if it finished, its first error if it failed."""
+
+    directory: Path
+    summary: dict[str, Any] | None = None
+    error: str | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run ended with a result."""
+        return self.summary is not None
+
+
+def read_run(directory: Path) -> Run:
+    """The run in ``directory``, from its files."""
+    summary = read_json(directory / "summary.json")
+    failed = read_json(directory / "failed.json")
+    return Run(directory, summary, None if summary is not None or failed is None else failed["error"])
+
+
+def read_runs(directory: Path) -> list[Run]:
+    """Every run directly under ``directory``, in the order of their names."""
+    here = sorted(p for p in directory.iterdir() if p.is_dir() and not p.name.startswith("."))
+    runs = [read_run(p) for p in here]
+    return [run for run in runs if run.finished or run.error or (run.directory / "trajectory.csv").exists()]

@@ -1,0 +1,1 @@
+"""Lightning modules that train with several losses."""

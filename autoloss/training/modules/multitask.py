@@ -1,0 +1,152 @@
+"""Trains one network with several losses, under any flag of Lightning's Trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from autoloss.core.clock import Clock
+from autoloss.core.errors import ConfigError, unknown
+from autoloss.core.loss import Loss
+from autoloss.core.problem import Outputs, Problem, Term
+from autoloss.core.table import Entry, LossTable
+from autoloss.core.weighting import Weighting
+from autoloss.training.player import Player
+from autoloss.training.rng import restore_rng, rng_state
+from autoloss.training.weigh import Weighed
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+SchedulerFactory = Callable[[Optimizer, int], Any]
+
+
+class MultiTaskModule(pl.LightningModule):
+    """A problem's network, its losses, and the player that weighs them.
+
+    ``optimizer`` makes an optimiser from parameters, ``scheduler`` (optional) a learning-rate scheduler,
+    stepped at each optimiser step, from an optimiser and the number of those steps. Optimisation is automatic:
+    accumulation, clipping, precision, strategies and checkpoints are the Trainer's.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        losses: Mapping[str, Loss],
+        weighting: Weighting,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory | None = None,
+        base: Mapping[str, float] | None = None,
+        groups: Mapping[str, Sequence[str]] | None = None,
+        unbalanced: Sequence[str] = (),
+        on_nonfinite: str = "raise",
+    ) -> None:
+        super().__init__()
+        if not problem.terms:
+            raise ConfigError("A problem must have losses, but its terms are empty. Name them in `terms`.")
+        for name in losses:
+            if name not in problem.terms:
+                raise unknown("loss", name, problem.terms)
+        self.problem = problem
+        self.network = problem.network()
+        self.losses = nn.ModuleDict(dict(losses))
+        self.player = Player(list(problem.terms), weighting, base, groups, unbalanced, on_nonfinite)
+        self.weighed: Weighed | None = None
+        self._optimizer, self._scheduler = optimizer, scheduler
+        self._rng: dict[str, Any] | None = None
+
+    @property
+    def clock(self) -> Clock:
+        """Where training stands."""
+        total = self.trainer.estimated_stepping_batches
+        step = self.trainer.global_step
+        return Clock(step, self.current_epoch, min(1.0, step / total) if total > 0 else 0.0)
+
+    def table(self, outputs: Outputs) -> LossTable:
+        """The losses of a batch, from what the network gave for it."""
+        strange = [name for name in outputs.terms if name not in self.player.terms.names]
+        if strange:
+            raise unknown("loss", strange[0], self.player.terms.names)
+        return LossTable({name: self._entry(name, term) for name, term in outputs.terms.items()}, outputs.anchor)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        """Weigh one batch; Lightning calls ``backward`` on what this returns."""
+        table = self.table(self.problem.outputs(self.network, batch))
+        accumulates = self.trainer.accumulate_grad_batches > 1
+        self.weighed = self.player.step(table, self.clock, self._scale(), accumulates)
+        return None if self.weighed is None else self.weighed.total
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Let the weighting learn, once for each optimiser step, unless the scaler will skip it."""
+        self.player.commit(_will_step(self._scaler(), optimizer))
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Measure the problem's metrics."""
+        self._measure("val", batch)
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Measure the problem's metrics."""
+        self._measure("test", batch)
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser of the network's (and any loss's) parameters; a weighting has none."""
+        optimizer = self._optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
+        if self._scheduler is None:
+            return optimizer
+        schedule = self._scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the state of the random generators, which Lightning leaves out."""
+        checkpoint["autoloss_rng"] = rng_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the state of the random generators until training starts."""
+        self._rng = checkpoint.get("autoloss_rng")
+
+    def on_train_epoch_start(self) -> None:
+        """Restore the random generators of a resumed run."""
+        if self._rng is not None:
+            restore_rng(self._rng)
+            self._rng = None
+
+    def _entry(self, name: str, term: Term | Entry | Tensor) -> Entry:
+        if isinstance(term, Tensor):
+            return Entry(term)
+        if isinstance(term, Entry):
+            return term
+        if name not in self.losses:
+            raise ConfigError(
+                f"Loss {name!r} must be chosen, since outputs() gives it a prediction and target. Set losses.{name}."
+            )
+        target = term.target
+        if term.mask is not None:
+            # A `where` after the loss would still let NaN through its gradient: clean what goes in.
+            keep = term.mask.view(-1, *[1] * (target.dim() - 1))
+            target = torch.where(keep, target, torch.zeros((), dtype=target.dtype, device=target.device))
+        return Entry(self.losses[name](term.prediction, target), term.mask, term.balanced)
+
+    def _measure(self, split: str, batch: Any) -> None:
+        values = self.problem.measure(self.problem.outputs(self.network, batch))
+        size = len(next(iter(values.values())))
+        means = {f"{split}/{name}": value.float().mean() for name, value in values.items()}
+        self.log_dict(means, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+
+    def _scaler(self) -> Any:
+        return getattr(self.trainer.precision_plugin, "scaler", None)
+
+    def _scale(self) -> Tensor | None:
+        scaler = self._scaler()
+        return None if scaler is None else scaler.scale(torch.ones((), device=self.device))
+
+
+def _will_step(scaler: Any, optimizer: Optimizer) -> Tensor | None:
+    """Whether ``scaler`` found every gradient finite, as a tensor; ``None`` without a scaler."""
+    if scaler is None:
+        return None
+    # The scaler offers no public way to ask without waiting for the device.
+    found = scaler._per_optimizer_states[id(optimizer)]["found_inf_per_device"].values()
+    return torch.stack([bad.reshape(()) == 0 for bad in found]).all() if found else None

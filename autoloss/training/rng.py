@@ -1,0 +1,38 @@
+"""The random generators' state as plain values and tensors, for checkpoints."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def rng_state() -> dict[str, Any]:
+    """The state of Python's, NumPy's and torch's generators, loadable with ``weights_only=True``."""
+    kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    version, words, following = random.getstate()
+    return {
+        "python": [version, list(words), following],
+        "numpy": [
+            str(kind),
+            torch.from_numpy(np.asarray(keys).astype(np.int64)),
+            int(position),
+            int(has_gauss),
+            float(gauss),
+        ],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_rng(state: dict[str, Any]) -> None:
+    """Set the generators to what :func:`rng_state` returned."""
+    version, words, following = state["python"]
+    random.setstate((version, tuple(words), following))
+    kind, keys, position, has_gauss, gauss = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])

@@ -1,0 +1,89 @@
+"""Watches the losses for what no weighting can use, without waiting for the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from autoloss.core.errors import NonFiniteError, NonPositiveError, require
+from autoloss.training.weigh import Weighed
+
+POLICIES = ("raise", "skip")
+
+
+@dataclass(slots=True)
+class FirstSeen:
+    """Remembers on the device for which of ``names``, at which step, something was first seen."""
+
+    names: tuple[str, ...]
+    rows: Tensor | None = None
+
+    def note(self, where: Tensor, values: Tensor, step: int) -> None:
+        """See it at ``step`` ``where`` ([K] bool), with the losses at ``values`` [K]."""
+        if self.rows is None:
+            self.rows = torch.full((2, len(self.names)), -1.0, dtype=torch.float64, device=where.device)
+        now = torch.stack([torch.full_like(self.rows[0], step), values.double()])
+        self.rows = torch.where(where & (self.rows[0] < 0), now, self.rows)
+
+    def earliest(self) -> tuple[str, float, int] | None:
+        """The name, value and step of the first, if there is any; waits for the device."""
+        if self.rows is None:
+            return None
+        steps, values = self.rows.tolist()
+        seen = [(int(s), name, v) for s, name, v in zip(steps, self.names, values, strict=True) if s >= 0]
+        step, name, value = min(seen, default=(-1, "", 0.0))
+        return (name, value, step) if seen else None
+
+
+class Watch:
+    """Looks for losses that are not finite, and for negative ones where the weighting needs positive.
+
+    With ``on_nonfinite="raise"`` the error comes at the next :meth:`check`: at once on a CPU, with
+    the next block of records elsewhere. With ``"skip"`` each step is looked at (which waits for
+    the device), its batch is left out, and counted. ``positive_for`` names a weighting that needs
+    its units' losses to be at least 0: a negative one is an error under either policy.
+    """
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        on_nonfinite: str = "raise",
+        units: tuple[str, ...] = (),
+        positive_for: str | None = None,
+    ) -> None:
+        known = ", ".join(POLICIES)
+        require(on_nonfinite in POLICIES, f"on_nonfinite must be one of {known}", f"it is {on_nonfinite!r}")
+        self.skips, self.positive_for = on_nonfinite == "skip", positive_for
+        self.skipped = 0
+        self._infinite, self._negative = FirstSeen(names), FirstSeen(units)
+
+    def rejects(self, weighed: Weighed) -> bool:
+        """Note a step's losses; ``True`` if its batch is to be left out."""
+        losses, signals = weighed.losses, weighed.signals
+        bad = losses.present & ~losses.values.isfinite()
+        if self.positive_for is not None:
+            self._negative.note(signals.present & (signals.values < 0), signals.values, signals.step)
+        rejected = self.skips and bool(bad.any())
+        self.skipped += rejected
+        if not self.skips:
+            self._infinite.note(bad, losses.values, signals.step)
+        if bad.device.type == "cpu":
+            self.check()
+        return rejected
+
+    def check(self) -> None:
+        """Raise :class:`NonFiniteError` or :class:`NonPositiveError` for the first bad loss, if any was seen."""
+        if infinite := self._infinite.earliest():
+            name, value, step = infinite
+            raise NonFiniteError(
+                f"Every loss must be finite, but loss {name!r} is {value:g} at step {step}. Look at that batch, lower "
+                "the learning rate or clip gradients, or set on_nonfinite=skip to leave such batches out."
+            )
+        if negative := self._negative.earliest():
+            name, value, step = negative
+            raise NonPositiveError(
+                f"Weighting {self.positive_for!r} needs losses of at least 0, but loss {name!r} is {value:g} at step "
+                f"{step}. Shift that loss, name it in `unbalanced`, or choose another weighting."
+            )

@@ -1,0 +1,93 @@
+"""One training step: losses in, one scalar out. Nobody but the caller calls ``backward``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from autoloss.core.clock import Clock
+from autoloss.core.constants import flags
+from autoloss.core.need import GRADIENTS
+from autoloss.core.signals import Signals
+from autoloss.core.table import LossTable, Reduced
+from autoloss.core.terms import Terms
+from autoloss.core.weighting import Weighting
+from autoloss.probe import Measured, measure
+from autoloss.probe.anchor import locate
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A weighed step: ``total`` to call ``backward`` on, and what it was made of.
+
+    ``weights`` [N] are the effective ones, d(total)/d(loss), 0 for absent losses. ``signals`` is
+    what the weighting saw of its K units, ``counts`` [K] the items behind each of them, and
+    ``measured`` what the probe found, if anything was asked of it.
+    """
+
+    total: Tensor
+    weights: Tensor
+    losses: Reduced
+    signals: Signals
+    counts: Tensor
+    measured: Measured | None = None
+
+    @property
+    def clock(self) -> Clock:
+        """Where training stood."""
+        return Clock(self.signals.step, self.signals.epoch, self.signals.progress)
+
+
+def weigh(
+    table: LossTable,
+    weighting: Weighting,
+    terms: Terms,
+    clock: Clock,
+    scale: Tensor | None = None,
+    keep_rows: bool = False,
+    apart: Tensor | None = None,
+) -> Weighed:
+    """Reduce ``table``, measure what ``weighting`` needs, ask for its weights, and sum.
+
+    The weighting's answer is detached: one ordinary backward on ``total`` gives every parameter
+    the gradient of ``sum(weights * losses)``. Units that are ``apart`` ([K] bool), or whose
+    losses turn out not to reach the anchor, keep their base weight and are absent to the weighting.
+    """
+    losses = table.reduced(terms.names)
+    values, counts, present = terms.gather(losses)
+    needs = weighting.needs_at(clock.step)
+    measured = None
+    if needs & GRADIENTS:
+        point = locate(table.anchor, terms.units, weighting.title())
+        measured = measure(terms.scalars(losses), point, needs, scale, keep_rows)
+        missed = ~flags(measured.reached, values.device)
+        apart = missed if apart is None else apart | missed
+    balanced = present if apart is None else present & ~apart
+    signals = Signals(
+        names=terms.units,
+        values=torch.where(balanced, values, 1.0),
+        present=balanced,
+        step=clock.step,
+        epoch=clock.epoch,
+        progress=clock.progress,
+        measured_gram=measured.gram if measured else None,
+        measured_stats=measured.stats if measured else None,
+    )
+    with torch.no_grad():
+        weights = weighting(signals).detach().float()
+        if apart is not None:
+            weights = torch.where(apart, 1.0, weights)
+        weights = terms.spread(weights)
+        weights = torch.where(losses.present, weights, 0.0)
+    return Weighed(weighted_sum(losses, weights), weights, losses, signals, counts, measured)
+
+
+def weighted_sum(losses: Reduced, weights: Tensor) -> Tensor:
+    """``sum(weights * losses)`` over the present losses, a scalar with a graph."""
+    here = [i for i, scalar in enumerate(losses.scalars) if scalar is not None]
+    stack = torch.stack([s for s in losses.scalars if s is not None])
+    if len(here) < len(losses.scalars):
+        weights = torch.stack([weights[i] for i in here])
+    return (stack * weights.to(stack.dtype)).sum()

@@ -1,0 +1,87 @@
+"""An accumulation window: what several micro-batches measured, as if they had been one batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from autoloss.core.signals import Signals, Stats
+from autoloss.training.weigh import Weighed
+
+
+@dataclass(slots=True)
+class Window:
+    """Collects the micro-batches of one optimiser step.
+
+    Means are weighted by the items behind them. Gradients at features belong to different
+    samples, so their inner products add up with the squared shares; gradients at parameters are
+    averaged before they are compared.
+    """
+
+    steps: list[Weighed]
+
+    def add(self, weighed: Weighed) -> None:
+        """Take in one micro-batch."""
+        self.steps.append(weighed)
+
+    def take(self) -> Signals | None:
+        """The signals of the window as one batch, and start a new one; ``None`` if it was empty."""
+        steps, self.steps = self.steps, []
+        if len(steps) < 2:
+            return steps[0].signals if steps else None
+        with torch.no_grad(), torch.autocast(steps[0].counts.device.type, enabled=False):
+            return _union(steps)
+
+
+def _union(steps: list[Weighed]) -> Signals:
+    present = torch.stack([s.signals.present for s in steps])
+    counts = torch.stack([s.counts for s in steps]) * present
+    shares = counts / counts.sum(0).clamp(min=1)
+    values = (shares * torch.stack([s.signals.values for s in steps])).sum(0)
+    anyone = present.any(0)
+    return replace(
+        steps[-1].signals,
+        values=torch.where(anyone, values, 1.0),
+        present=anyone,
+        measured_gram=_gram(steps, shares),
+        measured_stats=_stats(steps, shares),
+    )
+
+
+def _rows(steps: list[Weighed], shares: Tensor) -> Tensor | None:
+    rows = [s.measured.rows for s in steps if s.measured is not None and s.measured.rows is not None]
+    if len(rows) < len(steps):
+        return None
+    return sum(
+        (share[:, None] * row for share, row in zip(shares[1:], rows[1:], strict=True)), shares[0][:, None] * rows[0]
+    )
+
+
+def _gram(steps: list[Weighed], shares: Tensor) -> Tensor | None:
+    grams = [s.signals.measured_gram for s in steps if s.signals.measured_gram is not None]
+    if len(grams) < len(steps):
+        return None
+    rows = _rows(steps, shares)
+    if rows is not None:
+        return rows @ rows.T
+    squared = shares[:, :, None] * shares[:, None, :]
+    return (squared * torch.stack(grams)).sum(0)
+
+
+def _stats(steps: list[Weighed], shares: Tensor) -> Stats | None:
+    stats = [s.signals.measured_stats for s in steps if s.signals.measured_stats is not None]
+    if len(stats) < len(steps):
+        return None
+    rows = _rows(steps, shares)
+    if rows is not None:
+        magnitude = rows.abs()
+        return Stats(rows.norm(dim=1), magnitude.amax(1), magnitude.mean(1))
+    items = torch.stack([shares.new_full((), s.measured.items) for s in steps if s.measured is not None])
+    part = shares * (items / items.sum())[:, None]
+    return Stats(
+        (part * torch.stack([s.item_norm for s in stats])).sum(0),
+        (shares * torch.stack([s.largest for s in stats])).amax(0),
+        (part * torch.stack([s.mean for s in stats])).sum(0),
+    )

@@ -1,0 +1,1 @@
+"""Weightings around a weighting; the file's name is the name that finds it."""
