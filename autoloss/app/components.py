@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch.optim import Optimizer
@@ -67,6 +68,7 @@ def check(config: Mapping[str, Any]) -> None:
     attempt(
         lambda: require(config["batch_size"] >= 1, "batch_size must be at least 1", f"it is {config['batch_size']}")
     )
+    attempt(lambda: _check_checkpoint(config["ckpt"]))
     if problem is not None:
         attempt(lambda: Watch(tuple(problem.terms), config["on_nonfinite"]))
         names = list(problem.terms)
@@ -75,6 +77,11 @@ def check(config: Mapping[str, Any]) -> None:
             attempt(lambda: weighting.bind(names if terms is None else terms.units))
     if found:
         raise ConfigError("\n".join(dict.fromkeys(found)))
+
+
+def _check_checkpoint(path: str | None) -> None:
+    found = path in (None, "last") or Path(str(path)).is_file()
+    require(found, "ckpt must be a checkpoint's path or last", f"there is no file {path!r}")
 
 
 def _scheduler(node: Mapping[str, Any], optimizer: Optimizer, steps: int) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from autoloss import __version__
+from autoloss.app.completion import narrow
 from autoloss.core.errors import AutolossError, unknown
 
 VERBS = {
@@ -15,6 +16,9 @@ VERBS = {
     "describe": "what a component does: autoloss describe weighting gradnorm",
     "plugins": "every component and where it comes from; --json, --check",
 }
+
+
+COMPOSING = ("train",)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,9 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"autoloss {__version__}")
         return 0
     verb, rest = arguments[0], arguments[1:]
-    # Hydra's tab completion asks the program itself; the verb that it completes for is train's.
-    if verb.startswith("-sc") or verb.startswith("--shell-completion"):
-        verb, rest = "train", arguments
+    if verb in ("-sc", "--shell-completion"):
+        return _complete(arguments)
     try:
         if verb not in VERBS:
             raise unknown("verb", verb, VERBS)
@@ -42,6 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("autoloss: interrupted", file=sys.stderr)
         return 130
+
+
+def _complete(arguments: list[str]) -> int:
+    if arguments[-1].partition("=")[0] != "query":
+        return int(import_module("autoloss.app.train").main(arguments))
+    verb, words = narrow(list(VERBS), COMPOSING)
+    if verb is None:
+        print("\n".join(words))
+        return 0
+    return int(import_module(f"autoloss.app.{verb}").main(arguments))
 
 
 def run() -> None:

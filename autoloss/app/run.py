@@ -69,6 +69,9 @@ def train(
     trainer.fit(module, loaders["train"], loaders["val"], ckpt_path=str(checkpoint) if checkpoint else None)
     if trainer.interrupted:
         raise KeyboardInterrupt
+    if not any(name.startswith("val/") for name in trainer.callback_metrics):
+        # A checkpoint of the last epoch: there was nothing left to train.
+        trainer.validate(module, loaders["val"], verbose=False)
     metrics = _metrics(trainer, "val")
     summary = {
         "problem": config["problem"]["name"],
@@ -138,5 +141,7 @@ def _quiet() -> None:
         ".*litlogger.*",
         ".*Checkpoint directory.*exists and is not empty.*",
         ".*LeafSpec.*",
+        # A batch that was left out on purpose; it is counted in the summary.
+        ".*`training_step` returned `None`.*",
     ):
         warnings.filterwarnings("ignore", message=message)

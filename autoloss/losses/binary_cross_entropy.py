@@ -8,6 +8,7 @@ from torch.nn import functional
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss, per_sample
 from autoloss.core.space import Interval
+from autoloss.losses._shapes import same_shape
 
 
 class BinaryCrossEntropy(Loss):
@@ -28,7 +29,7 @@ class BinaryCrossEntropy(Loss):
         self.positive_weight = positive_weight
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        prediction, target = same_shape(prediction, target)
         positive = prediction.new_full((), self.positive_weight)
-        target = target.to(prediction.dtype)
         loss = functional.binary_cross_entropy_with_logits(prediction, target, reduction="none", pos_weight=positive)
         return per_sample(loss)

@@ -8,6 +8,7 @@ from torch.nn import functional
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss, per_sample
 from autoloss.core.space import Interval
+from autoloss.losses._shapes import several_classes
 
 
 class CrossEntropy(Loss):
@@ -28,5 +29,6 @@ class CrossEntropy(Loss):
         self.label_smoothing = label_smoothing
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        several_classes(prediction, target)
         smoothing = self.label_smoothing
         return per_sample(functional.cross_entropy(prediction, target, reduction="none", label_smoothing=smoothing))

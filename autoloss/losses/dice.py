@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss
+from autoloss.losses._shapes import same_shape, several_classes
 
 
 class Dice(Loss):
@@ -30,13 +31,14 @@ class Dice(Loss):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         if prediction.dim() == target.dim() + 1:
+            several_classes(prediction, target)
             classes = prediction.shape[1]
             probability = prediction.softmax(1)
             truth = functional.one_hot(target.long(), classes).movedim(-1, 1).to(prediction.dtype)
         else:
-            probability = prediction.sigmoid().unsqueeze(1)
-            truth = target.to(prediction.dtype).unsqueeze(1)
-        probability, truth = probability.flatten(2), truth.flatten(2)
+            prediction, target = same_shape(prediction, target)
+            probability, truth = prediction.sigmoid().unsqueeze(1), target.unsqueeze(1)
+        probability, truth = probability.unsqueeze(-1).flatten(2), truth.unsqueeze(-1).flatten(2)
         overlap = (probability * truth).sum(2)
         total = (probability + truth).sum(2)
         # Without smoothing an empty class would be 0 / 0.

@@ -8,6 +8,7 @@ from torch.nn import functional
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss, per_sample
 from autoloss.core.space import Interval
+from autoloss.losses._shapes import same_shape, several_classes
 
 
 class Focal(Loss):
@@ -37,9 +38,10 @@ class Focal(Loss):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         if prediction.dim() == target.dim() + 1:
+            several_classes(prediction, target)
             entropy = functional.cross_entropy(prediction, target.long(), reduction="none")
         else:
-            target = target.to(prediction.dtype)
+            prediction, target = same_shape(prediction, target)
             entropy = functional.binary_cross_entropy_with_logits(prediction, target, reduction="none")
         # The base must not reach 0: the slope of 0^gamma is infinite for gamma < 1.
         wrong = (-(-entropy).expm1()).clamp(min=1e-12)

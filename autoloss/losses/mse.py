@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from autoloss.core.loss import Loss, per_sample
+from autoloss.losses._shapes import same_shape
 
 
 class Mse(Loss):
@@ -15,4 +16,5 @@ class Mse(Loss):
     citation = "folklore (least squares)"
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        prediction, target = same_shape(prediction, target)
         return per_sample((prediction - target).square())

@@ -8,6 +8,7 @@ from torch.nn import functional
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss, per_sample
 from autoloss.core.space import Interval
+from autoloss.losses._shapes import same_shape
 
 
 class SmoothL1(Loss):
@@ -30,4 +31,5 @@ class SmoothL1(Loss):
         self.eps = eps
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        prediction, target = same_shape(prediction, target)
         return per_sample(functional.smooth_l1_loss(prediction, target, reduction="none", beta=self.eps))

@@ -53,7 +53,9 @@ def measure(
 
     Raises :class:`SignalError` if no loss reaches the anchor.
     """
-    rows, reached = _rows(losses, anchor, scale)
+    # A backward under autocast would cast what the forward did not.
+    with torch.autocast(anchor.tensors[0].device.type, enabled=False):
+        rows, reached = _rows(losses, anchor, scale)
     if not any(reached):
         raise SignalError(
             "An anchor must be reached by at least one loss, but none of the losses depends on it. Compute the "

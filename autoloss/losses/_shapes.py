@@ -1,0 +1,32 @@
+"""What a prediction and its target must have in common."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from autoloss.core.errors import ConfigError
+
+
+def same_shape(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in their common dtype; an error unless they have one shape.
+
+    [B, 1] against [B] would broadcast to [B, B], and train on nonsense. Not every kernel of torch
+    takes a bfloat16 prediction (autocast) against a float32 target.
+    """
+    if prediction.shape != target.shape:
+        raise ConfigError(
+            "Prediction and target must have one shape, but the prediction is "
+            f"{list(prediction.shape)} and the target is {list(target.shape)}."
+        )
+    dtype = torch.promote_types(prediction.dtype, target.dtype)
+    return prediction.to(dtype), target.to(dtype)
+
+
+def several_classes(prediction: Tensor, target: Tensor) -> None:
+    """An error unless ``prediction`` [B, C, ...] has at least two classes: a softmax over one is always 1."""
+    if prediction.dim() < 2 or prediction.shape[1] < 2:
+        raise ConfigError(
+            "A softmax needs logits [B, C, ...] of at least two classes, but the prediction is "
+            f"{list(prediction.shape)} and the target is {list(target.shape)}. For one logit give both one shape."
+        )

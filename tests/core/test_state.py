@@ -1,0 +1,49 @@
+"""State keeps its precision, and absent losses keep their rows."""
+
+import torch
+
+from autoloss.core.state import StateModule, commit
+
+
+class Holder(StateModule):
+    def __init__(self):
+        super().__init__()
+        self.add_state("each", torch.tensor([0.1, 0.2, 0.3]), axes=1)
+        self.add_state("pairs", torch.zeros(3, 3), axes=2)
+        self.add_state("shared", torch.zeros(()))
+        self.add_state("count", torch.zeros((), dtype=torch.int64))
+
+    def write(self):
+        self.each += 1
+        self.pairs += 1
+        self.shared += 1
+        self.count += 1
+
+
+def test_casts_of_the_model_leave_state_alone():
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), Holder())
+    before = model[1].each.clone()
+    for cast in (model.half, model.double, model.bfloat16, lambda: model.to(torch.float16)):
+        cast()
+        assert model[1].each.dtype == torch.float32
+        assert torch.equal(model[1].each, before)
+    assert model[0].weight.dtype == torch.float16
+
+
+def test_state_follows_the_device():
+    assert Holder().to("meta").each.device.type == "meta"
+
+
+def test_commit_writes_only_for_present_losses():
+    holder = Holder()
+    commit(holder, holder.write, torch.tensor(True), torch.tensor([True, False, True]))
+    assert torch.allclose(holder.each, torch.tensor([1.1, 0.2, 1.3]))
+    assert holder.pairs.tolist() == [[1, 0, 1], [0, 0, 0], [1, 0, 1]]
+    assert (float(holder.shared), int(holder.count)) == (1.0, 1)
+
+
+def test_commit_writes_nothing_when_something_is_not_finite():
+    holder = Holder()
+    before = {name: value.clone() for name, value in holder.state_dict().items()}
+    commit(holder, holder.write, torch.tensor(False), torch.ones(3).bool())
+    assert all(torch.equal(value, before[name]) for name, value in holder.state_dict().items())

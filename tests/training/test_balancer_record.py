@@ -1,0 +1,66 @@
+"""A person's own loop leaves the same record as `autoloss train`."""
+
+import csv
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+from torch import nn
+
+from autoloss import Balancer
+
+
+def run(directory, steps, weighting="gradnorm", balancer=None, **options):
+    torch.manual_seed(0)
+    trunk, heads = nn.Linear(3, 4), [nn.Linear(4, 1) for _ in range(2)]
+    balancer = balancer or Balancer(["a", "b"], weighting, log_dir=directory, record_every=4, **options)
+    for _ in range(steps):
+        features = trunk(torch.randn(8, 3))
+        balancer({n: h(features).square().mean() for n, h in zip("ab", heads, strict=True)}, anchor=features)
+    balancer.close()
+    return balancer
+
+
+def rows_of(directory):
+    with (directory / "trajectory.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_trajectory_and_events_hold_the_same_numbers(tmp_path):
+    balancer = run(tmp_path, 11, total_steps=11)
+    rows = rows_of(tmp_path)
+    assert [int(row["step"]) for row in rows] == [0, 4, 8, 10]
+    events = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0, "tensors": 0}).Reload()
+    for tag in ("loss_weight/a", "loss_raw/b", "loss_weighted/a", "grad_norm/b", "loss/total"):
+        scalars = events.Scalars(tag)
+        assert [s.step for s in scalars] == [0, 4, 8, 10]
+        assert [s.value for s in scalars] == pytest.approx([float(row[tag]) for row in rows], rel=1e-6)
+    assert float(rows[-1]["loss_weight/a"]) == pytest.approx(balancer.weights["a"])
+    product = float(rows[1]["loss_weight/a"]) * float(rows[1]["loss_raw/a"])
+    assert float(rows[1]["loss_weighted/a"]) == pytest.approx(product, rel=1e-5)
+    layout = Layout.FromString(events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
+    charts = {chart.title: list(chart.multiline.tag) for chart in layout.category[0].chart}
+    assert charts["loss weights"] == ["loss_weight/a", "loss_weight/b"]
+    assert charts["gradient norms"] == ["grad_norm/a", "grad_norm/b"]
+
+
+def test_a_resumed_loop_continues_its_own_trajectory(tmp_path):
+    first = run(tmp_path, 10)
+    resumed = Balancer(["a", "b"], "gradnorm", log_dir=tmp_path, record_every=4)
+    resumed.load_state_dict(first.state_dict(), strict=True)
+    run(tmp_path, 6, balancer=resumed)
+    assert [int(row["step"]) for row in rows_of(tmp_path)] == [0, 4, 8, 9, 12, 15]
+
+
+def test_an_absent_loss_is_an_empty_cell(tmp_path):
+    balancer = Balancer(["a", "b"], "equal", log_dir=tmp_path, record_every=1)
+    balancer({"a": torch.ones(())})
+    balancer.close()
+    assert rows_of(tmp_path)[0]["loss_weight/b"] == ""
+
+
+def test_nothing_is_written_without_log_dir(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(None, 3)
+    assert list(tmp_path.iterdir()) == []

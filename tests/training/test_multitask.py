@@ -1,0 +1,190 @@
+"""The Lightning module under ordinary Trainer flags, and interrupted."""
+
+import csv
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from autoloss.app.run import train
+from autoloss.core.errors import AutolossError, NonFiniteError
+from autoloss.core.problem import Outputs, Problem, Term
+from autoloss.core.table import Entry
+from autoloss.problems._tensors import TensorTable
+
+
+def config(weighting="gradnorm", epochs=2, problem=None, **trainer):
+    return {
+        "problem": problem or {"name": "two_digits", "pairs": 256},
+        "losses": {"left": "cross_entropy", "right": "cross_entropy", "pixels": "mse"} if problem is None else {},
+        "weighting": {"name": weighting} if isinstance(weighting, str) else weighting,
+        "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.003},
+        "lr_schedule": {"_target_": "torch.optim.lr_scheduler.CosineAnnealingLR", "T_max": None},
+        "trainer": {"max_epochs": epochs, "accelerator": "cpu", "devices": 1, "log_every_n_steps": 1, **trainer},
+        "seed": 0,
+        "batch_size": 64,
+        "workers": 0,
+        "base": {},
+        "groups": {},
+        "unbalanced": [],
+        "on_nonfinite": "raise",
+        "record": {"every": 3},
+        "checkpoint": {"every": 1},
+        "test": False,
+    }
+
+
+def checkpoint_of(directory: Path) -> dict:
+    return torch.load(directory / "checkpoints/last.ckpt", weights_only=True)
+
+
+class Noisy(Problem):
+    """Dropout in the trunk, a term that is given ready, a mask, and labels that are NaN where masked."""
+
+    terms = {"value": "mse", "ready": None}
+    metrics = {"error": "min"}
+
+    def datasets(self, seed):
+        x = torch.randn(96, 4, generator=torch.Generator().manual_seed(0))
+        y = x.sum(1, keepdim=True)
+        y[::3] = float("nan")
+        table = TensorTable(x=x, y=y)
+        return {"train": table, "val": table}
+
+    def network(self):
+        return nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+
+    def outputs(self, network, batch):
+        features = network[:2](batch["x"])
+        prediction, mask = network[2](features), ~batch["y"][:, 0].isnan()
+        terms = {"value": Term(prediction, batch["y"], mask), "ready": Entry(features.square().mean(1))}
+        return Outputs(terms, features, {"mask": mask})
+
+    def measure(self, outputs):
+        term = outputs.term("value")
+        return {"error": (term.prediction - term.target).square().mean(1).nan_to_num()}
+
+
+def problem(name="Noisy"):
+    return {"name": f"{__name__}:{name}"}
+
+
+@pytest.mark.parametrize("weighting", ["uncertainty", "gradnorm"])
+def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, weighting):
+    class Stop(pl.Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            if trainer.current_epoch == 2:
+                raise RuntimeError("pulled the plug")
+
+    for which in (problem(), None):
+        settings = config(weighting, epochs=4, problem=which)
+        if which:
+            settings["losses"] = {"value": "mse"}
+        whole, broken = tmp_path / f"whole{bool(which)}", tmp_path / f"broken{bool(which)}"
+        train(settings, whole)
+        with pytest.raises(RuntimeError, match="pulled the plug"):
+            train(settings, broken, callbacks=[Stop()])
+        assert not (broken / "summary.json").exists()
+        train(settings, broken, checkpoint=broken / "checkpoints/last.ckpt")
+        one, other = checkpoint_of(whole)["state_dict"], checkpoint_of(broken)["state_dict"]
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+        assert (whole / "trajectory.csv").read_text() == (broken / "trajectory.csv").read_text()
+
+
+def test_accumulation_clipping_and_low_precision_train(tmp_path):
+    flags = {"accumulate_grad_batches": 2, "gradient_clip_val": 0.5, "precision": "bf16-mixed"}
+    summary = train(config(epochs=3, **flags), tmp_path)
+    assert summary["steps"] == 6
+    assert sum(summary["final_weights"].values()) == pytest.approx(3, rel=1e-4)
+    assert all(v == v for v in summary["metrics"].values())
+
+
+def test_true_half_precision_leaves_the_weights_state_alone(tmp_path):
+    train(config("uncertainty", precision="bf16-true"), tmp_path)
+    state = checkpoint_of(tmp_path)["state_dict"]
+    assert state["network.trunk.0.weight"].dtype == torch.bfloat16
+    assert state["player.weighting.log_variance"].dtype == torch.float32
+
+
+def test_the_weighting_adds_nothing_to_the_optimiser(tmp_path):
+    train(config("uncertainty"), tmp_path)
+    (group,) = checkpoint_of(tmp_path)["optimizer_states"][0]["param_groups"]
+    assert len(group["params"]) == 10
+
+
+def test_the_last_step_is_recorded_and_the_summary_agrees(tmp_path):
+    summary = train(config("uncertainty", epochs=2), tmp_path)
+    with (tmp_path / "trajectory.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [0, 3, 6, 7]
+    last = {name: float(rows[-1][f"loss_weight/{name}"]) for name in summary["final_weights"]}
+    assert last == pytest.approx(summary["final_weights"], rel=1e-6)
+
+
+def broken(method, answer):
+    return type("Broken", (Noisy,), {method: answer, "__module__": __name__})
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "error", "says"),
+    [
+        ("terms", {}, AutolossError, "its terms are empty"),
+        ("outputs", lambda self, network, batch: Outputs({}), AutolossError, "returned none"),
+        (
+            "outputs",
+            lambda self, network, batch: Outputs({"value": network(batch["x"]).mean()}, anchor=torch.ones(3)),
+            AutolossError,
+            "must carry gradients",
+        ),
+        (
+            "outputs",
+            lambda self, network, batch: Outputs({"value": network(batch["x"]).mean()}, network[0](batch["x"])),
+            AutolossError,
+            "reached by at least one loss",
+        ),
+        (
+            "outputs",
+            lambda self, network, batch: Outputs({"value": network(batch["x"]).mean() / 0}, network[0].weight),
+            NonFiniteError,
+            "loss 'value' is .*inf at step 0|loss 'value' is nan at step 0",
+        ),
+        (
+            "outputs",
+            lambda self, network, batch: Outputs({"valu": network(batch["x"]).mean()}),
+            AutolossError,
+            "No loss is called 'valu'. Did you mean 'value'",
+        ),
+    ],
+)
+def test_a_broken_problem_is_named_in_one_sentence(tmp_path, monkeypatch, method, answer, error, says):
+    monkeypatch.setattr(sys.modules[__name__], "Broken", broken(method, answer), raising=False)
+    settings = config(problem=problem("Broken"))
+    settings["losses"] = {"value": "mse"} if method != "terms" else {}
+    with pytest.raises(error, match=says) as caught:
+        train(settings, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "summary.json").exists()
+
+
+def test_skip_leaves_bad_batches_out(tmp_path, monkeypatch):
+    def sometimes(self, network, batch):
+        made = Noisy.outputs(self, network, batch)
+        bad = float("nan") if network.training and float(batch["x"].sum()) > 0 else 1.0
+        return Outputs({**made.terms, "ready": Entry(made.terms["ready"].values * bad)}, made.anchor)
+
+    monkeypatch.setattr(sys.modules[__name__], "Broken", broken("outputs", sometimes), raising=False)
+    settings = {**config("uncertainty", problem=problem("Broken")), "losses": {"value": "mse"}, "on_nonfinite": "skip"}
+    settings["batch_size"] = 8
+    summary = train(settings, tmp_path)
+    assert 0 < summary["skipped_batches"] < 24
+    assert all(v.isfinite().all() for v in checkpoint_of(tmp_path)["state_dict"].values() if v.is_floating_point())
+
+
+def test_ranks_of_one_process_need_no_environment(tmp_path):
+    assert "RANK" not in os.environ
+    train(config("gradnorm", epochs=1), tmp_path)
