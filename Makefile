@@ -19,7 +19,7 @@ demo: install
 	$(BIN)/autoloss train -m weighting=equal,uncertainty,dwa,gradnorm seed=0,1,2
 
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 lint: install
 	$(BIN)/ruff check .

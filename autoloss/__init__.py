@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autoloss.core.errors import AutolossError as AutolossError
+    from autoloss.core.errors import ConfigError as ConfigError
     from autoloss.core.loss import Loss as Loss
     from autoloss.core.need import Need as Need
     from autoloss.core.problem import Outputs as Outputs
     from autoloss.core.problem import Problem as Problem
     from autoloss.core.problem import Term as Term
     from autoloss.core.signals import Signals as Signals
+    from autoloss.core.space import Choice as Choice
+    from autoloss.core.space import Interval as Interval
+    from autoloss.core.space import Range as Range
     from autoloss.core.table import Entry as Entry
     from autoloss.core.table import LossTable as LossTable
     from autoloss.core.weighting import Scalarization as Scalarization
@@ -25,6 +29,10 @@ __version__ = "0.1.0"
 # Loaded when first used: help and tab completion must not wait for torch.
 _PLACES = {
     "AutolossError": "core.errors",
+    "Choice": "core.space",
+    "ConfigError": "core.errors",
+    "Interval": "core.space",
+    "Range": "core.space",
     "Balancer": "training.balancer",
     "Entry": "core.table",
     "Loss": "core.loss",

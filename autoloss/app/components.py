@@ -10,7 +10,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from autoloss.app.instantiate import factory
-from autoloss.core.errors import AutolossError, ConfigError, require
+from autoloss.core.errors import AutolossError, ConfigError, require, unknown
 from autoloss.core.loss import Loss
 from autoloss.core.problem import Problem
 from autoloss.core.registry import registry
@@ -34,11 +34,25 @@ def build_loss(node: str | Mapping[str, Any]) -> Loss:
     return loss
 
 
+def build_losses(config: Mapping[str, Any], problem: Problem) -> dict[str, Loss]:
+    """The losses of ``problem``'s terms: those that ``config.losses`` names, and else the problem's own."""
+    for name in config["losses"]:
+        if name not in problem.terms:
+            raise unknown("loss", name, problem.terms)
+    chosen = {name: config["losses"].get(name, default) for name, default in problem.terms.items()}
+    # A node without a name sets parameters of the problem's own loss.
+    named = {
+        name: {"name": problem.terms[name], **node} if isinstance(node, Mapping) else node
+        for name, node in chosen.items()
+    }
+    return {name: build_loss(node) for name, node in named.items() if node is not None}
+
+
 def build_module(config: Mapping[str, Any], problem: Problem) -> MultiTaskModule:
     """The Lightning module of a run."""
     return MultiTaskModule(
         problem,
-        losses={name: build_loss(node) for name, node in config["losses"].items()},
+        losses=build_losses(config, problem),
         weighting=build_weighting(config["weighting"]),
         optimizer=factory(config["optimizer"]),
         scheduler=partial(_scheduler, config["lr_schedule"]),
@@ -61,15 +75,17 @@ def check(config: Mapping[str, Any]) -> None:
             return None
 
     problem = attempt(lambda: build_problem(config))
-    for node in config["losses"].values():
-        attempt(lambda node=node: build_loss(node))
     weighting = attempt(lambda: build_weighting(config["weighting"]))
     attempt(lambda: factory(config["optimizer"]))
     attempt(
         lambda: require(config["batch_size"] >= 1, "batch_size must be at least 1", f"it is {config['batch_size']}")
     )
     attempt(lambda: _check_checkpoint(config["ckpt"]))
-    if problem is not None:
+    if problem is None:
+        for node in config["losses"].values():
+            attempt(lambda node=node: build_loss(node))
+    else:
+        attempt(lambda: build_losses(config, problem))
         attempt(lambda: Watch(tuple(problem.terms), config["on_nonfinite"]))
         names = list(problem.terms)
         terms = attempt(lambda: Terms(names, config["base"], config["groups"]))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from autoloss.app.config_source import register
 from autoloss.app.overrides import parse
+from autoloss.core.defaults import attribute
 from autoloss.core.errors import ConfigError, UnknownNameError, unknown
-from autoloss.core.registry import PACKAGE
+from autoloss.core.registry import PACKAGE, registry
 
 # Hydra 1.4 deprecates version_base, 1.3 needs it.
 VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
+_CHOICE = re.compile(r"\+?(problem|experiment)=[^,]*$")
+_LOSS = re.compile(r"\+?loss@losses\.(\w+)=")
+_LOSS_PARAMETER = re.compile(r"losses\.(\w+)\.")
 
 
 def conf_dir() -> Path:
@@ -35,25 +40,44 @@ def composed(verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = (
 
     Raises :class:`UnknownNameError` or :class:`ConfigError`, one sentence each.
     """
-    register()
-    extra = (
-        [f"hydra.searchpath=[{','.join('file://' + str(Path(d).resolve()) for d in config_dirs)}]"]
-        if config_dirs
-        else []
-    )
-    before = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(conf_dir()), job_name=verb, **VERSION_BASE):
-            try:
-                config = compose(verb, overrides=[*extra, *overrides])
-                plain = OmegaConf.to_container(config, resolve=True)
-            except (HydraException, OmegaConfBaseException) as error:
-                raise _explained(verb, list(overrides), error) from error
-    finally:
-        GlobalHydra.instance().hydra = before
+    overrides = opened(overrides, config_dirs)
+    with _initialised(verb, config_dirs) as extra:
+        try:
+            config = compose(verb, overrides=[*extra, *overrides])
+            missing = sorted(str(key) for key in OmegaConf.missing_keys(config))
+            if missing:
+                raise ConfigError("\n".join(f"{key} must be given, but it is not. Write {key}=..." for key in missing))
+            plain = OmegaConf.to_container(config, resolve=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise _explained(verb, list(overrides), error) from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def opened(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[str]:
+    """``overrides`` with what Hydra wants before the losses of a problem whose terms come from its data.
+
+    Hydra overrides only what is in the defaults list: the terms that a problem's class names. Those that
+    the class does not know are appended (the last one of a term); a term that is wrong is found when the
+    problem has been built.
+    """
+    chosen = {match[1]: override for override in overrides if (match := _LOSS.match(override))}
+    if not chosen and not any(_LOSS_PARAMETER.match(override) for override in overrides):
+        return list(overrides)
+    with _initialised("train", config_dirs) as extra:
+        try:
+            config = compose("train", overrides=[*extra, *(o for o in overrides if _CHOICE.match(o))])
+        except (HydraException, OmegaConfBaseException):
+            # Composing them all says what is wrong.
+            return list(overrides)
+    if attribute(registry.find("problem", config.problem.name), "terms", {}):
+        return list(overrides)
+    others = [override for override in overrides if not _LOSS.match(override)]
+    parameters = [match is not None and match[1] not in chosen for match in map(_LOSS_PARAMETER.match, others)]
+    return [
+        *(f"+{override.lstrip('+')}" for override in chosen.values()),
+        *(f"++{override}" if new else override for override, new in zip(others, parameters, strict=True)),
+    ]
 
 
 def jobs(overrides: Sequence[str]) -> list[list[str]]:
@@ -63,6 +87,20 @@ def jobs(overrides: Sequence[str]) -> list[list[str]]:
     except HydraException as error:
         raise _explained("train", list(overrides), error) from error
     return [list(job) for batch in batches for job in batch]
+
+
+@contextmanager
+def _initialised(verb: str, config_dirs: Sequence[str]) -> Iterator[list[str]]:
+    """Hydra as :func:`compose` wants it; gives the overrides that add ``config_dirs``."""
+    register()
+    paths = ",".join(f"file://{Path(directory).resolve()}" for directory in config_dirs)
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir()), job_name=verb, **VERSION_BASE):
+            yield [f"hydra.searchpath=[{paths}]"] if paths else []
+    finally:
+        GlobalHydra.instance().hydra = before
 
 
 def _explained(verb: str, overrides: list[str], error: Exception) -> ConfigError | UnknownNameError:

@@ -32,7 +32,10 @@ class RegistrySource(ConfigSource):
 
     def is_config(self, config_path: str) -> bool:
         kind, name = _split(config_path)
-        return kind in GROUPS and (name in registry.names(kind) or ":" in name)
+        if kind not in GROUPS:
+            return False
+        # A plain name that two plugins share is found too: loading it says which spellings there are.
+        return ":" in name or any(name in (one.spelling, one.name) for one in registry.listings[kind])
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         path = config_path.strip("/")
@@ -72,6 +75,9 @@ def component_node(kind: str, name: str) -> dict[str, Any]:
     node: dict[str, Any] = {"name": name, **defaults(listing)}
     if kind == "weighting":
         node["wrap"] = []
+        if "seed" in node:
+            # Its draws differ between runs of different seeds, and only between those.
+            node["seed"] = "${seed}"
     return node
 
 

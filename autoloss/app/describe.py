@@ -14,6 +14,7 @@ from autoloss.core.kinds import KINDS
 from autoloss.core.registry import registry
 
 COSTS = {
+    "LOOKAHEAD": "a plain step and one forward without a graph, after the optimiser's step",
     "VALUES": "a plain step",
     "GRAM": "a plain step and K passes from the losses back to the anchor (through the heads, for features)",
     "STATS": "a plain step and K passes from the losses back to the anchor (through the heads, for features)",
@@ -37,14 +38,14 @@ def describe(kind: str, name: str) -> dict[str, Any]:
     target = registry.load(kind, name)
     listing = registry.find(kind, name)
     skip = 1 if kind == "wrapper" else 0
-    card: dict[str, Any] = {"kind": kind, "what": inspect.getdoc(target) or ""}
+    card: dict[str, Any] = {"kind": kind, "what": inspect.cleandoc(target.__doc__ or "")}
     if inspect.isclass(target) and issubclass(target, Component):
         card.update(target.card())
         card["parameters"] = defaults(listing, skip)
     if kind == "weighting":
         needs = [str(need.name) for need in target.needs]
         card["needs"] = needs
-        card["cost"] = next(COSTS[n] for n in ("GRAM", "STATS", "VALUES") if n in needs)
+        card["cost"] = next(COSTS[n] for n in ("LOOKAHEAD", "GRAM", "STATS", "VALUES") if n in needs)
     return card
 
 

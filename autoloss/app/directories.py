@@ -44,4 +44,4 @@ def finished(directory: Path, config: Mapping[str, Any]) -> dict[str, Any] | Non
 
 
 def _essence(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key not in ("ckpt", "fresh", "name", "workers")}
+    return {key: value for key, value in config.items() if key not in ("ckpt", "fresh", "name", "workers", "threads")}

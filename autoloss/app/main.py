@@ -13,12 +13,13 @@ from autoloss.core.errors import AutolossError, unknown
 
 VERBS = {
     "train": "train a model, or with -m any sweep: autoloss train -m weighting=equal,gradnorm seed=0,1,2",
+    "search": "which weighting, which weights, and is it really better: autoloss search search.n_trials=20",
     "describe": "what a component does: autoloss describe weighting gradnorm",
     "plugins": "every component and where it comes from; --json, --check",
 }
 
 
-COMPOSING = ("train",)
+COMPOSING = ("train", "search")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,11 +12,11 @@ from hydra.core.override_parser.types import Override
 from autoloss.core.schedule import SCHEDULES
 
 # Mappings whose keys are the user's: Hydra would refuse a key that is not there yet.
-_OPEN = re.compile(r"(base|groups)(\.|=)|weighting\.\w+\.[^=]+=|weighting\.\w+=\{")
-_TERM = re.compile(r"losses\.(\w+)=([\w.:,]+)$")
+_OPEN = re.compile(r"(base|groups)(\.|=)|(weighting|problem)\.\w+(\.[^=]+=|=\{)")
+_TERM = re.compile(r"losses\.(\w+)=([\w.:,-]+)$")
 _SCHEDULE = re.compile(rf"(?<![\w\"'])((?:{'|'.join(SCHEDULES)})\([^()]*\))(?![\"'])")
 # What says nothing about which run it is.
-_UNNAMED = ("name", "ckpt", "fresh", "test", "workers", "hydra", "load")
+_UNNAMED = ("name", "ckpt", "fresh", "test", "workers", "threads", "hydra", "load")
 _LONGEST = 100
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
@@ -36,13 +37,19 @@ def train(
     checkpoint: Path | None = None,
     callbacks: Sequence[Callback] = (),
     title: str = "",
+    fold: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
-    """Train what ``config`` says in ``directory`` and return the summary that is written there."""
+    """Train what ``config`` says in ``directory`` and return the summary that is written there.
+
+    ``fold`` (i, n) trains on all but the i-th of n parts of the problem's training and validation data.
+    """
     _quiet()
     begun = time.perf_counter()
+    if config["threads"]:
+        torch.set_num_threads(config["threads"])
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     problem = build_problem(config)
-    data = problem.datasets(config["seed"])
+    data = problem.datasets(config["seed"]) if fold is None else problem.folds(fold[1], config["seed"])[fold[0]]
     if not {"train", "val"} <= set(data):
         raise ConfigError(f"datasets() must give 'train' and 'val', but it gives {sorted(data)}.")
     module = build_module(config, problem)

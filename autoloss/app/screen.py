@@ -25,8 +25,8 @@ def print_run(directory: Path, summary: dict[str, Any]) -> None:
     say(f"final weights: {weights}")
     if "test_metrics" in summary:
         say("test: " + "  ".join(f"{name} {value:.4g}" for name, value in summary["test_metrics"].items()))
-    say(f"\nrun directory: {_shown(directory)}")
-    say(f"look at the weights: tensorboard --logdir {shlex.quote(str(_shown(directory)))}")
+    say(f"\nrun directory: {shown(directory)}")
+    say(f"look at the weights: tensorboard --logdir {shlex.quote(str(shown(directory)))}")
 
 
 def print_sweep(root: Path) -> int:
@@ -39,11 +39,12 @@ def print_sweep(root: Path) -> int:
     write_text(root / "leaderboard.csv", as_csv(board))
     write_text(root / "leaderboard.md", as_markdown(board))
     say(f"\n{as_text(board)}")
-    say(f"\nleaderboard: {_shown(root / 'leaderboard.md')}")
-    say(f"look at the weights: tensorboard --logdir {shlex.quote(str(_shown(root)))}")
+    say(f"\nleaderboard: {shown(root / 'leaderboard.md')}")
+    say(f"look at the weights: tensorboard --logdir {shlex.quote(str(shown(root)))}")
     return 1 if board.failed or board.unfinished else 0
 
 
-def _shown(path: Path) -> Path:
+def shown(path: Path) -> Path:
+    """``path`` as one would type it from here."""
     path = path.resolve()
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

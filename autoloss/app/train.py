@@ -3,49 +3,43 @@
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from autoloss.app.composition import VERSION_BASE, composed, conf_dir, jobs
-from autoloss.app.config_source import register
+from autoloss.app.composition import composed, jobs
 from autoloss.app.directories import CHECKPOINT, OUTPUTS, finished, newest, numbered
-from autoloss.app.overrides import parse, rewrite, run_name
+from autoloss.app.hydra_app import FAILED, asking, config_dirs, given, hydra_main, quoted, record_failure, split
+from autoloss.app.overrides import parse, run_name
 from autoloss.app.screen import print_run, print_sweep, say
 from autoloss.core.errors import AutolossError
 from autoloss.core.files import read_json, write_json
 
-FAILED, USER_ERROR = 1, 2
-_ASKING = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
 _RUN_DIR = "AUTOLOSS_RUN_DIR"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if a run failed, 2 for a user's mistake."""
-    register()
-    flags, overrides = _split(arguments)
-    if any(flag.partition("=")[0] in _ASKING for flag in flags):
-        return _hydra([*flags, *overrides])
+    flags, overrides = split(arguments)
+    if asking(flags):
+        return hydra_main("train", job, [*flags, *overrides])
     swept = bool({"-m", "--multirun"} & set(flags)) or "hydra.mode=MULTIRUN" in overrides
     config = _checked(flags, overrides, swept)
     name = config["name"] or run_name(config["problem"]["name"], overrides, () if swept else ("trainer.max_epochs",))
     parent = OUTPUTS / "train" / name
     if swept:
-        _hydra([*flags, *overrides, *_sweep_directories(overrides, parent)])
+        hydra_main("train", job, [*flags, *overrides, *_sweep_directories(overrides, parent)])
         return print_sweep(_sweep_root(overrides, parent))
-    if _RUN_DIR not in os.environ and not _given(overrides, "hydra.run.dir"):
+    if _RUN_DIR not in os.environ and not given(overrides, "hydra.run.dir"):
         # A strategy that starts further processes runs this command again: they join this directory.
         os.environ[_RUN_DIR] = str(newest(parent) if config["ckpt"] == "last" else numbered(parent))
-    directory = [f"hydra.run.dir={_quoted(os.environ[_RUN_DIR])}"] if _RUN_DIR in os.environ else []
-    _hydra([*flags, *overrides, *directory])
+    directory = [f"hydra.run.dir={quoted(os.environ[_RUN_DIR])}"] if _RUN_DIR in os.environ else []
+    hydra_main("train", job, [*flags, *overrides, *directory])
     return _outcome[-1] if _outcome else FAILED
 
 
@@ -63,14 +57,14 @@ def job(config: DictConfig) -> float | None:
     try:
         summary = _train(plain, directory, overrides, int(context.job.num) if swept else None)
     except AutolossError as error:
-        _failure(directory, error, USER_ERROR)
+        _outcome.append(record_failure(directory, error))
         return None
     except KeyboardInterrupt:
         raise
     except Exception as error:
         if not swept or os.environ.get("HYDRA_FULL_ERROR") == "1":
             traceback.print_exc()
-        _failure(directory, error, FAILED)
+        _outcome.append(record_failure(directory, error))
         return None
     _outcome.append(0)
     if not swept:
@@ -106,21 +100,10 @@ def _checkpoint(config: dict[str, Any], directory: Path, swept: bool) -> Path | 
     return last if last.exists() and (config["ckpt"] == "last" or (swept and begun)) else None
 
 
-def _failure(directory: Path, error: BaseException, code: int) -> None:
-    first = str(error).splitlines()[0] if str(error) else type(error).__name__
-    sentence = first if isinstance(error, AutolossError) else f"{type(error).__name__}: {first}"
-    write_json(directory / "failed.json", {"error": sentence})
-    say(f"autoloss: {error if isinstance(error, AutolossError) else sentence}", error=True)
-    if os.environ.get("HYDRA_FULL_ERROR") == "1" and isinstance(error, AutolossError):
-        traceback.print_exc()
-    _outcome.append(code)
-
-
 def _checked(flags: Sequence[str], overrides: Sequence[str], swept: bool) -> dict[str, Any]:
     """The first job's configuration, after every job's was composed and its components were built."""
     from autoloss.app.components import check
 
-    directories = [b for a, b in pairwise(flags) if a in ("--config-dir", "-cd")]
     tasks = [o for o in overrides if not o.startswith("hydra.sweep") and not o.startswith("hydra/")]
     foreign = any(o.startswith("hydra/sweeper") for o in overrides)
     todo = [tasks] if not swept else [[]] if foreign else jobs(tasks)
@@ -128,78 +111,28 @@ def _checked(flags: Sequence[str], overrides: Sequence[str], swept: bool) -> dic
     _jobs = len(todo)
     configs = []
     for job_overrides in todo:
-        config = composed("train", job_overrides, directories)
+        config = composed("train", job_overrides, config_dirs(flags))
         check(config)
         configs.append(config)
     return configs[0]
 
 
-def _hydra(arguments: Sequence[str]) -> int:
-    """Let Hydra parse ``arguments`` and call :func:`job`; the exit code that it ends with."""
-    before, sys.argv = sys.argv, [sys.argv[0], *arguments]
-    try:
-        hydra.main(config_path=str(conf_dir()), config_name="train", **VERSION_BASE)(job)()
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        sys.argv = before
-    return 0
-
-
-def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Hydra's flags (each with its value), and the overrides, rewritten."""
-    valued = (
-        "--cfg",
-        "-c",
-        "--package",
-        "-p",
-        "--config-dir",
-        "-cd",
-        "--config-name",
-        "-cn",
-        "--config-path",
-        "-cp",
-        "--info",
-        "-i",
-        "-sc",
-        "--shell-completion",
-    )
-    flags: list[str] = []
-    overrides: list[str] = []
-    waiting = False
-    for argument in arguments:
-        if waiting or argument.startswith("-"):
-            flags.append(argument)
-            waiting = argument in valued
-        else:
-            overrides.append(rewrite(argument))
-    return flags, overrides
-
-
-def _given(overrides: Sequence[str], key: str) -> str | None:
-    return next((o.partition("=")[2] for o in overrides if o.lstrip("+").partition("=")[0] == key), None)
-
-
 def _sweep_root(overrides: Sequence[str], parent: Path) -> Path:
-    return Path(_given(overrides, "hydra.sweep.dir") or parent)
+    return Path(given(overrides, "hydra.sweep.dir") or parent)
 
 
 def _sweep_directories(overrides: Sequence[str], parent: Path) -> list[str]:
-    directory = [] if _given(overrides, "hydra.sweep.dir") else [f"hydra.sweep.dir={_quoted(str(parent))}"]
-    if _given(overrides, "hydra.sweep.subdir") is None:
+    directory = [] if given(overrides, "hydra.sweep.dir") else [f"hydra.sweep.dir={quoted(str(parent))}"]
+    if given(overrides, "hydra.sweep.subdir") is None:
         # A run's directory is named by what varies.
         constant = [
             o.key_or_group if not o.package else f"{o.key_or_group}@{o.package}"
             for o in parse(overrides)
             if not o.is_sweep_override()
         ]
-        directory.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(_quoted, constant))}]")
+        directory.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(quoted, constant))}]")
         directory.append("hydra.sweep.subdir='${autoloss.job:${hydra:job.override_dirname}}'")
     return directory
-
-
-def _quoted(path: str) -> str:
-    return "'" + path.replace("'", "\\'") + "'"
 
 
 def _job_directory(override_dirname: str) -> str:

@@ -22,7 +22,9 @@ class Component:
 
     @classmethod
     def title(cls) -> str:
-        """The name that people know it by: the file's name for built-ins, else the class's."""
+        """The name that people know it by: the one it is registered under, else the class's."""
+        if "registered_name" in vars(cls):
+            return str(vars(cls)["registered_name"])
         return cls.__module__.rpartition(".")[2] if cls.__module__.startswith("autoloss.") else cls.__name__
 
     @classmethod

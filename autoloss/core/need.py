@@ -15,11 +15,14 @@ class Need(Flag):
 
     ``STATS``: [K] statistics of the same gradients that a Gram matrix cannot give (mean norm over
     items, largest and mean magnitude). The same K passes as ``GRAM``.
+
+    ``LOOKAHEAD``: the K losses of the same batch again, after the optimiser's step. One forward.
     """
 
     VALUES = auto()
     GRAM = auto()
     STATS = auto()
+    LOOKAHEAD = auto()
 
 
 GRADIENTS = Need.GRAM | Need.STATS

@@ -71,7 +71,7 @@ class Registry:
             target = _import(listing.target)
         except AutolossError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             who = f"{kind} {listing.spelling!r}"
             if listing.version:
                 who += f" of {listing.origin} {listing.version}"
@@ -79,6 +79,8 @@ class Registry:
                 f"The {who} must load from {listing.target!r}, but that raised {type(error).__name__}: {error}."
             ) from error
         _check(kind, listing, target)
+        if inspect.isclass(target) and "registered_name" not in vars(target):
+            target.registered_name = listing.name.rpartition(":")[2]
         return target
 
     def build(self, kind: str, name: str, *args: Any, **parameters: Any) -> Any:
@@ -88,11 +90,17 @@ class Registry:
             if parameters:
                 raise ConfigError(f"A loss function takes no parameters, but {name!r} was given {sorted(parameters)}.")
             return _import("autoloss.core.loss:FunctionLoss")(target)
-        known = inspect.signature(target).parameters
+        # Without an __init__ of its own a class shows nn.Module's, which takes anything and fails later.
+        bare = not any("__init__" in vars(c) for c in target.__mro__ if c.__module__.partition(".")[0] != "torch" and c is not object)
+        known = {} if bare else inspect.signature(target).parameters
         if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
             for key in parameters:
                 if key not in known:
                     raise unknown(f"parameter of {kind} {name!r}", key, list(known)[len(args) :])
+        given = {*list(known)[: len(args)], *parameters}
+        for key, parameter in known.items():
+            if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD and key not in given:
+                raise ConfigError(f"The {kind} {name!r} must be given {key!r}, but it is not.")
         return target(*args, **parameters)
 
 

@@ -39,6 +39,14 @@ class Signals:
     progress: float = 0.0
     measured_gram: Tensor | None = None
     measured_stats: Stats | None = None
+    measured_after: Tensor | None = None
+
+    @property
+    def after(self) -> Tensor:
+        """The losses [K] of the same batch after the optimiser's step; known to ``update`` alone."""
+        if self.measured_after is None:
+            raise _undeclared("after", "LOOKAHEAD")
+        return self.measured_after
 
     @property
     def gram(self) -> Tensor:
@@ -85,6 +93,8 @@ class Signals:
             ok = ok & self.measured_gram.isfinite().all()
         if self.measured_stats is not None:
             ok = ok & self.measured_stats.item_norm.isfinite().all()
+        if self.measured_after is not None:
+            ok = ok & (self.measured_after.isfinite() | ~self.present).all()
         return ok
 
 

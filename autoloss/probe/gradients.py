@@ -10,6 +10,7 @@ from torch import Tensor
 
 from autoloss.core.errors import SignalError
 from autoloss.core.need import Need
+from autoloss.core.precision import gram_of
 from autoloss.core.ranks import sum_over_ranks, world_size
 from autoloss.core.signals import Stats
 from autoloss.probe.anchor import AnchorPoint
@@ -65,7 +66,7 @@ def measure(
     with torch.no_grad(), torch.autocast(rows.device.type, enabled=False):
         if anchor.parameters and ranks > 1:
             rows = sum_over_ranks(rows) / ranks
-        gram = rows @ rows.T if Need.GRAM in needs else None
+        gram = gram_of(rows) if Need.GRAM in needs else None
         if gram is not None and not anchor.parameters and ranks > 1:
             gram = sum_over_ranks(gram) / ranks**2
         stats = statistics(rows, anchor) if Need.STATS in needs else None

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autoloss.core.clock import Clock
-from autoloss.core.errors import require, unknown
+from autoloss.core.errors import SignalError, require, unknown
 from autoloss.core.need import GRADIENTS
 from autoloss.core.state import StateModule
 from autoloss.core.table import Anchor, Entry, LossTable
 from autoloss.core.weighting import Weighting
+from autoloss.probe.lookahead import Moment, replayed
 from autoloss.training.build import build_weighting
 from autoloss.training.player import Player
+
+
+Losses = Mapping[str, Entry | Tensor | None]
 
 
 class Balancer(StateModule):
@@ -66,6 +70,7 @@ class Balancer(StateModule):
         self.total_steps, self.accumulate = total_steps, accumulate
         self.calls, self.epoch = 0, 0
         self._frozen = False
+        self._ahead: list[tuple[Moment, Callable[[nn.Module], Losses | LossTable]]] | None = None
         self._log_dir = None if log_dir is None else Path(log_dir)
         self._every = record_every
         self._recorder: Any = None
@@ -92,7 +97,7 @@ class Balancer(StateModule):
 
     def forward(
         self,
-        losses: Mapping[str, Entry | Tensor | None] | LossTable,
+        losses: Losses | LossTable,
         anchor: Anchor | None = None,
         scale: Tensor | None = None,
     ) -> Tensor:
@@ -102,7 +107,7 @@ class Balancer(StateModule):
         absent. ``anchor`` is where gradients are compared, if the weighting needs any. ``scale``
         is the factor of a gradient scaler (``scaler.scale(torch.ones(()))``), for float16.
         """
-        table = losses if isinstance(losses, LossTable) else LossTable(losses, anchor)
+        table = _table(losses, anchor)
         for name in table.entries:
             if name not in self.player.terms.names:
                 raise unknown("loss", name, self.player.terms.names)
@@ -110,9 +115,14 @@ class Balancer(StateModule):
         if self._frozen or not self.training or not torch.is_grad_enabled():
             return self.player.frozen(table)
         clock = self.clock
+        if self._ahead is None and self.player.looks_ahead(clock.step):
+            raise SignalError(
+                f"Weighting {self.player.weighting.title()!r} needs the losses again after the step, but the step is not "
+                "inside a look-ahead. Write `with balancer.lookahead(network, losses_of):` around it."
+            )
         weighed = self.player.step(table, clock, scale, self.accumulate > 1)
         self.calls += 1
-        if self.calls % self.accumulate == 0:
+        if self.calls % self.accumulate == 0 and self._ahead is None:
             self.player.commit()
         if weighed is None:
             return self.player.last.new_zeros((), requires_grad=True)
@@ -128,6 +138,45 @@ class Balancer(StateModule):
             yield
         finally:
             self._frozen = before
+
+    @contextmanager
+    def lookahead(self, network: nn.Module, losses_of: Callable[[nn.Module], Losses | LossTable]) -> Iterator[None]:
+        """Around a step (forward, backward, ``optimizer.step()``) for weightings that look at its outcome.
+
+        When the step is done, ``losses_of(network)`` is called once more without a graph, with the
+        random numbers of the first time, and the network's buffers are put back: it must compute
+        the losses of the same batch and have no other effect. Weightings that need no look-ahead
+        learn from the step as ever.
+
+        >>> net, x = torch.nn.Linear(2, 2), torch.ones(3, 2)
+        >>> losses_of = lambda net: {"a": net(x)[:, 0].square(), "b": net(x)[:, 1].square()}
+        >>> balancer, optimizer = Balancer(["a", "b"], "famo"), torch.optim.SGD(net.parameters(), 0.1)
+        >>> with balancer.lookahead(net, losses_of):
+        ...     balancer(losses_of(net)).backward()
+        ...     optimizer.step()
+        """
+        if self._ahead is None:
+            self._ahead = []
+        before = self.calls
+        moment = Moment.now(self.player.last.device)
+        try:
+            yield
+        except BaseException:
+            self._ahead = None
+            raise
+        ahead = self._ahead
+        if ahead is not None and self.calls > before and len(self.player.window.steps) > len(ahead):
+            ahead.append((moment, losses_of))
+        if self.calls % self.accumulate or ahead is None:
+            return
+        self._ahead = None
+        tables = []
+        if self.player.looks_ahead(self.clock.step - 1):
+            for then, again in ahead:
+                with replayed(network, then):
+                    tables.append(_table(again(network), None))
+            self.player.look_again(tables)
+        self.player.commit()
 
     def close(self) -> None:
         """Write what is left to record, and raise if a loss was not finite."""
@@ -158,3 +207,7 @@ class Balancer(StateModule):
         self._recorder.record(weighed)
         if clock.step % (BLOCK * self._every) == 0:
             self.player.watch.check()
+
+
+def _table(losses: Losses | LossTable, anchor: Anchor | None) -> LossTable:
+    return losses if isinstance(losses, LossTable) else LossTable(losses, anchor)

@@ -10,7 +10,7 @@ from torch import Tensor
 from autoloss.core.clock import Clock
 from autoloss.core.constants import flags
 from autoloss.core.errors import unknown
-from autoloss.core.need import GRADIENTS
+from autoloss.core.need import GRADIENTS, Need
 from autoloss.core.state import StateModule, commit
 from autoloss.core.table import LossTable
 from autoloss.core.terms import Terms
@@ -76,6 +76,15 @@ class Player(StateModule):
             return
         finite = signals.finite() if stepped is None else signals.finite() & stepped
         commit(self.weighting, lambda: self.weighting.update(signals), finite, signals.present)
+
+    def looks_ahead(self, step: int) -> bool:
+        """Whether the losses of this optimiser step are wanted again after it, by :meth:`look_again`."""
+        return bool(self.weighting.needs_at(step) & Need.LOOKAHEAD)
+
+    def look_again(self, tables: Sequence[LossTable]) -> None:
+        """Take the losses of the window's micro-batches after the optimiser's step, one table for each."""
+        values = [self.terms.gather(table.reduced(self.terms.names))[0] for table in tables]
+        self.window.look_again(values)
 
     def _set_apart(self, table: LossTable) -> None:
         entries = [[table.entry(self.terms.names[i]) for i in members] for members in self.terms.members]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from autoloss.core.precision import gram_of
 from autoloss.core.signals import Signals, Stats
 from autoloss.training.weigh import Weighed
 
@@ -25,6 +27,13 @@ class Window:
     def add(self, weighed: Weighed) -> None:
         """Take in one micro-batch."""
         self.steps.append(weighed)
+
+    def look_again(self, values: Sequence[Tensor]) -> None:
+        """Add the losses [K] of each micro-batch after the optimiser's step."""
+        self.steps = [
+            replace(step, signals=replace(step.signals, measured_after=after))
+            for step, after in zip(self.steps, values, strict=True)
+        ]
 
     def take(self) -> Signals | None:
         """The signals of the window as one batch, and start a new one; ``None`` if it was empty."""
@@ -47,7 +56,13 @@ def _union(steps: list[Weighed]) -> Signals:
         present=anyone,
         measured_gram=_gram(steps, shares),
         measured_stats=_stats(steps, shares),
+        measured_after=_after(steps, shares),
     )
+
+
+def _after(steps: list[Weighed], shares: Tensor) -> Tensor | None:
+    after = [s.signals.measured_after for s in steps if s.signals.measured_after is not None]
+    return (shares * torch.stack(after)).sum(0) if len(after) == len(steps) else None
 
 
 def _rows(steps: list[Weighed], shares: Tensor) -> Tensor | None:
@@ -65,7 +80,7 @@ def _gram(steps: list[Weighed], shares: Tensor) -> Tensor | None:
         return None
     rows = _rows(steps, shares)
     if rows is not None:
-        return rows @ rows.T
+        return gram_of(rows)
     squared = shares[:, :, None] * shares[:, None, :]
     return (squared * torch.stack(grams)).sum(0)
 

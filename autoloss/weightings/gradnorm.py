@@ -64,6 +64,8 @@ class Gradnorm(Weighting):
         ratio = signals.values / self.initial
         ratio = torch.where(ratio.isfinite(), ratio, 1.0).clamp(min=0)
         target = signals.mean(scaled) * (ratio / signals.mean(ratio).clamp(min=1e-30)) ** self.alpha
-        self.adam.step(self.weights, norms * torch.sign(scaled - target))
+        # Relative norms: Adam would see their common scale only through its eps.
+        relative = norms / signals.mean(norms).clamp(min=1e-30)
+        self.adam.step(self.weights, relative * torch.sign(scaled - target))
         self.weights.clamp_(min=self.smallest)
         self.weights.copy_(torch.where(signals.present, signals.sum_to_count(self.weights), self.weights))

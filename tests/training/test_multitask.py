@@ -28,6 +28,7 @@ def config(weighting="gradnorm", epochs=2, problem=None, **trainer):
         "seed": 0,
         "batch_size": 64,
         "workers": 0,
+        "threads": 1,
         "base": {},
         "groups": {},
         "unbalanced": [],

@@ -16,6 +16,7 @@ from autoloss.core.loss import Loss
 from autoloss.core.problem import Outputs, Problem, Term
 from autoloss.core.table import Entry, LossTable
 from autoloss.core.weighting import Weighting
+from autoloss.probe.lookahead import Moment, replayed
 from autoloss.training.player import Player
 from autoloss.training.rng import restore_rng, rng_state
 from autoloss.training.weigh import Weighed
@@ -57,6 +58,8 @@ class MultiTaskModule(pl.LightningModule):
         self.weighed: Weighed | None = None
         self._optimizer, self._scheduler = optimizer, scheduler
         self._rng: dict[str, Any] | None = None
+        self._ahead: list[tuple[Moment, Any]] = []
+        self._stepped: Tensor | None = None
 
     @property
     def clock(self) -> Clock:
@@ -74,14 +77,33 @@ class MultiTaskModule(pl.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Weigh one batch; Lightning calls ``backward`` on what this returns."""
+        clock = self.clock
+        moment = Moment.now(self.device) if self.player.looks_ahead(clock.step) else None
         table = self.table(self.problem.outputs(self.network, batch))
         accumulates = self.trainer.accumulate_grad_batches > 1
-        self.weighed = self.player.step(table, self.clock, self._scale(), accumulates)
+        self.weighed = self.player.step(table, clock, self._scale(), accumulates)
+        if moment is not None and self.weighed is not None:
+            self._ahead.append((moment, batch))
         return None if self.weighed is None else self.weighed.total
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Let the weighting learn, once for each optimiser step, unless the scaler will skip it."""
-        self.player.commit(_will_step(self._scaler(), optimizer))
+        self._stepped = _will_step(self._scaler(), optimizer)
+        if not self._ahead:
+            self.player.commit(self._stepped)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, and then look at the same batches again for weightings that ask what the step did."""
+        super().optimizer_step(*args, **kwargs)
+        if not self._ahead:
+            return
+        ahead, self._ahead = self._ahead, []
+        tables = []
+        for moment, batch in ahead:
+            with replayed(self.network, moment), self.trainer.precision_plugin.forward_context():
+                tables.append(self.table(self.problem.outputs(self.network, batch)))
+        self.player.look_again(tables)
+        self.player.commit(self._stepped)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Measure the problem's metrics."""
@@ -130,10 +152,11 @@ class MultiTaskModule(pl.LightningModule):
         return Entry(self.losses[name](term.prediction, target), term.mask, term.balanced)
 
     def _measure(self, split: str, batch: Any) -> None:
-        values = self.problem.measure(self.problem.outputs(self.network, batch))
-        size = len(next(iter(values.values())))
-        means = {f"{split}/{name}": value.float().mean() for name, value in values.items()}
-        self.log_dict(means, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+        for name, values in self.problem.measure(self.problem.outputs(self.network, batch)).items():
+            # Lightning weighs a batch's mean by its number of values: 0 where a metric has none here.
+            number = values.numel()
+            mean = values.float().mean() if number else torch.zeros((), device=values.device)
+            self.log(f"{split}/{name}", mean, on_step=False, on_epoch=True, batch_size=number, sync_dist=True)
 
     def _scaler(self) -> Any:
         return getattr(self.trainer.precision_plugin, "scaler", None)

@@ -14,6 +14,7 @@ class Normalise(Wrapper):
     Weights that sum to 0 or less become equal ones: a frozen model helps nobody.
     """
 
+    claims = frozenset({"sums_to_count"})
     use = "Comparing a method with a free scale (uncertainty, nash_mtl) at the learning rate of equal weights."
     citation = "folklore"
 

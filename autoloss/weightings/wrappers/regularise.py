@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from autoloss.core.errors import require
@@ -38,5 +39,7 @@ class Regularise(Wrapper):
 
     def forward(self, signals: Signals) -> Tensor:
         weights = self.inner(signals)
-        prior = self.prior / signals.mean(self.prior)
+        mean = signals.mean(self.prior)
+        # A prior of zeros for all that are present says nothing between them.
+        prior = torch.where(mean > 0, self.prior / mean, 1.0)
         return weights.lerp(prior * signals.mean(weights), self.strength)

@@ -1,0 +1,88 @@
+"""What the verbs that are Hydra applications share."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import hydra
+
+from autoloss.app.composition import VERSION_BASE, conf_dir
+from autoloss.app.config_source import register
+from autoloss.app.load import loaded
+from autoloss.app.overrides import rewrite
+from autoloss.app.screen import say
+from autoloss.core.errors import AutolossError
+from autoloss.core.files import write_json
+
+FAILED, USER_ERROR = 1, 2
+_ASKING = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
+_VALUED = (
+    *("--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn"),
+    *("--config-path", "-cp", "--info", "-i", "-sc", "--shell-completion"),
+)
+
+
+def asking(flags: Sequence[str]) -> bool:
+    """Whether the flags ask Hydra something instead of running anything."""
+    return any(flag.partition("=")[0] in _ASKING for flag in flags)
+
+
+def config_dirs(flags: Sequence[str]) -> list[str]:
+    """The directories of configuration files that the flags add."""
+    return [value for flag, value in pairwise(flags) if flag in ("--config-dir", "-cd")]
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Hydra's flags (each with its value), and the overrides: those of ``load=`` first, all rewritten."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    waiting = False
+    for argument in arguments:
+        if waiting or argument.startswith("-"):
+            flags.append(argument)
+            waiting = argument in _VALUED
+        else:
+            overrides.append(argument)
+    file = given(overrides, "load")
+    return flags, [rewrite(o) for o in [*(loaded(file) if file else []), *overrides]]
+
+
+def given(overrides: Sequence[str], key: str) -> str | None:
+    """The value that ``overrides`` give to ``key``, if they do."""
+    return next((o.partition("=")[2] for o in overrides if o.lstrip("+").partition("=")[0] == key), None)
+
+
+def quoted(path: str) -> str:
+    """``path`` as a string of Hydra's grammar."""
+    return "'" + path.replace("'", "\\'") + "'"
+
+
+def hydra_main(config_name: str, job: Callable[[Any], Any], arguments: Sequence[str]) -> int:
+    """Let Hydra parse ``arguments`` and call ``job``; the exit code that it ends with."""
+    register()
+    before, sys.argv = sys.argv, [sys.argv[0], *arguments]
+    try:
+        hydra.main(config_path=str(conf_dir()), config_name=config_name, **VERSION_BASE)(job)()
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+def record_failure(directory: Path, error: BaseException) -> int:
+    """Write the first line of ``error`` to ``failed.json``, say it, and return the exit code that it means."""
+    ours = isinstance(error, AutolossError)
+    first = str(error).splitlines()[0] if str(error) else ""
+    sentence = first if ours else f"{type(error).__name__}: {first}"
+    write_json(directory / "failed.json", {"error": sentence})
+    say(f"autoloss: {error if ours else sentence}", error=True)
+    if os.environ.get("HYDRA_FULL_ERROR") == "1" and ours:
+        traceback.print_exc()
+    return USER_ERROR if ours else FAILED

@@ -1,0 +1,209 @@
+"""``autoloss search``: which weighting, which weights, and is it really better?"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from autoloss.app.composition import composed
+from autoloss.app.directories import OUTPUTS
+from autoloss.app.hydra_app import asking, config_dirs, given, hydra_main, quoted, split
+from autoloss.app.overrides import run_name
+from autoloss.app.screen import say, shown
+from autoloss.app.workers import Workers, is_helper, stopping
+from autoloss.core.errors import ConfigError, require
+from autoloss.core.files import write_text
+
+# What changes how a study is searched, and not which study it is.
+_HOW = ("n_trials", "timeout", "patience", "workers", "storage", "confirm", "confirm_seeds", "sampler", "pruner")
+_outcome: list[int] = []
+_dirs: list[str] = []
+_arguments: list[str] = []
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the verb; the exit code is 0, 1 if no trial finished, 2 for a user's mistake."""
+    flags, overrides = split([_group(a) for a in arguments])
+    if asking(flags):
+        return hydra_main("search", job, [*flags, *overrides])
+    _dirs[:] = config_dirs(flags)
+    # A further worker must not remove what the first one began.
+    _arguments[:] = [a for a in arguments if not a.startswith("fresh=")]
+    tasks = [o for o in overrides if not o.startswith("hydra.")]
+    config = composed("search", tasks, _dirs)
+    _check(config)
+    unnamed = [f"search.{key}" for key in _HOW] + ["search/sampler", "search/pruner"]
+    directory = OUTPUTS / "search" / (config["name"] or run_name(config["problem"]["name"], overrides, unnamed))
+    extra = [] if given(overrides, "hydra.run.dir") else [f"hydra.run.dir={quoted(str(directory))}"]
+    hydra_main("search", job, [*flags, *overrides, *extra])
+    return _outcome[-1] if _outcome else 1
+
+
+def job(config: DictConfig) -> float | None:
+    """One search, as Hydra calls it."""
+    context = HydraConfig.get()
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    settings = [str(o) for o in context.overrides.task if not _about_search(str(o))]
+    directory = Path(context.runtime.output_dir)
+    try:
+        with stopping():
+            _outcome.append(_search(plain, settings, directory))
+    except ConfigError as error:
+        say(f"autoloss: {error}", error=True)
+        _outcome.append(2)
+    return None
+
+
+def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int:
+    from autoloss.app.components import build_problem
+    from autoloss.app.runner import ConfigRunner
+    from autoloss.app.search_space import build_space
+    from autoloss.search.budget import counted
+    from autoloss.search.confirm import chosen, confirm
+    from autoloss.search.engine import Search, Settings, Stopped
+    from autoloss.search.output import Outcome
+    from autoloss.search.samplers import build_pruner, build_sampler
+    from autoloss.search.study import NAME, open_storage, open_study
+
+    search = config["search"]
+    problem = build_problem(config)
+    space = build_space(config, problem)
+    objectives = tuple(search["objectives"])
+    helper = is_helper()
+    if config["fresh"] and not helper:
+        _begin_anew(directory, search["storage"])
+    storage = open_storage(search["storage"], directory)
+    name = NAME if search["storage"] is None else f"{NAME}/{directory.name}"
+    sampler = build_sampler(search["sampler"], config["seed"] + 1000 * os.getpid(), len(objectives))
+    pruner = build_pruner(search["pruner"], len(objectives), search["folds"])
+    directions = ["maximize" if o == "score" or problem.metrics.get(o) == "max" else "minimize" for o in objectives]
+    study = open_study(storage, name, _about(config), directions, sampler, pruner)
+    begun = len(counted(study))
+    if not helper:
+        say(_greeting(begun, search["n_trials"], directory))
+    limits = Settings(search["n_trials"], _seconds(search["timeout"]), search["patience"], objectives, config["seed"])
+    settings = [*settings, *_without_checkpoints(config)]
+    runner = ConfigRunner(settings, _dirs, search["folds"])
+    worker = Search(study, space, runner, problem.metrics, limits, directory, says=say)
+    if not helper:
+        worker.plan(list(space.grid(search["grid_points"])) if search["sampler"]["name"] == "grid" else [])
+    confirmed: list[Any] = []
+    with Workers(0 if helper else search["workers"] - 1, ["search", *_arguments], directory):
+        try:
+            worker.work()
+            if search["confirm"] and len(objectives) == 1 and worker.reference is not None:
+                if not helper:
+                    say("\nconfirming on fresh seeds ...")
+                candidates = chosen(study, search["confirm"])
+                confirmed = confirm(runner, candidates, problem.metrics, search["confirm_seeds"], directory)
+        except Stopped as stop:
+            say(f"autoloss: stopped by {stop}; the same command goes on from here.")
+            return 0
+    if helper:
+        return 0
+    outcome = Outcome(study, problem.metrics, objectives, tuple(confirmed))
+    return _show(outcome, config, settings, directory)
+
+
+def _show(outcome: Any, config: Mapping[str, Any], settings: Sequence[str], directory: Path) -> int:
+    if not outcome.ranked:
+        say("autoloss: no trial finished.", error=True)
+        return 1
+    write_text(directory / "leaderboard.csv", outcome.csv())
+    write_text(directory / "leaderboard.md", outcome.markdown())
+    write_text(directory / "best.yaml", outcome.best_yaml(settings))
+    place = shlex.quote(str(shown(directory)))
+    say(f"\n{outcome.text()}\n")
+    say(f"leaderboard: {place}/leaderboard.md")
+    say(f"train the best: autoloss train load={place}/best.yaml")
+    if config["search"]["storage"] is None:
+        say(f"look at the trials: optuna best-trial --storage {place}/study.log --study-name autoloss")
+    say(f"look at the weights: tensorboard --logdir {place}")
+    return 0
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    """Raise for what would fail later, before anything trains."""
+    from autoloss.app.components import build_problem, check
+    from autoloss.app.search_space import build_space
+    from autoloss.search.engine import SCORE, Settings
+    from autoloss.search.samplers import build_pruner, build_sampler
+
+    check({key: value for key, value in config.items() if key != "search"})
+    search, problem = config["search"], build_problem(config)
+    objectives = tuple(search["objectives"])
+    for name in objectives:
+        if name != SCORE and name not in problem.metrics:
+            raise ConfigError(f"An objective must be score or a metric, but there is no metric {name!r}: {sorted(problem.metrics)}.")
+    Settings(search["n_trials"], _seconds(search["timeout"]), search["patience"], objectives)
+    build_sampler(search["sampler"], 0, len(objectives))
+    build_pruner(search["pruner"], len(objectives), search["folds"])
+    build_space(config, problem)
+    strategy = str(config["trainer"]["strategy"])
+    single = strategy in ("auto", "single_device") and config["trainer"]["devices"] in (1, "1")
+    found = f"trainer.strategy={strategy}, trainer.devices={config['trainer']['devices']}"
+    require(single, "A search's trials must run on one device", found, "Set search.workers for parallel trials.")
+    require(search["workers"] >= 1, "search.workers must be at least 1", f"it is {search['workers']}")
+    require(search["confirm"] >= 0, "search.confirm must be at least 0", f"it is {search['confirm']}")
+    enough = search["confirm"] == 0 or search["confirm_seeds"] >= 2
+    require(enough, "search.confirm_seeds must be at least 2", f"it is {search['confirm_seeds']}")
+    has_folds = search["folds"] < 2 or hasattr(problem, "folds")
+    require(has_folds, "Cross-validation needs a problem with folds()", f"{config['problem']['name']} has none")
+
+
+def _about(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes the study this one: everything but how it is searched."""
+    search = {key: value for key, value in config["search"].items() if key not in _HOW}
+    left_out = ("search", "name", "fresh", "ckpt", "load", "workers", "threads", "test", "weighting")
+    return json.loads(json.dumps({"search": search, **{k: v for k, v in config.items() if k not in left_out}}))
+
+
+def _begin_anew(directory: Path, storage: str | None) -> None:
+    require(storage is None, "fresh=true removes what lies in the directory", "the study is in search.storage")
+    for name in ("trials", "confirm"):
+        shutil.rmtree(directory / name, ignore_errors=True)
+    for name in ("study.log", "leaderboard.csv", "leaderboard.md", "best.yaml"):
+        (directory / name).unlink(missing_ok=True)
+
+
+def _greeting(begun: int, budget: int, directory: Path) -> str:
+    left = max(0, budget - begun)
+    return f"{begun} finished, {left} to go" if begun else f"{budget} trials in {shown(directory)}"
+
+
+def _seconds(text: Any) -> float | None:
+    """``10m``, ``2h``, ``90s`` or a number of seconds."""
+    if text is None:
+        return None
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    written = str(text)
+    digits, unit = (written[:-1], written[-1]) if written[-1] in units else (written, "s")
+    try:
+        return float(digits) * units[unit]
+    except ValueError as error:
+        raise ConfigError(f"search.timeout must be a time such as 90s, 10m or 2h, but it is {written!r}.") from error
+
+
+def _without_checkpoints(config: Mapping[str, Any]) -> list[str]:
+    return [f"checkpoint.every={config['checkpoint']['every']}"]
+
+
+def _about_search(override: str) -> bool:
+    key = override.lstrip("+~").partition("=")[0]
+    return key.startswith(("search.", "search/")) or key in ("name", "fresh", "load", "seed", "test", "weighting")
+
+
+def _group(argument: str) -> str:
+    """``search.sampler=gp`` for people who do not care what is a group."""
+    for key in ("search.sampler=", "search.pruner="):
+        if argument.startswith(key):
+            return argument.replace(".", "/", 1)
+    return argument

@@ -1,0 +1,84 @@
+"""The search space that a configuration writes, checked before anything trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
+from hydra.errors import HydraException
+
+from autoloss.app.overrides import parse
+from autoloss.core.errors import ConfigError, unknown
+from autoloss.core.problem import Problem
+from autoloss.core.registry import registry
+from autoloss.core.space import Choice, Distribution, Interval, Range
+from autoloss.core.terms import Terms
+from autoloss.search.space import BASELINE, Space
+
+
+def build_space(config: Mapping[str, Any], problem: Problem) -> Space:
+    """The space of ``config.search`` for ``problem``."""
+    search = config["search"]
+    terms = Terms(list(problem.terms), config["base"], config["groups"])
+    names = list(dict.fromkeys([BASELINE, *search["weightings"]]))
+    weightings = {name: dict(registry.load("weighting", name).search_space) for name in names}
+    losses = {}
+    for term, options in search["losses"].items():
+        if term not in problem.terms:
+            raise unknown("loss", term, problem.terms)
+        for name in options:
+            registry.load("loss", name)
+        losses[term] = tuple(options)
+    keys = {key: distribution(key, text) for key, text in flat(search["space"]).items()}
+    for key in keys:
+        _check_key(config, key)
+    return Space(terms.units, weightings, losses, keys, float(search["decades"]))
+
+
+def distribution(key: str, text: Any) -> Distribution:
+    """The distribution that ``text`` writes in Hydra's sweep grammar.
+
+    >>> distribution("lr", "tag(log, interval(1e-4,1e-2))")
+    Interval(low=0.0001, high=0.01, log=True)
+    """
+    if isinstance(text, list):
+        return Choice(tuple(text))
+    try:
+        value = parse([f"{key}={text}"])[0].value()
+    except HydraException as error:
+        first = " ".join(str(error).splitlines()[:2])
+        raise ConfigError(f"search.space.{key} must be written as Hydra writes sweeps, but {text!r} is not: {first}.") from error
+    if isinstance(value, IntervalSweep):
+        low, high = float(value.start or 0), float(value.end or 0)
+        # Over more than two decades a uniform draw would hardly ever be small.
+        return Interval(low, high, "log" in value.tags or (low > 0 and high / low >= 100))
+    if isinstance(value, RangeSweep):
+        return _stepped(value)
+    if isinstance(value, ChoiceSweep):
+        return Choice(tuple(value.list))
+    raise ConfigError(f"search.space.{key} must be interval(...), choice(...) or range(...), but it is {text!r}.")
+
+
+def _stepped(sweep: RangeSweep) -> Distribution:
+    start, stop, step = sweep.start or 0, sweep.stop or 0, sweep.step
+    whole = all(float(number).is_integer() for number in (start, stop, step))
+    if whole and step == 1:
+        return Range(int(start), int(stop) - 1)
+    count = max(0, round((float(stop) - float(start)) / float(step)))
+    return Choice(tuple(float(start) + i * float(step) for i in range(count)))
+
+
+def flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested mappings by dotted key."""
+    out: dict[str, Any] = {}
+    for key, value in mapping.items():
+        out |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return out
+
+
+def _check_key(config: Mapping[str, Any], key: str) -> None:
+    known = flat({name: node for name, node in config.items() if name != "search"})
+    if key not in known:
+        raise unknown("key", key, known)
+

@@ -1,0 +1,206 @@
+"""Any CSV file: several columns predicted from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from autoloss.core.errors import require, unknown
+from autoloss.core.problem import Outputs, Problem, Term
+from autoloss.problems._column import Column
+from autoloss.problems._inputs import Inputs
+from autoloss.problems._sheet import read_sheet
+from autoloss.problems._target import LOSSES, Target, target
+from autoloss.problems._tensors import Batch, TensorTable, folds
+
+INPUT_KINDS = ("numeric", "categorical")
+
+
+class _Network(nn.Module):
+    """A trunk of linear layers and ReLU, and a linear head for each target."""
+
+    def __init__(self, width: int, hidden: Sequence[int], sizes: Sequence[int]) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after in pairwise([width, *hidden]):
+            layers += [nn.Linear(before, after), nn.ReLU()]
+        self.trunk = nn.Sequential(*layers)
+        self.heads = nn.ModuleList(nn.Linear(hidden[-1], size) for size in sizes)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
+        features = self.trunk(inputs)
+        return features, [head(features) for head in self.heads]
+
+
+class Tabular(Problem):
+    """Predicts several columns of a CSV file from the others, one loss for each.
+
+    The first row names the columns. Numbers are standardised and text is one-hot, by the training
+    rows alone. A missing number is 0, with an indicator if the training rows miss some; unknown
+    text is all zeros. A target is ``regression``, ``binary`` or ``multiclass``, with the loss
+    ``mse``, ``binary_cross_entropy`` or ``cross_entropy`` and the metric ``<target>_mse`` (in
+    squared deviations of the training labels: 1 is no better than their mean) or
+    ``<target>_error`` (share of wrong classes). Labels may be missing; a row without any is left
+    out. A loss is called as its column, with ``_`` for what is no letter or digit.
+
+    Args:
+        csv: the file's path.
+        targets: names of the columns to predict.
+        inputs: names of the columns to predict from; all others if empty.
+        ignore: names of columns to leave out (numbers of rows, other outcomes).
+        kinds: by column, what shall not be found out from the cells. Targets: ``regression`` (else:
+            numbers, more than ten different ones), ``binary`` (two different cells), ``multiclass``.
+            Inputs: ``numeric``, ``categorical``.
+        hidden: widths of the trunk's layers, at least one.
+        val: share of the rows for validation, above 0.
+        test: share of the rows for the test split; 0 for none.
+        split_seed: of the rows' order. The splits do not depend on the run's seed.
+        missing: cells that stand for no value, upper and lower case alike.
+
+    Raises :class:`ConfigError` for a file or column that cannot be used, with the line that is wrong.
+    """
+
+    recipe = {"optimizer": {"lr": 0.003}, "batch_size": 64, "threads": 1, "trainer": {"max_epochs": 50}}
+    use = "Your own table: name the file and the columns to predict."
+    avoid = "Rows belong together (of one patient, of one day): random splits then leak. Write a problem of your own."
+    citation = "folklore (multi-task perceptron)"
+
+    def __init__(
+        self,
+        csv: str,
+        targets: Sequence[str],
+        inputs: Sequence[str] = [],
+        ignore: Sequence[str] = [],
+        kinds: Mapping[str, str] = {},
+        hidden: Sequence[int] = [64, 64],
+        val: float = 0.2,
+        test: float = 0.2,
+        split_seed: int = 0,
+        missing: Sequence[str] = ["", "NA", "N/A", "nan", "null", "?"],
+    ) -> None:
+        super().__init__()
+        require(
+            len(hidden) > 0 and all(isinstance(width, int) and width > 0 for width in hidden),
+            "`hidden` must have widths of at least 1",
+            f"hidden={list(hidden)}",
+        )
+        shares = isinstance(val, (int, float)) and isinstance(test, (int, float)) and 0 < val and 0 <= test < 1 - val
+        require(shares, "`val` must be above 0, `test` at least 0 and their sum below 1", f"val={val}, test={test}")
+        require(isinstance(split_seed, int), "`split_seed` must be a whole number", f"split_seed={split_seed}")
+        sheet = read_sheet(str(csv))
+        predicted, known = _chosen(sheet.columns, _names(targets), _names(inputs), _names(ignore))
+        kinds = {str(name): kind for name, kind in kinds.items()}
+        _check_kinds(kinds, sheet.columns, predicted)
+        markers = {str(marker).strip().lower() for marker in missing}
+
+        def column(name: str) -> Column:
+            cells = [None if cell.lower() in markers else cell for cell in sheet.columns[name]]
+            return Column(name, cells, sheet.lines)
+
+        self.hidden = tuple(hidden)
+        self.targets = [target(column(name), kinds.get(name)) for name in predicted]
+        names = [t.term for t in self.targets]
+        require(len(set(names)) == len(names), "Targets must give distinct names of losses", f"they give {names}")
+        self.terms = {t.term: LOSSES[t.kind] for t in self.targets}
+        self.metrics = {t.metric: "min" for t in self.targets}
+        labelled = torch.stack([t.present for t in self.targets]).any(0).nonzero().squeeze(1)
+        self.splits = _split(labelled, val, test, split_seed)
+        _check_labels(self.targets, self.splits)
+        self.inputs = Inputs([column(name) for name in known], kinds, self.splits["train"])
+
+    def datasets(self, seed: int) -> Mapping[str, TensorTable]:
+        return self._tables(self.splits)
+
+    def folds(self, count: int, seed: int) -> list[Mapping[str, TensorTable]]:
+        """The datasets of a ``count``-fold cross-validation: train and val are split anew, test stays.
+
+        Everything is standardised by the fold's own training rows.
+        """
+        rows = torch.cat([self.splits["train"], self.splits["val"]])
+        splits = [{**self.splits, "train": train, "val": val} for train, val in folds(rows, count, seed)]
+        for fold in splits:
+            _check_labels(self.targets, fold)
+        return [self._tables(fold) for fold in splits]
+
+    def network(self) -> nn.Module:
+        return _Network(self.inputs.width, self.hidden, [t.size for t in self.targets])
+
+    def outputs(self, network: nn.Module, batch: Batch) -> Outputs:
+        features, predictions = network(batch["inputs"])
+        terms = {
+            t.term: Term(prediction, batch[f"target {t.term}"], batch.get(f"present {t.term}"))
+            for t, prediction in zip(self.targets, predictions, strict=True)
+        }
+        return Outputs(terms, anchor=features)
+
+    def measure(self, outputs: Outputs) -> Mapping[str, Tensor]:
+        found = {}
+        for t in self.targets:
+            term = outputs.term(t.term)
+            wrong = t.wrong(term.prediction, term.target)
+            found[t.metric] = wrong if term.mask is None else wrong[term.mask]
+        return found
+
+    def _tables(self, splits: Mapping[str, Tensor]) -> dict[str, TensorTable]:
+        fit, tables = splits["train"], {}
+        for split, rows in splits.items():
+            columns = {"inputs": self.inputs.encoded(fit, rows)}
+            for t in self.targets:
+                columns[f"target {t.term}"] = t.encoded(fit, rows)
+                if not t.present.all():
+                    columns[f"present {t.term}"] = t.present[rows]
+            tables[split] = TensorTable(**columns)
+        return tables
+
+
+def _names(given: str | Sequence[str]) -> list[str]:
+    return list(dict.fromkeys([given] if isinstance(given, str) else map(str, given)))
+
+
+def _chosen(
+    columns: Mapping[str, object], targets: list[str], inputs: list[str], ignore: list[str]
+) -> tuple[list[str], list[str]]:
+    """The names of the columns to predict, and of those to predict from."""
+    for name in [*targets, *inputs, *ignore]:
+        if name not in columns:
+            raise unknown("column", name, columns)
+    require(len(targets) > 0, "`targets` must name columns", "it is empty")
+    twice = next((name for name in inputs if name in targets), "")
+    require(not twice, "A column must be a target or an input", f"{twice!r} is both")
+    known = [name for name in inputs or columns if name not in targets and name not in ignore]
+    require(len(known) > 0, "There must be inputs", "every column is a target or ignored")
+    return targets, known
+
+
+def _check_kinds(kinds: Mapping[str, str], columns: Mapping[str, object], targets: Sequence[str]) -> None:
+    for name, kind in kinds.items():
+        if name not in columns:
+            raise unknown("column", name, columns)
+        options = list(LOSSES) if name in targets else list(INPUT_KINDS)
+        if kind not in options:
+            raise unknown(f"kind of {'target' if name in targets else 'input'}", str(kind), options)
+
+
+def _split(rows: Tensor, val: float, test: float, seed: int) -> dict[str, Tensor]:
+    order = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
+    sizes = {"val": round(len(rows) * val), "test": round(len(rows) * test)}
+    sizes = {"train": len(rows) - sum(sizes.values()), **sizes}
+    parts = dict(zip(sizes, order.split(list(sizes.values())), strict=True))
+    return {name: part for name, part in parts.items() if name != "test" or test > 0}
+
+
+def _check_labels(targets: Sequence[Target], splits: Mapping[str, Tensor]) -> None:
+    """Raise unless every split has labels of every target, and the training rows different ones."""
+    for split, rows in splits.items():
+        for t in targets:
+            labels = t.labels[rows][t.present[rows]].unique()
+            least = 2 if split == "train" else 1
+            require(
+                len(labels) >= least,
+                f"The {split} split must have {'different labels' if least > 1 else 'a label'} of each target",
+                f"its {len(rows)} rows have {'one' if len(labels) else 'none'} of {t.name!r}",
+                "Give more rows, or other shares of them.",
+            )

@@ -1,0 +1,127 @@
+"""The best candidates and equal weights again, on fresh seeds; only here does the test split speak."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from autoloss.core.claim import claim
+from autoloss.core.files import read_json, write_json
+from autoloss.core.score import relative_improvement
+from autoloss.search.engine import Result, Runner, best_of
+from autoloss.search.space import BASELINE, Candidate
+from autoloss.search.verdict import Comparison, compare
+
+FRESH = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A candidate retrained on fresh seeds: scores against the mean of equal weights, seed by seed."""
+
+    candidate: Candidate
+    trial: int
+    validation: tuple[float, ...]
+    test: tuple[float, ...]
+    comparison: Comparison | None = None
+
+
+def chosen(study: Study, number: int) -> list[tuple[int, Candidate]]:
+    """The best equal-weights trial, and then the best ``number`` others: first the best of each weighting."""
+    done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    ranked: list[FrozenTrial] = []
+    while len(ranked) < len(done):
+        ranked.append(best_of(study, [t for t in done if t not in ranked]))
+    named = [(t, str(t.user_attrs["candidate"]["weighting"]["name"])) for t in ranked]
+    equal = next(t for t, name in named if name == BASELINE)
+    others = [(t, name) for t, name in named if name != BASELINE]
+    firsts = [next(t for t, other in others if other == name) for name in dict.fromkeys(name for _, name in others)]
+    rest = [t for t, _ in others if t not in firsts]
+    if not others:
+        # Only other keys vary: what they gain is compared with the settings that the problem came with.
+        first = next(t for t, _ in named if t.user_attrs.get("baseline"))
+        equal, firsts, rest = first, [t for t, _ in named if t is not first], []
+    return [(t.number, _candidate(t)) for t in [equal, *(firsts + rest)[:number]]]
+
+
+def confirm(
+    runner: Runner,
+    candidates: Sequence[tuple[int, Candidate]],
+    goals: Mapping[str, str],
+    seeds: int,
+    directory: Path,
+) -> list[Confirmed]:
+    """Retrain ``candidates`` (equal weights first) on ``seeds`` fresh seeds each and compare.
+
+    Runs are shared with other workers: each is claimed by a file, and what is finished is read.
+    """
+    jobs = [(number, candidate, FRESH + i) for i in range(seeds) for number, candidate in candidates]
+    pending = list(jobs)
+    while pending:
+        left = []
+        for number, candidate, seed in pending:
+            place = _place(directory, number, seed)
+            if read_json(place / "confirmed.json") is not None:
+                continue
+            with claim(place / "claim") as mine:
+                if mine:
+                    _run(runner, candidate, seed, place)
+                else:
+                    left.append((number, candidate, seed))
+        pending = left
+        if pending:
+            time.sleep(0.5)
+    found = {(n, seed): read_json(_place(directory, n, seed) / "confirmed.json") for n, _, seed in jobs}
+    return _compared(candidates, found, goals, [FRESH + i for i in range(seeds)])
+
+
+def winner(confirmed: Sequence[Confirmed]) -> Confirmed:
+    """The best on validation; the test split has no say in it."""
+    return max(confirmed, key=lambda c: fmean(c.validation))
+
+
+def _compared(
+    candidates: Sequence[tuple[int, Candidate]],
+    found: Mapping[tuple[int, int], Mapping[str, Any]],
+    goals: Mapping[str, str],
+    seeds: Sequence[int],
+) -> list[Confirmed]:
+    def scores(number: int, split: str) -> tuple[float, ...]:
+        equal = [found[candidates[0][0], seed][split] for seed in seeds]
+        reference = {name: fmean(one[name] for one in equal) for name in goals}
+        return tuple(relative_improvement(found[number, seed][split], reference, goals) for seed in seeds)
+
+    all_test = {number: scores(number, "test") for number, _ in candidates}
+    base = candidates[0][0]
+    comparisons = compare({str(n): s for n, s in all_test.items() if n != base}, all_test[base])
+    return [
+        Confirmed(candidate, number, scores(number, "validation"), all_test[number], comparisons.get(str(number)))
+        for number, candidate in candidates
+    ]
+
+
+def _run(runner: Runner, candidate: Candidate, seed: int, place: Path) -> None:
+    result: Result = runner(candidate, seed, place, _silent, test=True)
+    # A run without a test split is compared on validation data, and says so.
+    test = dict(result.test_metrics or result.metrics)
+    write_json(place / "confirmed.json", {"validation": dict(result.metrics), "test": test})
+
+
+def _silent(step: int, metrics: Mapping[str, float]) -> None:
+    """Confirmations are never pruned."""
+
+
+def _place(directory: Path, number: int, seed: int) -> Path:
+    return directory / "confirm" / f"{number:04d}" / f"seed_{seed}"
+
+
+def _candidate(trial: FrozenTrial) -> Candidate:
+    plain = trial.user_attrs["candidate"]
+    return Candidate(plain["weighting"], plain["losses"], plain["keys"])

@@ -1,0 +1,143 @@
+"""What a search leaves: a leaderboard, the best candidate as a file, and a verdict in words."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from autoloss.core.tables import aligned, markdown, number
+from autoloss.search.budget import counted
+from autoloss.search.confirm import Confirmed, winner
+from autoloss.search.engine import SCORE
+from autoloss.search.pareto import front, knee
+from autoloss.search.space import BASELINE, Candidate
+from autoloss.search.verdict import sentence
+
+TOP = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished search: its trials, what was confirmed, and what may be said."""
+
+    study: Study
+    goals: Mapping[str, str]
+    objectives: tuple[str, ...]
+    confirmed: tuple[Confirmed, ...] = ()
+
+    @property
+    def best(self) -> Candidate:
+        """The confirmed winner on validation data, else the best trial, or the knee of the Pareto front."""
+        if self.confirmed:
+            return winner(self.confirmed).candidate
+        plain = self.ranked[0].user_attrs["candidate"]
+        return Candidate(plain["weighting"], plain["losses"], plain["keys"])
+
+    @property
+    def ranked(self) -> list[FrozenTrial]:
+        """The completed trials, best first; with several objectives the front first, its knee on top."""
+        done = [t for t in counted(self.study) if t.state == TrialState.COMPLETE]
+        if len(self.objectives) == 1:
+            sign = -1.0 if self.study.direction.name == "MAXIMIZE" else 1.0
+            return sorted(done, key=lambda t: (sign * float(t.value or 0.0), t.number))
+        points = [list(t.values or ()) for t in done]
+        goals = ["max" if d.name == "MAXIMIZE" else "min" for d in self.study.directions]
+        on_front = front(points, goals)
+        first = knee(points, goals)
+        order = [first, *(i for i in on_front if i != first), *(i for i in range(len(done)) if i not in on_front)]
+        return [done[i] for i in order]
+
+    @property
+    def verdict(self) -> list[str]:
+        """What these seeds show, one sentence for each candidate."""
+        if not self.confirmed:
+            return ["Nothing was confirmed on fresh seeds: the ranking above is of single runs, and noise ranks too."]
+        lines = [sentence(_name(c), c.comparison) for c in self.confirmed if c.comparison is not None]
+        best = winner(self.confirmed)
+        if best.comparison is None:
+            return [*lines, "Verdict: equal weights are best on validation data; nothing that was searched helped."]
+        return [*lines, f"Verdict: {_name(best)} is the choice on validation data; on test data: {best.comparison.words}."]
+
+    def table(self) -> list[list[str]]:
+        """The trials as a header and rows of text, equal weights among them."""
+        shown = self.ranked[:TOP]
+        shown += [t for t in self.ranked[TOP:] if t.user_attrs.get("baseline")]
+        header = ["rank", "trial", "candidate", SCORE, *self.goals, "sum of weights"]
+        ranks = {t.number: rank for rank, t in enumerate(self.ranked, 1)}
+        return [header, *([str(ranks[t.number]), str(t.number), *self._cells(t)] for t in shown)]
+
+    def text(self) -> str:
+        """Everything for a terminal."""
+        parts = [aligned(self.table(), left=(2,))]
+        if self.confirmed:
+            parts += ["\nconfirmed on fresh seeds (score against equal weights, validation and test):"]
+            parts += [aligned(self._confirmed(), left=(0,))]
+        return "\n".join([*parts, "", *self._failed(), *self.verdict])
+
+    def markdown(self) -> str:
+        """Everything as Markdown."""
+        parts = [markdown(self.table())]
+        if self.confirmed:
+            parts += ["", "Confirmed on fresh seeds (score against equal weights):", "", markdown(self._confirmed())]
+        return "\n".join([*parts, "", *(f"- {line}" for line in [*self._failed(), *self.verdict])]) + "\n"
+
+    def csv(self) -> str:
+        """Every trial as CSV, numbers in full; failed ones with their error."""
+        out = io.StringIO()
+        writer = csv.writer(out)
+        writer.writerow(["trial", "state", "candidate", SCORE, *self.goals, "mean_weight_sum", "seconds", "error"])
+        ranked = self.ranked
+        for t in [*ranked, *(t for t in counted(self.study) if t.state != TrialState.COMPLETE)]:
+            a = t.user_attrs
+            metrics = [a.get("metrics", {}).get(name, "") for name in self.goals]
+            row = [t.number, t.state.name.lower(), a.get("label", ""), a.get(SCORE, ""), *metrics]
+            writer.writerow([*row, a.get("mean_weight_sum", ""), a.get("seconds", ""), a.get("error", "")])
+        return out.getvalue()
+
+    def best_yaml(self, settings: Sequence[str]) -> str:
+        """The best candidate as a file for ``load=``: overrides, the problem's own ``settings`` first."""
+        # A JSON string is a YAML string.
+        lines = [f"  - {json.dumps(one)}" for one in [*settings, *overrides(self.best)]]
+        head = "# Written by `autoloss search`; use it as: autoloss train load=THIS_FILE\noverrides:\n"
+        return head + "\n".join(lines) + "\n"
+
+    def _cells(self, trial: FrozenTrial) -> list[str]:
+        a = trial.user_attrs
+        metrics = [number(a["metrics"][name], ".4g") for name in self.goals]
+        return [a["label"], number(a[SCORE], "+.4f"), *metrics, number(a["mean_weight_sum"], ".3g")]
+
+    def _confirmed(self) -> list[list[str]]:
+        header = ["candidate", "seeds", "validation", "test", "95 % interval of the difference", "p (Holm)", "verdict"]
+        rows = []
+        for c in sorted(self.confirmed, key=lambda c: -fmean(c.validation)):
+            both = [number(fmean(c.validation), "+.4f"), number(fmean(c.test), "+.4f")]
+            d = c.comparison
+            more = ["", "", ""] if d is None else [f"{d.low:+.4f} to {d.high:+.4f}", number(d.p_corrected, ".3g"), d.words]
+            rows.append([_name(c), str(len(c.test)), *both, *more])
+        return [header, *rows]
+
+    def _failed(self) -> list[str]:
+        failed = [t for t in counted(self.study) if t.state == TrialState.FAIL]
+        return [f"failed: trial {t.number}: {t.user_attrs.get('error', 'unknown')}" for t in failed]
+
+
+def overrides(candidate: Candidate) -> list[str]:
+    """The candidate as overrides of the command line."""
+    weighting = dict(candidate.weighting)
+    lines = [f"weighting={weighting.pop('name')}"]
+    for key, value in weighting.items():
+        inside = ",".join(f"{k}:{v!r}" for k, v in value.items()) if isinstance(value, Mapping) else None
+        lines.append(f"weighting.{key}={value}" if inside is None else f"weighting.{key}={{{inside}}}")
+    lines += [f"losses.{term}={loss}" for term, loss in candidate.losses.items()]
+    return [*lines, *(f"{key}={value}" for key, value in candidate.keys.items())]
+
+
+def _name(c: Confirmed) -> str:
+    return "equal weights" if c.candidate.weighting["name"] == BASELINE else c.candidate.label

@@ -1,0 +1,128 @@
+"""What a search may choose, and how a sampler is asked for it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.trial import Trial
+
+from autoloss.core.errors import require
+from autoloss.core.space import Choice, Distribution, Interval, Range
+
+BASELINE, STATIC = "equal", "fixed"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One choice: the weighting with its parameters, a loss for each searched term, other keys."""
+
+    weighting: Mapping[str, Any]
+    losses: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """How a table names it."""
+        parts = [str(self.weighting["name"])]
+        for key, value in self.weighting.items():
+            if key == "weights":
+                parts.append("(" + ", ".join(f"{name} {weight:.3g}" for name, weight in value.items()) + ")")
+            elif key != "name":
+                parts.append(f"{key}={_short(value)}")
+        parts += [f"{term}={name}" for term, name in self.losses.items()]
+        parts += [f"{key}={_short(value)}" for key, value in self.keys.items()]
+        return " ".join(parts)
+
+    def plain(self) -> dict[str, Any]:
+        """The choice as plain values, for a file."""
+        return {"weighting": dict(self.weighting), "losses": dict(self.losses), "keys": dict(self.keys)}
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A conditional space: the weighting first, then what that weighting has to choose.
+
+    ``weightings`` maps each weighting to its own search space. The static one, ``fixed``, has
+    K - 1 numbers instead: the decades by which each further loss's weight lies above the first's,
+    in [-decades, decades]; the weights sum to K. ``losses`` maps terms to the losses to choose
+    from, ``keys`` any other key of the configuration to its distribution.
+    """
+
+    terms: tuple[str, ...]
+    weightings: Mapping[str, Mapping[str, Distribution]]
+    losses: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    keys: Mapping[str, Distribution] = field(default_factory=dict)
+    decades: float = 2.0
+
+    def __post_init__(self) -> None:
+        require(bool(self.weightings), "A search must have weightings to choose from", "search.weightings is empty")
+        require(self.decades > 0, "search.decades must be above 0", f"it is {self.decades}")
+        only = len(self.weightings) == 1 and BASELINE in self.weightings
+        empty = only and not self.losses and not self.keys
+        require(not empty, "A search must have something to choose", "the only weighting is 'equal' and no key varies")
+
+    def suggest(self, trial: Trial) -> Candidate:
+        """Ask the sampler behind ``trial`` for a candidate."""
+        name = str(trial.suggest_categorical("weighting", list(self.weightings)))
+        own = {key: _ask(trial, f"{name}.{key}", d) for key, d in self._own(name).items()}
+        losses = {term: _ask(trial, f"losses.{term}", Choice(tuple(of))) for term, of in self.losses.items()}
+        return self.candidate(name, own, losses, {key: _ask(trial, key, d) for key, d in self.keys.items()})
+
+    def candidate(
+        self, name: str, own: Mapping[str, Any], losses: Mapping[str, str], keys: Mapping[str, Any]
+    ) -> Candidate:
+        """The candidate with the weighting ``name`` and the sampler's numbers ``own`` for it."""
+        if name == STATIC:
+            powers = [1.0, *(10.0 ** own[f"decades_{term}"] for term in self.terms[1:])]
+            scale = len(powers) / sum(powers)
+            weights = {term: power * scale for term, power in zip(self.terms, powers, strict=True)}
+            return Candidate({"name": STATIC, "weights": weights}, losses, keys)
+        return Candidate({"name": name, **own}, losses, keys)
+
+    def static_parameters(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """The sampler's numbers for fixed ``weights``, moved into range; the inverse of :meth:`candidate`."""
+        first = max(weights[self.terms[0]], 1e-12)
+        powers = {term: math.log10(max(weights[term], 1e-12) / first) for term in self.terms[1:]}
+        return {f"{STATIC}.decades_{term}": max(-self.decades, min(self.decades, p)) for term, p in powers.items()}
+
+    def grid(self, points: int) -> Iterator[dict[str, Any]]:
+        """Every combination with ``points`` values on each continuous axis, as a sampler's parameters."""
+        shared = {f"losses.{term}": list(of) for term, of in self.losses.items()}
+        shared |= {key: _values(d, points) for key, d in self.keys.items()}
+        for name in self.weightings:
+            axes = {f"{name}.{key}": _values(d, points) for key, d in self._own(name).items()} | shared
+            for values in itertools.product(*axes.values()):
+                yield {"weighting": name, **dict(zip(axes, values, strict=True))}
+
+    def _own(self, name: str) -> Mapping[str, Distribution]:
+        if name == STATIC:
+            return {f"decades_{term}": Interval(-self.decades, self.decades) for term in self.terms[1:]}
+        return self.weightings[name]
+
+
+def _ask(trial: Trial, name: str, distribution: Distribution) -> Any:
+    if isinstance(distribution, Interval):
+        return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
+    if isinstance(distribution, Range):
+        return trial.suggest_int(name, distribution.low, distribution.high, log=distribution.log)
+    return trial.suggest_categorical(name, distribution.options)
+
+
+def _values(distribution: Distribution, points: int) -> list[Any]:
+    if isinstance(distribution, Choice):
+        return list(distribution.options)
+    low, high = distribution.low, distribution.high
+    steps = [i / max(points - 1, 1) for i in range(points)]
+    if distribution.log:
+        values = [low * (high / low) ** t for t in steps]
+    else:
+        values = [low + (high - low) * t for t in steps]
+    return list(dict.fromkeys(round(v) for v in values)) if isinstance(distribution, Range) else values
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,23 @@
+"""Tells somebody outside how a training goes, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pytorch_lightning as pl
+
+
+class ReportMetrics(pl.Callback):
+    """Calls ``report(epoch, metrics)`` after each validation; what that raises ends the training.
+
+    A search's pruner decides in there. The first epoch is 1; ``metrics`` are the problem's.
+    """
+
+    def __init__(self, report: Callable[[int, Mapping[str, float]], None]) -> None:
+        self.report = report
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking or not trainer.state.fn == "fit":
+            return
+        found = {k.removeprefix("val/"): float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+        self.report(trainer.current_epoch + 1, found)

@@ -1,0 +1,68 @@
+"""FAMO: fast adaptive multitask optimisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from autoloss.core.adam import AdamState
+from autoloss.core.errors import require
+from autoloss.core.need import Need
+from autoloss.core.signals import Signals
+from autoloss.core.space import Interval
+from autoloss.core.weighting import Weighting
+
+
+class Famo(Weighting):
+    """Learns weights under which all losses fall at the same relative rate, from what one step did to them.
+
+    ``w_k = K c z_k / D_k`` with ``z = softmax(xi)``, ``D_k = L_k - b_k`` and ``c = 1 / sum(z / D)``.
+    After the optimiser's step the same batch is looked at again: ``delta_k = log D_k(before) -
+    log D_k(after)``, and xi takes an Adam step down ``(diag(z) - z z^T) delta`` with decay gamma
+    (algorithm 1). The weights sum to K, not to 1 as in the paper.
+
+    Args:
+        gamma: decay of xi, at least 0; 0.001 to 0.01 in the authors' runs.
+        lr: learning rate of xi, above 0.
+        lowest: b, a lower bound of each loss by name, 0 for others; losses must stay above it.
+
+    "Before" and "after" see the same dropout masks and the same batch statistics, and the second
+    look moves no running statistics: else delta would hold noise. The authors clip the model's
+    gradient norm at 1; here that is the Trainer's or your own business.
+    """
+
+    xi: Tensor
+    bound: Tensor
+    needs = Need.VALUES | Need.LOOKAHEAD
+    claims = frozenset({"sums_to_count", "permutation_equivariant", "common_scale_invariant"})
+    search_space = {"gamma": Interval(1e-5, 1e-1, log=True)}
+    use = "Many tasks of unlike scale, where K passes for gradients are too dear."
+    avoid = "Losses that touch 0 or fall below their bound."
+    citation = "Liu, Feng, Stone, Liu: FAMO, NeurIPS 2023, arXiv:2306.03792"
+
+    def __init__(self, gamma: float = 0.001, lr: float = 0.025, lowest: Mapping[str, float] = {}) -> None:
+        super().__init__()
+        require(gamma >= 0, "`gamma` must be at least 0", f"gamma={gamma}")
+        require(lr > 0, "`lr` must be above 0", f"lr={lr}")
+        self.given = dict(lowest)
+        self.adam = AdamState(lr, weight_decay=gamma)
+
+    def allocate(self, size: int) -> None:
+        self.add_state("xi", torch.zeros(size), axes=1)
+        self.register_buffer("bound", self.per_loss(self.given, missing=0.0), persistent=False)
+        self.adam.allocate(size)
+
+    def forward(self, signals: Signals) -> Tensor:
+        share = signals.softmax(self.xi) / self._above(signals.values)
+        return signals.sum_to_count(share)
+
+    def update(self, signals: Signals) -> None:
+        fall = self._above(signals.values).log() - self._above(signals.after).log()
+        z = signals.softmax(self.xi)
+        fall = fall.where(signals.present, fall.new_zeros(()))
+        self.adam.step(self.xi, z * (fall - (z * fall).sum()))
+
+    def _above(self, values: Tensor) -> Tensor:
+        return (values - self.bound).clamp(min=1e-30)

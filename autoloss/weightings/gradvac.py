@@ -1,0 +1,91 @@
+"""Gradient vaccine."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from autoloss.core.errors import require
+from autoloss.core.signals import Signals
+from autoloss.core.space import Interval
+from autoloss.weightings.solvers.order import random_order
+from autoloss.weightings.solvers.prepared import GramWeighting, Prepared, prepare
+
+# A target cosine of 1 would ask for an infinite correction.
+LARGEST = 1 - 1e-3
+
+
+class Gradvac(GramWeighting):
+    """Turns each gradient towards the others until their cosines are what they were on average.
+
+    Each h_i starts as g_i and meets the other gradients in random order: where
+    ``c = cos(h_i, g_j)`` lies below the target ``t_ij``,
+    ``h_i <- h_i + g_j ||h_i|| / ||g_j|| (t sqrt(1 - c^2) - c sqrt(1 - t^2)) / sqrt(1 - t^2)``
+    after which the cosine is t. The gradient is ``sum_i h_i``, so the weights are at least
+    1 while targets are; their sum is free. Every step moves every target:
+    ``t_ij <- (1 - beta) t_ij + beta c``. Targets start at 0, where this is PCGrad.
+
+    Args:
+        beta: how much of the target each step replaces, in [0, 1]; LibMTL and TorchJD have 0.5,
+            which follows single batches.
+        seed: of the random orders, which depend on it and on the step alone.
+
+    One group of parameters: whatever the anchor is. A target that only moves when a correction
+    fires, as in one port, can never rise. Waits for the device, when it answers and when it learns.
+    """
+
+    targets: Tensor
+    claims = frozenset({"common_scale_invariant"})
+    search_space = {"beta": Interval(1e-3, 0.5, log=True)}
+    use = "Related losses (languages, domains) whose gradients should agree, not merely not conflict."
+    avoid = "Losses of unlike scale: it aligns and balances nothing."
+    citation = "Wang, Tsvetkov, Firat, Cao: Gradient vaccine, ICLR 2021, arXiv:2010.05874"
+
+    def __init__(self, beta: float = 0.01, seed: int = 0) -> None:
+        super().__init__()
+        require(0 <= beta <= 1, "`beta` must lie in [0, 1]", f"beta={beta}")
+        self.beta, self.seed = beta, seed
+
+    def allocate(self, size: int) -> None:
+        self.add_state("targets", torch.zeros(size, size), axes=2)
+
+    def solve(self, prepared: Prepared, signals: Signals) -> Tensor:
+        vaccinated, _ = self._meet(prepared, signals)
+        return vaccinated.mul(prepared.norms[:, None]).sum(0) / prepared.norms
+
+    def update(self, signals: Signals) -> None:
+        with torch.autocast("cpu", enabled=False):
+            prepared = prepare(signals.gram, signals.present)
+            if prepared is None:
+                return
+            _, cosines = self._meet(prepared, signals)
+            targets = self.targets.cpu()
+            rows, columns = prepared.index[:, None], prepared.index[None]
+            moved = targets[rows, columns].lerp(cosines.float(), self.beta)
+            targets = targets.index_put((rows, columns), moved.fill_diagonal_(0.0))
+        self.targets.copy_(targets, non_blocking=True)
+
+    def _meet(self, prepared: Prepared, signals: Signals) -> tuple[Tensor, Tensor]:
+        order = random_order(len(signals.names), prepared.index, self.seed, signals.step)
+        targets = self.targets.cpu().double()[prepared.index][:, prepared.index]
+        return vaccinate(prepared.cosines, targets.clamp(-LARGEST, LARGEST), order)
+
+
+def vaccinate(cosines: Tensor, targets: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+    """Coefficients [M, M] of the unit gradients in each vaccinated unit gradient, and the cosines [M, M] met."""
+    turned = torch.eye(len(cosines), dtype=cosines.dtype)
+    seen = torch.zeros_like(cosines)
+    square = cosines.new_ones(len(cosines))
+    for met in order.unbind(1):
+        at = met[:, None]
+        product = (turned * cosines[met]).sum(1)
+        # What opposite gradients leave of each other is rounding, and has no direction.
+        length = square.clamp(min=1e-12).sqrt()
+        c = (product / length).clamp(-1, 1)
+        t = targets.gather(1, at)[:, 0]
+        add = length * (t * ((1 - c**2) / (1 - t**2)).sqrt() - c)
+        add = torch.where(c < t, add, 0.0)
+        turned.scatter_add_(1, at, add[:, None])
+        seen.scatter_(1, at, c[:, None])
+        square = square + 2 * add * product + add**2
+    return turned, seen

@@ -1,0 +1,1 @@
+"""pytorch-metric-learning's losses for autoloss."""

@@ -1,0 +1,1 @@
+"""TorchJD's Gramian weightings for autoloss."""

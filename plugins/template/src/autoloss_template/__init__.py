@@ -1,0 +1,1 @@
+"""A loss, a weighting and a problem for autoloss."""
