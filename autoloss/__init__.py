@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from autoloss.core.weighting import Scalarization as Scalarization
     from autoloss.core.weighting import Weighting as Weighting
     from autoloss.core.weighting import Wrapper as Wrapper
+    from autoloss import search as search
     from autoloss.training.balancer import Balancer as Balancer
 
 __version__ = "0.1.0"
@@ -47,10 +48,12 @@ _PLACES = {
     "Wrapper": "core.weighting",
 }
 
-__all__ = ["__version__", *_PLACES]
+__all__ = ["__version__", "search", *_PLACES]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "search":
+        return import_module("autoloss.search")
     if name not in _PLACES:
         raise AttributeError(f"module 'autoloss' has no attribute {name!r}")
     return getattr(import_module(f"autoloss.{_PLACES[name]}"), name)

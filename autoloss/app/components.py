@@ -34,25 +34,25 @@ def build_loss(node: str | Mapping[str, Any]) -> Loss:
     return loss
 
 
-def build_losses(config: Mapping[str, Any], problem: Problem) -> dict[str, Loss]:
-    """The losses of ``problem``'s terms: those that ``config.losses`` names, and else the problem's own."""
+def loss_nodes(config: Mapping[str, Any], problem: Problem) -> dict[str, str | Mapping[str, Any]]:
+    """The loss of each of ``problem``'s terms: what ``config.losses`` says, and else the problem's own."""
     for name in config["losses"]:
         if name not in problem.terms:
             raise unknown("loss", name, problem.terms)
-    chosen = {name: config["losses"].get(name, default) for name, default in problem.terms.items()}
-    # A node without a name sets parameters of the problem's own loss.
-    named = {
-        name: {"name": problem.terms[name], **node} if isinstance(node, Mapping) else node
-        for name, node in chosen.items()
-    }
-    return {name: build_loss(node) for name, node in named.items() if node is not None}
+    nodes: dict[str, str | Mapping[str, Any]] = {}
+    for name, default in problem.terms.items():
+        node = config["losses"].get(name, default)
+        if node is not None:
+            # A node without a name sets parameters of the problem's own loss.
+            nodes[name] = {"name": default, **node} if isinstance(node, Mapping) else node
+    return nodes
 
 
 def build_module(config: Mapping[str, Any], problem: Problem) -> MultiTaskModule:
     """The Lightning module of a run."""
     return MultiTaskModule(
         problem,
-        losses=build_losses(config, problem),
+        losses={name: build_loss(node) for name, node in loss_nodes(config, problem).items()},
         weighting=build_weighting(config["weighting"]),
         optimizer=factory(config["optimizer"]),
         scheduler=partial(_scheduler, config["lr_schedule"]),
@@ -81,11 +81,9 @@ def check(config: Mapping[str, Any]) -> None:
         lambda: require(config["batch_size"] >= 1, "batch_size must be at least 1", f"it is {config['batch_size']}")
     )
     attempt(lambda: _check_checkpoint(config["ckpt"]))
-    if problem is None:
-        for node in config["losses"].values():
+    if problem is not None:
+        for node in (attempt(lambda: loss_nodes(config, problem)) or {}).values():
             attempt(lambda node=node: build_loss(node))
-    else:
-        attempt(lambda: build_losses(config, problem))
         attempt(lambda: Watch(tuple(problem.terms), config["on_nonfinite"]))
         names = list(problem.terms)
         terms = attempt(lambda: Terms(names, config["base"], config["groups"]))

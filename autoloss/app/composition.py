@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +65,7 @@ def opened(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[st
     chosen = {match[1]: override for override in overrides if (match := _LOSS.match(override))}
     if not chosen and not any(_LOSS_PARAMETER.match(override) for override in overrides):
         return list(overrides)
-    with _initialised("train", config_dirs) as extra:
-        try:
-            config = compose("train", overrides=[*extra, *(o for o in overrides if _CHOICE.match(o))])
-        except (HydraException, OmegaConfBaseException):
-            # Composing them all says what is wrong.
-            return list(overrides)
-    if attribute(registry.find("problem", config.problem.name), "terms", {}):
+    if _terms_in_class(tuple(o for o in overrides if _CHOICE.match(o)), tuple(config_dirs)):
         return list(overrides)
     others = [override for override in overrides if not _LOSS.match(override)]
     parameters = [match is not None and match[1] not in chosen for match in map(_LOSS_PARAMETER.match, others)]
@@ -87,6 +82,17 @@ def jobs(overrides: Sequence[str]) -> list[list[str]]:
     except HydraException as error:
         raise _explained("train", list(overrides), error) from error
     return [list(job) for batch in batches for job in batch]
+
+
+@lru_cache(maxsize=16)
+def _terms_in_class(choices: tuple[str, ...], config_dirs: tuple[str, ...]) -> bool:
+    with _initialised("train", config_dirs) as extra:
+        try:
+            config = compose("train", overrides=[*extra, *choices])
+        except (HydraException, OmegaConfBaseException):
+            # Composing everything says what is wrong.
+            return True
+    return bool(attribute(registry.find("problem", config.problem.name), "terms", {}))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 
 import hydra
 
-from autoloss.app.composition import VERSION_BASE, conf_dir
+from autoloss.app.composition import VERSION_BASE, conf_dir, opened
 from autoloss.app.config_source import register
 from autoloss.app.load import loaded
 from autoloss.app.overrides import rewrite
@@ -50,7 +50,8 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             overrides.append(argument)
     file = given(overrides, "load")
-    return flags, [rewrite(o) for o in [*(loaded(file) if file else []), *overrides]]
+    rewritten = [rewrite(o) for o in [*(loaded(file) if file else []), *overrides]]
+    return flags, opened(rewritten, config_dirs(flags))
 
 
 def given(overrides: Sequence[str], key: str) -> str | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -60,6 +61,27 @@ class Problem(Component, ABC):
     terms: Mapping[str, str | None] = {}
     metrics: Mapping[str, str] = {}
     recipe: ClassVar[Mapping[str, Any]] = {}
+    _fork: Callable[[Tensor], Mapping[str, Tensor]] | None = None
+
+    def branch(self, features: Tensor) -> tuple[Mapping[str, Tensor], Anchor]:
+        """What to compute each term from, by name, and the anchor: for :meth:`outputs`.
+
+        Usually ``features`` for every term, and as the anchor. Where gradients are to meet in a fork,
+        each term has a copy of its own, and a loss may depend on the features through it only.
+        """
+        if self._fork is None:
+            return dict.fromkeys(self.terms, features), features
+        fork = self._fork(features)
+        return fork, fork
+
+    @contextmanager
+    def branching(self, fork: Callable[[Tensor], Mapping[str, Tensor]] | None) -> Iterator[None]:
+        """Within it :meth:`branch` splits features with ``fork``; ``None`` for not at all."""
+        before, self._fork = self._fork, fork
+        try:
+            yield
+        finally:
+            self._fork = before
 
     @abstractmethod
     def datasets(self, seed: int) -> Mapping[str, Dataset[Any]]:

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from autoloss.core.errors import ConfigError, require
+from autoloss.core.errors import ConfigError
 
 FEW = 10  # up to so many different numbers may be classes
 

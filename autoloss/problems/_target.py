@@ -69,7 +69,7 @@ def target(column: Column, kind: str | None = None) -> Target:
         labels, names = column.classes()
         size = 1 if kind == "binary" else len(names)
         require(len(names) > 1, "A target must have two classes", f"{column.name!r} has one, {names[0]!r}")
-        shown = f"{column.name!r} has {len(names)}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+        shown = f"{column.name!r} has {len(names)}: {', '.join(names[:5])}{' and others' if len(names) > 5 else ''}"
         require(kind != "binary" or len(names) == 2, "A binary target must have two classes", shown)
         count = int(column.present.sum())
         found = f"the {count} labels of {column.name!r} have {len(names)}"

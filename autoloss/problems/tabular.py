@@ -63,7 +63,7 @@ class Tabular(Problem):
     Raises :class:`ConfigError` for a file or column that cannot be used, with the line that is wrong.
     """
 
-    recipe = {"optimizer": {"lr": 0.003}, "batch_size": 64, "threads": 1, "trainer": {"max_epochs": 50}}
+    recipe = {"optimizer": {"lr": 0.003}, "batch_size": 64, "threads": 1, "trainer": {"max_epochs": 30}}
     use = "Your own table: name the file and the columns to predict."
     avoid = "Rows belong together (of one patient, of one day): random splits then leak. Write a problem of your own."
     citation = "folklore (multi-task perceptron)"
@@ -87,7 +87,7 @@ class Tabular(Problem):
             "`hidden` must have widths of at least 1",
             f"hidden={list(hidden)}",
         )
-        shares = isinstance(val, (int, float)) and isinstance(test, (int, float)) and 0 < val and 0 <= test < 1 - val
+        shares = isinstance(val, (int, float)) and isinstance(test, (int, float)) and val > 0 and 0 <= test < 1 - val
         require(shares, "`val` must be above 0, `test` at least 0 and their sum below 1", f"val={val}, test={test}")
         require(isinstance(split_seed, int), "`split_seed` must be a whole number", f"split_seed={split_seed}")
         sheet = read_sheet(str(csv))

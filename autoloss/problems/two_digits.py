@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from autoloss.core.errors import require
 from autoloss.core.problem import Outputs, Problem, Term
-from autoloss.problems._tensors import Batch, TensorTable
+from autoloss.core.table import Anchor
+from autoloss.problems._tensors import Batch, TensorTable, folds
 
 SIDE, SHIFT = 12, 4
 SPLITS = {"train": (0, 1000), "val": (1000, 1350), "test": (1350, 1797)}
 
 
+Branch = Callable[[Tensor], tuple[Mapping[str, Tensor], Anchor]]
+
+
+def _shared(features: Tensor) -> tuple[Mapping[str, Tensor], Anchor]:
+    return dict.fromkeys(("left", "right", "pixels"), features), features
+
+
 class _Network(nn.Module):
-    """A trunk 144-128-64 and three linear heads."""
+    """A trunk 144-128-64 and three linear heads, each on what ``branch`` gives it of the features."""
 
     def __init__(self) -> None:
         super().__init__()
         self.trunk = nn.Sequential(nn.Linear(SIDE * SIDE, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU())
         self.left, self.right, self.pixels = nn.Linear(64, 10), nn.Linear(64, 10), nn.Linear(64, 64)
 
-    def forward(self, canvas: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        features = self.trunk(canvas.flatten(1))
-        return features, self.left(features), self.right(features), self.pixels(features)
+    def forward(self, canvas: Tensor, branch: Branch = _shared) -> tuple[Any, Tensor, Tensor, Tensor]:
+        of, anchor = branch(self.trunk(canvas.flatten(1)))
+        return anchor, self.left(of["left"]), self.right(of["right"]), self.pixels(of["pixels"])
 
 
 class TwoDigits(Problem):
@@ -53,32 +62,29 @@ class TwoDigits(Problem):
         self.sizes = {"train": pairs, "val": max(1, pairs // 4), "test": max(1, pairs // 2)}
 
     def datasets(self, seed: int) -> Mapping[str, TensorTable]:
-        from sklearn.datasets import load_digits
+        order = _order()
+        sources = {split: order[first:last] for split, (first, last) in SPLITS.items()}
+        return {split: self._pairs(split, source, 1000 + i) for i, (split, source) in enumerate(sources.items())}
 
-        digits = load_digits()
-        images = torch.tensor(digits.images, dtype=torch.float32) / 16
-        labels = torch.tensor(digits.target, dtype=torch.int64)
-        # The file is sorted by writer: without one fixed permutation the splits would differ in kind.
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-        tables = {}
-        for number, (split, (first, last)) in enumerate(SPLITS.items()):
-            generator = torch.Generator().manual_seed(1000 + number)
-            source = order[first:last]
-            picked = source[torch.randint(len(source), (2, self.sizes[split]), generator=generator)]
-            tables[split] = _overlay(images, labels, picked)
-        return tables
+    def folds(self, count: int, seed: int) -> list[Mapping[str, TensorTable]]:
+        """The datasets of a ``count``-fold cross-validation; in each, train and val have no source digit in common."""
+        test = self.datasets(seed)["test"]
+        return [
+            {"train": self._pairs("train", train, 2000 + i), "val": self._pairs("val", val, 3000 + i), "test": test}
+            for i, (train, val) in enumerate(folds(_order()[: SPLITS["val"][1]], count, seed))
+        ]
 
     def network(self) -> nn.Module:
         return _Network()
 
     def outputs(self, network: nn.Module, batch: Batch) -> Outputs:
-        features, left, right, pixels = network(batch["canvas"])
+        anchor, left, right, pixels = network(batch["canvas"], self.branch)
         terms = {
             "left": Term(left, batch["left"]),
             "right": Term(right, batch["right"]),
             "pixels": Term(pixels, batch["pixels"]),
         }
-        return Outputs(terms, anchor=features)
+        return Outputs(terms, anchor=anchor)
 
     def measure(self, outputs: Outputs) -> Mapping[str, Tensor]:
         left, right, pixels = (outputs.term(name) for name in self.terms)
@@ -87,6 +93,21 @@ class TwoDigits(Problem):
             "right_error": (right.prediction.argmax(1) != right.target).float(),
             "pixels_mse": (pixels.prediction - pixels.target).square().mean(1),
         }
+
+    def _pairs(self, split: str, source: Tensor, seed: int) -> TensorTable:
+        """As many pairs as ``split`` has, drawn from the digits ``source``."""
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        images = torch.tensor(digits.images, dtype=torch.float32) / 16
+        labels = torch.tensor(digits.target, dtype=torch.int64)
+        generator = torch.Generator().manual_seed(seed)
+        return _overlay(images, labels, source[torch.randint(len(source), (2, self.sizes[split]), generator=generator)])
+
+
+def _order() -> Tensor:
+    """The digits, shuffled: the file is sorted by writer, and splits of it as it is would differ in kind."""
+    return torch.randperm(SPLITS["test"][1], generator=torch.Generator().manual_seed(0))
 
 
 def _overlay(images: Tensor, labels: Tensor, picked: Tensor) -> TensorTable:

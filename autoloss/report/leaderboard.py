@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
+from autoloss.core.score import relative_improvement
 from autoloss.report.runs import Run
 
 BASELINE = "equal"
@@ -53,21 +54,6 @@ class Leaderboard:
     unfinished: tuple[Run, ...] = ()
     baseline: str | None = None
     goals: Mapping[str, str] = field(default_factory=dict)
-
-
-def relative_improvement(
-    metrics: Mapping[str, float], reference: Mapping[str, float], goals: Mapping[str, str]
-) -> float:
-    """The mean over metrics of the relative improvement over ``reference``; above 0 is better.
-
-    >>> relative_improvement({"error": 0.09}, {"error": 0.1}, {"error": "min"})
-    0.1
-    """
-    changes = []
-    for name, goal in goals.items():
-        change = (metrics[name] - reference[name]) / max(abs(reference[name]), 1e-12)
-        changes.append(change if goal == "max" else -change)
-    return round(fmean(changes), 12) if changes else math.nan
 
 
 def build(runs: Sequence[Run]) -> Leaderboard:

@@ -103,10 +103,9 @@ class Search:
         """Queue the equal-weights run, and then ``parameters``; does nothing for a study that goes on."""
         if self.study.get_trials(deepcopy=False):
             return
-        self.study.enqueue_trial(self._equal({}), user_attrs={"baseline": True})
+        self.study.enqueue_trial({}, user_attrs={"baseline": True})
         for one in parameters:
-            if one.get("weighting") != BASELINE or len(one) > 1:
-                self.study.enqueue_trial(dict(one))
+            self.study.enqueue_trial(dict(one))
 
     @property
     def reference(self) -> dict[str, float] | None:
@@ -179,13 +178,10 @@ class Search:
         if not (self.space.keys or self.space.losses):
             return
         trials = [t for t in self.study.get_trials(deepcopy=False) if budget.LEFT_OUT not in t.user_attrs]
-        names = [(t.params or t.system_attrs.get("fixed_params", {})).get("weighting") for t in trials]
+        names = [(t.params or t.system_attrs.get("fixed_params", {})).get("weighting", BASELINE) for t in trials]
         others = [names.count(name) for name in self.space.weightings if name != BASELINE]
         if others and names.count(BASELINE) < max(others):
             self.study.enqueue_trial({"weighting": BASELINE})
-
-    def _equal(self, extra: Mapping[str, Any]) -> dict[str, Any]:
-        return {"weighting": BASELINE, **extra}
 
     def _reporter(self, trial: Trial, baseline: bool) -> Report:
         single = len(self.settings.objectives) == 1

@@ -65,9 +65,17 @@ class Space:
         empty = only and not self.losses and not self.keys
         require(not empty, "A search must have something to choose", "the only weighting is 'equal' and no key varies")
 
+    @property
+    def options(self) -> list[str]:
+        """The weightings that a sampler chooses from: equal weights again only where other keys vary."""
+        varies = bool(self.losses or self.keys)
+        return [name for name in self.weightings if varies or name != BASELINE]
+
     def suggest(self, trial: Trial) -> Candidate:
-        """Ask the sampler behind ``trial`` for a candidate."""
-        name = str(trial.suggest_categorical("weighting", list(self.weightings)))
+        """Ask the sampler behind ``trial`` for a candidate; the baseline is what it is, and asks nothing."""
+        if trial.user_attrs.get("baseline"):
+            return Candidate({"name": BASELINE})
+        name = str(trial.suggest_categorical("weighting", self.options))
         own = {key: _ask(trial, f"{name}.{key}", d) for key, d in self._own(name).items()}
         losses = {term: _ask(trial, f"losses.{term}", Choice(tuple(of))) for term, of in self.losses.items()}
         return self.candidate(name, own, losses, {key: _ask(trial, key, d) for key, d in self.keys.items()})
@@ -93,7 +101,7 @@ class Space:
         """Every combination with ``points`` values on each continuous axis, as a sampler's parameters."""
         shared = {f"losses.{term}": list(of) for term, of in self.losses.items()}
         shared |= {key: _values(d, points) for key, d in self.keys.items()}
-        for name in self.weightings:
+        for name in self.options:
             axes = {f"{name}.{key}": _values(d, points) for key, d in self._own(name).items()} | shared
             for values in itertools.product(*axes.values()):
                 yield {"weighting": name, **dict(zip(axes, values, strict=True))}

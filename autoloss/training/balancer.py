@@ -16,9 +16,11 @@ from autoloss.core.need import GRADIENTS
 from autoloss.core.state import StateModule
 from autoloss.core.table import Anchor, Entry, LossTable
 from autoloss.core.weighting import Weighting
+from autoloss.probe.fork import Fork
 from autoloss.probe.lookahead import Moment, replayed
 from autoloss.training.build import build_weighting
 from autoloss.training.player import Player
+from autoloss.training.weigh import Weighed
 
 
 Losses = Mapping[str, Entry | Tensor | None]
@@ -104,8 +106,9 @@ class Balancer(StateModule):
         """The total to call ``backward`` on.
 
         ``losses`` are scalars, or one value for each sample, by name; ``None`` or missing means
-        absent. ``anchor`` is where gradients are compared, if the weighting needs any. ``scale``
-        is the factor of a gradient scaler (``scaler.scale(torch.ones(()))``), for float16.
+        absent. ``anchor`` is where gradients are compared, if the weighting needs any; or a
+        :meth:`fork`, where they meet. ``scale`` is the factor of a gradient scaler
+        (``scaler.scale(torch.ones(()))``), for float16; a fork finds it out by itself.
         """
         table = _table(losses, anchor)
         for name in table.entries:
@@ -120,15 +123,28 @@ class Balancer(StateModule):
                 f"Weighting {self.player.weighting.title()!r} needs the losses again after the step, but the step is not "
                 "inside a look-ahead. Write `with balancer.lookahead(network, losses_of):` around it."
             )
-        weighed = self.player.step(table, clock, scale, self.accumulate > 1)
+        weighed = self.player.step(table, clock, scale, self.accumulate > 1, self._record)
         self.calls += 1
         if self.calls % self.accumulate == 0 and self._ahead is None:
-            self.player.commit()
-        if weighed is None:
-            return self.player.last.new_zeros((), requires_grad=True)
-        if self._log_dir is not None:
-            self._record(clock, weighed)
-        return weighed.total
+            self.player.close()
+        return self.player.last.new_zeros((), requires_grad=True) if weighed is None else weighed.total
+
+    def fork(self, features: Tensor) -> Fork:
+        """A copy of ``features`` for each loss, whose gradients meet in the one backward of the total.
+
+        Compute each loss from its own copy and pass the fork as ``anchor``. The features then get
+        what the weighting makes of the K gradients, at the price of one backward; :attr:`weights` and
+        the record hold what they got, as soon as the backward is done. Heads are not weighted: they
+        get the gradient of their own loss with its base weight. Losses that come through no copy
+        and not through the features (a KL term) keep their base weight too.
+
+        >>> trunk, heads = torch.nn.Linear(2, 3), {name: torch.nn.Linear(3, 1) for name in ("depth", "normals")}
+        >>> balancer = Balancer(list(heads), "graddrop")
+        >>> fork = balancer.fork(trunk(torch.ones(4, 2)))
+        >>> total = balancer({name: head(fork[name]).square() for name, head in heads.items()}, anchor=fork)
+        >>> total.backward()
+        """
+        return self.player.fork(features)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -198,9 +214,12 @@ class Balancer(StateModule):
         if entry is not None and entry.values.device != self.player.last.device:
             self.to(entry.values.device)
 
-    def _record(self, clock: Clock, weighed: Any) -> None:
+    def _record(self, weighed: Weighed) -> None:
+        if self._log_dir is None:
+            return
         from autoloss.training.recorder import BLOCK, Recorder
 
+        clock = weighed.clock
         if self._recorder is None:
             terms, gradients = self.player.terms, bool(self.player.weighting.needs & GRADIENTS)
             self._recorder = Recorder(self._log_dir, terms.names, terms.units, gradients, self._every, clock.step)  # type: ignore[arg-type]

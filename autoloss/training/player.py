@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from autoloss.core.clock import Clock
-from autoloss.core.constants import flags
-from autoloss.core.errors import unknown
+from autoloss.core.constants import constant, flags
+from autoloss.core.errors import SignalError, require, unknown
 from autoloss.core.need import GRADIENTS, Need
 from autoloss.core.state import StateModule, commit
-from autoloss.core.table import LossTable
+from autoloss.core.surgery import Surgery
+from autoloss.core.table import LossTable, Reduced
 from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
+from autoloss.probe.fork import Fork
+from autoloss.probe.fork_measure import own_group
+from autoloss.training.forked import Met, combine, hold, look, weigh_forked
 from autoloss.training.watch import Watch
 from autoloss.training.weigh import Weighed, weigh, weighted_sum
 from autoloss.training.window import Window
@@ -40,38 +44,73 @@ class Player(StateModule):
         for name in unbalanced:
             if name not in self.terms.units:
                 raise unknown("loss", name, self.terms.units)
+        for part in weighting.modules():
+            inside = part is not weighting and isinstance(part, Surgery)
+            found = f"{weighting.title()!r} is around {part.title()!r}" if isinstance(part, Surgery) else ""
+            require(not inside, "A wrapper must have weights to change", found, "A surgery has none: leave out the wrap.")
         self.weighting = weighting.bind(self.terms.units)
         positive_for = weighting.title() if weighting.positive else None
         self.watch = Watch(self.terms.names, on_nonfinite, self.terms.units, positive_for)
         self.window = Window([])
         self._declared = tuple(unit in unbalanced for unit in self.terms.units)
+        self._through: dict[str, bool] = {}
         self.add_state("last", self.terms.spread(torch.ones(len(self.terms.units))).clone())
         self.add_state("apart", torch.tensor(self._declared))
         if self.weighting.needs & GRADIENTS:
             _keep_compiled_buffers()
 
+    def fork(self, features: Tensor) -> Fork:
+        """A copy of ``features`` for each loss, to be the anchor of the step."""
+        _keep_compiled_buffers()
+        return Fork(features, self.terms.names)
+
     def step(
-        self, table: LossTable, clock: Clock, scale: Tensor | None = None, accumulates: bool = False
+        self,
+        table: LossTable,
+        clock: Clock,
+        scale: Tensor | None = None,
+        accumulates: bool = False,
+        done: Callable[[Weighed], None] | None = None,
     ) -> Weighed | None:
-        """Weigh one micro-batch; ``None`` if a loss is not finite and such batches are left out."""
+        """Weigh one micro-batch; ``None`` if a loss is not finite and such batches are left out.
+
+        ``done`` is called with the step when its weights are known: at once, or in the backward
+        where the anchor is a fork.
+        """
         self._set_apart(table)
+        if isinstance(table.anchor, Fork):
+            return self._step_forked(table, table.anchor, clock, done)
         weighed = weigh(table, self.weighting, self.terms, clock, scale, accumulates, self.apart)
         if weighed.measured is not None:
-            self._note_reached(weighed)
+            self._note_reached(weighed.losses, weighed.measured.reached)
         if self.watch.rejects(weighed):
             return None
-        self.last.copy_(torch.where(weighed.losses.present & weighed.weights.isfinite(), weighed.weights, self.last))
+        self._remember(weighed)
         self.window.add(weighed)
+        if done is not None:
+            done(weighed)
         return weighed
 
     def frozen(self, table: LossTable) -> Tensor:
-        """The total with the last weights; measures nothing and learns nothing."""
+        """The total with the last weights (through a fork: of the base weights); measures nothing, learns nothing."""
         losses = table.reduced(self.terms.names)
+        if isinstance(table.anchor, Fork):
+            return self._frozen_forked(losses, table.anchor)
         return weighted_sum(losses, torch.where(losses.present, self.last, 0.0))
 
     def commit(self, stepped: Tensor | None = None) -> None:
         """Let the weighting learn from the window, where everything is finite and the optimiser ``stepped``."""
-        signals = self.window.take()
+        self._learn(self.window, stepped)
+
+    def close(self) -> None:
+        """Commit as soon as the window is complete: at once, or when its last gradients have met in a fork."""
+        window, self.window = self.window, Window([])
+        window.closed = True
+        if not window.pending:
+            self._learn(window)
+
+    def _learn(self, window: Window, stepped: Tensor | None = None) -> None:
+        signals = window.take()
         if signals is None:
             return
         finite = signals.finite() if stepped is None else signals.finite() & stepped
@@ -96,13 +135,64 @@ class Player(StateModule):
             self._declared = declared
             self.apart.logical_or_(flags(declared, self.apart.device))
 
-    def _note_reached(self, weighed: Weighed) -> None:
+    def _note_reached(self, losses: Reduced, reached: tuple[bool, ...]) -> None:
         device = self.apart.device
         # A loss that is absent from this batch says nothing about whether it reaches the anchor.
-        here = tuple(any(weighed.losses.scalars[i] is not None for i in of) for of in self.terms.members)
-        missed = flags(tuple(not r for r in (weighed.measured.reached if weighed.measured else here)), device)
-        apart = torch.where(flags(here, device), missed, self.apart)
+        here = tuple(any(losses.scalars[i] is not None for i in of) for of in self.terms.members)
+        apart = torch.where(flags(here, device), ~flags(reached, device), self.apart)
         self.apart.copy_(apart | flags(self._declared, device))
+
+    def _remember(self, weighed: Weighed) -> None:
+        known = weighed.losses.present & weighed.weights.isfinite()
+        self.last.copy_(torch.where(known, weighed.weights, self.last))
+
+    def _step_forked(
+        self, table: LossTable, fork: Fork, clock: Clock, done: Callable[[Weighed], None] | None
+    ) -> Weighed | None:
+        losses = table.reduced(self.terms.names)
+        reached = look(fork, losses, self.terms, self._declared, self._through)
+        if reached is not None:
+            self._note_reached(losses, reached)
+        weighed = weigh_forked(losses, fork, self.terms, clock, self.apart)
+        if self.watch.rejects(weighed):
+            return None
+        # The graph holds what is below until the backward; none of it may hold the graph.
+        bare, like, window, declared = weighed.bare(), fork.features.detach(), self.window, self._declared
+        group = own_group() if self.weighting.needs & GRADIENTS else None
+
+        def meet(gradients: Sequence[Tensor | None], scale: Tensor) -> Tensor:
+            met = Met(gradients, scale, like)
+            self._note_reached(bare.losses, met.reached(self.terms))
+            settled, combined = combine(bare, met, self.weighting, self.terms, self.apart, declared, group)
+            self._remember(settled)
+            window.settle(bare, settled)
+            if done is not None:
+                done(settled)
+            if window.closed and not window.pending:
+                self._learn(window)
+            return combined
+
+        fork.meets(meet)
+        self.window.add(bare, pending=True)
+        return weighed
+
+    def _frozen_forked(self, losses: Reduced, fork: Fork) -> Tensor:
+        total = weighted_sum(losses, torch.where(losses.present, constant(self.terms.base, self.last.device), 0.0))
+        if not fork.token.requires_grad:
+            return total
+        last, like, title = self.last.clone(), fork.features.detach(), self.weighting.title()
+        surgical = isinstance(self.weighting, Surgery)
+
+        def meet(gradients: Sequence[Tensor | None], scale: Tensor) -> Tensor:
+            if surgical:
+                raise SignalError(
+                    f"A backward of a frozen or evaluated total must have weights to use again, but {title!r} has "
+                    "none. Go through the fork in training only."
+                )
+            return hold(Met(gradients, scale, like), last, self.terms)
+
+        fork.meets(meet)
+        return total + fork.token
 
 
 def _keep_compiled_buffers() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from autoloss.core.clock import Clock
 from autoloss.core.constants import flags
+from autoloss.core.errors import SignalError
 from autoloss.core.need import GRADIENTS
 from autoloss.core.signals import Signals
+from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable, Reduced
 from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
@@ -24,7 +26,9 @@ class Weighed:
 
     ``weights`` [N] are the effective ones, d(total)/d(loss), 0 for absent losses. ``signals`` is
     what the weighting saw of its K units, ``counts`` [K] the items behind each of them, and
-    ``measured`` what the probe found, if anything was asked of it.
+    ``measured`` what the probe found, if anything was asked of it. With a fork they are what the
+    shared features' gradient was made of, and known after the backward; until then ``weights`` are
+    the base weights, which heads keep.
     """
 
     total: Tensor
@@ -38,6 +42,11 @@ class Weighed:
     def clock(self) -> Clock:
         """Where training stood."""
         return Clock(self.signals.step, self.signals.epoch, self.signals.progress)
+
+    def bare(self) -> Weighed:
+        """The same without a graph."""
+        scalars = tuple(None if scalar is None else scalar.detach() for scalar in self.losses.scalars)
+        return replace(self, total=self.total.detach(), losses=replace(self.losses, scalars=scalars))
 
 
 def weigh(
@@ -55,6 +64,12 @@ def weigh(
     the gradient of ``sum(weights * losses)``. Units that are ``apart`` ([K] bool), or whose
     losses turn out not to reach the anchor, keep their base weight and are absent to the weighting.
     """
+    if isinstance(weighting, Surgery):
+        raise SignalError(
+            f"Weighting {weighting.title()!r} needs a fork, where gradients meet, but the anchor is none. Write "
+            "fork = balancer.fork(features), compute each loss from its own copy, and pass anchor=fork; "
+            "in a problem: copies, anchor = self.branch(features)."
+        )
     losses = table.reduced(terms.names)
     values, counts, present = terms.gather(losses)
     needs = weighting.needs_at(clock.step)
@@ -65,7 +80,19 @@ def weigh(
         missed = ~flags(measured.reached, values.device)
         apart = missed if apart is None else apart | missed
     balanced = present if apart is None else present & ~apart
-    signals = Signals(
+    signals = see(terms, clock, values, balanced, measured)
+    with torch.no_grad():
+        weights = weighting(signals).detach().float()
+        if apart is not None:
+            weights = torch.where(apart, 1.0, weights)
+        weights = terms.spread(weights)
+        weights = torch.where(losses.present, weights, 0.0)
+    return Weighed(weighted_sum(losses, weights), weights, losses, signals, counts, measured)
+
+
+def see(terms: Terms, clock: Clock, values: Tensor, balanced: Tensor, measured: Measured | None = None) -> Signals:
+    """What a weighting sees: the ``values`` [K] of the ``balanced`` units ([K] bool), and what was ``measured``."""
+    return Signals(
         names=terms.units,
         values=torch.where(balanced, values, 1.0),
         present=balanced,
@@ -75,13 +102,6 @@ def weigh(
         measured_gram=measured.gram if measured else None,
         measured_stats=measured.stats if measured else None,
     )
-    with torch.no_grad():
-        weights = weighting(signals).detach().float()
-        if apart is not None:
-            weights = torch.where(apart, 1.0, weights)
-        weights = terms.spread(weights)
-        weights = torch.where(losses.present, weights, 0.0)
-    return Weighed(weighted_sum(losses, weights), weights, losses, signals, counts, measured)
 
 
 def weighted_sum(losses: Reduced, weights: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -19,14 +19,24 @@ class Window:
 
     Means are weighted by the items behind them. Gradients at features belong to different
     samples, so their inner products add up with the squared shares; gradients at parameters are
-    averaged before they are compared.
+    averaged before they are compared. Where gradients meet in a fork, a micro-batch is ``pending``
+    until its backward; a ``closed`` window takes no more of them.
     """
 
     steps: list[Weighed]
+    pending: list[Weighed] = field(default_factory=list)
+    closed: bool = False
 
-    def add(self, weighed: Weighed) -> None:
+    def add(self, weighed: Weighed, pending: bool = False) -> None:
         """Take in one micro-batch."""
         self.steps.append(weighed)
+        if pending:
+            self.pending.append(weighed)
+
+    def settle(self, before: Weighed, after: Weighed) -> None:
+        """Replace a pending micro-batch by what its backward made of it."""
+        self.steps = [after if step is before else step for step in self.steps]
+        self.pending = [step for step in self.pending if step is not before]
 
     def look_again(self, values: Sequence[Tensor]) -> None:
         """Add the losses [K] of each micro-batch after the optimiser's step."""
@@ -36,8 +46,12 @@ class Window:
         ]
 
     def take(self) -> Signals | None:
-        """The signals of the window as one batch, and start a new one; ``None`` if it was empty."""
-        steps, self.steps = self.steps, []
+        """The signals of the window as one batch, and start a new one; ``None`` if it was empty.
+
+        What is still pending is left out: it had no backward.
+        """
+        steps = [step for step in self.steps if not any(step is waiting for waiting in self.pending)]
+        self.steps, self.pending = [], []
         if len(steps) < 2:
             return steps[0].signals if steps else None
         with torch.no_grad(), torch.autocast(steps[0].counts.device.type, enabled=False):

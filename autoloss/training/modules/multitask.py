@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from autoloss.core.clock import Clock
-from autoloss.core.errors import ConfigError, unknown
+from autoloss.core.errors import ConfigError, require, unknown
 from autoloss.core.loss import Loss
 from autoloss.core.problem import Outputs, Problem, Term
+from autoloss.core.surgery import Surgery
 from autoloss.core.table import Entry, LossTable
 from autoloss.core.weighting import Weighting
+from autoloss.probe.fork import Fork
 from autoloss.probe.lookahead import Moment, replayed
 from autoloss.training.player import Player
 from autoloss.training.rng import restore_rng, rng_state
@@ -23,6 +25,7 @@ from autoloss.training.weigh import Weighed
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerFactory = Callable[[Optimizer, int], Any]
+ANCHORS = ("features", "fork")
 
 
 class MultiTaskModule(pl.LightningModule):
@@ -31,6 +34,9 @@ class MultiTaskModule(pl.LightningModule):
     ``optimizer`` makes an optimiser from parameters, ``scheduler`` (optional) a learning-rate scheduler,
     stepped at each optimiser step, from an optimiser and the number of those steps. Optimisation is automatic:
     accumulation, clipping, precision, strategies and checkpoints are the Trainer's.
+
+    With ``anchor="fork"``, as with any surgery, the problem's ``branch`` gives each term a copy of the
+    features, and the gradients meet there: the network's heads get their loss's with its base weight alone.
     """
 
     def __init__(
@@ -44,8 +50,10 @@ class MultiTaskModule(pl.LightningModule):
         groups: Mapping[str, Sequence[str]] | None = None,
         unbalanced: Sequence[str] = (),
         on_nonfinite: str = "raise",
+        anchor: str = "features",
     ) -> None:
         super().__init__()
+        check_anchor(anchor)
         if not problem.terms:
             raise ConfigError("A problem must have losses, but its terms are empty. Name them in `terms`.")
         for name in losses:
@@ -55,6 +63,7 @@ class MultiTaskModule(pl.LightningModule):
         self.network = problem.network()
         self.losses = nn.ModuleDict(dict(losses))
         self.player = Player(list(problem.terms), weighting, base, groups, unbalanced, on_nonfinite)
+        self.forked = anchor == "fork" or isinstance(weighting, Surgery)
         self.weighed: Weighed | None = None
         self._optimizer, self._scheduler = optimizer, scheduler
         self._rng: dict[str, Any] | None = None
@@ -79,9 +88,15 @@ class MultiTaskModule(pl.LightningModule):
         """Weigh one batch; Lightning calls ``backward`` on what this returns."""
         clock = self.clock
         moment = Moment.now(self.device) if self.player.looks_ahead(clock.step) else None
-        table = self.table(self.problem.outputs(self.network, batch))
+        table = self.table(self._outputs(batch))
+        if self.forked and not isinstance(table.anchor, Fork):
+            raise ConfigError(
+                f"A fork needs a problem that computes each term from its own copy of the features, but "
+                f"{self.problem.title()!r} does not. Write copies, anchor = self.branch(features) in outputs(), "
+                "compute each term from its copy, and return the anchor."
+            )
         accumulates = self.trainer.accumulate_grad_batches > 1
-        self.weighed = self.player.step(table, clock, self._scale(), accumulates)
+        self.weighed = self.player.step(table, clock, self._scale(), accumulates, self._done)
         if moment is not None and self.weighed is not None:
             self._ahead.append((moment, batch))
         return None if self.weighed is None else self.weighed.total
@@ -101,7 +116,7 @@ class MultiTaskModule(pl.LightningModule):
         tables = []
         for moment, batch in ahead:
             with replayed(self.network, moment), self.trainer.precision_plugin.forward_context():
-                tables.append(self.table(self.problem.outputs(self.network, batch)))
+                tables.append(self.table(self._outputs(batch)))
         self.player.look_again(tables)
         self.player.commit(self._stepped)
 
@@ -135,6 +150,13 @@ class MultiTaskModule(pl.LightningModule):
             restore_rng(self._rng)
             self._rng = None
 
+    def _outputs(self, batch: Any) -> Outputs:
+        with self.problem.branching(self.player.fork if self.forked else None):
+            return self.problem.outputs(self.network, batch)
+
+    def _done(self, weighed: Weighed) -> None:
+        self.weighed = weighed
+
     def _entry(self, name: str, term: Term | Entry | Tensor) -> Entry:
         if isinstance(term, Tensor):
             return Entry(term)
@@ -164,6 +186,11 @@ class MultiTaskModule(pl.LightningModule):
     def _scale(self) -> Tensor | None:
         scaler = self._scaler()
         return None if scaler is None else scaler.scale(torch.ones((), device=self.device))
+
+
+def check_anchor(anchor: str) -> None:
+    """Raise :class:`ConfigError` unless ``anchor`` is one of :data:`ANCHORS`."""
+    require(anchor in ANCHORS, f"anchor must be one of {', '.join(ANCHORS)}", f"it is {anchor!r}")
 
 
 def _will_step(scaler: Any, optimizer: Optimizer) -> Tensor | None:

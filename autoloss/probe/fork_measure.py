@@ -1,0 +1,67 @@
+"""Gradients that came together in a fork, as a Gram matrix and statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from autoloss.core.need import Need
+from autoloss.core.ranks import world_size
+from autoloss.core.signals import Stats
+from autoloss.probe.gradients import Measured
+
+_made: list[tuple[dist.ProcessGroup, dist.ProcessGroup]] = []
+
+
+def own_group() -> dist.ProcessGroup | None:
+    """The process group of all ranks for what is reduced inside a backward; ``None`` with one process.
+
+    There DDP reduces its buckets as they fill up, and in one group every rank must reduce the same
+    things in the same order. To make it is a collective call: ask outside backward, on every rank.
+    """
+    if world_size() == 1:
+        return None
+    world = dist.group.WORLD
+    assert world is not None
+    if not _made or _made[-1][0] is not world:
+        _made[:] = [(world, dist.new_group())]
+    return _made[-1][1]
+
+
+def measure_at_fork(
+    rows: Tensor, reached: Sequence[bool], items: int, needs: Need, group: dist.ProcessGroup | None
+) -> Measured:
+    """Compare the gradients ``rows`` [K, P] at the features of ``items`` samples, over the ranks of ``group``."""
+    rows = rows.float()
+    gram = rows @ rows.T if Need.GRAM in needs else None
+    stats = _statistics(rows, items) if Need.STATS in needs else None
+    if group is not None:
+        gram, stats = _over_ranks(gram, stats, items, rows.shape[1], group)
+    return Measured(tuple(reached), gram, stats, items=items)
+
+
+def _statistics(rows: Tensor, items: int) -> Stats:
+    magnitude = rows.abs()
+    return Stats(rows.reshape(len(rows), items, -1).norm(dim=2).mean(1), magnitude.amax(1), magnitude.mean(1))
+
+
+def _over_ranks(
+    gram: Tensor | None, stats: Stats | None, items: int, coordinates: int, group: dist.ProcessGroup
+) -> tuple[Tensor | None, Stats | None]:
+    # On a rank the gradient of the union's mean is 1 / ranks of the local one: DDP averages.
+    ranks = dist.get_world_size(group)
+    if gram is not None:
+        dist.all_reduce(gram, group=group)
+        gram /= ranks**2
+    if stats is not None:
+        sizes = torch.ones_like(stats.mean)
+        sums = torch.stack([stats.item_norm * items, stats.mean * coordinates, sizes * items, sizes * coordinates])
+        largest = stats.largest
+        dist.all_reduce(sums, group=group)
+        dist.all_reduce(largest, op=dist.ReduceOp.MAX, group=group)
+        norms, magnitudes, items_of_all, coordinates_of_all = sums.unbind()
+        stats = Stats(norms / items_of_all / ranks, largest / ranks, magnitudes / coordinates_of_all / ranks)
+    return gram, stats

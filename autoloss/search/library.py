@@ -1,0 +1,146 @@
+"""``autoloss.search``: the same study for a function of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoloss.core.errors import ConfigError, require
+from autoloss.core.files import write_text
+from autoloss.core.registry import registry
+from autoloss.core.space import Distribution
+from autoloss.search.budget import counted
+from autoloss.search.confirm import chosen, confirm
+from autoloss.search.engine import SCORE, Report, Result, Search, Settings
+from autoloss.search.output import Outcome
+from autoloss.search.samplers import build_pruner, build_sampler
+from autoloss.search.space import BASELINE, Candidate, Space
+from autoloss.search.study import NAME, open_storage, open_study
+from autoloss.training.balancer import Balancer
+
+WEIGHTINGS = ("fixed", "uncertainty", "dwa", "gradnorm")
+
+
+@dataclass(slots=True)
+class UserTrial:
+    """What a user's function gets: a balancer to train with, and somebody to tell how it goes.
+
+    ``parameters`` are the other keys that are searched, by name. ``directory`` is the trial's own.
+    """
+
+    candidate: Candidate
+    seed: int
+    directory: Path
+    balancer: Balancer
+    test: bool
+    _report: Report
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The values of the keys in ``space``."""
+        return self.candidate.keys
+
+    def report(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Say how it goes; raises to end the trial if the pruner gives it up (let that pass through)."""
+        self._report(step, metrics)
+
+
+def search(
+    run: Callable[[UserTrial], Mapping[str, float]],
+    losses: Sequence[str],
+    metrics: Mapping[str, str],
+    *,
+    weightings: Sequence[str] = WEIGHTINGS,
+    space: Mapping[str, Distribution] | None = None,
+    decades: float = 2.0,
+    n_trials: int = 40,
+    timeout: float | None = None,
+    patience: int | None = None,
+    objectives: Sequence[str] = (SCORE,),
+    sampler: str | Mapping[str, Any] = "tpe",
+    pruner: str | Mapping[str, Any] = "none",
+    confirm_best: int = 3,
+    confirm_seeds: int = 5,
+    seed: int = 0,
+    directory: str | Path = "outputs/search/mine",
+    storage: str | None = None,
+    balancer: Mapping[str, Any] | None = None,
+    says: Callable[[str], None] = print,
+) -> Outcome:
+    """Search which weighting, with which parameters, is best for ``run``, and whether it matters.
+
+    ``run(trial)`` trains a model with ``trial.balancer`` on ``trial.seed`` and returns its metrics;
+    for confirmations ``trial.test`` is true, and it returns the metrics on test data. Equal weights run first; the
+    best ``confirm_best`` candidates are retrained on fresh seeds beside them (0 leaves that out).
+    Called again with the same ``directory`` it goes on.
+
+    Args:
+        losses: names of the losses that ``trial.balancer`` gets.
+        metrics: ``"min"`` or ``"max"`` by the name of each metric that ``run`` returns.
+        weightings: registered names to choose from, equal weights beside them.
+        space: distributions of other keys, such as ``{"lr": Interval(1e-4, 1e-2, log=True)}``.
+        balancer: further arguments of the :class:`Balancer` (``base``, ``groups``, ``total_steps``).
+
+    >>> def run(trial):
+    ...     total = trial.balancer({"a": torch.tensor(1.0), "b": torch.tensor(2.0)})
+    ...     return {"error": abs(trial.balancer.weights["b"] - 1.5)}
+    >>> import tempfile, torch
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     outcome = search(run, ["a", "b"], {"error": "min"}, weightings=["fixed"], n_trials=5,
+    ...                      confirm_best=0, directory=place, says=lambda line: None)
+    ...     len(outcome.ranked)
+    5
+    """
+    require(bool(metrics), "A search must have metrics", "metrics is empty", 'Write metrics={"error": "min"}.')
+    names = list(dict.fromkeys([BASELINE, *weightings]))
+    options = {name: dict(registry.load("weighting", name).search_space) for name in names}
+    terms = tuple(Balancer(losses, BASELINE, **(balancer or {})).player.terms.units)
+    where, aims = Path(directory), tuple(objectives)
+    whole = Space(terms, options, {}, dict(space or {}), decades)
+    made = build_sampler(_node(sampler), seed, len(aims))
+    pruned = build_pruner(_node(pruner), len(aims), 0)
+    directions = ["maximize" if o == SCORE or metrics.get(o) == "max" else "minimize" for o in aims]
+    about = {"losses": list(losses), "metrics": dict(metrics), "weightings": names, "space": str(whole.keys)}
+    study_name = NAME if storage is None else f"{NAME}/{where.name}"
+    study = open_study(open_storage(storage, where), study_name, about, directions, made, pruned)
+    if begun := len(counted(study)):
+        says(f"{begun} finished, {max(0, n_trials - begun)} to go")
+    runner = _FunctionRunner(run, losses, balancer or {})
+    limits = Settings(n_trials, timeout, patience, aims, seed)
+    engine = Search(study, whole, runner, metrics, limits, where, says)
+    engine.plan()
+    engine.work()
+    confirmed = []
+    if confirm_best and len(aims) == 1:
+        confirmed = confirm(runner, chosen(study, confirm_best), metrics, confirm_seeds, where)
+    outcome = Outcome(study, metrics, aims, tuple(confirmed))
+    write_text(where / "leaderboard.csv", outcome.csv())
+    write_text(where / "leaderboard.md", outcome.markdown())
+    says(outcome.text())
+    return outcome
+
+
+class _FunctionRunner:
+    """Runs a user's function as a search runs a configuration."""
+
+    def __init__(self, run: Callable[[UserTrial], Mapping[str, float]], losses: Sequence[str], options: Any) -> None:
+        self.run, self.losses, self.options = run, list(losses), dict(options)
+
+    def __call__(self, candidate: Candidate, seed: int, directory: Path, report: Report, test: bool = False) -> Result:
+        import torch
+
+        torch.manual_seed(seed)
+        directory.mkdir(parents=True, exist_ok=True)
+        balancer = Balancer(self.losses, dict(candidate.weighting), log_dir=directory, **self.options)
+        found = self.run(UserTrial(candidate, seed, directory, balancer, test, report))
+        balancer.close()
+        if not isinstance(found, Mapping):
+            raise ConfigError(f"run(trial) must return metrics by name, but it returned {type(found).__name__}.")
+        metrics = {str(name): float(value) for name, value in found.items()}
+        return Result(metrics, metrics if test else {}, balancer.weights, sum(balancer.weights.values()))
+
+
+def _node(given: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"name": given} if isinstance(given, str) else given

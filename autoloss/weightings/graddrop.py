@@ -1,0 +1,64 @@
+"""Gradient sign dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from autoloss.core.draws import generator
+from autoloss.core.errors import require
+from autoloss.core.signals import Signals
+from autoloss.core.space import Interval
+from autoloss.core.surgery import Surgery
+
+
+class Graddrop(Surgery):
+    """Lets each coordinate of the features' gradient have one sign: losses that want the other are dropped there.
+
+    With ``P = (1 + sum_k g_k / sum_k |g_k|) / 2`` and one ``U`` from [0, 1) for each coordinate, shared
+    by all losses, the positive g_k are kept where ``P > U`` and the negative ones elsewhere:
+    ``d = sum_k (leak_k + (1 - leak_k) M_k) g_k`` (algorithm 1, f the identity). Where signs agree
+    d is the sum, and its expectation is the sum everywhere.
+
+    Args:
+        leak: the part of each loss's gradient that is never dropped, in [0, 1]: one number, or by
+            loss name (0 for the others); 1 for all is the plain sum.
+        seed: of U, which depends on it, the step and the coordinate alone.
+
+    P is that of the gradients themselves; the paper may multiply them by the sign of the activation
+    and sum over the batch first. LibMTL and TorchJD drop in the gradients of parameters. Where no
+    loss has a gradient, 0 / 0 in the formula, d is 0. Ranks, and the micro-batches of a step, draw
+    the same U for their own samples: each is right in expectation, and together they are not the
+    draw of the union batch.
+    """
+
+    leak: Tensor
+    claims = frozenset({"permutation_equivariant", "common_scale_invariant"})
+    search_space = {"leak": Interval(0.0, 1.0)}
+    use = "Many losses of like scale whose gradients at the features often oppose each other in sign."
+    avoid = "Small batches (it adds noise), or a head that feeds another (a fork needs them apart)."
+    citation = "Chen et al.: Just pick a sign, NeurIPS 2020, arXiv:2010.06808"
+
+    def __init__(self, leak: float | Mapping[str, float] = 0.0, seed: int = 0) -> None:
+        super().__init__()
+        for name, part in leak.items() if isinstance(leak, Mapping) else [("", leak)]:
+            key = f"leak.{name}" if name else "leak"
+            require(0 <= part <= 1, f"`{key}` must lie in [0, 1]", f"{key}={part}")
+        self.given, self.seed = leak, seed
+
+    def allocate(self, size: int) -> None:
+        given = self.given if isinstance(self.given, Mapping) else dict.fromkeys(self.names, self.given)
+        self.register_buffer("leak", self.per_loss(given, missing=0.0), persistent=False)
+
+    def combine(self, gradients: Tensor, signals: Signals) -> Tensor:
+        # A generator of the device: the host would take longer to draw for large features than the step takes.
+        source = torch.Generator(gradients.device)
+        source.manual_seed(generator(self.seed, signals.step).initial_seed())
+        drawn = torch.rand(gradients.shape[1:], generator=source, device=gradients.device, dtype=gradients.dtype)
+        # P is the positive part over the whole; multiplied out, since both may be 0.
+        positive = drawn * gradients.abs().sum(0) < gradients.clamp(min=0).sum(0)
+        kept = torch.where((gradients > 0) == positive, gradients, 0.0)
+        leak = self.leak.to(gradients.dtype).view(-1, *[1] * (gradients.dim() - 1))
+        return kept.lerp(gradients, leak).sum(0)
