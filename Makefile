@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 demo: install
-	$(BIN)/autoloss train -m weighting=equal,uncertainty,dwa,gradnorm seed=0,1,2
+	$(BIN)/autoloss search problem=two_digits name=demo fresh=true search.n_trials=12 search.confirm=2 search.confirm_seeds=4 search.workers=2
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest

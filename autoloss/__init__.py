@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from autoloss import search as search
     from autoloss.core.errors import AutolossError as AutolossError
     from autoloss.core.errors import ConfigError as ConfigError
     from autoloss.core.loss import Loss as Loss
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
     from autoloss.core.space import Choice as Choice
     from autoloss.core.space import Interval as Interval
     from autoloss.core.space import Range as Range
+    from autoloss.core.surgery import Surgery as Surgery
     from autoloss.core.table import Entry as Entry
     from autoloss.core.table import LossTable as LossTable
     from autoloss.core.weighting import Scalarization as Scalarization
     from autoloss.core.weighting import Weighting as Weighting
     from autoloss.core.weighting import Wrapper as Wrapper
-    from autoloss import search as search
     from autoloss.training.balancer import Balancer as Balancer
 
 __version__ = "0.1.0"
@@ -43,6 +44,7 @@ _PLACES = {
     "Problem": "core.problem",
     "Scalarization": "core.weighting",
     "Signals": "core.signals",
+    "Surgery": "core.surgery",
     "Term": "core.problem",
     "Weighting": "core.weighting",
     "Wrapper": "core.weighting",

@@ -22,9 +22,9 @@ GRAM = (
     *("aligned_mtl", "upgrad", "dualproj", "config", "balancer"),
 )
 BARS = {  # the ratio that a row must not exceed, by K
-    "values": {k: 1.03 for k in (2, 8, 16, 32, 64)},
+    "values": dict.fromkeys((2, 8, 16, 32, 64), 1.03),
     "gram": {2: 1.10, 8: 1.10, 16: 1.15, 32: 1.15, 64: 1.25},
-    "ahead": {k: 1.45 for k in (2, 8, 16, 32, 64)},
+    "ahead": dict.fromkeys((2, 8, 16, 32, 64), 1.45),
 }
 
 

@@ -1,18 +1,21 @@
-"""The README's code runs."""
+"""The code in the README and in the guides runs."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.S)
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "docs/searching.md")
+BLOCKS = [(page, block) for page in PAGES for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)]
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_block(number, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    space = {"__name__": f"readme_{number}"}
-    exec(compile(BLOCKS[number], f"README block {number}", "exec"), space)
+    page, block = BLOCKS[number]
+    space = {"__name__": f"block_{number}"}
+    exec(compile(block, f"{page} block {number}", "exec"), space)
     if "MyProblem" in space:
         problem = space["MyProblem"]()
         data = problem.datasets(0)["train"]

@@ -36,8 +36,14 @@ def test_a_run_from_the_wheel_finds_its_configuration(installed, tmp_path):
     assert list(tmp_path.rglob("summary.json"))
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(installed):
-    assert {p.name for p in installed.iterdir() if not p.name.endswith(".dist-info")} == {"autoloss"}
+def test_the_wheel_holds_the_package_the_sweeper_and_nothing_else(installed):
+    top = {p.name for p in installed.iterdir() if not p.name.endswith(".dist-info")}
+    assert top == {"autoloss", "hydra_plugins"}
+    # A namespace that belongs to all of Hydra's plugins: an __init__.py would hide the others.
+    assert [p.name for p in (installed / "hydra_plugins").iterdir()] == ["hydra_autoloss"]
+    assert (installed / "hydra_plugins/hydra_autoloss/sweeper.py").exists()
+    (points,) = installed.glob("*.dist-info/entry_points.txt")
+    assert "[hydra.plugins]\nautoloss = hydra_plugins.hydra_autoloss.sweeper:AutolossSweeper" in points.read_text()
     assert (installed / "autoloss/conf/train.yaml").exists()
     assert (installed / "autoloss/py.typed").exists()
     (metadata,) = installed.glob("*.dist-info/METADATA")

@@ -16,7 +16,7 @@ from autoloss.core.problem import Problem
 from autoloss.core.registry import registry
 from autoloss.core.terms import Terms
 from autoloss.training.build import build_weighting
-from autoloss.training.modules.multitask import MultiTaskModule
+from autoloss.training.modules.multitask import ANCHORS, MultiTaskModule, check_anchor
 from autoloss.training.watch import Watch
 
 
@@ -60,6 +60,7 @@ def build_module(config: Mapping[str, Any], problem: Problem) -> MultiTaskModule
         groups=config["groups"],
         unbalanced=config["unbalanced"],
         on_nonfinite=config["on_nonfinite"],
+        anchor=config.get("anchor", ANCHORS[0]),
     )
 
 
@@ -80,6 +81,7 @@ def check(config: Mapping[str, Any]) -> None:
     attempt(
         lambda: require(config["batch_size"] >= 1, "batch_size must be at least 1", f"it is {config['batch_size']}")
     )
+    attempt(lambda: check_anchor(config.get("anchor", ANCHORS[0])))
     attempt(lambda: _check_checkpoint(config["ckpt"]))
     if problem is not None:
         for node in (attempt(lambda: loss_nodes(config, problem)) or {}).values():

@@ -84,6 +84,14 @@ def jobs(overrides: Sequence[str]) -> list[list[str]]:
     return [list(job) for batch in batches for job in batch]
 
 
+def constant(overrides: Sequence[str]) -> list[str]:
+    """Those of ``overrides`` that every run of a sweep has."""
+    try:
+        return [str(o.input_line) for o in parse(overrides) if not o.is_sweep_override()]
+    except HydraException as error:
+        raise _explained("train", list(overrides), error) from error
+
+
 @lru_cache(maxsize=16)
 def _terms_in_class(choices: tuple[str, ...], config_dirs: tuple[str, ...]) -> bool:
     with _initialised("train", config_dirs) as extra:

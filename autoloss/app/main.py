@@ -14,12 +14,13 @@ from autoloss.core.errors import AutolossError, unknown
 VERBS = {
     "train": "train a model, or with -m any sweep: autoloss train -m weighting=equal,gradnorm seed=0,1,2",
     "search": "which weighting, which weights, and is it really better: autoloss search search.n_trials=20",
+    "compare": "any axis x seeds, with a test: autoloss compare weighting=equal,gradnorm compare.seeds=5",
     "describe": "what a component does: autoloss describe weighting gradnorm",
     "plugins": "every component and where it comes from; --json, --check",
 }
 
 
-COMPOSING = ("train", "search")
+COMPOSING = ("train", "search", "compare")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

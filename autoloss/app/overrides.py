@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override
 from autoloss.core.schedule import SCHEDULES
 
 # Mappings whose keys are the user's: Hydra would refuse a key that is not there yet.
-_OPEN = re.compile(r"(base|groups)(\.|=)|(weighting|problem)\.\w+(\.[^=]+=|=\{)")
+_OPEN = re.compile(r"search\.(losses|space)(\.|=)|(base|groups)(\.|=)|(weighting|problem)\.\w+(\.[^=]+=|=\{)")
 _TERM = re.compile(r"losses\.(\w+)=([\w.:,-]+)$")
 _SCHEDULE = re.compile(rf"(?<![\w\"'])((?:{'|'.join(SCHEDULES)})\([^()]*\))(?![\"'])")
 # What says nothing about which run it is.
@@ -46,7 +46,7 @@ def run_name(problem: str, overrides: Sequence[str], unnamed: Sequence[str] = ()
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
         key = key.removeprefix("loss@")
-        if key.split(".")[0] in _UNNAMED or key in unnamed or key == "problem":
+        if re.split(r"[./]", key)[0] in _UNNAMED or key in unnamed or key == "problem":
             continue
         parts.append(value if key == "weighting" else f"{key}_{value}")
     name = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9._-]", "_", "-".join(parts))).strip("_.")

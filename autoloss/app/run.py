@@ -28,6 +28,10 @@ CONVENTIONS = {
     "values": "mean over the present items of all ranks",
     "metrics": "mean over the split, at the last step",
 }
+FORKED = {
+    "weight": "of a loss's gradient at the shared features, base weight included; 1 where no weights can say it",
+    "heads": "not weighted: base weights alone, since the gradients met in a fork",
+}
 
 
 def train(
@@ -91,7 +95,7 @@ def train(
         "skipped_batches": module.player.watch.skipped,
         "steps": trainer.global_step,
         "seconds": round(time.perf_counter() - begun, 2),
-        "conventions": CONVENTIONS,
+        "conventions": CONVENTIONS | (FORKED if module.forked else {}),
         "versions": {name: version(name) for name in ("torch", "pytorch-lightning", "hydra-core")},
         "overrides": list(overrides),
         "config": dict(config),

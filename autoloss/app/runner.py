@@ -26,9 +26,7 @@ class ConfigRunner:
     def __init__(self, settings: Sequence[str], config_dirs: Sequence[str], folds: int = 0) -> None:
         self.settings, self.config_dirs, self.folds = list(settings), list(config_dirs), folds
 
-    def __call__(
-        self, candidate: Candidate, seed: int, directory: Path, report: Report, test: bool = False
-    ) -> Result:
+    def __call__(self, candidate: Candidate, seed: int, directory: Path, report: Report, test: bool = False) -> Result:
         chosen = [rewrite(one) for one in overrides(candidate)]
         config = composed("train", [*self.settings, *chosen, f"seed={seed}", f"test={test}"], self.config_dirs)
         title = directory.name

@@ -6,6 +6,8 @@ import json
 import os
 import shlex
 import shutil
+import socket
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from autoloss.app.composition import composed
 from autoloss.app.directories import OUTPUTS
-from autoloss.app.hydra_app import asking, config_dirs, given, hydra_main, quoted, split
+from autoloss.app.hydra_app import USER_ERROR, asking, config_dirs, given, hydra_main, quoted, split
 from autoloss.app.overrides import run_name
 from autoloss.app.screen import say, shown
-from autoloss.app.workers import Workers, is_helper, stopping
-from autoloss.core.errors import ConfigError, require
+from autoloss.app.workers import Stopped, Workers, follow, helper_number, stopping
+from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.files import write_text
 
 # What changes how a study is searched, and not which study it is.
@@ -31,7 +33,7 @@ _arguments: list[str] = []
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if no trial finished, 2 for a user's mistake."""
-    flags, overrides = split([_group(a) for a in arguments])
+    flags, overrides = split([_written(a) for a in arguments])
     if asking(flags):
         return hydra_main("search", job, [*flags, *overrides])
     _dirs[:] = config_dirs(flags)
@@ -55,10 +57,15 @@ def job(config: DictConfig) -> float | None:
     directory = Path(context.runtime.output_dir)
     try:
         with stopping():
+            if helper_number():
+                follow()
             _outcome.append(_search(plain, settings, directory))
-    except ConfigError as error:
+    except Stopped as stop:
+        say(f"autoloss: stopped by {stop}; the same command goes on from here.")
+        _outcome.append(0)
+    except AutolossError as error:
         say(f"autoloss: {error}", error=True)
-        _outcome.append(2)
+        _outcome.append(USER_ERROR)
     return None
 
 
@@ -68,7 +75,7 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     from autoloss.app.search_space import build_space
     from autoloss.search.budget import counted
     from autoloss.search.confirm import chosen, confirm
-    from autoloss.search.engine import Search, Settings, Stopped
+    from autoloss.search.engine import Search, Settings
     from autoloss.search.output import Outcome
     from autoloss.search.samplers import build_pruner, build_sampler
     from autoloss.search.study import NAME, open_storage, open_study
@@ -77,16 +84,16 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     problem = build_problem(config)
     space = build_space(config, problem)
     objectives = tuple(search["objectives"])
-    helper = is_helper()
+    helper = helper_number() > 0
     if config["fresh"] and not helper:
         _begin_anew(directory, search["storage"])
     storage = open_storage(search["storage"], directory)
     name = NAME if search["storage"] is None else f"{NAME}/{directory.name}"
-    sampler = build_sampler(search["sampler"], config["seed"] + 1000 * os.getpid(), len(objectives))
     pruner = build_pruner(search["pruner"], len(objectives), search["folds"])
     directions = ["maximize" if o == "score" or problem.metrics.get(o) == "max" else "minimize" for o in objectives]
-    study = open_study(storage, name, _about(config), directions, sampler, pruner)
+    study = open_study(storage, name, _about(config), directions, pruner)
     begun = len(counted(study))
+    study.sampler = build_sampler(search["sampler"], _sampler_seed(config, len(study.trials)), len(objectives))
     if not helper:
         say(_greeting(begun, search["n_trials"], directory))
     limits = Settings(search["n_trials"], _seconds(search["timeout"]), search["patience"], objectives, config["seed"])
@@ -97,16 +104,12 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
         worker.plan(list(space.grid(search["grid_points"])) if search["sampler"]["name"] == "grid" else [])
     confirmed: list[Any] = []
     with Workers(0 if helper else search["workers"] - 1, ["search", *_arguments], directory):
-        try:
-            worker.work()
-            if search["confirm"] and len(objectives) == 1 and worker.reference is not None:
-                if not helper:
-                    say("\nconfirming on fresh seeds ...")
-                candidates = chosen(study, search["confirm"])
-                confirmed = confirm(runner, candidates, problem.metrics, search["confirm_seeds"], directory)
-        except Stopped as stop:
-            say(f"autoloss: stopped by {stop}; the same command goes on from here.")
-            return 0
+        worker.work()
+        if search["confirm"] and len(objectives) == 1 and worker.reference is not None:
+            if not helper:
+                say("\nconfirming on fresh seeds ...")
+            candidates = chosen(study, search["confirm"])
+            confirmed = confirm(runner, candidates, problem.metrics, search["confirm_seeds"], directory)
     if helper:
         return 0
     outcome = Outcome(study, problem.metrics, objectives, tuple(confirmed))
@@ -134,6 +137,7 @@ def _check(config: Mapping[str, Any]) -> None:
     """Raise for what would fail later, before anything trains."""
     from autoloss.app.components import build_problem, check
     from autoloss.app.search_space import build_space
+    from autoloss.core.problem import Problem
     from autoloss.search.engine import SCORE, Settings
     from autoloss.search.samplers import build_pruner, build_sampler
 
@@ -142,7 +146,9 @@ def _check(config: Mapping[str, Any]) -> None:
     objectives = tuple(search["objectives"])
     for name in objectives:
         if name != SCORE and name not in problem.metrics:
-            raise ConfigError(f"An objective must be score or a metric, but there is no metric {name!r}: {sorted(problem.metrics)}.")
+            raise ConfigError(
+                f"An objective must be score or a metric, but there is no metric {name!r}: {sorted(problem.metrics)}."
+            )
     Settings(search["n_trials"], _seconds(search["timeout"]), search["patience"], objectives)
     build_sampler(search["sampler"], 0, len(objectives))
     build_pruner(search["pruner"], len(objectives), search["folds"])
@@ -155,8 +161,18 @@ def _check(config: Mapping[str, Any]) -> None:
     require(search["confirm"] >= 0, "search.confirm must be at least 0", f"it is {search['confirm']}")
     enough = search["confirm"] == 0 or search["confirm_seeds"] >= 2
     require(enough, "search.confirm_seeds must be at least 2", f"it is {search['confirm_seeds']}")
-    has_folds = search["folds"] < 2 or hasattr(problem, "folds")
+    has_folds = search["folds"] < 2 or type(problem).folds is not Problem.folds
     require(has_folds, "Cross-validation needs a problem with folds()", f"{config['problem']['name']} has none")
+
+
+def _sampler_seed(config: Mapping[str, Any], begun: int) -> int:
+    """The same at every first start with one worker; another for each worker and when a study goes on."""
+    if config["search"]["sampler"]["name"] == "qmc":
+        # Workers draw from one sequence, whose place the study knows.
+        return int(config["seed"])
+    elsewhere = config["search"]["storage"] is not None
+    place = zlib.crc32(f"{socket.gethostname()} {os.getpid()}".encode()) % 1_000_000 if elsewhere else 0
+    return int(config["seed"] + 1000 * begun + helper_number() + 1_000_000 * place) % 2**32
 
 
 def _about(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,9 +217,11 @@ def _about_search(override: str) -> bool:
     return key.startswith(("search.", "search/")) or key in ("name", "fresh", "load", "seed", "test", "weighting")
 
 
-def _group(argument: str) -> str:
-    """``search.sampler=gp`` for people who do not care what is a group."""
-    for key in ("search.sampler=", "search.pruner="):
-        if argument.startswith(key):
-            return argument.replace(".", "/", 1)
+def _written(argument: str) -> str:
+    """``search.sampler=gp`` for people who do not care what is a group; a distribution as a string, not a sweep."""
+    key, _, value = argument.partition("=")
+    if key in ("search.sampler", "search.pruner"):
+        return argument.replace(".", "/", 1)
+    if key.lstrip("+").startswith("search.space.") and value.endswith(")") and "(" in value:
+        return f"{key}={quoted(value)}"
     return argument

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
 from autoloss.app.overrides import parse
@@ -48,7 +48,9 @@ def distribution(key: str, text: Any) -> Distribution:
         value = parse([f"{key}={text}"])[0].value()
     except HydraException as error:
         first = " ".join(str(error).splitlines()[:2])
-        raise ConfigError(f"search.space.{key} must be written as Hydra writes sweeps, but {text!r} is not: {first}.") from error
+        raise ConfigError(
+            f"search.space.{key} must be written as Hydra writes sweeps, but {text!r} is not: {first}."
+        ) from error
     if isinstance(value, IntervalSweep):
         low, high = float(value.start or 0), float(value.end or 0)
         # Over more than two decades a uniform draw would hardly ever be small.
@@ -56,7 +58,7 @@ def distribution(key: str, text: Any) -> Distribution:
     if isinstance(value, RangeSweep):
         return _stepped(value)
     if isinstance(value, ChoiceSweep):
-        return Choice(tuple(value.list))
+        return Choice(tuple(str(v) if isinstance(v, QuotedString) else v for v in value.list))  # type: ignore[misc]
     raise ConfigError(f"search.space.{key} must be interval(...), choice(...) or range(...), but it is {text!r}.")
 
 
@@ -81,4 +83,3 @@ def _check_key(config: Mapping[str, Any], key: str) -> None:
     known = flat({name: node for name, node in config.items() if name != "search"})
     if key not in known:
         raise unknown("key", key, known)
-

@@ -12,9 +12,19 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from autoloss.app.composition import composed, jobs
+from autoloss.app.composition import composed, constant, jobs
 from autoloss.app.directories import CHECKPOINT, OUTPUTS, finished, newest, numbered
-from autoloss.app.hydra_app import FAILED, asking, config_dirs, given, hydra_main, quoted, record_failure, split
+from autoloss.app.hydra_app import (
+    FAILED,
+    USER_ERROR,
+    asking,
+    config_dirs,
+    given,
+    hydra_main,
+    quoted,
+    record_failure,
+    split,
+)
 from autoloss.app.overrides import parse, run_name
 from autoloss.app.screen import print_run, print_sweep, say
 from autoloss.core.errors import AutolossError
@@ -29,12 +39,14 @@ def main(arguments: Sequence[str]) -> int:
     if asking(flags):
         return hydra_main("train", job, [*flags, *overrides])
     swept = bool({"-m", "--multirun"} & set(flags)) or "hydra.mode=MULTIRUN" in overrides
+    if given(overrides, "hydra/sweeper") == "autoloss" and not swept:
+        flags, swept = ["-m", *flags], True
     config = _checked(flags, overrides, swept)
     name = config["name"] or run_name(config["problem"]["name"], overrides, () if swept else ("trainer.max_epochs",))
     parent = OUTPUTS / "train" / name
     if swept:
-        hydra_main("train", job, [*flags, *overrides, *_sweep_directories(overrides, parent)])
-        return print_sweep(_sweep_root(overrides, parent))
+        code = hydra_main("train", job, [*flags, *overrides, *_sweep_directories(overrides, parent)])
+        return code if code == USER_ERROR else max(code, print_sweep(_sweep_root(overrides, parent)))
     if _RUN_DIR not in os.environ and not given(overrides, "hydra.run.dir"):
         # A strategy that starts further processes runs this command again: they join this directory.
         os.environ[_RUN_DIR] = str(newest(parent) if config["ckpt"] == "last" else numbered(parent))
@@ -44,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 _outcome: list[int] = []
-_jobs = 1
+_jobs = 0  # of this sweep, where this process knows
 
 
 def job(config: DictConfig) -> float | None:
@@ -76,7 +88,8 @@ def job(config: DictConfig) -> float | None:
 def _train(config: dict[str, Any], directory: Path, overrides: Sequence[str], number: int | None) -> dict[str, Any]:
     from autoloss.app.run import train
 
-    title = config["weighting"]["name"] if number is None else f"[{number + 1}/{_jobs}] {directory.name}"
+    count = f"[{(number or 0) + 1}/{_jobs}] " if _jobs else ""
+    title = config["weighting"]["name"] if number is None else f"{count}{directory.name}"
     if number is not None and not config["fresh"] and (before := finished(directory, config)):
         say(f"{title}: finished before, skipped (fresh=true runs it again)")
         return before
@@ -101,14 +114,17 @@ def _checkpoint(config: dict[str, Any], directory: Path, swept: bool) -> Path | 
 
 
 def _checked(flags: Sequence[str], overrides: Sequence[str], swept: bool) -> dict[str, Any]:
-    """The first job's configuration, after every job's was composed and its components were built."""
+    """The first job's configuration, after every job's was composed and its components were built.
+
+    Another sweeper than Hydra's own chooses its jobs later: what they have in common is checked here.
+    """
     from autoloss.app.components import check
 
-    tasks = [o for o in overrides if not o.startswith("hydra.sweep") and not o.startswith("hydra/")]
-    foreign = any(o.startswith("hydra/sweeper") for o in overrides)
-    todo = [tasks] if not swept else [[]] if foreign else jobs(tasks)
+    tasks = [o for o in overrides if o.startswith("hydra.searchpath") or not o.startswith(("hydra.", "hydra/"))]
+    foreign = given(overrides, "hydra/sweeper") not in (None, "basic")
+    todo = [tasks] if not swept else [constant(tasks)] if foreign else jobs(tasks)
     global _jobs
-    _jobs = len(todo)
+    _jobs = 0 if foreign else len(todo)
     configs = []
     for job_overrides in todo:
         config = composed("train", job_overrides, config_dirs(flags))
@@ -125,19 +141,17 @@ def _sweep_directories(overrides: Sequence[str], parent: Path) -> list[str]:
     directory = [] if given(overrides, "hydra.sweep.dir") else [f"hydra.sweep.dir={quoted(str(parent))}"]
     if given(overrides, "hydra.sweep.subdir") is None:
         # A run's directory is named by what varies.
-        constant = [
-            o.key_or_group if not o.package else f"{o.key_or_group}@{o.package}"
-            for o in parse(overrides)
-            if not o.is_sweep_override()
-        ]
-        directory.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(quoted, constant))}]")
-        directory.append("hydra.sweep.subdir='${autoloss.job:${hydra:job.override_dirname}}'")
+        constant = [o.package or o.key_or_group for o in parse(overrides) if not o.is_sweep_override()]
+        same = "|".join(constant)
+        directory.append(f"hydra.sweep.subdir='${{autoloss.job:${{hydra:job.override_dirname}},\"{same}\"}}'")
     return directory
 
 
-def _job_directory(override_dirname: str) -> str:
-    first = {"weighting": 0, "seed": 2}
-    parts = sorted(override_dirname.split("\x1f"), key=lambda part: first.get(part.partition("=")[0], 1))
+def _job_directory(override_dirname: str, constant: str = "") -> str:
+    first, same = {"weighting": 0, "seed": 2}, constant.split("|")
+    parts = [part.removeprefix("loss@") for part in override_dirname.split("\x1f")]
+    parts = [part for part in parts if part.lstrip("+~").partition("=")[0] not in same]
+    parts.sort(key=lambda part: first.get(part.partition("=")[0], 1))
     return run_name("", parts).strip("-") or "run"
 
 

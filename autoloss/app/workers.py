@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +19,13 @@ from autoloss.app.screen import say
 _HELPER = "AUTOLOSS_WORKER"
 
 
-def is_helper() -> bool:
-    """Whether this process is a further worker that another one started."""
-    return _HELPER in os.environ
+class Stopped(BaseException):
+    """A signal asked this worker to end; what it was running is queued again."""
+
+
+def helper_number() -> int:
+    """Which further worker this process is; 0 for the one that a person started."""
+    return int(os.environ.get(_HELPER, "0"))
 
 
 class Workers:
@@ -48,25 +54,49 @@ class Workers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
-        for number, (process, log) in enumerate(self._running, 1):
-            if kind is not None:
+        try:
+            if kind is None:
+                self._wait()
+        finally:
+            # Asked to end they give back what they are running.
+            for process, _ in self._running:
                 process.terminate()
-            code = process.wait()
-            log.close()
-            if code and kind is None:
+            for process, log in self._running:
+                process.wait()
+                log.close()
+
+    def _wait(self) -> None:
+        for number, (process, _) in enumerate(self._running, 1):
+            if code := process.wait():
                 last = (self.directory / f"worker-{number}.log").read_text(errors="replace").strip().splitlines()[-1:]
                 say(f"autoloss: worker {number} ended with {code}: {' '.join(last)}", error=True)
+
+
+def follow() -> None:
+    """End this further worker when the process that started it is gone, killed by nobody's leave."""
+    parent = os.getppid()
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=look, daemon=True).start()
 
 
 @contextmanager
 def stopping() -> Iterator[None]:
     """Within it SIGTERM and SIGUSR1, a cluster's warning, end the search so that it can go on later."""
-    from autoloss.search.engine import Stopped
 
     def stop(number: int, frame: FrameType | None) -> None:
+        for one in before:
+            # A cluster repeats itself; what was begun at the first signal must finish.
+            signal.signal(one, signal.SIG_IGN)
         raise Stopped(signal.Signals(number).name)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    for number in before:
+        signal.signal(number, stop)
     try:
         yield
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -55,7 +55,8 @@ class Problem(Component, ABC):
 
     ``terms`` maps each loss to the registered loss that it takes by default (``None`` where
     :meth:`outputs` gives it ready), ``metrics`` maps each metric to ``"min"`` or ``"max"``, and
-    ``recipe`` holds configuration that suits it (``{"optimizer": {"lr": 0.01}}``).
+    ``recipe`` holds configuration that suits it (``{"optimizer": {"lr": 0.01}}``). ``terms`` and
+    ``metrics`` that depend on the data are left empty in the class and set in the constructor.
     """
 
     terms: Mapping[str, str | None] = {}
@@ -83,6 +84,13 @@ class Problem(Component, ABC):
         finally:
             self._fork = before
 
+    def folds(self, count: int, seed: int) -> Sequence[Mapping[str, Dataset[Any]]]:
+        """The training and validation data as ``count`` folds, each with ``train`` and ``val`` (and the one ``test``).
+
+        Optional: without it a problem cannot be searched or compared with folds.
+        """
+        raise ConfigError(f"Cross-validation needs a problem with folds(), but {self.title()} has none.")
+
     @abstractmethod
     def datasets(self, seed: int) -> Mapping[str, Dataset[Any]]:
         """The datasets ``train``, ``val`` and (optionally) ``test``; ``seed`` is for drawing data, if any is drawn.
@@ -100,4 +108,7 @@ class Problem(Component, ABC):
 
     @abstractmethod
     def measure(self, outputs: Outputs) -> Mapping[str, Tensor]:
-        """The metrics of one batch, one value for each sample, [B]; they are averaged over a split."""
+        """The metrics of one batch: one value for each sample that has one, [at most B].
+
+        A metric is the mean over all of a split's values.
+        """

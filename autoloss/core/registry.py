@@ -80,7 +80,7 @@ class Registry:
             ) from error
         _check(kind, listing, target)
         if inspect.isclass(target) and "registered_name" not in vars(target):
-            target.registered_name = listing.name.rpartition(":")[2]
+            target.registered_name = listing.name.rpartition(":")[2]  # type: ignore[attr-defined]
         return target
 
     def build(self, kind: str, name: str, *args: Any, **parameters: Any) -> Any:
@@ -91,7 +91,11 @@ class Registry:
                 raise ConfigError(f"A loss function takes no parameters, but {name!r} was given {sorted(parameters)}.")
             return _import("autoloss.core.loss:FunctionLoss")(target)
         # Without an __init__ of its own a class shows nn.Module's, which takes anything and fails later.
-        bare = not any("__init__" in vars(c) for c in target.__mro__ if c.__module__.partition(".")[0] != "torch" and c is not object)
+        bare = not any(
+            "__init__" in vars(c)
+            for c in target.__mro__
+            if c.__module__.partition(".")[0] != "torch" and c is not object
+        )
         known = {} if bare else inspect.signature(target).parameters
         if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
             for key in parameters:
@@ -99,7 +103,11 @@ class Registry:
                     raise unknown(f"parameter of {kind} {name!r}", key, list(known)[len(args) :])
         given = {*list(known)[: len(args)], *parameters}
         for key, parameter in known.items():
-            if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD and key not in given:
+            if (
+                parameter.default is parameter.empty
+                and parameter.kind is not parameter.VAR_KEYWORD
+                and key not in given
+            ):
                 raise ConfigError(f"The {kind} {name!r} must be given {key!r}, but it is not.")
         return target(*args, **parameters)
 

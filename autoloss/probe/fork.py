@@ -134,7 +134,9 @@ class _Meeting:
         if scale is None:
             raise SignalError(f"{must}, but a loss was differentiated on its own. Call total.backward() instead.")
         combine, self.combine, self.over = self.combine, None, True
-        return combine(gradients, scale)
+        # A backward inside autocast would cast what is compared here.
+        with torch.autocast(scale.device.type, enabled=False):
+            return combine(gradients, scale)
 
 
 class _Split(torch.autograd.Function):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import torch
 import torch.distributed as dist
@@ -13,7 +14,8 @@ from autoloss.core.ranks import world_size
 from autoloss.core.signals import Stats
 from autoloss.probe.gradients import Measured
 
-_made: list[tuple[dist.ProcessGroup, dist.ProcessGroup]] = []
+# Weak on both sides: a group that outlives destroy_process_group() has threads that abort the process at its end.
+_groups: WeakKeyDictionary[dist.ProcessGroup, ReferenceType[dist.ProcessGroup]] = WeakKeyDictionary()
 
 
 def own_group() -> dist.ProcessGroup | None:
@@ -26,9 +28,11 @@ def own_group() -> dist.ProcessGroup | None:
         return None
     world = dist.group.WORLD
     assert world is not None
-    if not _made or _made[-1][0] is not world:
-        _made[:] = [(world, dist.new_group())]
-    return _made[-1][1]
+    made = _groups[world]() if world in _groups else None
+    if made is None:
+        made = dist.new_group()
+        _groups[world] = ref(made)
+    return made
 
 
 def measure_at_fork(

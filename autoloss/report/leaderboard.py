@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from autoloss.core.score import relative_improvement
+from autoloss.core.tables import aligned, markdown, number
 from autoloss.report.runs import Run
 
 BASELINE = "equal"
@@ -91,10 +92,10 @@ def table(board: Leaderboard) -> list[list[str]]:
             str(rank),
             entrant.label,
             str(len(entrant.runs)),
-            _number(entrant.score, "+.4f"),
-            _number(entrant.deviation, ".4f"),
-            *(_number(entrant.mean(metric), ".4g") for metric in board.metrics),
-            _number(entrant.weight_sum, ".3g"),
+            number(entrant.score, "+.4f"),
+            number(entrant.deviation, ".4f"),
+            *(number(entrant.mean(metric), ".4g") for metric in board.metrics),
+            number(entrant.weight_sum, ".3g"),
         ]
         for rank, entrant in enumerate(board.entrants, 1)
     ]
@@ -114,23 +115,14 @@ def as_csv(board: Leaderboard) -> str:
 
 def as_markdown(board: Leaderboard) -> str:
     """The leaderboard as a Markdown table, with what the score means and what failed."""
-    header, *rows = table(board)
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([*lines, "", *notes(board)]) + "\n"
+    return "\n".join([markdown(table(board)), "", *notes(board)]) + "\n"
 
 
 def as_text(board: Leaderboard) -> str:
     """The leaderboard for a terminal."""
     rows = table(board)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(c.ljust(w) if i == 1 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
-    ]
-    if len(rows) == 1:
-        lines = ["No run finished."]
-    return "\n".join([*lines, "", *notes(board)])
+    shown = aligned(rows, left=(1,)) if len(rows) > 1 else "No run finished."
+    return "\n".join([shown, "", *notes(board)])
 
 
 def notes(board: Leaderboard) -> list[str]:
@@ -166,7 +158,8 @@ def _varying(runs: Sequence[Run]) -> list[str]:
 
 
 def _overrides(summary: Mapping[str, Any]) -> dict[str, str]:
-    pairs = (override.lstrip("+~").partition("=") for override in summary["overrides"])
+    # Hydra writes a colon in a value with a backslash.
+    pairs = (override.lstrip("+~").replace("\\", "").partition("=") for override in summary["overrides"])
     return {key.removeprefix("loss@"): value for key, _, value in pairs}
 
 
@@ -177,7 +170,3 @@ def _label(summary: Mapping[str, Any], varying: Sequence[str]) -> str:
     parts = [overrides["weighting"]]
     parts += [f"{key}={overrides[key]}" for key in varying if key != "weighting" and key in overrides]
     return " ".join(parts)
-
-
-def _number(value: float, form: str) -> str:
-    return format(value, form) if value == value else "-"

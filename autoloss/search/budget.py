@@ -2,109 +2,96 @@
 
 from __future__ import annotations
 
-import os
-import socket
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any
-
-import optuna
-from optuna.storages import RDBStorage
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from autoloss.search.alive import Watch, me
+
 LEFT_OUT = "left_out"
-UNSIGNED = timedelta(seconds=60)
+# What a queued trial is there for; of those that are there for the same, the first is run.
+PURPOSES = ("baseline", "planned", "offered")
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-
-
-def me() -> dict[str, Any]:
-    """Who this worker is: host, process, and when the process began (process numbers are used again)."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}
 
 
 def counted(study: Study) -> list[FrozenTrial]:
     """The finished trials that count: completed, pruned, or failed by an error of their own."""
-    return [t for t in study.get_trials(deepcopy=False) if t.state in _DONE and LEFT_OUT not in t.user_attrs]
+    return [t for t in kept(study) if t.state in _DONE]
+
+
+def kept(study: Study) -> list[FrozenTrial]:
+    """The trials that count or may yet count, queued and running ones among them."""
+    return [t for t in study.get_trials(deepcopy=False) if LEFT_OUT not in t.user_attrs]
+
+
+def spent(study: Study, budget: int) -> bool:
+    """Whether ``budget`` trials are finished or running."""
+    return sum(t.state != TrialState.WAITING for t in kept(study)) >= budget
 
 
 def ask(study: Study, budget: int) -> Trial | None:
     """The next trial, or ``None`` when the budget is spent or taken by others.
 
-    Trials are numbered in the order in which they are asked for, whoever asks: of those that
-    count or may yet count, the first ``budget`` belong to it, and a worker that drew a later
-    number gives it back.
+    Trials are numbered in the order in which they are made, whoever makes them: of those that
+    count or may yet count, equal weights and then the first ones belong to the budget, and a
+    worker that drew a later one gives it back.
     """
-    while _taken(study) < budget:
-        trial = study.ask()
+    while not spent(study, budget):
+        trial = _baseline(study) or study.ask()
         trial.set_user_attr("worker", me())
-        before = sum(LEFT_OUT not in t.user_attrs for t in study.get_trials(deepcopy=False) if t.number < trial.number)
-        if before < budget:
+        before = [t for t in kept(study) if _rank(t) < _rank(trial)]
+        if len(before) < budget and not _repeats(trial, before):
             return trial
         trial.set_user_attr(LEFT_OUT, "surplus")
         study.tell(trial, state=TrialState.FAIL)
     return None
 
 
-def requeue_dead(study: Study) -> int:
+def requeue_dead(study: Study, watch: Watch) -> int:
     """Queue again what workers that no longer live were running; how many trials that were."""
-    number = 0
-    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        if _dead(trial):
-            number += give_back(study, trial)
-    if isinstance(study._storage, RDBStorage):
-        # Workers on other machines are known by their heartbeat alone.
-        optuna.storages.fail_stale_trials(study)
-        for trial in study.get_trials(deepcopy=False, states=[TrialState.FAIL]):
-            if "error" not in trial.user_attrs and LEFT_OUT not in trial.user_attrs:
-                number += _again(study, trial)
-    return number
+    running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    return sum(give_back(study, trial) for trial in running if watch.dead(trial))
 
 
 def give_back(study: Study, trial: FrozenTrial | Trial) -> bool:
     """Take a running trial out of the count and queue its parameters again; ``False`` if another worker did."""
-    frozen = study.get_trials(deepcopy=False)[trial.number]
-    if frozen.state != TrialState.RUNNING:
+    frozen = study._storage.get_trial(trial._trial_id)
+    surplus = frozen.user_attrs.get(LEFT_OUT) == "surplus"
+    try:
+        if not surplus:
+            study._storage.set_trial_user_attr(frozen._trial_id, LEFT_OUT, "killed")
+        # Of several workers that come here, the storage lets one change the state.
+        study._storage.set_trial_state_values(frozen._trial_id, TrialState.FAIL)
+    except UpdateFinishedTrialError:
         return False
-    study._storage.set_trial_user_attr(frozen._trial_id, LEFT_OUT, "killed")
-    try:
-        study.tell(frozen.number, state=TrialState.FAIL)
-    except (ValueError, RuntimeError):
-        return False
-    return _again(study, frozen)
+    if not surplus:
+        purpose = {key: value for key, value in frozen.user_attrs.items() if key in PURPOSES}
+        parameters = frozen.params or frozen.system_attrs.get("fixed_params") or {}
+        study.enqueue_trial(parameters, user_attrs={**purpose, "again_for": frozen.number})
+    return not surplus
 
 
-def _again(study: Study, trial: FrozenTrial) -> bool:
-    attributes = {k: v for k, v in trial.user_attrs.items() if k in ("baseline", "offered")}
-    queued = trial.system_attrs.get("fixed_params")
-    study.enqueue_trial(trial.params or queued or {}, user_attrs={**attributes, "again_for": trial.number})
-    return True
+def _baseline(study: Study) -> Trial | None:
+    """The queued equal-weights run, if there is one: all else is compared with it, wherever it stands in the queue."""
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.WAITING]):
+        if trial.user_attrs.get("baseline"):
+            try:
+                if study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+                    return Trial(study, trial._trial_id)
+            except UpdateFinishedTrialError:
+                continue
+    return None
 
 
-def _taken(study: Study) -> int:
-    states = (*_DONE, TrialState.RUNNING)
-    return sum(t.state in states and LEFT_OUT not in t.user_attrs for t in study.get_trials(deepcopy=False))
+def _rank(trial: FrozenTrial | Trial) -> tuple[bool, int]:
+    return not trial.user_attrs.get("baseline"), trial.number
 
 
-def _dead(trial: FrozenTrial) -> bool:
-    worker = trial.user_attrs.get("worker")
-    if not worker:
-        # Killed between asking and signing.
-        return trial.datetime_start is not None and datetime.now() - trial.datetime_start > UNSIGNED
-    return bool(worker["host"] == socket.gethostname()) and _born(worker["pid"]) != worker["born"]
+def _repeats(trial: Trial, before: list[FrozenTrial]) -> bool:
+    """Whether two workers queued the same, and the other one comes first."""
+    mine = _purpose(trial.user_attrs)
+    return bool(mine) and any(mine == _purpose(t.user_attrs) for t in before if t.state != TrialState.FAIL)
 
 
-def _born(pid: int) -> float | None:
-    """When process ``pid`` began, in ticks since boot; ``None`` if there is no such process."""
-    try:
-        return float(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    except (FileNotFoundError, ProcessLookupError):
-        if Path("/proc/self/stat").exists():
-            return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return 0.0
+def _purpose(attributes: dict[str, object]) -> dict[str, object]:
+    return {key: attributes[key] for key in PURPOSES if key in attributes}

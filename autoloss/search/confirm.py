@@ -13,9 +13,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from autoloss.core.claim import claim
+from autoloss.core.errors import ConfigError
 from autoloss.core.files import read_json, write_json
 from autoloss.core.score import relative_improvement
-from autoloss.search.engine import Result, Runner, best_of
+from autoloss.search.engine import Result, Runner, best_of, first_line
 from autoloss.search.space import BASELINE, Candidate
 from autoloss.search.verdict import Comparison, compare
 
@@ -24,13 +25,17 @@ FRESH = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """A candidate retrained on fresh seeds: scores against the mean of equal weights, seed by seed."""
+    """A candidate retrained on fresh seeds: scores against the mean of equal weights, seed by seed.
+
+    One that failed on a seed has no scores; ``error`` says on which, and why.
+    """
 
     candidate: Candidate
     trial: int
     validation: tuple[float, ...]
     test: tuple[float, ...]
     comparison: Comparison | None = None
+    error: str | None = None
 
 
 def chosen(study: Study, number: int) -> list[tuple[int, Candidate]]:
@@ -71,9 +76,9 @@ def confirm(
             if read_json(place / "confirmed.json") is not None:
                 continue
             with claim(place / "claim") as mine:
-                if mine:
+                if mine and read_json(place / "confirmed.json") is None:
                     _run(runner, candidate, seed, place)
-                else:
+                elif not mine:
                     left.append((number, candidate, seed))
         pending = left
         if pending:
@@ -84,7 +89,7 @@ def confirm(
 
 def winner(confirmed: Sequence[Confirmed]) -> Confirmed:
     """The best on validation; the test split has no say in it."""
-    return max(confirmed, key=lambda c: fmean(c.validation))
+    return max((c for c in confirmed if c.error is None), key=lambda c: fmean(c.validation))
 
 
 def _compared(
@@ -93,22 +98,32 @@ def _compared(
     goals: Mapping[str, str],
     seeds: Sequence[int],
 ) -> list[Confirmed]:
+    base = candidates[0][0]
+    errors = {n: f"seed {seed}: {of['error']}" for (n, seed), of in reversed(list(found.items())) if "error" in of}
+    if base in errors:
+        raise ConfigError(f"Equal weights must finish on every fresh seed, but they failed on {errors[base]}")
+
     def scores(number: int, split: str) -> tuple[float, ...]:
-        equal = [found[candidates[0][0], seed][split] for seed in seeds]
+        equal = [found[base, seed][split] for seed in seeds]
         reference = {name: fmean(one[name] for one in equal) for name in goals}
         return tuple(relative_improvement(found[number, seed][split], reference, goals) for seed in seeds)
 
-    all_test = {number: scores(number, "test") for number, _ in candidates}
-    base = candidates[0][0]
-    comparisons = compare({str(n): s for n, s in all_test.items() if n != base}, all_test[base])
+    test = {number: scores(number, "test") for number, _ in candidates if number not in errors}
+    comparisons = compare({str(n): s for n, s in test.items() if n != base}, test[base])
     return [
-        Confirmed(candidate, number, scores(number, "validation"), all_test[number], comparisons.get(str(number)))
+        Confirmed(candidate, number, scores(number, "validation"), test[number], comparisons.get(str(number)))
+        if number in test
+        else Confirmed(candidate, number, (), (), error=errors[number])
         for number, candidate in candidates
     ]
 
 
 def _run(runner: Runner, candidate: Candidate, seed: int, place: Path) -> None:
-    result: Result = runner(candidate, seed, place, _silent, test=True)
+    try:
+        result: Result = runner(candidate, seed, place, _silent, test=True)
+    except Exception as error:
+        write_json(place / "confirmed.json", {"error": first_line(error)})
+        return
     # A run without a test split is compared on validation data, and says so.
     test = dict(result.test_metrics or result.metrics)
     write_json(place / "confirmed.json", {"validation": dict(result.metrics), "test": test})

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.score import relative_improvement
 from autoloss.search import budget
+from autoloss.search.alive import BEAT, GRACE, Watch, beating
+from autoloss.search.progress import line
 from autoloss.search.space import BASELINE, STATIC, Candidate, Space
 
 SCORE = "score"
@@ -21,10 +25,6 @@ SCORE = "score"
 
 class Pruned(Exception):  # noqa: N818 - what happened, and no error
     """The pruner ended this trial."""
-
-
-class Stopped(BaseException):
-    """A signal asked this worker to end; what it was running is queued again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +53,23 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How long to search, and for what."""
+    """How long to search, and for what; every ``beat`` seconds a worker shows that it lives (``grace``: or is dead)."""
 
     n_trials: int = 40
     timeout: float | None = None
     patience: int | None = None
     objectives: tuple[str, ...] = (SCORE,)
     seed: int = 0
+    beat: float = BEAT
+    grace: float = GRACE
+    pause: float = 0.5
 
     def __post_init__(self) -> None:
         require(self.n_trials >= 1, "search.n_trials must be at least 1", f"it is {self.n_trials}")
         require(self.timeout is None or self.timeout > 0, "search.timeout must be above 0", f"it is {self.timeout}")
-        require(self.patience is None or self.patience >= 1, "search.patience must be at least 1", f"it is {self.patience}")
+        require(
+            self.patience is None or self.patience >= 1, "search.patience must be at least 1", f"it is {self.patience}"
+        )
         require(bool(self.objectives), "A search must have an objective", "search.objectives is empty")
 
 
@@ -83,29 +88,35 @@ class Search:
     ) -> None:
         for name in settings.objectives:
             if name != SCORE and name not in goals:
-                raise ConfigError(f"An objective must be score or a metric, but there is no metric {name!r}: {sorted(goals)}.")
+                raise ConfigError(
+                    f"An objective must be score or a metric, but there is no metric {name!r}: {sorted(goals)}."
+                )
         self.study, self.space, self.runner, self.goals = study, space, runner, dict(goals)
         self.settings, self.directory, self.says = settings, directory, says
-        self._begun = time.monotonic()
+        self._begun, self._watch = time.monotonic(), Watch(settings.grace)
 
     def work(self) -> None:
-        """Run trials until the budget, the time, or the patience is spent."""
-        budget.requeue_dead(self.study)
+        """Run trials until the budget, the time, or the patience is spent, and no other worker runs one."""
+        budget.requeue_dead(self.study, self._watch)
         while not self._over():
+            if not budget.spent(self.study, self.settings.n_trials):
+                self._match_baseline()
             trial = budget.ask(self.study, self.settings.n_trials)
-            if trial is None:
-                if not self._wait_for_others():
-                    return
-                continue
-            self._run(trial)
+            if trial is not None:
+                self._run(trial)
+            elif not self._wait_for_others():
+                return
+        while self._wait_for_others():
+            pass
 
     def plan(self, parameters: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Queue the equal-weights run, and then ``parameters``; does nothing for a study that goes on."""
-        if self.study.get_trials(deepcopy=False):
-            return
-        self.study.enqueue_trial({}, user_attrs={"baseline": True})
-        for one in parameters:
-            self.study.enqueue_trial(dict(one))
+        """Queue the equal-weights run, unless there is one that did not fail, and in a new study ``parameters``."""
+        trials = budget.kept(self.study)
+        if not any(t.user_attrs.get("baseline") for t in trials if t.state != TrialState.FAIL):
+            self.study.enqueue_trial({}, user_attrs={"baseline": True})
+        if not trials:
+            for number, one in enumerate(parameters):
+                self.study.enqueue_trial(dict(one), user_attrs={"planned": number})
 
     @property
     def reference(self) -> dict[str, float] | None:
@@ -116,58 +127,81 @@ class Search:
         return None
 
     def score(self, metrics: Mapping[str, float]) -> float:
-        """The mean relative improvement of ``metrics`` over the equal-weights run."""
+        """The mean relative improvement of ``metrics`` over the equal-weights run, whose own score is 0."""
         reference = self.reference
         return relative_improvement(metrics, reference, self.goals) if reference else 0.0
 
     def _run(self, trial: Trial) -> None:
-        baseline = bool(trial.user_attrs.get("baseline"))
         try:
-            if not baseline:
-                self._await_reference()
+            with beating(self.study, trial, self.settings.beat):
+                if not self._await_reference(trial):
+                    budget.give_back(self.study, trial)
+                    return
+                self._try(trial)
+        except UpdateFinishedTrialError:
+            self.says(f"trial {trial.number} showed no sign of life for long, and another worker has taken it over")
+            return
+        except BaseException:
+            # Stopped, or without equal weights to be compared with: no fault of this trial's.
+            budget.give_back(self.study, trial)
+            raise
+        self.says(line(self.study, trial.number, self.settings.n_trials, time.monotonic() - self._begun))
+
+    def _try(self, trial: Trial) -> None:
+        begun = time.monotonic()
+        baseline, curve = bool(trial.user_attrs.get("baseline")), dict[int, Mapping[str, float]]()
+        directory = self.directory / "trials" / f"{trial.number:04d}"
+        try:
             candidate = self.space.suggest(trial)
             trial.set_user_attr("candidate", candidate.plain())
             trial.set_user_attr("label", candidate.label)
-            begun = time.monotonic()
-            directory = self.directory / "trials" / f"{trial.number:04d}"
-            result = self.runner(candidate, self.settings.seed, directory, self._reporter(trial, baseline))
+            report = _noting(curve) if baseline else self._reporter(trial)
+            result = self.runner(candidate, self.settings.seed, directory, report)
+            self._check(result.metrics)
         except Pruned:
+            trial.set_user_attr("seconds", round(time.monotonic() - begun, 3))
             self.study.tell(trial, state=TrialState.PRUNED)
-        except (KeyboardInterrupt, Stopped, SystemExit):
-            budget.give_back(self.study, trial)
+        except UpdateFinishedTrialError:
             raise
         except Exception as error:
-            first = str(error).splitlines()[0] if str(error) else ""
-            sentence = first if isinstance(error, AutolossError) else f"{type(error).__name__}: {first}"
+            sentence = first_line(error)
             trial.set_user_attr("error", sentence)
             self.study.tell(trial, state=TrialState.FAIL)
             if baseline:
                 raise ConfigError(f"The equal-weights run must finish, but it failed: {sentence}") from error
         else:
             trial.set_user_attr("seconds", round(time.monotonic() - begun, 3))
+            if baseline:
+                # Its scores are known now that it is finished; pruners compare others with them.
+                for step, metrics in curve.items():
+                    self._report(trial, step, metrics, result.metrics)
             self._tell(trial, candidate, result)
-        self.says(self._line(trial.number))
+
+    def _check(self, metrics: Mapping[str, float]) -> None:
+        missing = ", ".join(name for name in self.goals if name not in metrics)
+        require(not missing, "A run must report every metric", f"{missing} is missing: {dict(metrics)}")
+        bad = ", ".join(f"{name} is {metrics[name]}" for name in self.goals if not math.isfinite(metrics[name]))
+        require(not bad, "Every metric must be finite", bad)
 
     def _tell(self, trial: Trial, candidate: Candidate, result: Result) -> None:
-        missing = [name for name in self.goals if name not in result.metrics]
-        if missing:
-            raise ConfigError(f"A run must report every metric, but {', '.join(missing)} is missing: {dict(result.metrics)}.")
         trial.set_user_attr("metrics", dict(result.metrics))
         trial.set_user_attr("final_weights", dict(result.final_weights))
         trial.set_user_attr("mean_weight_sum", result.mean_weight_sum)
-        score = 0.0 if trial.user_attrs.get("baseline") else self.score(result.metrics)
+        score = self.score(result.metrics)
         trial.set_user_attr("score", score)
-        values = [score if name == SCORE else result.metrics[name] for name in self.settings.objectives]
-        self.study.tell(trial, values)
+        self.study.tell(trial, [score if name == SCORE else result.metrics[name] for name in self.settings.objectives])
         self._offer(candidate, result)
-        self._match_baseline()
 
     def _offer(self, candidate: Candidate, result: Result) -> None:
         """Offer the final weights of a dynamic method, once for each, as a trial with fixed weights."""
         name = str(candidate.weighting["name"])
         offered = {t.user_attrs.get("offered") for t in self.study.get_trials(deepcopy=False)}
         terms = set(self.space.terms)
-        if name in (BASELINE, STATIC, *offered) or STATIC not in self.space.weightings or terms - set(result.final_weights):
+        if (
+            name in (BASELINE, STATIC, *offered)
+            or STATIC not in self.space.weightings
+            or terms - set(result.final_weights)
+        ):
             return
         shared = {f"losses.{term}": loss for term, loss in candidate.losses.items()} | dict(candidate.keys)
         static = self.space.static_parameters(result.final_weights)
@@ -177,42 +211,47 @@ class Search:
         """Where other keys vary, see that equal weights are tried on them as often as any other weighting."""
         if not (self.space.keys or self.space.losses):
             return
-        trials = [t for t in self.study.get_trials(deepcopy=False) if budget.LEFT_OUT not in t.user_attrs]
-        names = [(t.params or t.system_attrs.get("fixed_params", {})).get("weighting", BASELINE) for t in trials]
+        parameters = [t.params or t.system_attrs.get("fixed_params", {}) for t in budget.kept(self.study)]
+        names = [one.get("weighting", BASELINE) for one in parameters]
         others = [names.count(name) for name in self.space.weightings if name != BASELINE]
-        if others and names.count(BASELINE) < max(others):
+        # Ahead of it, or the budget might end on the other one's turn.
+        if others and names.count(BASELINE) <= max(others):
             self.study.enqueue_trial({"weighting": BASELINE})
 
-    def _reporter(self, trial: Trial, baseline: bool) -> Report:
-        single = len(self.settings.objectives) == 1
-
+    def _reporter(self, trial: Trial) -> Report:
         def report(step: int, metrics: Mapping[str, float]) -> None:
-            if not single or baseline or not set(self.goals) <= set(metrics):
-                return
-            name = self.settings.objectives[0]
-            value = self.score(metrics) if name == SCORE else metrics[name]
-            trial.report(value, step)
-            if trial.should_prune():
+            reference = self.reference
+            if reference is not None and self._report(trial, step, metrics, reference) and trial.should_prune():
                 raise Pruned
 
         return report
 
-    def _await_reference(self) -> None:
-        while self.reference is None:
-            running = self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING, TrialState.WAITING])
-            if not any(t.user_attrs.get("baseline") for t in running):
+    def _report(self, trial: Trial, step: int, metrics: Mapping[str, float], reference: Mapping[str, float]) -> bool:
+        name = self.settings.objectives[0]
+        if len(self.settings.objectives) > 1 or not set(self.goals) <= set(metrics):
+            return False
+        trial.report(relative_improvement(metrics, reference, self.goals) if name == SCORE else metrics[name], step)
+        return True
+
+    def _await_reference(self, trial: Trial) -> bool:
+        """Wait until ``trial`` can be scored; ``False`` if equal weights are to be run first, by whoever is free."""
+        while self.reference is None and not trial.user_attrs.get("baseline"):
+            states = [t.state for t in budget.kept(self.study) if t.user_attrs.get("baseline")]
+            if TrialState.WAITING in states:
+                return False
+            if TrialState.RUNNING not in states and self.reference is None:
                 raise ConfigError("The equal-weights run must finish before others are scored, but it failed.")
-            time.sleep(0.2)
-            budget.requeue_dead(self.study)
+            time.sleep(self.settings.pause)
+            budget.requeue_dead(self.study, self._watch)
+        return True
 
     def _wait_for_others(self) -> bool:
         """Whether another worker's trial may yet come back to be run here."""
-        if budget.requeue_dead(self.study):
+        if budget.requeue_dead(self.study, self._watch):
             return True
-        running = self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
-        if not running:
+        if not self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             return False
-        time.sleep(0.5)
+        time.sleep(self.settings.pause)
         return True
 
     def _over(self) -> bool:
@@ -226,23 +265,6 @@ class Search:
         best = best_of(self.study, done)
         return len([t for t in budget.counted(self.study) if t.number > best.number]) >= self.settings.patience
 
-    def _line(self, number: int) -> str:
-        trials = budget.counted(self.study)
-        trial = self.study.get_trials(deepcopy=False)[number]
-        state = {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}[trial.state]
-        what = trial.user_attrs.get("error") if state == "failed" else trial.user_attrs.get("label", "")
-        score = trial.user_attrs.get("score")
-        shown = f" score {score:+.4f}" if score is not None else ""
-        left = self.settings.n_trials - len(trials)
-        done = [t for t in trials if t.state == TrialState.COMPLETE]
-        best = f"best {max(t.user_attrs['score'] for t in done):+.4f}" if done else "none finished"
-        pace = (time.monotonic() - self._begun) / max(1, len([t for t in trials if _mine(t)]))
-        counts = ", ".join(
-            f"{sum(t.state == s for t in trials)} {word}"
-            for s, word in ((TrialState.COMPLETE, "done"), (TrialState.PRUNED, "pruned"), (TrialState.FAIL, "failed"))
-        )
-        return f"trial {number} {state}:{shown} {what}  [{counts}; {best}; {left} to go, about {left * pace:.0f} s]"
-
 
 def best_of(study: Study, trials: Sequence[FrozenTrial]) -> FrozenTrial:
     """The best of completed single-objective ``trials``; the earliest of equals."""
@@ -250,6 +272,14 @@ def best_of(study: Study, trials: Sequence[FrozenTrial]) -> FrozenTrial:
     return max(trials, key=lambda t: (sign * float(t.value or 0.0), -t.number))
 
 
-def _mine(trial: FrozenTrial) -> bool:
-    worker = trial.user_attrs.get("worker")
-    return bool(worker) and worker == budget.me()
+def _noting(curve: dict[int, Mapping[str, float]]) -> Report:
+    def report(step: int, metrics: Mapping[str, float]) -> None:
+        curve[step] = dict(metrics)
+
+    return report
+
+
+def first_line(error: BaseException) -> str:
+    """The error in one line: a sentence of ours as it is, others with their type."""
+    first = str(error).splitlines()[0] if str(error) else ""
+    return first if isinstance(error, AutolossError) else f"{type(error).__name__}: {first}"

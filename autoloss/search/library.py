@@ -16,7 +16,7 @@ from autoloss.search.confirm import chosen, confirm
 from autoloss.search.engine import SCORE, Report, Result, Search, Settings
 from autoloss.search.output import Outcome
 from autoloss.search.samplers import build_pruner, build_sampler
-from autoloss.search.space import BASELINE, Candidate, Space
+from autoloss.search.space import BASELINE, Candidate, Space, middle
 from autoloss.search.study import NAME, open_storage, open_study
 from autoloss.training.balancer import Balancer
 
@@ -80,7 +80,8 @@ def search(
         losses: names of the losses that ``trial.balancer`` gets.
         metrics: ``"min"`` or ``"max"`` by the name of each metric that ``run`` returns.
         weightings: registered names to choose from, equal weights beside them.
-        space: distributions of other keys, such as ``{"lr": Interval(1e-4, 1e-2, log=True)}``.
+        space: distributions of other keys, such as ``{"lr": Interval(1e-4, 1e-2, log=True)}``; the first
+            run has the middle of each.
         balancer: further arguments of the :class:`Balancer` (``base``, ``groups``, ``total_steps``).
 
     >>> def run(trial):
@@ -97,14 +98,14 @@ def search(
     names = list(dict.fromkeys([BASELINE, *weightings]))
     options = {name: dict(registry.load("weighting", name).search_space) for name in names}
     terms = tuple(Balancer(losses, BASELINE, **(balancer or {})).player.terms.units)
-    where, aims = Path(directory), tuple(objectives)
-    whole = Space(terms, options, {}, dict(space or {}), decades)
-    made = build_sampler(_node(sampler), seed, len(aims))
+    where, aims, keys = Path(directory), tuple(objectives), dict(space or {})
+    whole = Space(terms, options, {}, keys, decades, {key: middle(d) for key, d in keys.items()})
     pruned = build_pruner(_node(pruner), len(aims), 0)
     directions = ["maximize" if o == SCORE or metrics.get(o) == "max" else "minimize" for o in aims]
     about = {"losses": list(losses), "metrics": dict(metrics), "weightings": names, "space": str(whole.keys)}
     study_name = NAME if storage is None else f"{NAME}/{where.name}"
-    study = open_study(open_storage(storage, where), study_name, about, directions, made, pruned)
+    study = open_study(open_storage(storage, where), study_name, about, directions, pruned)
+    study.sampler = build_sampler(_node(sampler), seed + 1000 * len(study.trials), len(aims))
     if begun := len(counted(study)):
         says(f"{begun} finished, {max(0, n_trials - begun)} to go")
     runner = _FunctionRunner(run, losses, balancer or {})

@@ -63,7 +63,10 @@ class Outcome:
         best = winner(self.confirmed)
         if best.comparison is None:
             return [*lines, "Verdict: equal weights are best on validation data; nothing that was searched helped."]
-        return [*lines, f"Verdict: {_name(best)} is the choice on validation data; on test data: {best.comparison.words}."]
+        return [
+            *lines,
+            f"Verdict: {_name(best)} is the choice on validation data; on test data: {best.comparison.words}.",
+        ]
 
     def table(self) -> list[list[str]]:
         """The trials as a header and rows of text, equal weights among them."""
@@ -116,16 +119,19 @@ class Outcome:
     def _confirmed(self) -> list[list[str]]:
         header = ["candidate", "seeds", "validation", "test", "95 % interval of the difference", "p (Holm)", "verdict"]
         rows = []
-        for c in sorted(self.confirmed, key=lambda c: -fmean(c.validation)):
+        for c in sorted((c for c in self.confirmed if c.error is None), key=lambda c: -fmean(c.validation)):
             both = [number(fmean(c.validation), "+.4f"), number(fmean(c.test), "+.4f")]
             d = c.comparison
-            more = ["", "", ""] if d is None else [f"{d.low:+.4f} to {d.high:+.4f}", number(d.p_corrected, ".3g"), d.words]
+            more = (
+                ["", "", ""] if d is None else [f"{d.low:+.4f} to {d.high:+.4f}", number(d.p_corrected, ".3g"), d.words]
+            )
             rows.append([_name(c), str(len(c.test)), *both, *more])
         return [header, *rows]
 
     def _failed(self) -> list[str]:
         failed = [t for t in counted(self.study) if t.state == TrialState.FAIL]
-        return [f"failed: trial {t.number}: {t.user_attrs.get('error', 'unknown')}" for t in failed]
+        lines = [f"failed: trial {t.number}: {t.user_attrs.get('error', 'unknown')}" for t in failed]
+        return lines + [f"failed: confirming trial {c.trial}, {_name(c)}: {c.error}" for c in self.confirmed if c.error]
 
 
 def overrides(candidate: Candidate) -> list[str]:

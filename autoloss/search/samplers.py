@@ -35,7 +35,9 @@ def build_sampler(node: Mapping[str, Any], seed: int, objectives: int) -> sample
     """The sampler that ``node`` (``name`` and its parameters) describes."""
     name, options = _parts("sampler", node, SAMPLERS)
     fits = objectives == 1 or name != "cmaes"
-    require(fits, "Several objectives need a sampler that can rank them", "search.sampler is cmaes", "Choose tpe or nsga2.")
+    require(
+        fits, "Several objectives need a sampler that can rank them", "search.sampler is cmaes", "Choose tpe or nsga2."
+    )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -43,7 +45,9 @@ def build_sampler(node: Mapping[str, Any], seed: int, objectives: int) -> sample
         if name == "cmaes":
             import cmaes  # noqa: F401 - imported by Optuna only when the first trial is asked for
     except ImportError as error:
-        raise ConfigError(f"Sampler {name!r} needs a package that is not installed: {error}. Install it with pip.") from error
+        raise ConfigError(
+            f"Sampler {name!r} needs a package that is not installed: {error}. Install it with pip."
+        ) from error
     except TypeError as error:
         raise ConfigError(f"Sampler {name!r} must be given its own options, but {error}.") from error
     return sampler

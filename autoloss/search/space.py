@@ -49,7 +49,8 @@ class Space:
     ``weightings`` maps each weighting to its own search space. The static one, ``fixed``, has
     K - 1 numbers instead: the decades by which each further loss's weight lies above the first's,
     in [-decades, decades]; the weights sum to K. ``losses`` maps terms to the losses to choose
-    from, ``keys`` any other key of the configuration to its distribution.
+    from, ``keys`` any other key of the configuration to its distribution, and ``defaults`` are the
+    values of those keys in the first equal-weights run, where nobody else has any.
     """
 
     terms: tuple[str, ...]
@@ -57,6 +58,7 @@ class Space:
     losses: Mapping[str, Sequence[str]] = field(default_factory=dict)
     keys: Mapping[str, Distribution] = field(default_factory=dict)
     decades: float = 2.0
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require(bool(self.weightings), "A search must have weightings to choose from", "search.weightings is empty")
@@ -74,7 +76,7 @@ class Space:
     def suggest(self, trial: Trial) -> Candidate:
         """Ask the sampler behind ``trial`` for a candidate; the baseline is what it is, and asks nothing."""
         if trial.user_attrs.get("baseline"):
-            return Candidate({"name": BASELINE})
+            return Candidate({"name": BASELINE}, {}, dict(self.defaults))
         name = str(trial.suggest_categorical("weighting", self.options))
         own = {key: _ask(trial, f"{name}.{key}", d) for key, d in self._own(name).items()}
         losses = {term: _ask(trial, f"losses.{term}", Choice(tuple(of))) for term, of in self.losses.items()}
@@ -110,6 +112,11 @@ class Space:
         if name == STATIC:
             return {f"decades_{term}": Interval(-self.decades, self.decades) for term in self.terms[1:]}
         return self.weightings[name]
+
+
+def middle(distribution: Distribution) -> Any:
+    """The value in the middle of ``distribution``; the first option of a choice."""
+    return _values(distribution, 3)[1] if isinstance(distribution, Interval) else _values(distribution, 1)[0]
 
 
 def _ask(trial: Trial, name: str, distribution: Distribution) -> Any:

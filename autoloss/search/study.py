@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.pruners import BasePruner
-from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.study import Study
+from sqlalchemy.exc import DatabaseError
 
 from autoloss.core.errors import ConfigError, require
 
 NAME = "autoloss"
-HEARTBEAT, GRACE = 20, 60
+WAIT = 20  # seconds for a storage to answer
 
 
 def open_storage(storage: str | None, directory: Path) -> BaseStorage:
@@ -26,14 +31,14 @@ def open_storage(storage: str | None, directory: Path) -> BaseStorage:
     if storage is None:
         directory.mkdir(parents=True, exist_ok=True)
         path = str(directory / "study.log")
-        return JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
+        return JournalStorage(JournalFileBackend(path, lock_obj=_Lock(path)))
     try:
         if storage.startswith("grpc://"):
             host, _, port = storage.removeprefix("grpc://").partition(":")
             proxy = optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
-            proxy.wait_server_ready(timeout=20)
+            proxy.wait_server_ready(timeout=WAIT)
             return proxy
-        return RDBStorage(storage, heartbeat_interval=HEARTBEAT, grace_period=GRACE)
+        return _database(storage)
     except Exception as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"search.storage must answer, but {_hidden(storage)} does not: {first}.") from error
@@ -44,7 +49,6 @@ def open_study(
     name: str,
     about: Mapping[str, Any],
     directions: Sequence[str],
-    sampler: BaseSampler,
     pruner: BasePruner,
 ) -> Study:
     """The study ``name``, new or continued.
@@ -54,21 +58,52 @@ def open_study(
     study = optuna.create_study(
         storage=storage,
         study_name=name,
-        sampler=sampler,
         pruner=pruner,
         directions=list(directions),  # type: ignore[arg-type]
         load_if_exists=True,
     )
     here = json.loads(json.dumps(about))
-    known = study.user_attrs.get("about")
-    if known is None:
+    if "about" not in study.user_attrs:
         study.set_user_attr("about", here)
-        known = study.user_attrs["about"]
-    different = [key for key in {**here, **known} if here.get(key) != known.get(key)]
-    found = ", ".join(f"{key} {known.get(key)!r} and not {here.get(key)!r}" for key in sorted(different))
+    mine, known = _leaves(here), _leaves(study.user_attrs["about"])
+    different = [key for key in {**mine, **known} if mine.get(key) != known.get(key)]
+    found = ", ".join(f"{key}={known.get(key)!r} and not {mine.get(key)!r}" for key in sorted(different))
     advice = "Give this one another name=, or fresh=true."
     require(not different, "A study must go on with what it began with", f"{name!r} has {found}", advice)
     return study
+
+
+class _Lock(BaseJournalFileLock):
+    """Lets go when its process dies. Optuna's own locks make everybody wait half a minute for the dead."""
+
+    def __init__(self, path: str) -> None:
+        self._path, self._file = f"{path}.lock", -1
+
+    def acquire(self) -> bool:
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        os.close(self._file)
+
+
+def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    return {k: v for key, one in value.items() for k, v in _leaves(one, f"{prefix}.{key}" if prefix else key).items()}
+
+
+def _database(url: str) -> BaseStorage:
+    network = url.startswith(("postgresql", "mysql"))
+    options = {"connect_args": {"connect_timeout": WAIT}} if network else {}
+    try:
+        return RDBStorage(url, engine_kwargs=options)
+    except (DatabaseError, StorageInternalError):
+        # Two workers that make the tables at once: the second finds them at its second attempt.
+        time.sleep(1)
+        return RDBStorage(url, engine_kwargs=options)
 
 
 def _hidden(url: str) -> str:

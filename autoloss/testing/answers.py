@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from autoloss.core.need import GRADIENTS
+from autoloss.core.surgery import Surgery
 from autoloss.testing import streams
 from autoloss.testing.subject import Subject, expect_finite, follow, learn, same
 from autoloss.training.balancer import Balancer
@@ -90,6 +91,8 @@ class AnswerChecks(Subject):
 
     def test_total_has_the_weights_as_its_gradient(self) -> None:
         """In real steps: d(total)/d(loss) is the weight that is reported."""
+        if isinstance(self.bound(), Surgery):
+            pytest.skip("a surgery gives no weights")
         network, losses_of = _training(len(self.names), self.device)
         optimizer = torch.optim.SGD(network.parameters(), 1e-3)
         balancer = Balancer(self.names, self.weighting(), total_steps=self.steps)

@@ -22,7 +22,6 @@ from autoloss.training.build import build_weighting
 from autoloss.training.player import Player
 from autoloss.training.weigh import Weighed
 
-
 Losses = Mapping[str, Entry | Tensor | None]
 
 
@@ -120,8 +119,8 @@ class Balancer(StateModule):
         clock = self.clock
         if self._ahead is None and self.player.looks_ahead(clock.step):
             raise SignalError(
-                f"Weighting {self.player.weighting.title()!r} needs the losses again after the step, but the step is not "
-                "inside a look-ahead. Write `with balancer.lookahead(network, losses_of):` around it."
+                f"Weighting {self.player.weighting.title()!r} needs the losses again after the step, but the step is "
+                "not inside a look-ahead. Write `with balancer.lookahead(network, losses_of):` around it."
             )
         weighed = self.player.step(table, clock, scale, self.accumulate > 1, self._record)
         self.calls += 1
@@ -222,7 +221,7 @@ class Balancer(StateModule):
         clock = weighed.clock
         if self._recorder is None:
             terms, gradients = self.player.terms, bool(self.player.weighting.needs & GRADIENTS)
-            self._recorder = Recorder(self._log_dir, terms.names, terms.units, gradients, self._every, clock.step)  # type: ignore[arg-type]
+            self._recorder = Recorder(self._log_dir, terms.names, terms.units, gradients, self._every, clock.step)
         self._recorder.record(weighed)
         if clock.step % (BLOCK * self._every) == 0:
             self.player.watch.check()

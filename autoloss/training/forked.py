@@ -44,9 +44,10 @@ def look(
             through[name] = fork.carries(name, fresh[name], names, past=declared[unit])
         ways = {through[name] for name in names if name in through}
         if len(ways) > 1 and not declared[unit]:
+            astray = next(name for name in names if not through.get(name, True))
             raise SignalError(
-                f"The losses of a group must come through a fork together, but {[n for n in names if not through.get(n)]}"
-                f" of group {terms.units[unit]!r} do not. Take them out of the group."
+                f"The losses of a group must come through a fork together, but {astray!r} of group "
+                f"{terms.units[unit]!r} does not. Take it out of the group."
             )
     if not any(through.values()):
         raise SignalError("At least one loss must be computed from its copy of a fork's features, but none is.")
@@ -130,8 +131,8 @@ def combine(
     weights = torch.where(apart, 1.0, weighting(signals).detach().float())
     weights = torch.where(present, weights, 0.0)
     if isinstance(weighting, Surgery) and rows is not None:
-        taking = tuple(r and not d for r, d in zip(reached, declared, strict=True))
-        rows = torch.where(flags(taking, rows.device)[:, None], rows, 0.0)
+        if any(declared):
+            rows = rows.where(~flags(declared, rows.device)[:, None], 0.0)
         combined = weighting.combine(rows.reshape(-1, *met.features.shape), signals) * met.scale
         if any(declared):
             combined = combined + met.weighted(_by_loss((present & apart).float(), terms))

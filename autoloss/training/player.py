@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autoloss.core.clock import Clock
 from autoloss.core.constants import constant, flags
-from autoloss.core.errors import SignalError, require, unknown
+from autoloss.core.errors import ConfigError, SignalError, unknown
 from autoloss.core.need import GRADIENTS, Need
 from autoloss.core.state import StateModule, commit
 from autoloss.core.surgery import Surgery
@@ -45,9 +45,11 @@ class Player(StateModule):
             if name not in self.terms.units:
                 raise unknown("loss", name, self.terms.units)
         for part in weighting.modules():
-            inside = part is not weighting and isinstance(part, Surgery)
-            found = f"{weighting.title()!r} is around {part.title()!r}" if isinstance(part, Surgery) else ""
-            require(not inside, "A wrapper must have weights to change", found, "A surgery has none: leave out the wrap.")
+            if isinstance(part, Surgery) and part is not weighting:
+                raise ConfigError(
+                    f"A wrapper must have weights to change, but {weighting.title()!r} is around {part.title()!r}, "
+                    "which has none. Leave out the wrapper."
+                )
         self.weighting = weighting.bind(self.terms.units)
         positive_for = weighting.title() if weighting.positive else None
         self.watch = Watch(self.terms.names, on_nonfinite, self.terms.units, positive_for)

@@ -20,7 +20,8 @@ class Graddrop(Surgery):
     With ``P = (1 + sum_k g_k / sum_k |g_k|) / 2`` and one ``U`` from [0, 1) for each coordinate, shared
     by all losses, the positive g_k are kept where ``P > U`` and the negative ones elsewhere:
     ``d = sum_k (leak_k + (1 - leak_k) M_k) g_k`` (algorithm 1, f the identity). Where signs agree
-    d is the sum, and its expectation is the sum everywhere.
+    d is the sum, and its expectation is the sum everywhere. It works where gradients meet, in a
+    fork, so heads get the gradient of their loss with its base weight.
 
     Args:
         leak: the part of each loss's gradient that is never dropped, in [0, 1]: one number, or by
@@ -28,10 +29,10 @@ class Graddrop(Surgery):
         seed: of U, which depends on it, the step and the coordinate alone.
 
     P is that of the gradients themselves; the paper may multiply them by the sign of the activation
-    and sum over the batch first. LibMTL and TorchJD drop in the gradients of parameters. Where no
-    loss has a gradient, 0 / 0 in the formula, d is 0. Ranks, and the micro-batches of a step, draw
-    the same U for their own samples: each is right in expectation, and together they are not the
-    draw of the union batch.
+    and sum over the batch first. TorchJD drops in the gradients of parameters. Where no loss has a
+    gradient, 0 / 0 in the formula, d is 0. Ranks, and the micro-batches of a step, draw the same U
+    for their own samples: each is right in expectation, and together they are not the draw of the
+    union batch.
     """
 
     leak: Tensor
@@ -58,7 +59,10 @@ class Graddrop(Surgery):
         source.manual_seed(generator(self.seed, signals.step).initial_seed())
         drawn = torch.rand(gradients.shape[1:], generator=source, device=gradients.device, dtype=gradients.dtype)
         # P is the positive part over the whole; multiplied out, since both may be 0.
-        positive = drawn * gradients.abs().sum(0) < gradients.clamp(min=0).sum(0)
+        whole = gradients.abs().sum(0)
+        positive = drawn * whole < gradients.clamp(min=0).sum(0)
         kept = torch.where((gradients > 0) == positive, gradients, 0.0)
-        leak = self.leak.to(gradients.dtype).view(-1, *[1] * (gradients.dim() - 1))
-        return kept.lerp(gradients, leak).sum(0)
+        if self.given:
+            kept = kept.lerp(gradients, self.leak.to(gradients.dtype).view(-1, *[1] * (gradients.dim() - 1)))
+        # What overflowed may have been dropped; a loss scaler must see it all the same.
+        return kept.sum(0) + 0 * whole

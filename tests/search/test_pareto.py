@@ -91,7 +91,8 @@ def test_the_order_of_the_points_does_not_matter():
         ([(0.0, 10.0), (0.2, 3.0), (1.0, 0.0)], ["min", "min"], [0, 1, 2], 1),
         # Best in two of three objectives, where the extremes span no plane.
         ([(0.0, 0.0, 1.0), (1.0, 1.0, 0.0)], ["max", "max", "max"], [0, 1], 1),
-        # The middle objective does not differ.
+        # The middle objective does not differ, and hides no tie.
+        ([(0.0, 7.0, 1.0), (0.9, 7.0, 0.7), (0.8, 7.0, 0.8), (1.0, 7.0, 0.0)], ["max", "min", "max"], [0, 1, 2, 3], 2),
         ([(0.0, 7.0, 1.0), (0.9, 7.0, 0.9), (1.0, 7.0, 0.0)], ["max", "min", "max"], [0, 1, 2], 1),
     ],
 )

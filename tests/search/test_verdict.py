@@ -47,7 +47,7 @@ def test_holm_rejects_what_the_textbook_rejects():
         corrected = holm(p_values)
         for alpha in random.uniform(size=20):
             assert {i for i, p in enumerate(corrected) if p <= alpha} == rejected(p_values, alpha)
-    assert holm([]) == []
+    assert (holm([]), holm([0.9, 0.6])) == ([], [1.0, 1.0])
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     with pytest.raises(ConfigError, match="must lie in"):
         holm([0.1, math.nan])
@@ -102,3 +102,18 @@ def test_two_seeds_of_a_coarse_metric_that_agree_are_no_evidence():
     assert claims / studies < 0.05 + noise
     # To those the t-test itself gives p = 0: the null would have been rejected too often.
     assert (claims + agreed) / studies > 0.05 + noise
+
+
+def test_folds_that_share_training_data_are_corrected_for_it():
+    rng = np.random.default_rng(0)
+    folds, studies, rho = 5, 1500, 0.2
+    shared = rng.normal(size=(studies, 1)) * rho**0.5
+    scores = shared + rng.normal(size=(studies, folds)) * (1 - rho) ** 0.5
+    claims = {
+        overlap: np.mean(
+            [compare({"a": row}, [0.0] * folds, overlap)["a"].words != "no difference shown" for row in scores]
+        )
+        for overlap in (0.0, 1 / (folds - 1))
+    }
+    assert claims[0.0] > 0.10
+    assert claims[1 / (folds - 1)] < 0.06

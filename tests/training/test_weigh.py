@@ -108,7 +108,7 @@ def test_validation_and_frozen_reuse_the_last_weights_and_learn_nothing():
     balancer = Balancer("abc", "uncertainty")
     for _ in range(5):
         balancer(step(trunk, heads)[1])
-    before, weights, calls = {k: v for k, v in balancer.state_dict().items()}, balancer.weights, balancer.calls
+    before, weights, calls = dict(balancer.state_dict()), balancer.weights, balancer.calls
     before = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in before.items()}
     _, losses = step(trunk, heads)
     with balancer.frozen():

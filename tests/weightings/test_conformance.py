@@ -23,6 +23,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "fairgrad": [{"alpha": 0.5, "max_norm": 0.0}],
     "fixed": [{"weights": {"a": 2.0}}],
     "geometric": [{"focus": ["a"]}],
+    "graddrop": [{"leak": {"a": 0.5}}],
     "gradnorm": [{"alpha": 0.0}],
     "gradvac": [{"beta": 0.5}],
     "lr_annealing": [{"reference": "a", "decay": 0.5}],

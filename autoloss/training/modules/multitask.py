@@ -61,7 +61,9 @@ class MultiTaskModule(pl.LightningModule):
                 raise unknown("loss", name, problem.terms)
         self.problem = problem
         self.network = problem.network()
-        self.losses = nn.ModuleDict(dict(losses))
+        self.losses = dict(losses)
+        # A list, for a loss may have any name: `type` is an attribute of every module already.
+        self.loss_modules = nn.ModuleList(self.losses.values())
         self.player = Player(list(problem.terms), weighting, base, groups, unbalanced, on_nonfinite)
         self.forked = anchor == "fork" or isinstance(weighting, Surgery)
         self.weighed: Weighed | None = None

@@ -1,0 +1,111 @@
+"""``autoloss compare``: any axis of the configuration, seed by seed, with a test; no search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from autoloss.app.comparison import Cell, measured, show
+from autoloss.app.composition import composed, jobs
+from autoloss.app.directories import OUTPUTS, finished
+from autoloss.app.hydra_app import asking, config_dirs, given, hydra_main, record_failure, split
+from autoloss.app.overrides import parse, run_name
+from autoloss.app.screen import say
+from autoloss.core.errors import ConfigError, require
+from autoloss.core.files import write_json
+
+_HOW = ("compare.seeds", "compare.folds", "compare.baseline")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the verb; the exit code is 0, 1 if a run failed, 2 for a user's mistake."""
+    flags, overrides = split([a for a in arguments if a not in ("-m", "--multirun")])
+    if asking(flags):
+        return hydra_main("compare", lambda config: None, [*flags, *overrides])
+    choices, base = _choices(overrides), config_dirs(flags)
+    configs = {label: composed("compare", list(chosen), base) for label, chosen in choices.items()}
+    first = next(iter(configs.values()))
+    baseline = _baseline(configs, first["compare"]["baseline"])
+    _check(configs)
+    name = first["name"] or run_name(first["problem"]["name"], overrides, _HOW)
+    directory = Path(given(overrides, "hydra.run.dir") or OUTPUTS / "compare" / name)
+    repeats = _repeats(first)
+    cells: dict[str, list[Cell]] = {label: [] for label in configs}
+    failed: list[str] = []
+    for part, settings in repeats.items():
+        for label, config in configs.items():
+            place = directory / run_name("", [f"{k}={v}" for k, v in _varying(choices, label)]).strip("-") / part
+            summary = _run(config, settings, place, list(choices[label]), f"{label}, {part}")
+            if summary is None:
+                failed.append(f"{label}, {part}")
+            else:
+                cells[label].append(summary)
+    show(cells, baseline, directory, failed, first["compare"]["folds"])
+    return 1 if failed else 0
+
+
+def _run(config: Cell, settings: Cell, place: Path, overrides: list[str], title: str) -> Cell | None:
+    from autoloss.app.run import train
+
+    whole = {key: value for key, value in config.items() if key not in ("compare", "hydra")} | settings["config"]
+    if not config["fresh"] and (before := finished(place, whole)):
+        say(f"{title}: finished before, skipped (fresh=true runs it again)")
+        return before
+    try:
+        write_json(place / "config.json", whole)
+        summary = train(whole, place, overrides, title=title, fold=settings["fold"])
+    except Exception as error:
+        record_failure(place, error)
+        return None
+    (place / "failed.json").unlink(missing_ok=True)
+    say(f"{title}: " + "  ".join(f"{name} {value:.4g}" for name, value in measured(summary).items()))
+    return summary
+
+
+def _choices(overrides: Sequence[str]) -> dict[str, list[str]]:
+    """The overrides of each choice, by its label: the values of what varies."""
+    swept = [o.get_key_element() for o in parse(overrides) if o.is_sweep_override()]
+    require(bool(swept), "A comparison needs an axis", "nothing is swept", "Write weighting=equal,gradnorm.")
+    if "seed" in swept:
+        raise ConfigError("A comparison repeats every choice on its own seeds, but seed is swept. Set compare.seeds=5.")
+    found = {}
+    for job in jobs(overrides):
+        # Hydra writes a colon in a value with a backslash.
+        pairs = (one.lstrip("+~").replace("\\", "").partition("=") for one in job)
+        label = " ".join(v if k == "weighting" else f"{k.removeprefix('loss@')}={v}" for k, _, v in pairs if k in swept)
+        found[label] = job
+    return found
+
+
+def _varying(choices: Mapping[str, list[str]], label: str) -> list[tuple[str, str]]:
+    same = set.intersection(*(set(job) for job in choices.values()))
+    pairs = (one.lstrip("+~").partition("=") for one in choices[label] if one not in same)
+    return [(key.removeprefix("loss@"), value) for key, _, value in pairs]
+
+
+def _baseline(configs: Mapping[str, Cell], asked: str | None) -> str:
+    if asked is not None:
+        found = ", ".join(map(repr, configs))
+        require(asked in configs, "compare.baseline must be one of the choices", f"{asked!r} is not among {found}")
+        return asked
+    return next((label for label, c in configs.items() if c["weighting"]["name"] == "equal"), next(iter(configs)))
+
+
+def _check(configs: Mapping[str, Cell]) -> None:
+    from autoloss.app.components import build_problem, check
+    from autoloss.core.problem import Problem
+
+    for config in configs.values():
+        check(config)
+        seeds, folds = config["compare"]["seeds"], config["compare"]["folds"]
+        require(folds >= 2 or seeds >= 1, "compare.seeds must be at least 1", f"it is {seeds}")
+        has = folds < 2 or type(build_problem(config)).folds is not Problem.folds
+        require(has, "Cross-validation needs a problem with folds()", f"{config['problem']['name']} has none")
+
+
+def _repeats(config: Cell) -> dict[str, Cell]:
+    folds = config["compare"]["folds"]
+    if folds > 1:
+        return {f"fold_{i}": {"config": {"test": False}, "fold": (i, folds)} for i in range(folds)}
+    seeds = range(config["seed"], config["seed"] + config["compare"]["seeds"])
+    return {f"seed_{seed}": {"config": {"seed": seed}, "fold": None} for seed in seeds}

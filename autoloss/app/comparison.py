@@ -1,0 +1,59 @@
+"""What a comparison found, as a table and in words."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from autoloss.app.screen import say, shown
+from autoloss.core.files import write_text
+from autoloss.core.score import relative_improvement
+from autoloss.core.tables import aligned, markdown, number
+
+Cell = dict[str, Any]  # a run's summary
+
+
+def show(cells: Mapping[str, list[Cell]], baseline: str, directory: Path, failed: Sequence[str], folds: int) -> None:
+    """Print and write the table of ``cells`` (runs by choice), each choice tested against ``baseline``.
+
+    A choice of which a run failed has no pairs for the test; it is listed, and left out of the table.
+    """
+    from autoloss.search.verdict import compare, sentence
+
+    notes = [f"failed: {one}" for one in failed]
+    if not cells[baseline]:
+        say("\n".join(["", *notes, f"The baseline {baseline!r} left no run: there is nothing to compare with."]))
+        return
+    whole = {label: of for label, of in cells.items() if len(of) == len(cells[baseline])}
+    goals = cells[baseline][0]["goals"]
+    reference = {name: fmean(measured(cell)[name] for cell in cells[baseline]) for name in goals}
+    scores = {
+        label: [relative_improvement(measured(cell), reference, goals) for cell in of] for label, of in whole.items()
+    }
+    overlap = 1 / (folds - 1) if folds > 1 else 0.0
+    found = compare({k: v for k, v in scores.items() if k != baseline}, scores[baseline], overlap)
+    tested = ["95 % interval of the difference", "p (Holm)"]
+    rows = [["choice", "runs", "score", *tested, *goals, "sum of weights", "verdict"]]
+    for label in sorted(scores, key=lambda one: -fmean(scores[one])):
+        c, of = found.get(label), whole[label]
+        metrics = [number(fmean(measured(cell)[name] for cell in of), ".4g") for name in goals]
+        total = number(fmean(cell["mean_weight_sum"] for cell in of), ".3g")
+        test = [f"{c.low:+.4f} to {c.high:+.4f}", number(c.p_corrected, ".3g")] if c else ["-", "-"]
+        words = c.words if c else "the baseline"
+        rows.append([label, str(len(of)), number(fmean(scores[label]), "+.4f"), *test, *metrics, total, words])
+    split = "test" if "test_metrics" in cells[baseline][0] else "validation"
+    notes += [sentence(label, c, baseline) for label, c in found.items()]
+    notes.append(f"score: mean relative improvement over {baseline!r} on {split} data, paired by seed or fold.")
+    page = "\n".join([markdown(rows), "", *(f"- {note}" for note in notes)])
+    write_text(directory / "leaderboard.md", page + "\n")
+    place = shlex.quote(str(shown(directory)))
+    say("\n".join(["", aligned(rows, left=(0, len(rows[0]) - 1)), "", *notes, ""]))
+    say(f"leaderboard: {place}/leaderboard.md\nlook at the weights: tensorboard --logdir {place}")
+
+
+def measured(cell: Cell) -> dict[str, float]:
+    """A run's test metrics where it has any, else those of validation."""
+    return dict(cell.get("test_metrics") or cell["metrics"])

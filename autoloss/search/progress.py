@@ -1,0 +1,31 @@
+"""What a worker says of each trial."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from optuna.study import Study
+from optuna.trial import TrialState
+
+from autoloss.search import budget
+
+_WORDS = {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
+
+def line(study: Study, number: int, n_trials: int, seconds: float) -> str:
+    """Trial ``number``, which is finished, and how far the study is; this worker has been searching for ``seconds``."""
+    trials = budget.counted(study)
+    trial = next(t for t in trials if t.number == number)
+    score = trial.user_attrs.get("score")
+    shown = f" score {score:+.4f}" if score is not None else ""
+    what = trial.user_attrs.get("error") or trial.user_attrs.get("label", "")
+    scores = [t.user_attrs["score"] for t in trials if t.state == TrialState.COMPLETE]
+    best = f"best {max(scores):+.4f}" if scores else "none finished"
+    counts = ", ".join(f"{sum(t.state == state for t in trials)} {word}" for state, word in _WORDS.items())
+    # Everybody's: other workers shorten the time that is left.
+    since = datetime.now() - timedelta(seconds=seconds)
+    lately = sum(t.datetime_complete is not None and t.datetime_complete >= since for t in trials)
+    left = max(0, n_trials - len(trials))
+    wait = left * seconds / max(1, lately)
+    told = f"trial {number} {_WORDS[trial.state]}:{shown} {what}"
+    return f"{told}  [{counts}; {best}; {left} to go, about {wait:.0f} s]"

@@ -1,0 +1,82 @@
+"""Jobs of a sweep: their directories, and what they left there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from optuna.study import Study
+from optuna.trial import Trial
+
+from autoloss.core.files import write_json
+from autoloss.report.runs import Run, read_run
+from autoloss.search.engine import first_line
+
+# A network file system shows a file of another machine some seconds after it was written.
+PATIENCE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A trial, the overrides that are its own, its directory's name, and what is wrong with it."""
+
+    trial: Trial
+    swept: tuple[str, ...]
+    name: str
+    wrong: str | None = None
+
+    @property
+    def baseline(self) -> bool:
+        """Whether it is the run with equal weights that scores are relative to."""
+        return bool(self.trial.user_attrs.get("baseline"))
+
+
+def assign(study: Study, trial: Trial, configuration: Mapping[str, Any]) -> str:
+    """Give ``trial`` its directory: that of an earlier trial of the same configuration, else the next number."""
+    known = {
+        str(t.user_attrs["digest"]): str(t.user_attrs["directory"])
+        for t in study.get_trials(deepcopy=False)
+        if "directory" in t.user_attrs
+    }
+    digest = hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()
+    name = known.get(digest, f"{len(known):04d}")
+    trial.set_user_attr("digest", digest)
+    trial.set_user_attr("directory", name)
+    return name
+
+
+def result(directory: Path, returned: JobReturn | None) -> Run:
+    """What the job left in ``directory``; one that ended without a word is marked as failed there.
+
+    The files are read and not the value that was returned: it is ``None`` for several metrics.
+    """
+    run = read_run(directory)
+    if run.finished or run.error or returned is None:
+        return run
+    waited = time.monotonic() + (PATIENCE if returned.status == JobStatus.COMPLETED else 0.0)
+    while time.monotonic() < waited:
+        time.sleep(0.5)
+        run = read_run(directory)
+        if run.finished or run.error:
+            return run
+    value = returned._return_value
+    said = first_line(value) if isinstance(value, Exception) else "it ended without a result"
+    write_json(directory / "failed.json", {"error": said})
+    return read_run(directory)
+
+
+def not_finite(run: Run, names: Mapping[str, str]) -> str | None:
+    """What is wrong with the metrics of a finished run."""
+    metrics = (run.summary or {}).get("metrics", {})
+    missing = [name for name in names if name not in metrics]
+    if missing:
+        return f"{', '.join(missing)} is missing from its metrics"
+    bad = ", ".join(f"{name} is {metrics[name]}" for name in names if not math.isfinite(metrics[name]))
+    return bad or None

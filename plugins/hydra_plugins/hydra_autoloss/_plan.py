@@ -1,0 +1,76 @@
+"""What a sweep varies, and the overrides of its jobs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from optuna.trial import Trial
+
+from autoloss.app.overrides import rewrite
+from autoloss.app.search_space import distribution
+from autoloss.core.errors import require
+from autoloss.core.space import Choice, Distribution, Range
+from autoloss.search.space import BASELINE, _ask, _values
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The overrides that every job has, and the distribution of each key that is swept."""
+
+    constant: tuple[str, ...]
+    axes: Mapping[str, Distribution]
+
+    @staticmethod
+    def read(arguments: Sequence[str], loader: ConfigLoader) -> Plan:
+        """The plan that the command line writes in Hydra's grammar."""
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
+        constant = tuple(str(o.input_line) for o in parsed if not o.is_sweep_override())
+        axes = {o.get_key_element(): _axis(o) for o in parsed if o.is_sweep_override()}
+        advice = "Write for example 'weighting=choice(equal,gradnorm)' 'optimizer.lr=interval(1e-4,1e-2)'."
+        require(bool(axes), "A sweep must vary a key", "nothing is swept", advice)
+        require("problem" not in axes, "A sweep must be of one problem", "problem is swept")
+        return Plan(constant, axes)
+
+    @property
+    def equal(self) -> dict[str, Any] | None:
+        """The values of the equal-weights run, other keys left as they are; ``None`` if no job has equal weights."""
+        if "weighting" not in self.axes:
+            return {}
+        return {"weighting": BASELINE} if BASELINE in _values(self.axes["weighting"], 2) else None
+
+    def suggest(self, trial: Trial) -> dict[str, Any]:
+        """A value for each swept key, from the sampler behind ``trial``."""
+        return {key: _ask(trial, key, of) for key, of in self.axes.items()}
+
+    def grid(self, points: int) -> Iterator[dict[str, Any]]:
+        """Every combination, with ``points`` values on each continuous axis."""
+        values = [_values(of, points) for of in self.axes.values()]
+        return (dict(zip(self.axes, one, strict=True)) for one in itertools.product(*values))
+
+    def options(self) -> Iterator[dict[str, Any]]:
+        """Values in which every option of every key occurs once, beside the first ones of the other keys."""
+        first = {key: _values(of, 2)[0] for key, of in self.axes.items()}
+        yield first
+        for key, of in self.axes.items():
+            yield from ({**first, key: value} for value in _values(of, 2)[1:])
+
+
+def overrides(values: Mapping[str, Any]) -> list[str]:
+    """``values`` as overrides of one job."""
+    return [rewrite(f"{key}={value}") for key, value in values.items()]
+
+
+def _axis(override: Override) -> Distribution:
+    value, text = override.value(), str(override.input_line).partition("=")[2]
+    if isinstance(value, IntervalSweep) and isinstance(value.start, int) and isinstance(value.end, int):
+        return Range(value.start, value.end, "log" in value.tags)
+    if isinstance(value, (IntervalSweep, RangeSweep)):
+        return distribution(override.get_key_element(), text)
+    # As Hydra writes them: strings keep their quotes, lists and mappings stay what they are.
+    return Choice(tuple(override.sweep_string_iterator()))

@@ -1,0 +1,210 @@
+"""Exactly n trials: with threads, with processes, and when one of them is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from autoloss.search import budget
+from autoloss.search.alive import Watch, beating, me
+from autoloss.search.confirm import chosen
+from autoloss.search.study import open_storage, open_study
+
+GONE = {"host": me()["host"], "pid": 2**22 + 1, "born": 1.0}
+ELSEWHERE = {"host": "another", "pid": 1, "born": 1.0}
+
+
+@pytest.fixture
+def worker(tmp_path):
+    """Starts a worker process in ``tmp_path``."""
+    started = []
+
+    def start(n_trials, seconds=0.05, storage="-"):
+        command = [sys.executable, str(Path(__file__).with_name("worker_script.py")), str(tmp_path)]
+        command += [str(n_trials), str(seconds), storage]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def opened(tmp_path, storage=None):
+    from autoloss.search.samplers import build_pruner
+
+    return open_study(
+        open_storage(storage, tmp_path), "autoloss", {}, ["maximize"], build_pruner({"name": "none"}, 1, 0)
+    )
+
+
+def check(study, n_trials):
+    """Exactly ``n_trials`` finished, nothing left running, each purpose served once, each kill made good once."""
+    done = budget.counted(study)
+    assert len(done) == n_trials
+    assert {t.state for t in done} == {TrialState.COMPLETE}
+    assert not study.get_trials(states=[TrialState.RUNNING])
+    assert sum(t.user_attrs.get("baseline", False) for t in done) == 1
+    offered = Counter(t.user_attrs["offered"] for t in done if "offered" in t.user_attrs)
+    assert set(offered.values()) <= {1}
+    killed = [t.number for t in study.trials if t.user_attrs.get("left_out") == "killed"]
+    assert sorted(t.user_attrs["again_for"] for t in study.trials if "again_for" in t.user_attrs) == killed
+
+
+@pytest.mark.parametrize("n_trials", [1, 3, 17])
+def test_the_budget_is_exact_with_threads(begin, instant, n_trials):
+    searches = [begin(n_trials, instant(lambda candidate, seed: time.sleep(0.005) or 1.0)) for _ in range(4)]
+    searches[0].plan()
+    threads = [threading.Thread(target=search.work) for search in searches]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    check(searches[0].study, n_trials)
+
+
+def test_the_budget_is_exact_with_processes_that_begin_at_once(worker, tmp_path):
+    both = [worker(12) for _ in range(2)]
+    said = [process.communicate(timeout=60)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    study = opened(tmp_path)
+    check(study, 12)
+    assert len({t.user_attrs["worker"]["pid"] for t in budget.counted(study)}) == 2
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_a_trial_of_a_worker_killed_with_sigkill_is_run_by_another_exactly_once(worker, tmp_path, equal):
+    first = worker(6, seconds=30 if equal else 0.4)
+    study, running = opened(tmp_path), []
+    while not running:
+        time.sleep(0.02)
+        running = [
+            t
+            for t in study.get_trials(states=[TrialState.RUNNING])
+            if "label" in t.user_attrs and t.number >= (not equal)
+        ]
+    os.kill(first.pid, signal.SIGKILL)
+    others = [worker(6) for _ in range(2)]
+    said = [process.communicate(timeout=60)[0] for process in others]
+    assert [process.returncode for process in others] == [0, 0], said
+    check(study, 6)
+    killed = running[0].number
+    (again,) = [t for t in study.trials if t.user_attrs.get("again_for") == killed]
+    assert study.trials[killed].user_attrs["left_out"] == "killed"
+    assert again.params == study.trials[killed].params
+    assert again.state == TrialState.COMPLETE
+    assert chosen(study, 1)[0][1].weighting == {"name": "equal"}
+
+
+def test_a_running_trial_of_a_dead_process_is_queued_again_once_however_many_look(begin):
+    search = begin()
+    search.plan()
+    trial = budget.ask(search.study, 8)
+    watch = Watch()
+    assert budget.requeue_dead(search.study, watch) == 0
+    trial.set_user_attr("worker", GONE)
+    others = [begin() for _ in range(4)]
+    found = []
+    threads = [threading.Thread(target=lambda s=s: found.append(budget.requeue_dead(s.study, Watch()))) for s in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == [0, 0, 0, 1]
+    waiting = search.study.get_trials(states=[TrialState.WAITING])
+    assert [t.user_attrs for t in waiting] == [{"baseline": True, "again_for": 0}]
+
+
+def test_a_process_number_that_is_used_again_is_another_process(begin):
+    search = begin()
+    search.plan()
+    budget.ask(search.study, 8).set_user_attr("worker", {**me(), "born": -1.0})
+    assert budget.requeue_dead(search.study, Watch()) == 1
+
+
+@pytest.mark.parametrize("who", [ELSEWHERE, None], ids=["another host", "not yet signed"])
+def test_a_worker_that_cannot_be_seen_is_dead_when_it_beats_no_more(begin, who):
+    search = begin()
+    search.plan()
+    trial = search.study.ask()
+    watch = Watch(grace=0.3)
+    if who:
+        trial.set_user_attr("worker", who)
+    with beating(search.study, trial, every=0.05):
+        for _ in range(12):
+            assert budget.requeue_dead(search.study, watch) == 0
+            time.sleep(0.05)
+    deadline = time.monotonic() + 5
+    while not budget.requeue_dead(search.study, watch):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert search.study.trials[0].user_attrs["left_out"] == "killed"
+
+
+def test_a_worker_taken_for_dead_lets_go_of_its_trial(begin, instant):
+    lines = []
+    search = begin(3, instant(), says=lines.append)
+
+    def run(candidate, seed):
+        if len(search.runner.calls) == 2:
+            assert budget.give_back(search.study, search.study.trials[-1])
+        return 1.0
+
+    search.runner.error = run
+    search.plan()
+    search.work()
+    check(search.study, 3)
+    assert sum("no sign of life" in line for line in lines) == 1
+
+
+def test_what_is_drawn_beyond_the_budget_is_given_back(begin, monkeypatch):
+    study = begin().study
+    for _ in range(2):
+        assert budget.ask(study, 2) is not None
+    looks = iter([False, True])
+    # Between this worker's look and its draw the others were faster.
+    monkeypatch.setattr(budget, "spent", lambda study, budget: next(looks))
+    assert budget.ask(study, 2) is None
+    late = study.trials[2]
+    assert (late.state, late.user_attrs["left_out"]) == (TrialState.FAIL, "surplus")
+    assert late not in budget.counted(study)
+
+
+def test_what_two_workers_queued_is_run_once(begin, monkeypatch):
+    searches = [begin(), begin()]
+    monkeypatch.setattr(budget, "kept", lambda study: [])  # neither sees what the other queues
+    for search in searches:
+        search.plan([{"weighting": "dwa"}, {"weighting": "gradnorm", "gradnorm.alpha": 1.0}])
+    monkeypatch.undo()
+    searches[1].work()
+    study = searches[1].study
+    check(study, 8)
+    planned = [t.user_attrs["planned"] for t in budget.counted(study) if "planned" in t.user_attrs]
+    assert planned == [0, 1]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_a_worker_that_is_stopped_gives_back_what_it_was_running(begin, instant, stop):
+    def run(candidate, seed):
+        if len(runner.calls) == 3:
+            raise stop
+        return 1.0
+
+    runner = instant(run)
+    search = begin(6, runner)
+    search.plan()
+    with pytest.raises(stop):
+        search.work()
+    assert not search.study.get_trials(states=[TrialState.RUNNING])
+    second = begin(6)
+    second.plan()
+    second.work()
+    check(second.study, 6)

@@ -1,0 +1,74 @@
+"""``autoloss.search`` for a person's own function."""
+
+import pytest
+import torch
+
+import autoloss
+from autoloss.core.errors import ConfigError, UnknownNameError
+from autoloss.core.space import Interval
+
+
+def run(trial):
+    """Fits one number to two targets that pull at it unequally; what is wanted is the second."""
+    x = torch.zeros(1, requires_grad=True)
+    noise = 1 + 0.02 * torch.randn(1).item()
+    for step in range(5):
+        losses = {"near": (x - 1).square().sum(), "far": (x - 3).square().sum()}
+        trial.balancer(losses).backward()
+        with torch.no_grad():
+            x -= trial.parameters.get("lr", 0.2) * x.grad
+        x.grad = None
+        trial.report(step, {"distance": abs(x.item() - 3)})
+    return {"distance": abs(x.item() - 3) * noise}
+
+
+def search(directory, function=run, **more):
+    options = {"n_trials": 8, "weightings": ["fixed", "dwa"], "confirm_best": 1, "confirm_seeds": 4, **more}
+    return autoloss.search(
+        function, ["near", "far"], {"distance": "min"}, directory=directory, **{"says": lambda line: None, **options}
+    )
+
+
+def test_it_finds_what_helps_and_says_so(tmp_path):
+    outcome = search(tmp_path)
+    assert outcome.best.weighting["name"] == "fixed"
+    assert outcome.best.weighting["weights"]["far"] > 1
+    assert outcome.verdict[-1].endswith("on test data: better.")
+    assert "equal" in (tmp_path / "leaderboard.md").read_text()
+    assert (tmp_path / "leaderboard.csv").read_text().count("complete") == 8
+
+
+def test_called_again_it_goes_on_and_says_so(tmp_path):
+    lines, calls = [], []
+
+    def counting(trial):
+        calls.append(trial.seed)
+        return run(trial)
+
+    search(tmp_path, counting, n_trials=3, confirm_best=0)
+    search(tmp_path, counting, n_trials=5, confirm_best=0, says=lines.append)
+    assert lines[0] == "3 finished, 2 to go"
+    assert calls == [0] * 5
+
+
+def test_other_keys_and_pruning(tmp_path):
+    outcome = search(tmp_path, space={"lr": Interval(1e-4, 0.4)}, n_trials=20, pruner="median", confirm_best=0)
+    assert any(t.state.name == "PRUNED" for t in outcome.study.trials)
+    assert outcome.best.keys["lr"] > 0.05
+
+
+@pytest.mark.parametrize(
+    ("more", "says", "kind"),
+    [
+        ({"objectives": ["speed"]}, "there is no metric 'speed'", ConfigError),
+        ({"weightings": ["dwaa"]}, "No weighting is called 'dwaa'", UnknownNameError),
+        ({"weightings": []}, "A search must have something to choose", ConfigError),
+        ({"sampler": "best"}, "No sampler is called 'best'", UnknownNameError),
+        ({"objectives": ["score", "distance"], "pruner": "median"}, "Pruning needs one objective", ConfigError),
+        ({"function": lambda trial: 1.0}, "run(trial) must return metrics by name, but it returned float", ConfigError),
+    ],
+)
+def test_a_mistake_is_one_sentence(tmp_path, more, says, kind):
+    with pytest.raises(kind) as error:
+        search(tmp_path, **more)
+    assert says in str(error.value)
