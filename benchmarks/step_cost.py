@@ -14,16 +14,18 @@ from functools import partial
 from statistics import median
 
 import torch
-from steps import Step, ahead, ours, plain, torchjd
+from steps import Step, ahead, forked, ours, plain, torchjd
 
 VALUES = ("equal", "uncertainty", "dwa", "imtl_l", "relobralo", "cov", "rlw", "smooth_tchebycheff")
 GRAM = (
     *("gradnorm", "mgda", "cagrad", "pcgrad", "gradvac", "imtl_g", "nash_mtl", "fairgrad"),
     *("aligned_mtl", "upgrad", "dualproj", "config", "balancer"),
 )
+FORK = ("gradnorm", "mgda", "pcgrad", "graddrop")
 BARS = {  # the ratio that a row must not exceed, by K
     "values": dict.fromkeys((2, 8, 16, 32, 64), 1.03),
     "gram": {2: 1.10, 8: 1.10, 16: 1.15, 32: 1.15, 64: 1.25},
+    "fork": dict.fromkeys((2, 8, 16, 32, 64), 1.10),
     "ahead": dict.fromkeys((2, 8, 16, 32, 64), 1.45),
 }
 
@@ -33,6 +35,7 @@ def rows(chosen: list[str] | None) -> dict[str, tuple[str, partial[Step]]]:
     table: dict[str, tuple[str, partial[Step]]] = {"sum": ("", partial(plain))}
     table |= {name: ("values", partial(ours, weighting=name)) for name in VALUES}
     table |= {name: ("gram", partial(ours, weighting=name)) for name in GRAM}
+    table |= {f"{name}, fork": ("fork", partial(forked, weighting=name)) for name in FORK}
     table["famo"] = ("ahead", partial(ahead, weighting="famo"))
     table["mgda, all shared parameters"] = ("exact", partial(ours, weighting="mgda", anchor="parameters"))
     table["TorchJD mgda, default"] = ("", partial(torchjd, chunk=None))

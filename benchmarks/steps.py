@@ -72,6 +72,20 @@ def ahead(size: int, device: str, weighting: str) -> Step:
     return step
 
 
+def forked(size: int, device: str, weighting: str) -> Step:
+    """Each loss computed from its own copy of the features; the gradients meet in a fork."""
+    setting = Setting(size, device)
+    balancer, net = Balancer(setting.names, weighting).to(device), setting.net
+
+    def step() -> None:
+        fork = balancer.fork(net.trunk(setting.images))
+        heads = zip(setting.names, net.heads, setting.classes, strict=True)
+        losses = {n: functional.cross_entropy(head(fork[n]), classes) for n, head, classes in heads}
+        setting.finish(balancer(losses, anchor=fork))
+
+    return step
+
+
 def torchjd(size: int, device: str, chunk: int | None) -> Step:
     """TorchJD's ``mtl_backward`` with MGDA over all shared parameters."""
     from torchjd.aggregation import MGDA

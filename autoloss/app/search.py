@@ -20,9 +20,10 @@ from autoloss.app.directories import OUTPUTS
 from autoloss.app.hydra_app import USER_ERROR, asking, config_dirs, given, hydra_main, quoted, split
 from autoloss.app.overrides import run_name
 from autoloss.app.screen import say, shown
-from autoloss.app.workers import Stopped, Workers, follow, helper_number, stopping
+from autoloss.app.workers import Workers, follow, helper_number, stopping
 from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.files import write_text
+from autoloss.search.stop import Stopped
 
 # What changes how a study is searched, and not which study it is.
 _HOW = ("n_trials", "timeout", "patience", "workers", "storage", "confirm", "confirm_seeds", "sampler", "pruner")

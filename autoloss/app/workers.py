@@ -11,16 +11,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any
 
 from autoloss.app.screen import say
+from autoloss.search import stop
 
 _HELPER = "AUTOLOSS_WORKER"
-
-
-class Stopped(BaseException):
-    """A signal asked this worker to end; what it was running is queued again."""
 
 
 def helper_number() -> int:
@@ -67,7 +63,9 @@ class Workers:
 
     def _wait(self) -> None:
         for number, (process, _) in enumerate(self._running, 1):
-            if code := process.wait():
+            while process.poll() is None:
+                stop.pause(0.2)
+            if code := process.returncode:
                 last = (self.directory / f"worker-{number}.log").read_text(errors="replace").strip().splitlines()[-1:]
                 say(f"autoloss: worker {number} ended with {code}: {' '.join(last)}", error=True)
 
@@ -88,17 +86,11 @@ def follow() -> None:
 def stopping() -> Iterator[None]:
     """Within it SIGTERM and SIGUSR1, a cluster's warning, end the search so that it can go on later."""
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        for one in before:
-            # A cluster repeats itself; what was begun at the first signal must finish.
-            signal.signal(one, signal.SIG_IGN)
-        raise Stopped(signal.Signals(number).name)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
-    for number in before:
-        signal.signal(number, stop)
+    numbers = (signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.signal(number, lambda number, frame: stop.ask(signal.Signals(number).name)) for number in numbers]
     try:
         yield
     finally:
-        for number, handler in before.items():
+        stop.forget()
+        for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)

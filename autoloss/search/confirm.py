@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from autoloss.core.claim import claim
 from autoloss.core.errors import ConfigError
 from autoloss.core.files import read_json, write_json
 from autoloss.core.score import relative_improvement
+from autoloss.search import stop
 from autoloss.search.engine import Result, Runner, best_of, first_line
 from autoloss.search.space import BASELINE, Candidate
 from autoloss.search.verdict import Comparison, compare
@@ -72,6 +72,7 @@ def confirm(
     while pending:
         left = []
         for number, candidate, seed in pending:
+            stop.obey()
             place = _place(directory, number, seed)
             if read_json(place / "confirmed.json") is not None:
                 continue
@@ -82,7 +83,7 @@ def confirm(
                     left.append((number, candidate, seed))
         pending = left
         if pending:
-            time.sleep(0.5)
+            stop.pause(0.5)
     found = {(n, seed): read_json(_place(directory, n, seed) / "confirmed.json") for n, _, seed in jobs}
     return _compared(candidates, found, goals, [FRESH + i for i in range(seeds)])
 

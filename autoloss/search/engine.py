@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.score import relative_improvement
-from autoloss.search import budget
+from autoloss.search import budget, stop
 from autoloss.search.alive import BEAT, GRACE, Watch, beating
 from autoloss.search.progress import line
 from autoloss.search.space import BASELINE, STATIC, Candidate, Space
@@ -99,6 +99,7 @@ class Search:
         """Run trials until the budget, the time, or the patience is spent, and no other worker runs one."""
         budget.requeue_dead(self.study, self._watch)
         while not self._over():
+            stop.obey()
             if not budget.spent(self.study, self.settings.n_trials):
                 self._match_baseline()
             trial = budget.ask(self.study, self.settings.n_trials)
@@ -241,7 +242,7 @@ class Search:
                 return False
             if TrialState.RUNNING not in states and self.reference is None:
                 raise ConfigError("The equal-weights run must finish before others are scored, but it failed.")
-            time.sleep(self.settings.pause)
+            stop.pause(self.settings.pause)
             budget.requeue_dead(self.study, self._watch)
         return True
 
@@ -251,7 +252,7 @@ class Search:
             return True
         if not self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             return False
-        time.sleep(self.settings.pause)
+        stop.pause(self.settings.pause)
         return True
 
     def _over(self) -> bool:

@@ -78,9 +78,9 @@ class Space:
         if trial.user_attrs.get("baseline"):
             return Candidate({"name": BASELINE}, {}, dict(self.defaults))
         name = str(trial.suggest_categorical("weighting", self.options))
-        own = {key: _ask(trial, f"{name}.{key}", d) for key, d in self._own(name).items()}
-        losses = {term: _ask(trial, f"losses.{term}", Choice(tuple(of))) for term, of in self.losses.items()}
-        return self.candidate(name, own, losses, {key: _ask(trial, key, d) for key, d in self.keys.items()})
+        own = {key: ask(trial, f"{name}.{key}", d) for key, d in self._own(name).items()}
+        losses = {term: ask(trial, f"losses.{term}", Choice(tuple(of))) for term, of in self.losses.items()}
+        return self.candidate(name, own, losses, {key: ask(trial, key, d) for key, d in self.keys.items()})
 
     def candidate(
         self, name: str, own: Mapping[str, Any], losses: Mapping[str, str], keys: Mapping[str, Any]
@@ -102,9 +102,9 @@ class Space:
     def grid(self, points: int) -> Iterator[dict[str, Any]]:
         """Every combination with ``points`` values on each continuous axis, as a sampler's parameters."""
         shared = {f"losses.{term}": list(of) for term, of in self.losses.items()}
-        shared |= {key: _values(d, points) for key, d in self.keys.items()}
+        shared |= {key: values_of(d, points) for key, d in self.keys.items()}
         for name in self.options:
-            axes = {f"{name}.{key}": _values(d, points) for key, d in self._own(name).items()} | shared
+            axes = {f"{name}.{key}": values_of(d, points) for key, d in self._own(name).items()} | shared
             for values in itertools.product(*axes.values()):
                 yield {"weighting": name, **dict(zip(axes, values, strict=True))}
 
@@ -116,10 +116,11 @@ class Space:
 
 def middle(distribution: Distribution) -> Any:
     """The value in the middle of ``distribution``; the first option of a choice."""
-    return _values(distribution, 3)[1] if isinstance(distribution, Interval) else _values(distribution, 1)[0]
+    return values_of(distribution, 3)[1] if isinstance(distribution, Interval) else values_of(distribution, 1)[0]
 
 
-def _ask(trial: Trial, name: str, distribution: Distribution) -> Any:
+def ask(trial: Trial, name: str, distribution: Distribution) -> Any:
+    """Ask the sampler behind ``trial`` for the parameter ``name``."""
     if isinstance(distribution, Interval):
         return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
     if isinstance(distribution, Range):
@@ -127,7 +128,8 @@ def _ask(trial: Trial, name: str, distribution: Distribution) -> Any:
     return trial.suggest_categorical(name, distribution.options)
 
 
-def _values(distribution: Distribution, points: int) -> list[Any]:
+def values_of(distribution: Distribution, points: int) -> list[Any]:
+    """``points`` values over ``distribution``, fewer where it has no more."""
     if isinstance(distribution, Choice):
         return list(distribution.options)
     low, high = distribution.low, distribution.high

@@ -6,12 +6,13 @@ import fcntl
 import json
 import os
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
@@ -35,13 +36,17 @@ def open_storage(storage: str | None, directory: Path) -> BaseStorage:
     try:
         if storage.startswith("grpc://"):
             host, _, port = storage.removeprefix("grpc://").partition(":")
-            proxy = optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                proxy = optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
             proxy.wait_server_ready(timeout=WAIT)
             return proxy
         return _database(storage)
     except Exception as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"search.storage must answer, but {_hidden(storage)} does not: {first}.") from error
+        raise ConfigError(
+            f"search.storage must answer, but {_hidden(storage)} does not: {first.rstrip('.')}."
+        ) from error
 
 
 def open_study(
@@ -80,13 +85,15 @@ class _Lock(BaseJournalFileLock):
         self._path, self._file = f"{path}.lock", -1
 
     def acquire(self) -> bool:
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        self._file = file
+        self.release()
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
         return True
 
     def release(self) -> None:
-        os.close(self._file)
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
 
 def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -125,7 +125,7 @@ class Balancer(StateModule):
         weighed = self.player.step(table, clock, scale, self.accumulate > 1, self._record)
         self.calls += 1
         if self.calls % self.accumulate == 0 and self._ahead is None:
-            self.player.close()
+            self.player.close_window()
         return self.player.last.new_zeros((), requires_grad=True) if weighed is None else weighed.total
 
     def fork(self, features: Tensor) -> Fork:

@@ -40,7 +40,7 @@ def look(
     fork.expect_graph()
     for unit, members in enumerate(terms.members):
         names = [terms.names[i] for i in members]
-        for name in fresh.keys() & set(names):
+        for name in (name for name in names if name in fresh):
             through[name] = fork.carries(name, fresh[name], names, past=declared[unit])
         ways = {through[name] for name in names if name in through}
         if len(ways) > 1 and not declared[unit]:

@@ -104,7 +104,7 @@ class Player(StateModule):
         """Let the weighting learn from the window, where everything is finite and the optimiser ``stepped``."""
         self._learn(self.window, stepped)
 
-    def close(self) -> None:
+    def close_window(self) -> None:
         """Commit as soon as the window is complete: at once, or when its last gradients have met in a fork."""
         window, self.window = self.window, Window([])
         window.closed = True

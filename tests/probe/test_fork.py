@@ -58,6 +58,14 @@ def test_gradients_meet_once_with_the_totals_own(net):
     torch.testing.assert_close(net[0]["trunk"].bias.grad, 2 * expected.sum(0))
 
 
+def test_the_token_is_float32_whatever_the_features_are():
+    """1 / 3 of an accumulation would be 0.334 in bfloat16."""
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        fork = Fork(torch.ones(2, dtype=dtype, requires_grad=True), ["a"])
+        assert fork.token.dtype == torch.float32
+        assert fork["a"].dtype == dtype
+
+
 def test_without_a_graph_a_fork_is_the_features(net):
     modules, data = net
     for mode in (torch.no_grad, torch.inference_mode):

@@ -8,8 +8,12 @@ import torch
 from torch import nn
 
 from autoloss import Balancer, Entry, Need, Weighting
+from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, NonFiniteError, SignalError
 from autoloss.core.surgery import Surgery
+from autoloss.core.table import LossTable
+from autoloss.training.player import Player
+from autoloss.weightings.gradnorm import Gradnorm
 
 NAMES = "abc"
 METHODS = ["mgda", "pcgrad", "gradnorm", "uncertainty", "balancer", "smooth_tchebycheff"]
@@ -167,8 +171,9 @@ def test_a_scaled_total_gives_scaled_gradients_and_the_same_state(net, weighting
         assert torch.equal(state_of(other)[name], value), name
 
 
-def test_a_total_times_zero_has_gradients_of_zero(net):
-    step = through_fork(net, Balancer(NAMES, "gradnorm"), batches(1)[0])
+@pytest.mark.parametrize("weighting", ["pcgrad", "graddrop"])
+def test_a_total_times_zero_has_gradients_of_zero(net, weighting):
+    step = through_fork(net, Balancer(NAMES, weighting), batches(1)[0])
     (0.0 * step.total).backward()
     assert torch.equal(step.features.grad, torch.zeros_like(step.features))
 
@@ -341,7 +346,7 @@ def test_weights_and_record_hold_what_the_features_got(net, tmp_path):
 
 @pytest.mark.parametrize("how", ["frozen", "eval"])
 def test_frozen_uses_the_last_weights_again(net, how):
-    balancer = Balancer(NAMES, "mgda", base={"b": 0.5})
+    balancer = Balancer(NAMES, "pcgrad", base={"b": 0.5})
     first, second = batches(2)
     through_fork(net, balancer, first).total.backward()
     before, weights = state_of(balancer), balancer.weights
@@ -456,11 +461,39 @@ def test_a_surgery_cannot_be_wrapped():
         Balancer(NAMES, {"name": "graddrop", "wrap": "ema"})
 
 
-def test_a_weighting_that_answers_nan_for_absent_losses_harms_nobody(net):
-    class Careless(Weighting):
-        def forward(self, signals):
-            return torch.where(signals.present, 2.0, torch.nan)
+class Careless(Weighting):
+    def forward(self, signals):
+        return torch.where(signals.present, 2.0, torch.nan)
 
-    step = through_fork(net, Balancer(NAMES, Careless()), batches(1)[0], lambda losses: losses | {"b": None})
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_what_is_answered_for_an_absent_loss_is_ignored(net, masked):
+    data, nobody = batches(1)[0], torch.zeros(8, dtype=torch.bool)
+
+    def without_b(losses):
+        return losses | {"b": Entry(losses["b"], nobody) if masked else None}
+
+    step = through_fork(net, Balancer(NAMES, Careless()), data, without_b)
     step.total.backward()
-    assert step.features.grad.isfinite().all()
+    torch.testing.assert_close(step.features.grad, expected(net, data, {"a": 2.0, "b": 0.0, "c": 2.0}))
+
+
+def test_what_is_answered_for_a_loss_that_stands_apart_is_ignored(net):
+    data = batches(1)[0]
+    step = through_fork(net, Balancer(NAMES, Careless(), unbalanced=["b"]), data)
+    step.total.backward()
+    torch.testing.assert_close(step.features.grad, expected(net, data, {"a": 2.0, "b": 1.0, "c": 2.0}))
+
+
+def test_a_commit_leaves_out_what_had_no_backward(net):
+    one, other = Player(NAMES, Gradnorm()), Player(NAMES, Gradnorm())
+    first, second = batches(2)
+    for player, of in ((one, (first, second)), (other, (second,))):
+        for data in of:
+            fork = player.fork(net["trunk"](data))
+            weighed = player.step(LossTable(losses_of(net, fork), fork), Clock())
+            if data is second:
+                weighed.total.backward()
+        player.commit()
+    assert not torch.equal(one.weighting.weights, torch.ones(3))
+    assert torch.equal(one.weighting.weights, other.weighting.weights)

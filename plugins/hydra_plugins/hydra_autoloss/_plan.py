@@ -16,7 +16,7 @@ from autoloss.app.overrides import rewrite
 from autoloss.app.search_space import distribution
 from autoloss.core.errors import require
 from autoloss.core.space import Choice, Distribution, Range
-from autoloss.search.space import BASELINE, _ask, _values
+from autoloss.search.space import BASELINE, ask, values_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +42,23 @@ class Plan:
         """The values of the equal-weights run, other keys left as they are; ``None`` if no job has equal weights."""
         if "weighting" not in self.axes:
             return {}
-        return {"weighting": BASELINE} if BASELINE in _values(self.axes["weighting"], 2) else None
+        return {"weighting": BASELINE} if BASELINE in values_of(self.axes["weighting"], 2) else None
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
         """A value for each swept key, from the sampler behind ``trial``."""
-        return {key: _ask(trial, key, of) for key, of in self.axes.items()}
+        return {key: ask(trial, key, of) for key, of in self.axes.items()}
 
     def grid(self, points: int) -> Iterator[dict[str, Any]]:
         """Every combination, with ``points`` values on each continuous axis."""
-        values = [_values(of, points) for of in self.axes.values()]
+        values = [values_of(of, points) for of in self.axes.values()]
         return (dict(zip(self.axes, one, strict=True)) for one in itertools.product(*values))
 
     def options(self) -> Iterator[dict[str, Any]]:
         """Values in which every option of every key occurs once, beside the first ones of the other keys."""
-        first = {key: _values(of, 2)[0] for key, of in self.axes.items()}
+        first = {key: values_of(of, 2)[0] for key, of in self.axes.items()}
         yield first
         for key, of in self.axes.items():
-            yield from ({**first, key: value} for value in _values(of, 2)[1:])
+            yield from ({**first, key: value} for value in values_of(of, 2)[1:])
 
 
 def overrides(values: Mapping[str, Any]) -> list[str]:
