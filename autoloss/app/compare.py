@@ -8,6 +8,7 @@ from pathlib import Path
 from autoloss.app.comparison import Cell, measured, show
 from autoloss.app.composition import composed, jobs
 from autoloss.app.directories import OUTPUTS, finished
+from autoloss.app.help import help_text
 from autoloss.app.hydra_app import asking, config_dirs, given, hydra_main, record_failure, split
 from autoloss.app.overrides import parse, run_name
 from autoloss.app.screen import say
@@ -20,6 +21,9 @@ _HOW = ("compare.seeds", "compare.folds", "compare.baseline")
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if a run failed, 2 for a user's mistake."""
     flags, overrides = split([a for a in arguments if a not in ("-m", "--multirun")])
+    if {"--help", "-h"} & set(flags):
+        print(help_text("compare", overrides, config_dirs(flags)))
+        return 0
     if asking(flags):
         return hydra_main("compare", lambda config: None, [*flags, *overrides])
     choices, base = _choices(overrides), config_dirs(flags)

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from autoloss.app.composition import composed
 from autoloss.app.directories import OUTPUTS
+from autoloss.app.help import help_text
 from autoloss.app.hydra_app import USER_ERROR, asking, config_dirs, given, hydra_main, quoted, split
 from autoloss.app.overrides import run_name
 from autoloss.app.screen import say, shown
@@ -35,6 +36,9 @@ _arguments: list[str] = []
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if no trial finished, 2 for a user's mistake."""
     flags, overrides = split([_written(a) for a in arguments])
+    if {"--help", "-h"} & set(flags):
+        print(help_text("search", overrides, config_dirs(flags)))
+        return 0
     if asking(flags):
         return hydra_main("search", job, [*flags, *overrides])
     _dirs[:] = config_dirs(flags)

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from autoloss.app.composition import composed, constant, jobs
 from autoloss.app.directories import CHECKPOINT, OUTPUTS, finished, newest, numbered
+from autoloss.app.help import help_text
 from autoloss.app.hydra_app import (
     FAILED,
     USER_ERROR,
@@ -36,6 +37,9 @@ _RUN_DIR = "AUTOLOSS_RUN_DIR"
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if a run failed, 2 for a user's mistake."""
     flags, overrides = split(arguments)
+    if {"--help", "-h"} & set(flags):
+        print(help_text("train", overrides, config_dirs(flags)))
+        return 0
     if asking(flags):
         return hydra_main("train", job, [*flags, *overrides])
     swept = bool({"-m", "--multirun"} & set(flags)) or "hydra.mode=MULTIRUN" in overrides
