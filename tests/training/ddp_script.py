@@ -1,5 +1,6 @@
 """Run by torch.distributed.run: trains on a share of each batch and prints what was learned."""
 
+import gc
 import json
 import sys
 
@@ -58,4 +59,6 @@ if __name__ == "__main__":
     with open(f"{sys.argv[3]}/{ranks}-{rank}.json", "w") as file:
         json.dump(found, file)
     if ranks > 1:
+        # What still refers to the group must be gone before it is.
+        gc.collect()
         dist.destroy_process_group()
