@@ -100,7 +100,9 @@ def test_a_trial_of_a_worker_killed_with_sigkill_is_run_by_another_exactly_once(
     (again,) = [t for t in study.trials if t.user_attrs.get("again_for") == killed]
     assert study.trials[killed].user_attrs["left_out"] == "killed"
     assert again.params == study.trials[killed].params
-    assert again.state == TrialState.COMPLETE
+    # Of equal weights a starting worker may queue a run of its own at that very moment: one of the two is run.
+    same = [t for t in study.trials if (t.user_attrs.get("baseline") if equal else t.number == again.number)]
+    assert [t.state for t in same].count(TrialState.COMPLETE) == 1
     assert chosen(study, 1)[0][1].weighting == {"name": "equal"}
 
 
