@@ -65,7 +65,7 @@ class LeftRight(Problem):
     use = "Losses of unlike scale: methods separate."
     citation = "Gama, Grassi, 2025, arXiv:2505.10347, table 3; overlay: Sener, Koltun, NeurIPS 2018"
 
-    def __init__(self, data: str = "../shared/data/mnist", images: int = 10000) -> None:
+    def __init__(self, data: str = "data/mnist", images: int = 10000) -> None:
         super().__init__()
         self.data, self.images = Path(data), images
 
