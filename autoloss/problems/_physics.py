@@ -1,0 +1,91 @@
+"""Differential equations that a network is trained to solve: residual, boundary and initial losses."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from autoloss.core.errors import require
+from autoloss.core.problem import Outputs, Problem, Term
+from autoloss.problems._field import Field
+from autoloss.problems._tensors import Batch, TensorTable
+
+RECIPE = {"optimizer": {"lr": 0.001}, "batch_size": 128, "threads": 1, "trainer": {"max_epochs": 100}}
+
+
+class Physics(Problem):
+    """A field over a box, found from its equation alone.
+
+    A training batch has B points inside, B on the boundary, and B at the initial time if there is one:
+    drawn evenly, once, with the run's seed. The losses have disjoint samples, so the anchor is the
+    network's parameters. ``val`` and ``test`` are one sample each: all points at which the solution is known;
+    the metric is ``|u - solution| / |solution|``, the relative L2 error over them.
+    """
+
+    low: ClassVar[tuple[float, float]]
+    high: ClassVar[tuple[float, float]]
+    walls: ClassVar[tuple[int, ...]] = (0,)  # axes at whose ends the boundary lies
+    terms = {"residual": "mse", "boundary": "mse", "initial": "mse"}
+    metrics = {"relative_l2": "min"}
+    recipe = RECIPE
+
+    def __init__(self, hidden: Sequence[int], points: int) -> None:
+        super().__init__()
+        require(points >= 1, "`points` must be at least 1", f"points={points}")
+        self.hidden, self.points = tuple(hidden), points
+        Field(self.low, self.high, self.hidden)  # raises what is wrong with `hidden`
+
+    @abstractmethod
+    def equations(self, network: Field, batch: Batch) -> Mapping[str, Term]:
+        """What must hold at the points ``interior``, ``boundary`` and ``initial`` of ``batch``, [B, 2] each."""
+
+    @abstractmethod
+    def solutions(self) -> Mapping[str, tuple[Tensor, Tensor]]:
+        """For ``val`` and ``test`` points [N, 2] and the solution there [N]; no point is in both."""
+
+    def datasets(self, seed: int) -> Mapping[str, TensorTable]:
+        generator = torch.Generator().manual_seed(seed)
+        boundary = self._drawn(generator)
+        axis = torch.tensor(self.walls)[torch.randint(len(self.walls), (self.points,), generator=generator)]
+        side = torch.randint(2, (self.points,), generator=generator)
+        ends = torch.tensor([self.low, self.high])
+        boundary[torch.arange(self.points), axis] = ends[side, axis]
+        columns = {"interior": self._drawn(generator), "boundary": boundary}
+        if "initial" in self.terms:
+            columns["initial"] = self._drawn(generator)
+            columns["initial"][:, 1] = self.low[1]
+        known = {
+            split: TensorTable(points=points.float()[None], solution=solution.float()[None])
+            for split, (points, solution) in self.solutions().items()
+        }
+        return {"train": TensorTable(**columns), **known}
+
+    def network(self) -> Field:
+        return Field(self.low, self.high, self.hidden)
+
+    def outputs(self, network: nn.Module, batch: Batch) -> Outputs:
+        if "solution" not in batch:
+            return Outputs(self.equations(network, batch), anchor=list(network.parameters()))  # type: ignore[arg-type]
+        field = network(batch["points"].flatten(0, 1)).view_as(batch["solution"])
+        return Outputs({}, extra={"field": field, "solution": batch["solution"]})
+
+    def measure(self, outputs: Outputs) -> Mapping[str, Tensor]:
+        """The error of each grid; of points where no solution is known, nothing."""
+        if not outputs.extra:
+            return {"relative_l2": torch.zeros(0)}
+        field, solution = outputs.extra["field"], outputs.extra["solution"]
+        return {"relative_l2": (field - solution).norm(dim=1) / solution.norm(dim=1)}
+
+    def _drawn(self, generator: torch.Generator) -> Tensor:
+        low, high = torch.tensor(self.low), torch.tensor(self.high)
+        return low + (high - low) * torch.rand(self.points, 2, generator=generator)
+
+
+def grid(low: Sequence[float], high: Sequence[float], count: int) -> Tensor:
+    """The points [count^2, 2] of an even grid in the box, its ends included (float64: solutions are exact)."""
+    axes = [torch.linspace(a, b, count, dtype=torch.float64) for a, b in zip(low, high, strict=True)]
+    return torch.cartesian_prod(*axes)
