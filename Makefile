@@ -25,6 +25,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	MYPYPATH=plugins $(BIN)/mypy --explicit-package-bases -p hydra_plugins.hydra_autoloss
 	$(BIN)/lint-imports
 
 bench: install

@@ -52,6 +52,8 @@ def distribution(key: str, text: Any) -> Distribution:
             f"search.space.{key} must be written as Hydra writes sweeps, but {text!r} is not: {first}."
         ) from error
     if isinstance(value, IntervalSweep):
+        if isinstance(value.start, int) and isinstance(value.end, int):  # int(interval(1, 8))
+            return Range(value.start, value.end, "log" in value.tags)
         low, high = float(value.start or 0), float(value.end or 0)
         # Over more than two decades a uniform draw would hardly ever be small.
         return Interval(low, high, "log" in value.tags or (low > 0 and high / low >= 100))

@@ -15,6 +15,8 @@ from autoloss.core.component import Component
 from autoloss.core.errors import ConfigError
 from autoloss.core.table import Anchor, Entry
 
+Branch = Callable[[Tensor], tuple[Mapping[str, Tensor], Anchor]]
+
 
 @dataclass(frozen=True, slots=True)
 class Term:

@@ -21,7 +21,8 @@ class Entry:
 
     ``values`` is one number for each sample, [B] (any shape will do), or a scalar that is a mean
     already. ``mask``, bool and of the same shape, says which items are present. A loss that is
-    not ``balanced`` keeps its base weight and is not shown to the weighting.
+    not ``balanced`` keeps its base weight and is not shown to the weighting; where processes may lack the
+    entry, name it in ``unbalanced`` instead, so that all of them know.
     """
 
     values: Tensor

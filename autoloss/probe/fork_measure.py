@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import torch
@@ -36,7 +35,7 @@ def own_group() -> dist.ProcessGroup | None:
 
 
 def measure_at_fork(
-    rows: Tensor, reached: Sequence[bool], items: int, needs: Need, group: dist.ProcessGroup | None
+    rows: Tensor, reached: Tensor, items: int, needs: Need, group: dist.ProcessGroup | None
 ) -> Measured:
     """Compare the gradients ``rows`` [K, P] at the features of ``items`` samples, over the ranks of ``group``."""
     rows = rows.float()
@@ -44,7 +43,7 @@ def measure_at_fork(
     stats = _statistics(rows, items) if Need.STATS in needs else None
     if group is not None:
         gram, stats = _over_ranks(gram, stats, items, rows.shape[1], group)
-    return Measured(tuple(reached), gram, stats, items=items)
+    return Measured(reached, gram, stats, items=items)
 
 
 def _statistics(rows: Tensor, items: int) -> Stats:

@@ -8,24 +8,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from autoloss.core.constants import flags
 from autoloss.core.errors import SignalError
 from autoloss.core.need import Need
 from autoloss.core.precision import gram_of
-from autoloss.core.ranks import sum_over_ranks, world_size
+from autoloss.core.ranks import max_over_ranks, sum_over_ranks, world_size
 from autoloss.core.signals import Stats
 from autoloss.probe.anchor import AnchorPoint
 from autoloss.probe.statistics import statistics
+from autoloss.probe.ways import source
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the probe found: inner products [K, K], statistics [K], and which losses reach the anchor.
+    """What the probe found: inner products [K, K], statistics [K], and which losses reach the anchor ([K] bool).
 
+    A loss that is absent from one rank's share of the batch reaches the anchor if it does on another.
     ``rows`` [K, P], the gradients themselves, are kept only for parameters and on request: the
     gradient of an accumulation window is the mean of them, and its Gram matrix is not.
     """
 
-    reached: tuple[bool, ...]
+    reached: Tensor
     gram: Tensor | None = None
     stats: Stats | None = None
     rows: Tensor | None = None
@@ -57,12 +60,16 @@ def measure(
     # A backward under autocast would cast what the forward did not.
     with torch.autocast(anchor.tensors[0].device.type, enabled=False):
         rows, reached = _rows(losses, anchor, scale)
-    if not any(reached):
+    ranks = world_size()
+    found = flags(reached, rows.device)
+    if ranks > 1:
+        found = max_over_ranks(found.float()) > 0
+    # Only who reached nothing has to ask what the others did, and to wait for the answer.
+    if not any(reached) and not (ranks > 1 and bool(found.any())):
         raise SignalError(
             "An anchor must be reached by at least one loss, but none of the losses depends on it. Compute the "
             "losses from the very tensor that is the anchor (under torch.compile: compile trunk and heads apart)."
         )
-    ranks = world_size()
     with torch.no_grad(), torch.autocast(rows.device.type, enabled=False):
         if anchor.parameters and ranks > 1:
             rows = sum_over_ranks(rows) / ranks
@@ -70,7 +77,7 @@ def measure(
         if gram is not None and not anchor.parameters and ranks > 1:
             gram = sum_over_ranks(gram) / ranks**2
         stats = statistics(rows, anchor) if Need.STATS in needs else None
-    return Measured(reached, gram, stats, rows if keep_rows and anchor.parameters else None, anchor.items)
+    return Measured(found, gram, stats, rows if keep_rows and anchor.parameters else None, anchor.items)
 
 
 def _rows(
@@ -79,6 +86,7 @@ def _rows(
     first = anchor.tensors[0]
     rows = torch.zeros(len(losses), anchor.size, device=first.device)
     sizes = [tensor.numel() for tensor in anchor.tensors]
+    sources = [source(tensor) for tensor in anchor.tensors]
     reached = []
     for row, loss, wanted in zip(rows, losses, anchor.of_loss, strict=True):
         if loss is None or not loss.requires_grad or not wanted:
@@ -86,7 +94,7 @@ def _rows(
             continue
         gradients = torch.autograd.grad(
             loss if scale is None else loss * scale,
-            [anchor.tensors[i] for i in wanted],
+            [sources[i] for i in wanted],  # type: ignore[arg-type]  # a mixture is as good as either
             retain_graph=True,
             allow_unused=True,
         )

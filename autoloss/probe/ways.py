@@ -1,13 +1,16 @@
-"""Where a loss's graph leads: to which outputs of one node, and past it."""
+"""Where a graph leads: a loss's to which outputs of one node, and past it; and through what DDP puts in the way."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from torch import Tensor
-from torch.autograd.graph import Node
+from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
+
+from autoloss.core.errors import SignalError
 
 Edge = tuple[Node | None, int]
+SINK = "_DDPSinkBackward"
 
 
 def ways(loss: Tensor, node: Node) -> tuple[set[int], bool]:
@@ -36,8 +39,42 @@ def ways(loss: Tensor, node: Node) -> tuple[set[int], bool]:
 def _inputs(node: Node, output: int) -> Sequence[Edge]:
     # DDP passes everything that its module returns through one node, each to itself. With a static
     # graph a gradient may not be asked for out of turn, so that this one must be seen through.
-    if node.name() != "_DDPSinkBackward":
+    if node.name() != SINK:
         return node.next_functions
     differentiable: tuple[bool, ...] = node.needs_input_grad  # type: ignore[attr-defined]
     edges = [edge for edge in node.next_functions if edge[0] is not None]
     return [edges[sum(differentiable[1 : output + 1])]]
+
+
+def source(tensor: Tensor) -> Tensor | GradientEdge:
+    """Where to differentiate for ``tensor``: itself, or what a raw DDP's node copied it from.
+
+    With ``find_unused_parameters=True`` DDP returns copies of what its module computed: the features
+    that it returns are not those that its heads were computed from.
+    """
+    node = tensor.grad_fn
+    if node is None or node.name() != SINK:
+        return tensor
+    inside, output = _inputs(node, get_gradient_edge(tensor).output_nr)[0]
+    assert inside is not None
+    return GradientEdge(inside, output)
+
+
+def check_static(losses: Sequence[Tensor | None]) -> None:
+    """Raise if ``losses`` come from a raw DDP with a static graph, whose reduction a probe would set off too early."""
+    waiting = [loss.grad_fn for loss in losses if loss is not None]
+    seen = set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name() == SINK:
+            if node.ddp_weakref().static_graph:  # type: ignore[attr-defined]
+                raise SignalError(
+                    "Gradients must be measured inside the forward that DistributedDataParallel wraps where its graph "
+                    "is static, but the losses were computed outside. Compute losses and total in the wrapped "
+                    "module's forward, leave out static_graph=True, or use a fork."
+                )
+            return
+        waiting += [inside for inside, _ in node.next_functions]

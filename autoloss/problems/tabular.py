@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from autoloss.core.errors import require, unknown
-from autoloss.core.problem import Outputs, Problem, Term
+from autoloss.core.problem import Branch, Outputs, Problem, Term
+from autoloss.core.table import Anchor
 from autoloss.problems._column import Column
 from autoloss.problems._inputs import Inputs
 from autoloss.problems._sheet import read_sheet
@@ -22,17 +23,18 @@ INPUT_KINDS = ("numeric", "categorical")
 class _Network(nn.Module):
     """A trunk of linear layers and ReLU, and a linear head for each target."""
 
-    def __init__(self, width: int, hidden: Sequence[int], sizes: Sequence[int]) -> None:
+    def __init__(self, width: int, hidden: Sequence[int], sizes: Mapping[str, int]) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for before, after in pairwise([width, *hidden]):
             layers += [nn.Linear(before, after), nn.ReLU()]
         self.trunk = nn.Sequential(*layers)
-        self.heads = nn.ModuleList(nn.Linear(hidden[-1], size) for size in sizes)
+        self.heads = nn.ModuleList(nn.Linear(hidden[-1], size) for size in sizes.values())
+        self.names = tuple(sizes)
 
-    def forward(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
-        features = self.trunk(inputs)
-        return features, [head(features) for head in self.heads]
+    def forward(self, inputs: Tensor, branch: Branch) -> tuple[Anchor, list[Tensor]]:
+        features, anchor = branch(self.trunk(inputs))
+        return anchor, [head(features[name]) for name, head in zip(self.names, self.heads, strict=True)]
 
 
 class Tabular(Problem):
@@ -126,15 +128,15 @@ class Tabular(Problem):
         return [self._tables(fold) for fold in splits]
 
     def network(self) -> nn.Module:
-        return _Network(self.inputs.width, self.hidden, [t.size for t in self.targets])
+        return _Network(self.inputs.width, self.hidden, {t.term: t.size for t in self.targets})
 
     def outputs(self, network: nn.Module, batch: Batch) -> Outputs:
-        features, predictions = network(batch["inputs"])
+        anchor, predictions = network(batch["inputs"], self.branch)
         terms = {
             t.term: Term(prediction, batch[f"target {t.term}"], batch.get(f"present {t.term}"))
             for t, prediction in zip(self.targets, predictions, strict=True)
         }
-        return Outputs(terms, anchor=features)
+        return Outputs(terms, anchor=anchor)
 
     def measure(self, outputs: Outputs) -> Mapping[str, Tensor]:
         found = {}

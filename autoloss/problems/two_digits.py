@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from autoloss.core.errors import require
-from autoloss.core.problem import Outputs, Problem, Term
+from autoloss.core.problem import Branch, Outputs, Problem, Term
 from autoloss.core.table import Anchor
 from autoloss.problems._tensors import Batch, TensorTable, folds
 
 SIDE, SHIFT = 12, 4
 SPLITS = {"train": (0, 1000), "val": (1000, 1350), "test": (1350, 1797)}
-
-
-Branch = Callable[[Tensor], tuple[Mapping[str, Tensor], Anchor]]
 
 
 def _shared(features: Tensor) -> tuple[Mapping[str, Tensor], Anchor]:

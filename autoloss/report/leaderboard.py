@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
@@ -66,7 +67,9 @@ def build(runs: Sequence[Run]) -> Leaderboard:
     varying = _varying(done)
     for run in done:
         groups.setdefault(_label(_summary(run), varying), []).append(run)
-    entrants = [Entrant(label, tuple(of)) for label, of in groups.items()]
+    short = {label: _short(label) for label in groups}
+    distinct = len(set(short.values())) == len(short)
+    entrants = [Entrant(short[label] if distinct else label, tuple(of)) for label, of in groups.items()]
     if not entrants:
         return Leaderboard((), (), failed, unfinished)
     metrics = tuple(_summary(done[0])["metrics"])
@@ -170,3 +173,8 @@ def _label(summary: Mapping[str, Any], varying: Sequence[str]) -> str:
     parts = [overrides["weighting"]]
     parts += [f"{key}={overrides[key]}" for key in varying if key != "weighting" and key in overrides]
     return " ".join(parts)
+
+
+def _short(label: str) -> str:
+    """``label`` with its long decimal numbers, which a sampler drew, to four digits."""
+    return re.sub(r"(?<==)-?\d+\.\d{4,}(e[-+]?\d+)?(?= |$)", lambda found: f"{float(found[0]):.4g}", label)

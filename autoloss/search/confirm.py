@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -127,6 +128,10 @@ def _run(runner: Runner, candidate: Candidate, seed: int, place: Path) -> None:
         return
     # A run without a test split is compared on validation data, and says so.
     test = dict(result.test_metrics or result.metrics)
+    bad = {name: value for of in (result.metrics, test) for name, value in of.items() if not isfinite(value)}
+    if bad:
+        write_json(place / "confirmed.json", {"error": "; ".join(f"{name} is {value}" for name, value in bad.items())})
+        return
     write_json(place / "confirmed.json", {"validation": dict(result.metrics), "test": test})
 
 

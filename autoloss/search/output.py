@@ -21,6 +21,7 @@ from autoloss.search.space import BASELINE, Candidate
 from autoloss.search.verdict import sentence
 
 TOP = 12
+EQUAL = "equal weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Outcome:
         if len(self.objectives) == 1:
             sign = -1.0 if self.study.direction.name == "MAXIMIZE" else 1.0
             return sorted(done, key=lambda t: (sign * float(t.value or 0.0), t.number))
+        if not done:
+            return []
         points = [list(t.values or ()) for t in done]
         goals = ["max" if d.name == "MAXIMIZE" else "min" for d in self.study.directions]
         on_front = front(points, goals)
@@ -59,13 +62,19 @@ class Outcome:
         """What these seeds show, one sentence for each candidate."""
         if not self.confirmed:
             return ["Nothing was confirmed on fresh seeds: the ranking above is of single runs, and noise ranks too."]
-        lines = [sentence(_name(c), c.comparison) for c in self.confirmed if c.comparison is not None]
+        lines = [
+            sentence(self._name(c), c.comparison, self._name(self.confirmed[0]))
+            for c in self.confirmed
+            if c.comparison is not None
+        ]
         best = winner(self.confirmed)
         if best.comparison is None:
-            return [*lines, "Verdict: equal weights are best on validation data; nothing that was searched helped."]
+            first = self._name(best)
+            verb = "are" if first == EQUAL else "is"
+            return [*lines, f"Verdict: {first} {verb} best on validation data; nothing that was searched helped."]
         return [
             *lines,
-            f"Verdict: {_name(best)} is the choice on validation data; on test data: {best.comparison.words}.",
+            f"Verdict: {self._name(best)} is the choice on validation data; on test data: {best.comparison.words}.",
         ]
 
     def table(self) -> list[list[str]]:
@@ -125,13 +134,20 @@ class Outcome:
             more = (
                 ["", "", ""] if d is None else [f"{d.low:+.4f} to {d.high:+.4f}", number(d.p_corrected, ".3g"), d.words]
             )
-            rows.append([_name(c), str(len(c.test)), *both, *more])
+            rows.append([self._name(c), str(len(c.test)), *both, *more])
         return [header, *rows]
 
     def _failed(self) -> list[str]:
         failed = [t for t in counted(self.study) if t.state == TrialState.FAIL]
         lines = [f"failed: trial {t.number}: {t.user_attrs.get('error', 'unknown')}" for t in failed]
-        return lines + [f"failed: confirming trial {c.trial}, {_name(c)}: {c.error}" for c in self.confirmed if c.error]
+        return lines + [
+            f"failed: confirming trial {c.trial}, {self._name(c)}: {c.error}" for c in self.confirmed if c.error
+        ]
+
+    def _name(self, confirmed: Confirmed) -> str:
+        """The candidate's label; plain "equal weights" where there is only one with them."""
+        equal = [c for c in self.confirmed if c.candidate.weighting["name"] == BASELINE]
+        return EQUAL if equal == [confirmed] else confirmed.candidate.label
 
 
 def overrides(candidate: Candidate) -> list[str]:
@@ -143,7 +159,3 @@ def overrides(candidate: Candidate) -> list[str]:
         lines.append(f"weighting.{key}={value}" if inside is None else f"weighting.{key}={{{inside}}}")
     lines += [f"losses.{term}={loss}" for term, loss in candidate.losses.items()]
     return [*lines, *(f"{key}={value}" for key, value in candidate.keys.items())]
-
-
-def _name(c: Confirmed) -> str:
-    return "equal weights" if c.candidate.weighting["name"] == BASELINE else c.candidate.label

@@ -120,7 +120,7 @@ def combine(
     and came through the fork all the same.
     """
     values, _, present = terms.gather(weighed.losses)
-    needs, reached = weighting.needs_at(weighed.clock.step), met.reached(terms)
+    needs, reached = weighting.needs_at(weighed.clock.step), flags(met.reached(terms), values.device)
     surgical = isinstance(weighting, Surgery)
     rows = met.rows(terms) if surgical or needs & GRADIENTS else None
     measured = None

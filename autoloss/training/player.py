@@ -11,6 +11,7 @@ from autoloss.core.clock import Clock
 from autoloss.core.constants import constant, flags
 from autoloss.core.errors import ConfigError, SignalError, unknown
 from autoloss.core.need import GRADIENTS, Need
+from autoloss.core.ranks import world_size
 from autoloss.core.state import StateModule, commit
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable, Reduced
@@ -18,6 +19,7 @@ from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork
 from autoloss.probe.fork_measure import own_group
+from autoloss.probe.ways import check_static
 from autoloss.training.forked import Met, combine, hold, look, weigh_forked
 from autoloss.training.watch import Watch
 from autoloss.training.weigh import Weighed, weigh, weighted_sum
@@ -56,6 +58,7 @@ class Player(StateModule):
         self.window = Window([])
         self._declared = tuple(unit in unbalanced for unit in self.terms.units)
         self._through: dict[str, bool] = {}
+        self._checked = False
         self.add_state("last", self.terms.spread(torch.ones(len(self.terms.units))).clone())
         self.add_state("apart", torch.tensor(self._declared))
         if self.weighting.needs & GRADIENTS:
@@ -82,9 +85,12 @@ class Player(StateModule):
         self._set_apart(table)
         if isinstance(table.anchor, Fork):
             return self._step_forked(table, table.anchor, clock, done)
+        if not self._checked and self.weighting.needs_at(clock.step) & GRADIENTS and world_size() > 1:
+            check_static(table.reduced(self.terms.names).scalars)
+            self._checked = True
         weighed = weigh(table, self.weighting, self.terms, clock, scale, accumulates, self.apart)
         if weighed.measured is not None:
-            self._note_reached(weighed.losses, weighed.measured.reached)
+            self._note_reached(self.terms.gather(weighed.losses)[2], weighed.measured.reached)
         if self.watch.rejects(weighed):
             return None
         self._remember(weighed)
@@ -137,12 +143,14 @@ class Player(StateModule):
             self._declared = declared
             self.apart.logical_or_(flags(declared, self.apart.device))
 
-    def _note_reached(self, losses: Reduced, reached: tuple[bool, ...]) -> None:
-        device = self.apart.device
+    def _note_reached(self, present: Tensor, reached: Tensor) -> None:
         # A loss that is absent from this batch says nothing about whether it reaches the anchor.
+        apart = torch.where(present, ~reached, self.apart)
+        self.apart.copy_(apart | flags(self._declared, apart.device))
+
+    def _here(self, losses: Reduced) -> Tensor:
         here = tuple(any(losses.scalars[i] is not None for i in of) for of in self.terms.members)
-        apart = torch.where(flags(here, device), ~flags(reached, device), self.apart)
-        self.apart.copy_(apart | flags(self._declared, device))
+        return flags(here, self.apart.device)
 
     def _remember(self, weighed: Weighed) -> None:
         known = weighed.losses.present & weighed.weights.isfinite()
@@ -154,7 +162,7 @@ class Player(StateModule):
         losses = table.reduced(self.terms.names)
         reached = look(fork, losses, self.terms, self._declared, self._through)
         if reached is not None:
-            self._note_reached(losses, reached)
+            self._note_reached(self._here(losses), flags(reached, self.apart.device))
         weighed = weigh_forked(losses, fork, self.terms, clock, self.apart)
         if self.watch.rejects(weighed):
             return None
@@ -164,7 +172,7 @@ class Player(StateModule):
 
         def meet(gradients: Sequence[Tensor | None], scale: Tensor) -> Tensor:
             met = Met(gradients, scale, like)
-            self._note_reached(bare.losses, met.reached(self.terms))
+            self._note_reached(self._here(bare.losses), flags(met.reached(self.terms), self.apart.device))
             settled, combined = combine(bare, met, self.weighting, self.terms, self.apart, declared, group)
             self._remember(settled)
             window.settle(bare, settled)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from autoloss.core.clock import Clock
-from autoloss.core.constants import flags
 from autoloss.core.errors import SignalError
 from autoloss.core.need import GRADIENTS
 from autoloss.core.signals import Signals
@@ -77,7 +76,7 @@ def weigh(
     if needs & GRADIENTS:
         point = locate(table.anchor, terms.units, weighting.title())
         measured = measure(terms.scalars(losses), point, needs, scale, keep_rows)
-        missed = ~flags(measured.reached, values.device)
+        missed = ~measured.reached
         apart = missed if apart is None else apart | missed
     balanced = present if apart is None else present & ~apart
     signals = see(terms, clock, values, balanced, measured)

@@ -479,3 +479,17 @@ def test_the_first_five_minutes(sheet, tmp_path):
     assert summary["config"]["losses"] == {"income": {"name": "huber", "delta": 1.0}}
     assert set(summary["final_weights"]) == {"income", "left"}
     assert summary["goals"] == {"income_mse": "min", "left_error": "min"}
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*")
+def test_it_trains_through_a_fork_where_some_labels_are_missing(sheet):
+    config = settings(sheet(table(missing=0.3)), ["weighting=graddrop"])
+    problem = build_problem(config)
+    module = build_module(config, problem)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "limit_val_batches": 0}
+    trainer = pl.Trainer(accelerator="cpu", max_epochs=1, enable_model_summary=False, log_every_n_steps=1, **quiet)
+    before = [p.clone() for p in module.network.parameters()]
+    tables = problem.datasets(0)
+    trainer.fit(module, loader(tables["train"], 16, 0, shuffle=True), loader(tables["val"], 16, 0, shuffle=False))
+    assert module.forked
+    assert all(not torch.equal(a, b) for a, b in zip(before, module.network.parameters(), strict=True))

@@ -125,3 +125,23 @@ def test_a_real_difference_is_told(finish, instant, tmp_path):
     assert re.search(r"dwa is better than equal weights by \+0\.\d+", text)
     assert re.search(r"gradnorm is worse than equal weights by -0\.\d+", text)
     assert "Verdict: dwa is the choice on validation data; on test data: better." in text
+
+
+def test_a_candidate_whose_metric_is_not_finite_is_listed_and_not_compared(finish, tmp_path):
+    runner = Splits(equal=(1.0, 1.0), dwa=(0.5, 0.5), gradnorm=(0.5, float("nan")))
+    confirmed = confirm(runner, [EQUAL, ONE, TWO], GOALS, 3, tmp_path)
+    assert (
+        f"failed: confirming trial 2, gradnorm: seed {FRESH}: error is nan"
+        in Outcome(finish(8), GOALS, ("score",), tuple(confirmed)).text()
+    )
+    assert confirmed[1].comparison.candidates == 1
+
+
+def test_where_all_have_equal_weights_they_are_told_apart_by_their_keys(finish, instant, tmp_path):
+    space = Space(("a", "b"), {"equal": {}}, keys={"lr": Interval(0, 1)})
+    runner = instant(lambda candidate, seed: 2 - candidate.keys.get("lr", 0) + seed % 7 / 100)
+    study = finish(6, runner, space)
+    confirmed = confirm(runner, chosen(study, 1), GOALS, 3, tmp_path)
+    text = Outcome(study, GOALS, ("score",), tuple(confirmed)).text()
+    assert "equal weights" not in text.partition("confirmed on fresh seeds")[2].partition("):")[2]
+    assert confirmed[1].candidate.label in text

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from autoloss import Balancer, Entry
+from autoloss.core.errors import SignalError
 
 
 class Net(nn.Module):
@@ -23,20 +24,23 @@ class Net(nn.Module):
         return features, [head(features) for head in self.heads]
 
 
-def train(weighting, at, uneven, rank, ranks):
+def train(weighting, at, split, rank, ranks):
     net = Net()
-    module = DistributedDataParallel(net) if ranks > 1 else net
+    module = DistributedDataParallel(net, find_unused_parameters=split == "absent") if ranks > 1 else net
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
     balancer = Balancer("abc", weighting)
     generator = torch.Generator().manual_seed(1)
     for _ in range(6):
         x = torch.randn(16, 5, generator=generator)
         mask = torch.rand(16, generator=generator) > 0.5
-        cut = 11 if uneven else 8
+        cut = 11 if split == "uneven" else 8
         here = slice(None) if ranks == 1 else (slice(0, cut), slice(cut, 16))[rank]
         features, outs = module(x[here])
         entries = {n: Entry(out.square().mean(1) * 4**k) for k, (n, out) in enumerate(zip("abc", outs, strict=True))}
         entries["b"] = Entry(entries["b"].values, mask[here])
+        if split == "absent":
+            # Rank 1 has no loss c at all, and rank 0 has it for all of its samples.
+            entries["c"] = None if rank else Entry(entries["c"].values, torch.arange(16)[here] < cut)
         total = balancer(entries, anchor=features if at == "features" else net.trunk.weight)
         optimizer.zero_grad()
         total.backward()
@@ -45,17 +49,33 @@ def train(weighting, at, uneven, rank, ranks):
     return {"state": state, "parameters": torch.cat([p.detach().reshape(-1) for p in net.parameters()]).tolist()}
 
 
+def static(at):
+    """What a probe says outside a wrapped forward whose graph is static."""
+    net = Net()
+    module = DistributedDataParallel(net, static_graph=True)
+    features, outs = module(torch.ones(8, 5))
+    balancer = Balancer("abc", "gradnorm")
+    losses = {n: out.square().mean() for n, out in zip("abc", outs, strict=True)}
+    try:
+        balancer(losses, anchor=features if at == "features" else net.trunk.weight)
+    except SignalError as error:
+        return str(error)
+    return None
+
+
 if __name__ == "__main__":
     ranks = int(sys.argv[1])
     if ranks > 1:
         dist.init_process_group("gloo")
     rank = dist.get_rank() if ranks > 1 else 0
     found = {
-        f"{weighting}/{at}/{uneven}": train(weighting, at, uneven, rank, ranks)
+        f"{weighting}/{at}/{split}": train(weighting, at, split, rank, ranks)
         for weighting in sys.argv[2].split(",")
         for at in ("features", "parameters")
-        for uneven in (False, True)
+        for split in ("even", "uneven", "absent")
     }
+    if ranks > 1:
+        found["static"] = {at: static(at) for at in ("features", "parameters")}
     with open(f"{sys.argv[3]}/{ranks}-{rank}.json", "w") as file:
         json.dump(found, file)
     if ranks > 1:

@@ -29,6 +29,12 @@ def test_ranks_are_identical_to_the_last_bit(results):
     assert results[1] == results[2]
 
 
+def test_a_probe_that_a_static_graph_would_break_is_an_error(results):
+    for says in results[1]["static"].values():
+        assert says is not None
+        assert "inside the forward that DistributedDataParallel wraps" in says
+
+
 def test_ranks_learn_what_the_union_batch_teaches(results):
     union, ranks, _ = results
     for case, found in union.items():

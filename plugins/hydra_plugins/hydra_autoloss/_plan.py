@@ -15,7 +15,7 @@ from optuna.trial import Trial
 from autoloss.app.overrides import rewrite
 from autoloss.app.search_space import distribution
 from autoloss.core.errors import require
-from autoloss.core.space import Choice, Distribution, Range
+from autoloss.core.space import Choice, Distribution
 from autoloss.search.space import BASELINE, ask, values_of
 
 
@@ -68,8 +68,6 @@ def overrides(values: Mapping[str, Any]) -> list[str]:
 
 def _axis(override: Override) -> Distribution:
     value, text = override.value(), str(override.input_line).partition("=")[2]
-    if isinstance(value, IntervalSweep) and isinstance(value.start, int) and isinstance(value.end, int):
-        return Range(value.start, value.end, "log" in value.tags)
     if isinstance(value, (IntervalSweep, RangeSweep)):
         return distribution(override.get_key_element(), text)
     # As Hydra writes them: strings keep their quotes, lists and mappings stay what they are.
