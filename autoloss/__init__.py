@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from autoloss.core.errors import ConfigError as ConfigError
     from autoloss.core.loss import Loss as Loss
     from autoloss.core.need import Need as Need
+    from autoloss.core.need import SampleNeed as SampleNeed
     from autoloss.core.problem import Outputs as Outputs
     from autoloss.core.problem import Problem as Problem
     from autoloss.core.problem import Term as Term
+    from autoloss.core.sample_weighting import SampleWeighting as SampleWeighting
+    from autoloss.core.samples import Samples as Samples
     from autoloss.core.signals import Signals as Signals
     from autoloss.core.space import Choice as Choice
     from autoloss.core.space import Interval as Interval
@@ -42,6 +45,9 @@ _PLACES = {
     "Need": "core.need",
     "Outputs": "core.problem",
     "Problem": "core.problem",
+    "SampleNeed": "core.need",
+    "SampleWeighting": "core.sample_weighting",
+    "Samples": "core.samples",
     "Scalarization": "core.weighting",
     "Signals": "core.signals",
     "Surgery": "core.surgery",

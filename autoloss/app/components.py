@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from autoloss.core.loss import Loss
 from autoloss.core.problem import Problem
 from autoloss.core.registry import registry
 from autoloss.core.terms import Terms
-from autoloss.training.build import build_weighting
+from autoloss.training.build import build_sample_weighting, build_weighting
 from autoloss.training.modules.multitask import ANCHORS, MultiTaskModule, check_anchor
+from autoloss.training.sample_weights import SampleWeights
 from autoloss.training.watch import Watch
 
 
@@ -48,8 +49,20 @@ def loss_nodes(config: Mapping[str, Any], problem: Problem) -> dict[str, str | M
     return nodes
 
 
-def build_module(config: Mapping[str, Any], problem: Problem) -> MultiTaskModule:
-    """The Lightning module of a run."""
+def build_module(config: Mapping[str, Any], problem: Problem, data: Any = None) -> MultiTaskModule:
+    """The Lightning module of a run on the training ``data``: what ``config.module`` says, else the problem's own."""
+    return MODULES[module_name(config, problem)](config, problem, data)
+
+
+def module_name(config: Mapping[str, Any], problem: Problem) -> str:
+    """The key of :data:`MODULES` that a run is trained by."""
+    name = str(config.get("module") or problem.module)
+    if name not in MODULES:
+        raise unknown("module", name, MODULES)
+    return name
+
+
+def _multitask(config: Mapping[str, Any], problem: Problem, data: Any) -> MultiTaskModule:
     return MultiTaskModule(
         problem,
         losses={name: build_loss(node) for name, node in loss_nodes(config, problem).items()},
@@ -61,7 +74,13 @@ def build_module(config: Mapping[str, Any], problem: Problem) -> MultiTaskModule
         unbalanced=config["unbalanced"],
         on_nonfinite=config["on_nonfinite"],
         anchor=config.get("anchor", ANCHORS[0]),
+        sample_weighting=build_sample_weighting(config.get("sample_weighting", "uniform")),
+        samples=len(data) if hasattr(data, "__len__") else None,
     )
+
+
+# What trains a problem, by what people write; each is made from the configuration, the problem and the training data.
+MODULES: dict[str, Callable[[Mapping[str, Any], Problem, Any], MultiTaskModule]] = {"multitask": _multitask}
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -77,6 +96,7 @@ def check(config: Mapping[str, Any]) -> None:
 
     problem = attempt(lambda: build_problem(config))
     weighting = attempt(lambda: build_weighting(config["weighting"]))
+    samples = attempt(lambda: build_sample_weighting(config.get("sample_weighting", "uniform")))
     attempt(lambda: factory(config["optimizer"]))
     attempt(
         lambda: require(config["batch_size"] >= 1, "batch_size must be at least 1", f"it is {config['batch_size']}")
@@ -88,6 +108,9 @@ def check(config: Mapping[str, Any]) -> None:
             attempt(lambda node=node: build_loss(node))
         attempt(lambda: Watch(tuple(problem.terms), config["on_nonfinite"]))
         names = list(problem.terms)
+        attempt(lambda: module_name(config, problem))
+        if samples is not None and names:
+            attempt(lambda: SampleWeights(names, samples, size=1))
         terms = attempt(lambda: Terms(names, config["base"], config["groups"]))
         if weighting is not None and names:
             attempt(lambda: weighting.bind(names if terms is None else terms.units))

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from autoloss.core.defaults import attribute, defaults
 from autoloss.core.registry import registry
 
-GROUPS = ("loss", "problem", "weighting")
+GROUPS = ("loss", "problem", "sample_weighting", "weighting")
 
 
 class RegistrySource(ConfigSource):
@@ -75,9 +75,11 @@ def component_node(kind: str, name: str) -> dict[str, Any]:
     node: dict[str, Any] = {"name": name, **defaults(listing)}
     if kind == "weighting":
         node["wrap"] = []
-        if "seed" in node:
-            # Its draws differ between runs of different seeds, and only between those.
-            node["seed"] = "${seed}"
+    if kind == "sample_weighting":
+        node["terms"] = []
+    if kind in ("weighting", "sample_weighting") and "seed" in node:
+        # Its draws differ between runs of different seeds, and only between those.
+        node["seed"] = "${seed}"
     return node
 
 

@@ -42,6 +42,8 @@ def describe(kind: str, name: str) -> dict[str, Any]:
     if inspect.isclass(target) and issubclass(target, Component):
         card.update(target.card())
         card["parameters"] = defaults(listing, skip)
+    if kind == "sample_weighting":
+        card["needs"] = [str(need.name) for need in target.needs]
     if kind == "weighting":
         needs = [str(need.name) for need in target.needs]
         card["needs"] = needs

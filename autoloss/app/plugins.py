@@ -38,7 +38,7 @@ def _print(found: dict[Listing, str]) -> None:
     for listing, status in found.items():
         origin = f"{listing.origin} {listing.version}".strip()
         remark = "" if status == "ok" else f"  {status}"
-        print(f"{listing.kind:<10} {listing.spelling:<{width}}  {origin}{remark}")
+        print(f"{listing.kind:<16} {listing.spelling:<{width}}  {origin}{remark}")
 
 
 def _row(listing: Listing, status: str) -> dict[str, str]:

@@ -56,7 +56,7 @@ def train(
     data = problem.datasets(config["seed"]) if fold is None else problem.folds(fold[1], config["seed"])[fold[0]]
     if not {"train", "val"} <= set(data):
         raise ConfigError(f"datasets() must give 'train' and 'val', but it gives {sorted(data)}.")
-    module = build_module(config, problem)
+    module = build_module(config, problem, data["train"])
     loaders = {
         split: loader(dataset, config["batch_size"], config["seed"], split == "train", config["workers"])
         for split, dataset in data.items()
@@ -87,6 +87,7 @@ def train(
     summary = {
         "problem": config["problem"]["name"],
         "weighting": config["weighting"]["name"],
+        "sample_weighting": config.get("sample_weighting", {"name": "uniform"})["name"],
         "seed": config["seed"],
         "metrics": metrics,
         "goals": {name: problem.metrics[name] for name in metrics if name in problem.metrics},

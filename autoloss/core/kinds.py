@@ -21,6 +21,12 @@ KINDS = {
         Kind("loss", "losses", "autoloss.losses", "autoloss.core.loss:Loss"),
         Kind("weighting", "weightings", "autoloss.weightings", "autoloss.core.weighting:Weighting"),
         Kind("wrapper", "weightings/wrappers", "autoloss.wrappers", "autoloss.core.weighting:Wrapper"),
+        Kind(
+            "sample_weighting",
+            "sample_weightings",
+            "autoloss.sample_weightings",
+            "autoloss.core.sample_weighting:SampleWeighting",
+        ),
         Kind("problem", "problems", "autoloss.problems", "autoloss.core.problem:Problem"),
     )
 }

@@ -25,4 +25,23 @@ class Need(Flag):
     LOOKAHEAD = auto()
 
 
+class SampleNeed(Flag):
+    """What must be known of the samples before a sample weighting can answer; each member states its cost.
+
+    ``LOSSES``: the loss of each sample. Free.
+
+    ``INDEX``: the number of each sample in the training data, and how many there are: for a number kept for each.
+
+    ``LABELS``: the class of each sample. Free.
+
+    ``SLOPES``: the derivative of each loss in the temperature that its prediction was divided by. One pass
+    through the loss alone.
+    """
+
+    LOSSES = auto()
+    INDEX = auto()
+    LABELS = auto()
+    SLOPES = auto()
+
+
 GRADIENTS = Need.GRAM | Need.STATS

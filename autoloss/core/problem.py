@@ -37,12 +37,16 @@ class Outputs:
     """What a network gives for one batch: a :class:`Term` for each loss, and the anchor.
 
     A loss that has no prediction and target (a KL term, a penalty) is given ready, as a tensor or
-    an :class:`Entry`. ``extra`` is for the problem's own metrics.
+    an :class:`Entry`. ``extra`` is for the problem's own metrics. ``index`` [B] says which samples of the
+    training data these are (0 to their number - 1), and ``keys`` holds what the data say of each, [B] by
+    name, for sample weightings; ``corrupted`` (bool) among them is recorded.
     """
 
     terms: Mapping[str, Term | Entry | Tensor]
     anchor: Anchor | None = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
+    index: Tensor | None = None
+    keys: Mapping[str, Tensor] = field(default_factory=dict)
 
     def term(self, name: str) -> Term:
         """The term ``name``, which must be a prediction and a target."""
@@ -59,11 +63,13 @@ class Problem(Component, ABC):
     :meth:`outputs` gives it ready), ``metrics`` maps each metric to ``"min"`` or ``"max"``, and
     ``recipe`` holds configuration that suits it (``{"optimizer": {"lr": 0.01}}``). ``terms`` and
     ``metrics`` that depend on the data are left empty in the class and set in the constructor.
+    ``module`` names what trains it unless ``module=`` says otherwise.
     """
 
     terms: Mapping[str, str | None] = {}
     metrics: Mapping[str, str] = {}
     recipe: ClassVar[Mapping[str, Any]] = {}
+    module: ClassVar[str] = "multitask"
     _fork: Callable[[Tensor], Mapping[str, Tensor]] | None = None
 
     def branch(self, features: Tensor) -> tuple[Mapping[str, Tensor], Anchor]:

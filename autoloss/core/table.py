@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -22,24 +22,41 @@ class Entry:
     ``values`` is one number for each sample, [B] (any shape will do), or a scalar that is a mean
     already. ``mask``, bool and of the same shape, says which items are present. A loss that is
     not ``balanced`` keeps its base weight and is not shown to the weighting; where processes may lack the
-    entry, name it in ``unbalanced`` instead, so that all of them know.
+    entry, name it in ``unbalanced`` instead, so that all of them know. ``labels`` [B] are
+    the samples' classes, for sample weightings that ask for them.
     """
 
     values: Tensor
     mask: Tensor | None = None
     balanced: bool = True
+    labels: Tensor | None = None
 
     def local(self) -> tuple[Tensor, Tensor | float]:
         """The sum over the present items of this rank, and their number."""
         values = self.values if self.values.dtype == torch.float64 else self.values.float()
         if self.mask is None:
             return (values.sum(), float(values.numel())) if values.dim() else (values, 1.0)
-        if self.mask.shape != values.shape:
+        self._check_mask()
+        return torch.where(self.mask, values, values.new_zeros(())).sum(), self.mask.sum().float()
+
+    def samples(self) -> tuple[Tensor, Tensor]:
+        """The loss of each sample [B], the mean over its present items, detached; and whether it has any [B]."""
+        values = self.values.detach().float().flatten(1) if self.values.dim() > 1 else self.values.detach().float()
+        if self.mask is None:
+            return (values.mean(1) if values.dim() > 1 else values), torch.ones(
+                len(values), dtype=torch.bool, device=values.device
+            )
+        self._check_mask()
+        mask = self.mask.flatten(1) if self.mask.dim() > 1 else self.mask[:, None]
+        kept = torch.where(mask, values.view_as(mask), 0.0)
+        return kept.sum(1) / mask.sum(1).clamp(min=1), mask.any(1)
+
+    def _check_mask(self) -> None:
+        if self.mask is not None and self.mask.shape != self.values.shape:
             raise ConfigError(
                 "A loss's mask must have the shape of its values, but the values are "
-                f"{list(values.shape)} and the mask is {list(self.mask.shape)}."
+                f"{list(self.values.shape)} and the mask is {list(self.mask.shape)}."
             )
-        return torch.where(self.mask, values, values.new_zeros(())).sum(), self.mask.sum().float()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +80,14 @@ class LossTable:
 
     An entry may be a tensor (scalar, or one value for each sample), an :class:`Entry`, or ``None``
     for a loss that is absent. The anchor is a tensor, a sequence of tensors, or one of them for
-    each loss by name.
+    each loss by name. ``index`` [B] says which samples of the training data these are, and ``keys``
+    holds what the data say of them, [B] by name, for sample weightings and the record.
     """
 
     entries: Mapping[str, Entry | Tensor | None]
     anchor: Anchor | None = None
+    index: Tensor | None = None
+    keys: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.entries:

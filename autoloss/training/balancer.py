@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from autoloss.core.clock import Clock
 from autoloss.core.errors import SignalError, require, unknown
 from autoloss.core.need import GRADIENTS
+from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.state import StateModule
 from autoloss.core.table import Anchor, Entry, LossTable
 from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork
 from autoloss.probe.lookahead import Moment, replayed
-from autoloss.training.build import build_weighting
+from autoloss.training.build import build_sample_weighting, build_weighting
 from autoloss.training.player import Player
 from autoloss.training.weigh import Weighed
 
@@ -42,6 +43,8 @@ class Balancer(StateModule):
         on_nonfinite: ``"raise"``, or ``"skip"`` to leave a batch out and count it.
         log_dir: where to write ``trajectory.csv`` and TensorBoard events; nowhere by default.
         record_every: how many steps lie between two records.
+        sample_weighting: what weighs the samples of losses that are given sample by sample, as ``weighting`` is given.
+        samples: how many samples the training data have, for rules that keep a number for each.
 
     >>> balancer = Balancer(["depth", "kl"], weighting="equal", base={"kl": 0.1})
     >>> balancer({"depth": torch.tensor(1.0), "kl": torch.tensor(2.0)})
@@ -61,13 +64,24 @@ class Balancer(StateModule):
         on_nonfinite: str = "raise",
         log_dir: str | Path | None = None,
         record_every: int = 10,
+        sample_weighting: str | Mapping[str, Any] | SampleWeighting = "uniform",
+        samples: int | None = None,
     ) -> None:
         super().__init__()
         require(accumulate >= 1, "`accumulate` must be at least 1", f"accumulate={accumulate}")
         require(
             total_steps is None or total_steps >= 1, "`total_steps` must be at least 1", f"total_steps={total_steps}"
         )
-        self.player = Player(losses, build_weighting(weighting), base, groups, unbalanced, on_nonfinite)
+        self.player = Player(
+            losses,
+            build_weighting(weighting),
+            base,
+            groups,
+            unbalanced,
+            on_nonfinite,
+            build_sample_weighting(sample_weighting),
+            samples,
+        )
         self.total_steps, self.accumulate = total_steps, accumulate
         self.calls, self.epoch = 0, 0
         self._frozen = False
@@ -101,21 +115,24 @@ class Balancer(StateModule):
         losses: Losses | LossTable,
         anchor: Anchor | None = None,
         scale: Tensor | None = None,
+        index: Tensor | None = None,
+        keys: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """The total to call ``backward`` on.
 
         ``losses`` are scalars, or one value for each sample, by name; ``None`` or missing means
         absent. ``anchor`` is where gradients are compared, if the weighting needs any; or a
         :meth:`fork`, where they meet. ``scale`` is the factor of a gradient scaler
-        (``scaler.scale(torch.ones(()))``), for float16; a fork finds it out by itself.
+        (``scaler.scale(torch.ones(()))``), for float16; a fork finds it out by itself. ``index`` [B] says which
+        samples of the training data these are, ``keys`` [B] by name what is known of them, for a sample weighting.
         """
-        table = _table(losses, anchor)
+        table = _table(losses, anchor, index, keys)
         for name in table.entries:
             if name not in self.player.terms.names:
                 raise unknown("loss", name, self.player.terms.names)
         self._follow(table)
         if self._frozen or not self.training or not torch.is_grad_enabled():
-            return self.player.frozen(table)
+            return self.player.frozen(table, self.clock if self.training else None)
         clock = self.clock
         if self._ahead is None and self.player.looks_ahead(clock.step):
             raise SignalError(
@@ -144,6 +161,20 @@ class Balancer(StateModule):
         >>> total.backward()
         """
         return self.player.fork(features)
+
+    def temper(
+        self, name: str, prediction: Tensor, index: Tensor | None = None, labels: Tensor | None = None
+    ) -> Tensor:
+        """``prediction`` [B, ...] divided by the temperatures of its samples, to compute the loss ``name`` from.
+
+        For sample weightings that have any (``data_parameters``); with the others nothing happens.
+        """
+        if self.player.samples is None or not self.training:
+            return prediction
+        if prediction.device != self.player.last.device:
+            self.to(prediction.device)
+        entry = Entry(prediction.detach(), labels=labels)
+        return self.player.samples.temper(name, prediction, LossTable({name: entry}, index=index), self.clock)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -198,7 +229,7 @@ class Balancer(StateModule):
         if self._recorder is not None:
             self._recorder.close()
             self._recorder = None
-        self.player.watch.check()
+        self.player.check()
 
     def get_extra_state(self) -> dict[str, int]:
         """Counters for ``state_dict``."""
@@ -224,8 +255,13 @@ class Balancer(StateModule):
             self._recorder = Recorder(self._log_dir, terms.names, terms.units, gradients, self._every, clock.step)
         self._recorder.record(weighed)
         if clock.step % (BLOCK * self._every) == 0:
-            self.player.watch.check()
+            self.player.check()
 
 
-def _table(losses: Losses | LossTable, anchor: Anchor | None) -> LossTable:
-    return losses if isinstance(losses, LossTable) else LossTable(losses, anchor)
+def _table(
+    losses: Losses | LossTable,
+    anchor: Anchor | None,
+    index: Tensor | None = None,
+    keys: Mapping[str, Tensor] | None = None,
+) -> LossTable:
+    return losses if isinstance(losses, LossTable) else LossTable(losses, anchor, index, keys or {})

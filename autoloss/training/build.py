@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from autoloss.core.errors import ConfigError
 from autoloss.core.registry import registry
+from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.weighting import Weighting
 
 
@@ -21,6 +22,21 @@ def build_weighting(given: str | Mapping[str, Any] | Weighting) -> Weighting:
     weighting = cast(Weighting, registry.build("weighting", name, **parameters))
     for wrapper, options in _wrappers(wrap):
         weighting = cast(Weighting, registry.build("wrapper", wrapper, weighting, **options))
+    return weighting
+
+
+def build_sample_weighting(given: str | Mapping[str, Any] | SampleWeighting) -> SampleWeighting:
+    """The sample weighting that ``given`` names; its key ``terms`` names the losses whose samples it weighs."""
+    if isinstance(given, SampleWeighting):
+        return given
+    parameters: dict[str, Any] = {"name": given} if isinstance(given, str) else dict(given)
+    if "name" not in parameters:
+        raise ConfigError(
+            f"A sample weighting must have a name, but it is {parameters}. Write {{'name': 'self_paced', ...}}."
+        )
+    name, terms = parameters.pop("name"), parameters.pop("terms", None) or ()
+    weighting = cast(SampleWeighting, registry.build("sample_weighting", name, **parameters))
+    weighting.terms = (terms,) if isinstance(terms, str) else tuple(terms)
     return weighting
 
 

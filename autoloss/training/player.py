@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from autoloss.core.constants import constant, flags
 from autoloss.core.errors import ConfigError, SignalError, unknown
 from autoloss.core.need import GRADIENTS, Need
 from autoloss.core.ranks import world_size
+from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.state import StateModule, commit
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable, Reduced
@@ -20,7 +22,9 @@ from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork
 from autoloss.probe.fork_measure import own_group
 from autoloss.probe.ways import check_static
+from autoloss.sample_weightings.uniform import Uniform
 from autoloss.training.forked import Met, combine, hold, look, weigh_forked
+from autoloss.training.sample_weights import Sampled, SampleWeights, applied
 from autoloss.training.watch import Watch
 from autoloss.training.weigh import Weighed, weigh, weighted_sum
 from autoloss.training.window import Window
@@ -40,6 +44,8 @@ class Player(StateModule):
         groups: Mapping[str, Sequence[str]] | None = None,
         unbalanced: Sequence[str] = (),
         on_nonfinite: str = "raise",
+        sample_weighting: SampleWeighting | None = None,
+        size: int | None = None,
     ) -> None:
         super().__init__()
         self.terms = Terms(names, base, groups)
@@ -55,6 +61,9 @@ class Player(StateModule):
         self.weighting = weighting.bind(self.terms.units)
         positive_for = weighting.title() if weighting.positive else None
         self.watch = Watch(self.terms.names, on_nonfinite, self.terms.units, positive_for)
+        self.samples: SampleWeights | None = None
+        if sample_weighting is not None and not isinstance(sample_weighting, Uniform):
+            self.samples = SampleWeights(self.terms.names, sample_weighting, size)
         self.window = Window([])
         self._declared = tuple(unit in unbalanced for unit in self.terms.units)
         self._through: dict[str, bool] = {}
@@ -83,8 +92,11 @@ class Player(StateModule):
         where the anchor is a fork.
         """
         self._set_apart(table)
+        sampled: tuple[Sampled, ...] = ()
+        if self.samples is not None:
+            table, sampled = self.samples.weigh(table, clock)
         if isinstance(table.anchor, Fork):
-            return self._step_forked(table, table.anchor, clock, done)
+            return self._step_forked(table, sampled, table.anchor, clock, done)
         if not self._checked and self.weighting.needs_at(clock.step) & GRADIENTS and world_size() > 1:
             check_static(table.reduced(self.terms.names).scalars)
             self._checked = True
@@ -93,14 +105,20 @@ class Player(StateModule):
             self._note_reached(self.terms.gather(weighed.losses)[2], weighed.measured.reached)
         if self.watch.rejects(weighed):
             return None
+        weighed = replace(weighed, sampled=sampled)
         self._remember(weighed)
         self.window.add(weighed)
         if done is not None:
             done(weighed)
         return weighed
 
-    def frozen(self, table: LossTable) -> Tensor:
-        """The total with the last weights (through a fork: of the base weights); measures nothing, learns nothing."""
+    def frozen(self, table: LossTable, clock: Clock | None = None) -> Tensor:
+        """The total with the last weights (through a fork: of the base weights); measures nothing, learns nothing.
+
+        Samples are weighed where a ``clock`` says that this is a part of training.
+        """
+        if self.samples is not None and clock is not None:
+            table, _ = self.samples.weigh(table, clock)
         losses = table.reduced(self.terms.names)
         if isinstance(table.anchor, Fork):
             return self._frozen_forked(losses, table.anchor)
@@ -118,10 +136,12 @@ class Player(StateModule):
             self._learn(window)
 
     def _learn(self, window: Window, stepped: Tensor | None = None) -> None:
-        signals = window.take()
+        sampled, signals = window.sampled(), window.take()
         if signals is None:
             return
         finite = signals.finite() if stepped is None else signals.finite() & stepped
+        if self.samples is not None:
+            self.samples.commit(sampled, finite)
         commit(self.weighting, lambda: self.weighting.update(signals), finite, signals.present)
 
     def looks_ahead(self, step: int) -> bool:
@@ -130,6 +150,8 @@ class Player(StateModule):
 
     def look_again(self, tables: Sequence[LossTable]) -> None:
         """Take the losses of the window's micro-batches after the optimiser's step, one table for each."""
+        pairs = zip(tables, self.window.steps, strict=True)
+        tables = [applied(table, step.sampled) for table, step in pairs]
         values = [self.terms.gather(table.reduced(self.terms.names))[0] for table in tables]
         self.window.look_again(values)
 
@@ -156,14 +178,25 @@ class Player(StateModule):
         known = weighed.losses.present & weighed.weights.isfinite()
         self.last.copy_(torch.where(known, weighed.weights, self.last))
 
+    def check(self) -> None:
+        """Raise or warn of what was noted on the device."""
+        self.watch.check()
+        if self.samples is not None:
+            self.samples.check()
+
     def _step_forked(
-        self, table: LossTable, fork: Fork, clock: Clock, done: Callable[[Weighed], None] | None
+        self,
+        table: LossTable,
+        sampled: tuple[Sampled, ...],
+        fork: Fork,
+        clock: Clock,
+        done: Callable[[Weighed], None] | None,
     ) -> Weighed | None:
         losses = table.reduced(self.terms.names)
         reached = look(fork, losses, self.terms, self._declared, self._through)
         if reached is not None:
             self._note_reached(self._here(losses), flags(reached, self.apart.device))
-        weighed = weigh_forked(losses, fork, self.terms, clock, self.apart)
+        weighed = replace(weigh_forked(losses, fork, self.terms, clock, self.apart), sampled=sampled)
         if self.watch.rejects(weighed):
             return None
         # The graph holds what is below until the backward; none of it may hold the graph.

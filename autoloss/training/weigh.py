@@ -17,6 +17,7 @@ from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
 from autoloss.probe import Measured, measure
 from autoloss.probe.anchor import locate
+from autoloss.training.sample_weights import Sampled
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Weighed:
     what the weighting saw of its K units, ``counts`` [K] the items behind each of them, and
     ``measured`` what the probe found, if anything was asked of it. With a fork they are what the
     shared features' gradient was made of, and known after the backward; until then ``weights`` are
-    the base weights, which heads keep.
+    the base weights, which heads keep. ``sampled`` holds the weights of the samples, where they were weighed.
     """
 
     total: Tensor
@@ -36,6 +37,7 @@ class Weighed:
     signals: Signals
     counts: Tensor
     measured: Measured | None = None
+    sampled: tuple[Sampled, ...] = ()
 
     @property
     def clock(self) -> Clock:

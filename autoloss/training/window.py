@@ -10,6 +10,7 @@ from torch import Tensor
 
 from autoloss.core.precision import gram_of
 from autoloss.core.signals import Signals, Stats
+from autoloss.training.sample_weights import Sampled
 from autoloss.training.weigh import Weighed
 
 
@@ -44,6 +45,10 @@ class Window:
             replace(step, signals=replace(step.signals, measured_after=after))
             for step, after in zip(self.steps, values, strict=True)
         ]
+
+    def sampled(self) -> list[tuple[Sampled, ...]]:
+        """What the sample weighting gave in each micro-batch that has had its backward."""
+        return [step.sampled for step in self.steps if not any(step is waiting for waiting in self.pending)]
 
     def take(self) -> Signals | None:
         """The signals of the window as one batch, and start a new one; ``None`` if it was empty.

@@ -47,7 +47,7 @@ class Record(pl.Callback):
             self._recorder.record(weighed)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        _module(pl_module).player.watch.check()
+        _module(pl_module).player.check()
         if self._recorder is not None:
             self._recorder.flush()
 

@@ -14,6 +14,7 @@ from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, require, unknown
 from autoloss.core.loss import Loss
 from autoloss.core.problem import Outputs, Problem, Term
+from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import Entry, LossTable
 from autoloss.core.weighting import Weighting
@@ -37,6 +38,7 @@ class MultiTaskModule(pl.LightningModule):
 
     With ``anchor="fork"``, as with any surgery, the problem's ``branch`` gives each term a copy of the
     features, and the gradients meet there: the network's heads get their loss's with its base weight alone.
+    ``sample_weighting`` weighs the samples of each term; ``samples`` is how many the training data have.
     """
 
     def __init__(
@@ -51,6 +53,8 @@ class MultiTaskModule(pl.LightningModule):
         unbalanced: Sequence[str] = (),
         on_nonfinite: str = "raise",
         anchor: str = "features",
+        sample_weighting: SampleWeighting | None = None,
+        samples: int | None = None,
     ) -> None:
         super().__init__()
         check_anchor(anchor)
@@ -64,7 +68,9 @@ class MultiTaskModule(pl.LightningModule):
         self.losses = dict(losses)
         # A list, for a loss may have any name: `type` is an attribute of every module already.
         self.loss_modules = nn.ModuleList(self.losses.values())
-        self.player = Player(list(problem.terms), weighting, base, groups, unbalanced, on_nonfinite)
+        self.player = Player(
+            list(problem.terms), weighting, base, groups, unbalanced, on_nonfinite, sample_weighting, samples
+        )
         self.forked = anchor == "fork" or isinstance(weighting, Surgery)
         self.weighed: Weighed | None = None
         self._optimizer, self._scheduler = optimizer, scheduler
@@ -84,7 +90,8 @@ class MultiTaskModule(pl.LightningModule):
         strange = [name for name in outputs.terms if name not in self.player.terms.names]
         if strange:
             raise unknown("loss", strange[0], self.player.terms.names)
-        return LossTable({name: self._entry(name, term) for name, term in outputs.terms.items()}, outputs.anchor)
+        entries = {name: self._entry(name, term, outputs) for name, term in outputs.terms.items()}
+        return LossTable(entries, outputs.anchor, outputs.index, outputs.keys)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Weigh one batch; Lightning calls ``backward`` on what this returns."""
@@ -159,7 +166,7 @@ class MultiTaskModule(pl.LightningModule):
     def _done(self, weighed: Weighed) -> None:
         self.weighed = weighed
 
-    def _entry(self, name: str, term: Term | Entry | Tensor) -> Entry:
+    def _entry(self, name: str, term: Term | Entry | Tensor, outputs: Outputs) -> Entry:
         if isinstance(term, Tensor):
             return Entry(term)
         if isinstance(term, Entry):
@@ -173,7 +180,12 @@ class MultiTaskModule(pl.LightningModule):
             # A `where` after the loss would still let NaN through its gradient: clean what goes in.
             keep = term.mask.view(-1, *[1] * (target.dim() - 1))
             target = torch.where(keep, target, torch.zeros((), dtype=target.dtype, device=target.device))
-        return Entry(self.losses[name](term.prediction, target), term.mask, term.balanced)
+        labels = None if target.is_floating_point() or target.dim() != 1 else target
+        prediction = term.prediction
+        if self.player.samples is not None:
+            known = LossTable({name: Entry(prediction, labels=labels)}, index=outputs.index, keys=outputs.keys)
+            prediction = self.player.samples.temper(name, prediction, known, self.clock)
+        return Entry(self.losses[name](prediction, target), term.mask, term.balanced, labels)
 
     def _measure(self, split: str, batch: Any) -> None:
         for name, values in self.problem.measure(self.problem.outputs(self.network, batch)).items():

@@ -1,0 +1,75 @@
+"""A sample weighting is a function from the losses of a batch's samples to as many weights."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from autoloss.core.component import Component
+from autoloss.core.errors import ConfigError, require
+from autoloss.core.need import SampleNeed
+from autoloss.core.samples import Samples
+from autoloss.core.state import StateModule
+
+
+class SampleWeighting(Component, StateModule, ABC):
+    """Turns the losses [B] of one term's samples into weights [B].
+
+    The term's loss becomes ``sum_i w_i l_i / n`` over its n present samples: weights carry their own scale, a
+    rule that averages over the k samples that it chooses gives n/k, and where all are 0 the loss is 0. The
+    weights are constants to the gradient. Each term has a copy of its own, since losses of different terms
+    have different scales.
+
+    Subclasses declare ``needs``, allocate their state in :meth:`allocate`, read it in :meth:`forward` and
+    write it in :meth:`update`. ``claims`` names the properties (keys of :data:`CLAIMS`) that the conformance
+    suite then asserts.
+    """
+
+    needs: ClassVar[SampleNeed] = SampleNeed.LOSSES
+    claims: ClassVar[frozenset[str]] = frozenset()
+    terms: tuple[str, ...] = ()
+    size: int | None = None
+
+    def bind(self, size: int | None = None) -> SampleWeighting:
+        """Say how many samples the training data have, if that is known, and allocate the state."""
+        if SampleNeed.INDEX in self.needs and size is None:
+            raise ConfigError(
+                f"Sample weighting {self.title()!r} keeps a number for each sample, but how many there are is not "
+                "known. Give it: Balancer(..., samples=60000)."
+            )
+        require(size is None or size > 0, "There must be at least one sample", f"there are {size}")
+        self.size = size
+        self.allocate(size or 0)
+        return self
+
+    def allocate(self, size: int) -> None:
+        """Register the state with :meth:`add_state`; stateless by default. ``size`` is 0 where it is not known."""
+
+    @abstractmethod
+    def forward(self, samples: Samples) -> Tensor:
+        """The weights [B], at least 0. Reads state and never writes it; those of absent samples are ignored."""
+
+    def update(self, samples: Samples) -> None:
+        """Learn from ``samples``: called once for each optimiser step, with all its micro-batches as one batch.
+
+        Each rank learns from its own samples; the average of what the ranks wrote is what all of them keep.
+        """
+
+    def temperature(self, samples: Samples) -> Tensor:
+        """What each prediction is divided by before the loss, [B]; asked of those that need ``SLOPES``.
+
+        The losses are not known yet, and 0.
+        """
+        return torch.ones_like(samples.losses)
+
+
+CLAIMS = {
+    "non_increasing": "a larger loss never gets a larger weight than a smaller one of its batch",
+    "non_decreasing": "a larger loss never gets a smaller weight than a smaller one of its batch",
+    "at_most_one": "no weight exceeds 1",
+    "mean_one": "the mean of the weights over the present samples is 1",
+    "scale_invariant": "all losses multiplied by one c > 0 get the same weights",
+}

@@ -1,0 +1,1 @@
+"""Rules that weigh the samples of a batch: one file each."""
