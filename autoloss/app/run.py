@@ -67,7 +67,7 @@ def train(
         default_root_dir=str(directory),
         logger=board,
         callbacks=[
-            Record(directory, config["record"]["every"], config),
+            Record(directory, **config["record"], config=config),
             Progress(title),
             *callbacks,
             *_checkpoints(config, directory),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,11 +13,12 @@ from autoloss.core.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One recorded step: ``numbers`` by tag, NaN where a loss was absent."""
+class Page:
+    """One recorded step: flat numbers by key, and the time at which they were recorded."""
 
     clock: Clock
-    numbers: dict[str, float]
+    time: float
+    numbers: dict[str, list[float]]
 
 
 class LossBook:
@@ -26,24 +28,28 @@ class LossBook:
     """
 
     def __init__(self) -> None:
-        self._pages: list[tuple[Clock, tuple[str, ...], Tensor]] = []
+        self._pages: list[tuple[Clock, float, dict[str, int], Tensor]] = []
 
     def __len__(self) -> int:
         return len(self._pages)
 
-    def add(self, clock: Clock, columns: Mapping[str, tuple[Sequence[str], Tensor]]) -> None:
-        """Append one step: for each kind of number (``loss_weight``) the names and a tensor [K]."""
-        tags = tuple(f"{kind}/{name}" for kind, (names, _) in columns.items() for name in names)
-        self._pages.append((clock, tags, torch.cat([x.detach().float() for _, x in columns.values()])))
+    def add(self, clock: Clock, tensors: Mapping[str, Tensor]) -> None:
+        """Append one step: tensors of any shape by key, all on one device."""
+        flat = [x.detach().reshape(-1).float() for x in tensors.values()]
+        sizes = {key: x.numel() for key, x in tensors.items()}
+        self._pages.append((clock, time.time(), sizes, torch.cat(flat)))
 
-    def take(self) -> list[Row]:
+    def take(self) -> list[Page]:
         """Remove and return what was recorded, with one transfer from the device."""
         pages, self._pages = self._pages, []
         if not pages:
             return []
-        flat = torch.cat([page for _, _, page in pages]).cpu().tolist()
-        rows, at = [], 0
-        for clock, tags, page in pages:
-            rows.append(Row(clock, dict(zip(tags, flat[at : at + len(page)], strict=True))))
-            at += len(page)
-        return rows
+        flat = torch.cat([page for *_, page in pages]).cpu().tolist()
+        found, at = [], 0
+        for clock, when, sizes, _ in pages:
+            numbers = {}
+            for key, size in sizes.items():
+                numbers[key] = flat[at : at + size]
+                at += size
+            found.append(Page(clock, when, numbers))
+        return found

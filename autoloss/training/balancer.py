@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autoloss.core.cadence import Cadence
 from autoloss.core.clock import Clock
 from autoloss.core.errors import SignalError, require, unknown
-from autoloss.core.need import GRADIENTS
+from autoloss.core.notes import Notes
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.state import StateModule
 from autoloss.core.table import Anchor, Entry, LossTable
@@ -42,9 +43,11 @@ class Balancer(StateModule):
         accumulate: how many calls make one optimiser step.
         on_nonfinite: ``"raise"``, or ``"skip"`` to leave a batch out and count it.
         log_dir: where to write ``trajectory.csv`` and TensorBoard events; nowhere by default.
-        record_every: how many steps lie between two records.
+        record_every: how many steps lie between two records; ever more in a long training.
         sample_weighting: what weighs the samples of losses that are given sample by sample, as ``weighting`` is given.
         samples: how many samples the training data have, for rules that keep a number for each.
+        probe_every: where the weighting measures no gradients, how many steps lie between two measurements of them
+            for the record alone; 0 for none.
 
     >>> balancer = Balancer(["depth", "kl"], weighting="equal", base={"kl": 0.1})
     >>> balancer({"depth": torch.tensor(1.0), "kl": torch.tensor(2.0)})
@@ -66,6 +69,7 @@ class Balancer(StateModule):
         record_every: int = 10,
         sample_weighting: str | Mapping[str, Any] | SampleWeighting = "uniform",
         samples: int | None = None,
+        probe_every: int = 0,
     ) -> None:
         super().__init__()
         require(accumulate >= 1, "`accumulate` must be at least 1", f"accumulate={accumulate}")
@@ -88,6 +92,9 @@ class Balancer(StateModule):
         self._ahead: list[tuple[Moment, Callable[[nn.Module], Losses | LossTable]]] | None = None
         self._log_dir = None if log_dir is None else Path(log_dir)
         self._every = record_every
+        require(probe_every >= 0, "`probe_every` must not be negative", f"probe_every={probe_every}")
+        if probe_every and log_dir is not None:
+            self.player.watch_gradients(Cadence(probe_every))
         self._recorder: Any = None
 
     @property
@@ -100,6 +107,11 @@ class Balancer(StateModule):
     def weights(self) -> dict[str, float]:
         """The effective weights of the last step by loss name; reading them waits for the device."""
         return dict(zip(self.player.terms.names, self.player.last.tolist(), strict=True))
+
+    @property
+    def notes(self) -> Notes:
+        """Takes what else is to be recorded of the step that comes: ``balancer.notes.scalar("in_use", share)``."""
+        return self.player.notes
 
     @property
     def skipped(self) -> int:
@@ -251,9 +263,8 @@ class Balancer(StateModule):
 
         clock = weighed.clock
         if self._recorder is None:
-            terms, gradients = self.player.terms, bool(self.player.weighting.needs & GRADIENTS)
-            self._recorder = Recorder(self._log_dir, terms.names, terms.units, gradients, self._every, clock.step)
-        self._recorder.record(weighed)
+            self._recorder = Recorder(self._log_dir, {"": self.player.terms}, self._every, clock.step)
+        self._recorder.record(weighed, notes=self.player.notes)
         if clock.step % (BLOCK * self._every) == 0:
             self.player.check()
 

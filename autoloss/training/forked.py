@@ -12,7 +12,7 @@ from torch import Tensor
 from autoloss.core.clock import Clock
 from autoloss.core.constants import constant, flags
 from autoloss.core.errors import SignalError
-from autoloss.core.need import GRADIENTS
+from autoloss.core.need import GRADIENTS, Need
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import Reduced
 from autoloss.core.terms import Terms
@@ -112,21 +112,25 @@ def combine(
     apart: Tensor,
     declared: tuple[bool, ...],
     group: dist.ProcessGroup | None,
+    probe: bool = False,
 ) -> tuple[Weighed, Tensor]:
     """Measure what ``weighting`` needs of the gradients that met, ask it, and combine them.
 
     The step comes back with its signals and the weights that the features got, and with it their
     gradient. Units that are ``apart`` keep their base weight, also those that are ``declared`` so
-    and came through the fork all the same.
+    and came through the fork all the same. With ``probe`` gradients are compared for the record alone.
     """
     values, _, present = terms.gather(weighed.losses)
     needs, reached = weighting.needs_at(weighed.clock.step), flags(met.reached(terms), values.device)
     surgical = isinstance(weighting, Surgery)
-    rows = met.rows(terms) if surgical or needs & GRADIENTS else None
-    measured = None
-    if rows is not None and needs & GRADIENTS:
+    probe = probe and not needs & GRADIENTS
+    rows = met.rows(terms) if surgical or probe or needs & GRADIENTS else None
+    measured = probed = None
+    if rows is not None and (probe or needs & GRADIENTS):
         items = met.features.shape[0] if met.features.dim() else 1
-        measured = measure_at_fork(rows if terms.plain else _unbased(rows, terms), reached, items, needs, group)
+        shown = rows if terms.plain else _unbased(rows, terms)
+        found = measure_at_fork(shown, reached, items, Need.GRAM if probe else needs, group)
+        measured, probed = (None, found) if probe else (found, None)
     signals = see(terms, weighed.clock, values, present & ~apart, measured)
     weights = torch.where(apart, 1.0, weighting(signals).detach().float())
     weights = torch.where(present, weights, 0.0)
@@ -139,7 +143,7 @@ def combine(
     else:
         combined = met.weighted(_by_loss(weights, terms))
     effective = torch.where(weighed.losses.present, terms.spread(weights), 0.0)
-    return replace(weighed, weights=effective, signals=signals, measured=measured), combined
+    return replace(weighed, weights=effective, signals=signals, measured=measured, probed=probed), combined
 
 
 def hold(met: Met, weights: Tensor, terms: Terms) -> Tensor:

@@ -8,10 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from autoloss.core.cadence import Cadence
 from autoloss.core.clock import Clock
 from autoloss.core.constants import constant, flags
 from autoloss.core.errors import ConfigError, SignalError, unknown
 from autoloss.core.need import GRADIENTS, Need
+from autoloss.core.notes import Notes
 from autoloss.core.ranks import world_size
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.state import StateModule, commit
@@ -31,7 +33,11 @@ from autoloss.training.window import Window
 
 
 class Player(StateModule):
-    """Weighs tables step after step: :meth:`step` for each micro-batch, :meth:`commit` for each optimiser step."""
+    """Weighs tables step after step: :meth:`step` for each micro-batch, :meth:`commit` for each optimiser step.
+
+    ``weighed`` is the last micro-batch, ``notes`` takes what else is to be recorded of it, and ``probe`` says at which
+    steps gradients are compared for the record alone (:meth:`watch_gradients`).
+    """
 
     last: Tensor
     apart: Tensor
@@ -65,12 +71,21 @@ class Player(StateModule):
         if sample_weighting is not None and not isinstance(sample_weighting, Uniform):
             self.samples = SampleWeights(self.terms.names, sample_weighting, size)
         self.window = Window([])
+        self.notes = Notes()
+        self.weighed: Weighed | None = None
+        self.probe: Cadence | None = None
         self._declared = tuple(unit in unbalanced for unit in self.terms.units)
         self._through: dict[str, bool] = {}
         self._checked = False
         self.add_state("last", self.terms.spread(torch.ones(len(self.terms.units))).clone())
         self.add_state("apart", torch.tensor(self._declared))
         if self.weighting.needs & GRADIENTS:
+            _keep_compiled_buffers()
+
+    def watch_gradients(self, cadence: Cadence | None) -> None:
+        """Compare gradients for the record at the steps of ``cadence`` at which the weighting asks for none."""
+        self.probe = cadence
+        if cadence is not None:
             _keep_compiled_buffers()
 
     def fork(self, features: Tensor) -> Fork:
@@ -97,10 +112,12 @@ class Player(StateModule):
             table, sampled = self.samples.weigh(table, clock)
         if isinstance(table.anchor, Fork):
             return self._step_forked(table, sampled, table.anchor, clock, done)
-        if not self._checked and self.weighting.needs_at(clock.step) & GRADIENTS and world_size() > 1:
+        probe = self._probes(clock)
+        measures = probe or self.weighting.needs_at(clock.step) & GRADIENTS
+        if not self._checked and measures and world_size() > 1:
             check_static(table.reduced(self.terms.names).scalars)
             self._checked = True
-        weighed = weigh(table, self.weighting, self.terms, clock, scale, accumulates, self.apart)
+        weighed = weigh(table, self.weighting, self.terms, clock, scale, accumulates, self.apart, probe)
         if weighed.measured is not None:
             self._note_reached(self.terms.gather(weighed.losses)[2], weighed.measured.reached)
         if self.watch.rejects(weighed):
@@ -155,6 +172,10 @@ class Player(StateModule):
         values = [self.terms.gather(table.reduced(self.terms.names))[0] for table in tables]
         self.window.look_again(values)
 
+    def _probes(self, clock: Clock) -> bool:
+        # The first micro-batch of a step is the one that is recorded.
+        return self.probe is not None and self.probe.due(clock.step) and not self.window.steps
+
     def _set_apart(self, table: LossTable) -> None:
         entries = [[table.entry(self.terms.names[i]) for i in members] for members in self.terms.members]
         declared = tuple(
@@ -175,6 +196,7 @@ class Player(StateModule):
         return flags(here, self.apart.device)
 
     def _remember(self, weighed: Weighed) -> None:
+        self.weighed = weighed
         known = weighed.losses.present & weighed.weights.isfinite()
         self.last.copy_(torch.where(known, weighed.weights, self.last))
 
@@ -201,12 +223,13 @@ class Player(StateModule):
             return None
         # The graph holds what is below until the backward; none of it may hold the graph.
         bare, like, window, declared = weighed.bare(), fork.features.detach(), self.window, self._declared
-        group = own_group() if self.weighting.needs & GRADIENTS else None
+        probe = self._probes(clock)
+        group = own_group() if probe or self.weighting.needs & GRADIENTS else None
 
         def meet(gradients: Sequence[Tensor | None], scale: Tensor) -> Tensor:
             met = Met(gradients, scale, like)
             self._note_reached(self._here(bare.losses), flags(met.reached(self.terms), self.apart.device))
-            settled, combined = combine(bare, met, self.weighting, self.terms, self.apart, declared, group)
+            settled, combined = combine(bare, met, self.weighting, self.terms, self.apart, declared, group, probe)
             self._remember(settled)
             window.settle(bare, settled)
             if done is not None:

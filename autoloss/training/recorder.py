@@ -2,126 +2,119 @@
 
 from __future__ import annotations
 
-import csv
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from autoloss.core.book import LossBook, Row
-from autoloss.core.errors import require
-from autoloss.training.tensorboard import layout
+from autoloss.core.book import LossBook, Page
+from autoloss.core.cadence import DENSE, Cadence
+from autoloss.core.clock import Clock
+from autoloss.core.columns import Columns
+from autoloss.core.notes import Noted, Notes
+from autoloss.core.terms import Terms
+from autoloss.training.side import Side
+from autoloss.training.tensorboard import Board
 from autoloss.training.weigh import Weighed
 
 BLOCK = 64
 
 
-class Recorder:
-    """Records every ``every``-th step, and always the last one.
+@dataclass(slots=True)
+class _Step:
+    """The step that is going on: what of it is recorded, and what would be if it turned out to be the last."""
 
-    ``names`` are the losses, ``units`` what the weighting sees of them; ``measures_gradients``
-    says whether there are gradient norms to record. Rows of steps from ``start`` on are removed
-    from an earlier file, so that a resumed run continues its own trajectory.
+    clock: Clock
+    taken: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    waiting: dict[str, tuple[Weighed, Noted]] = field(default_factory=dict)
+    written: set[str] = field(default_factory=set)
+
+
+class Recorder:
+    """Records every ``every``-th step, ever fewer of them (:class:`Cadence`), and always the last one.
+
+    ``players`` holds the :class:`Terms` of each player by name; a single one has an empty name. A step's players
+    share a row. Steps at which gradients were measured for the record alone are recorded too. Rows of steps from
+    ``start`` on are removed from an earlier file, so that a resumed run continues its own trajectory.
     """
 
     def __init__(
         self,
         directory: Path,
-        names: Sequence[str],
-        units: Sequence[str],
-        measures_gradients: bool,
+        players: Mapping[str, Terms],
         every: int = 10,
         start: int = 0,
         writer: SummaryWriter | None = None,
+        dense: int = DENSE,
     ) -> None:
-        require(every >= 1, "record.every must be at least 1", f"it is {every}")
-        self.path = directory / "trajectory.csv"
-        self.every, self.names = every, tuple(names)
-        self._units = tuple(units) if measures_gradients else ()
+        self.cadence = Cadence(every, dense)
+        self._sides = {name: Side(terms, name) for name, terms in players.items()}
         self._owned = writer is None
         self.writer = writer or SummaryWriter(str(directory))
+        self._board = Board(self.writer, self._sides)
+        self._file = Columns(directory / "trajectory.csv", [t for s in self._sides.values() for t in s.tags()], start)
         self._book = LossBook()
-        self._last: Weighed | None = None
-        self._recorded = -1
-        kinds = [("loss_weight", self.names), ("loss_raw", self.names), ("loss_weighted", self.names)]
-        kinds += [("grad_norm", self._units)]
-        self.tags = [f"{kind}/{name}" for kind, of in kinds for name in of] + ["loss/total"]
-        _open(self.path, ["step", "epoch", "progress", *self.tags], start)
-        layout(self.writer, self.names, self._units)
+        self._step: _Step | None = None
+        self._seen: dict[str, Weighed] = {}
 
-    def record(self, weighed: Weighed) -> None:
-        """Note one micro-batch; the first of a step is what is recorded."""
-        clock = weighed.clock
-        if clock.step == self._recorded:
+    def record(self, weighed: Weighed, player: str = "", notes: Notes | None = None) -> None:
+        """Take down a micro-batch of ``player``, with its ``notes``; the first of a step is what is recorded.
+
+        The same ``weighed`` twice (a player that did not take part in this step) counts once.
+        """
+        noted = Noted() if notes is None else notes.take()
+        if self._seen.get(player) is weighed:
             return
-        self._last = weighed
-        if clock.step % self.every == 0:
-            self._write(weighed)
-
-    def _write(self, weighed: Weighed) -> None:
+        self._seen[player] = weighed
         clock = weighed.clock
-        self._last, self._recorded = None, clock.step
-        nothing = weighed.weights.new_full((), float("nan"))
-        values = torch.where(weighed.losses.present, weighed.losses.values, nothing)
-        weights = torch.where(weighed.losses.present, weighed.weights, nothing)
-        columns = {
-            "loss_weight": (self.names, weights),
-            "loss_raw": (self.names, values),
-            "loss_weighted": (self.names, weights * values),
-            "loss": (("total",), weighed.total.detach().reshape(1)),
-        }
-        if self._units and weighed.measured is not None:
-            norms = weighed.measured.norms()
-            columns["grad_norm"] = (self._units, torch.where(weighed.signals.present, norms, nothing))
-        self._book.add(clock, columns)
-        if len(self._book) >= BLOCK:
-            self.flush()
+        if self._step is None or self._step.clock.step != clock.step:
+            self._turn()
+            self._step = _Step(clock)
+        step = self._step
+        if player in {*step.taken, *step.waiting, *step.written}:
+            return
+        if self.cadence.due(clock.step) or weighed.probed is not None:
+            step.taken[player] = self._sides[player].tensors(weighed, noted)
+        else:
+            step.waiting[player] = weighed, noted
 
     def flush(self) -> None:
-        """Write what is recorded so far."""
-        rows = self._book.take()
-        if not rows:
+        """Write what is recorded so far, the step that is going on too: nothing is lost if training ends here."""
+        self._turn()
+        self._write()
+
+    def _write(self) -> None:
+        pages = self._book.take()
+        if not pages:
             return
-        with self.path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerows(_cells(row, self.tags) for row in rows)
-        for row in rows:
-            for tag, value in row.numbers.items():
-                if value == value:
-                    self.writer.add_scalar(tag, value, row.clock.step)
+        rows = [self._columns(page) for page in pages]
+        self._file.append([(page.clock, row) for page, row in zip(pages, rows, strict=True)])
+        for page, row in zip(pages, rows, strict=True):
+            self._board.scalars(row, page.clock.step, page.time)
+        self._board.pictures(pages)
 
     def close(self) -> None:
         """Record the last step, write everything, and close the writer if it is ours."""
-        if self._last is not None:
-            self._write(self._last)
+        if self._step is not None:
+            for player, (weighed, noted) in self._step.waiting.items():
+                self._step.taken[player] = self._sides[player].tensors(weighed, noted)
         self.flush()
+        self._step = None
         self.writer.flush()
         if self._owned:
             self.writer.close()
 
+    def _turn(self) -> None:
+        if self._step is None or not self._step.taken:
+            return
+        taken = self._step.taken
+        self._book.add(self._step.clock, {key: x for tensors in taken.values() for key, x in tensors.items()})
+        self._step.written |= set(taken)
+        taken.clear()
+        if len(self._book) >= BLOCK:
+            self._write()
 
-def _cells(row: Row, tags: Sequence[str]) -> list[str]:
-    numbers = [row.numbers.get(tag, float("nan")) for tag in tags]
-    clock = row.clock
-    return [
-        str(clock.step),
-        str(clock.epoch),
-        f"{clock.progress:.6g}",
-        *(f"{x:.9g}" if x == x else "" for x in numbers),
-    ]
-
-
-def _open(path: Path, header: list[str], start: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows: list[list[str]] = []
-    if start and path.exists():
-        with path.open(newline="") as file:
-            before = list(csv.reader(file))
-        if before and before[0] == header:
-            rows = [row for row in before[1:] if len(row) == len(header) and int(row[0]) < start]
-    fresh = path.with_suffix(".tmp")
-    with fresh.open("w", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
-    os.replace(fresh, path)
+    def _columns(self, page: Page) -> dict[str, float]:
+        return {tag: x for side in self._sides.values() for tag, x in side.columns(page.numbers).items()}

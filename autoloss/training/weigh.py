@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import SignalError
-from autoloss.core.need import GRADIENTS
+from autoloss.core.need import GRADIENTS, Need
 from autoloss.core.signals import Signals
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable, Reduced
@@ -28,7 +28,8 @@ class Weighed:
     what the weighting saw of its K units, ``counts`` [K] the items behind each of them, and
     ``measured`` what the probe found, if anything was asked of it. With a fork they are what the
     shared features' gradient was made of, and known after the backward; until then ``weights`` are
-    the base weights, which heads keep. ``sampled`` holds the weights of the samples, where they were weighed.
+    the base weights, which heads keep. ``sampled`` holds the weights of the samples, where they were weighed;
+    ``probed`` was measured for the record alone.
     """
 
     total: Tensor
@@ -38,6 +39,7 @@ class Weighed:
     counts: Tensor
     measured: Measured | None = None
     sampled: tuple[Sampled, ...] = ()
+    probed: Measured | None = None
 
     @property
     def clock(self) -> Clock:
@@ -58,12 +60,14 @@ def weigh(
     scale: Tensor | None = None,
     keep_rows: bool = False,
     apart: Tensor | None = None,
+    probe: bool = False,
 ) -> Weighed:
     """Reduce ``table``, measure what ``weighting`` needs, ask for its weights, and sum.
 
     The weighting's answer is detached: one ordinary backward on ``total`` gives every parameter
     the gradient of ``sum(weights * losses)``. Units that are ``apart`` ([K] bool), or whose
     losses turn out not to reach the anchor, keep their base weight and are absent to the weighting.
+    With ``probe`` gradients are compared for the record alone where the weighting needs none.
     """
     if isinstance(weighting, Surgery):
         raise SignalError(
@@ -88,7 +92,18 @@ def weigh(
             weights = torch.where(apart, 1.0, weights)
         weights = terms.spread(weights)
         weights = torch.where(losses.present, weights, 0.0)
-    return Weighed(weighted_sum(losses, weights), weights, losses, signals, counts, measured)
+    probed = _probe(table, terms, losses, scale) if probe and not needs & GRADIENTS else None
+    return Weighed(weighted_sum(losses, weights), weights, losses, signals, counts, measured, probed=probed)
+
+
+def _probe(table: LossTable, terms: Terms, losses: Reduced, scale: Tensor | None) -> Measured:
+    if table.anchor is None:
+        raise SignalError(
+            "record.probe_every needs an anchor where gradients are compared, but losses() returned none. Return "
+            "LossTable(..., anchor=features), pass anchor=features to the balancer, or leave probe_every out."
+        )
+    point = locate(table.anchor, terms.units, "record.probe_every")
+    return measure(terms.scalars(losses), point, Need.GRAM, scale)
 
 
 def see(terms: Terms, clock: Clock, values: Tensor, balanced: Tensor, measured: Measured | None = None) -> Signals:

@@ -9,45 +9,55 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from autoloss.core.need import GRADIENTS
-from autoloss.training.modules.multitask import MultiTaskModule
+from autoloss.core.cadence import Cadence
+from autoloss.core.errors import require
+from autoloss.training.player import Player
 from autoloss.training.recorder import Recorder
 from autoloss.training.tensorboard import write_hparams
 
 
 class Record(pl.Callback):
-    """Writes ``trajectory.csv`` and TensorBoard events: every ``every``-th step, and the last.
+    """Writes ``trajectory.csv`` and TensorBoard events: every ``every``-th step, ever fewer, and the last.
 
-    ``config`` becomes the run's row among TensorBoard's hyper-parameters, with the validation metrics. A NaN
-    that was noted on the device is reported here, before a checkpoint is written.
+    The module has ``players`` by name; each keeps its last step in ``weighed`` and what else is to be recorded in
+    ``notes``. Where a weighting measures no gradients they are compared every ``probe_every`` steps for the record
+    alone (0: never). ``config`` becomes the run's row among TensorBoard's hyper-parameters, with the validation
+    metrics. A NaN that was noted on the device is reported here, before a checkpoint is written.
     """
 
-    def __init__(self, directory: Path, every: int = 10, config: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, directory: Path, every: int = 10, probe_every: int = 0, config: Mapping[str, Any] | None = None
+    ) -> None:
+        require(probe_every >= 0, "record.probe_every must not be negative", f"it is {probe_every}")
         self.directory, self.every, self.config = directory, every, config
+        self.probe = Cadence(probe_every) if probe_every else None
         self._recorder: Recorder | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        players = _players(pl_module)
+        for player in players.values():
+            player.watch_gradients(self.probe)
         if not trainer.is_global_zero:
             return
-        player = _module(pl_module).player
         boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
         self._recorder = Recorder(
             self.directory,
-            player.terms.names,
-            player.terms.units,
-            bool(player.weighting.needs & GRADIENTS),
+            {name: player.terms for name, player in players.items()},
             self.every,
             start=trainer.global_step,
             writer=boards[0].experiment if boards else None,
         )
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        weighed = _module(pl_module).weighed
-        if self._recorder is not None and weighed is not None:
-            self._recorder.record(weighed)
+        if self._recorder is None:
+            return
+        for name, player in _players(pl_module).items():
+            if player.weighed is not None:
+                self._recorder.record(player.weighed, name, player.notes)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        _module(pl_module).player.check()
+        for player in _players(pl_module).values():
+            player.check()
         if self._recorder is not None:
             self._recorder.flush()
 
@@ -62,6 +72,6 @@ class Record(pl.Callback):
             self._recorder = None
 
 
-def _module(module: pl.LightningModule) -> MultiTaskModule:
-    assert isinstance(module, MultiTaskModule)
-    return module
+def _players(module: pl.LightningModule) -> Mapping[str, Player]:
+    players: Mapping[str, Player] = module.players  # type: ignore[assignment]
+    return players

@@ -22,7 +22,6 @@ from autoloss.probe.fork import Fork
 from autoloss.probe.lookahead import Moment, replayed
 from autoloss.training.player import Player
 from autoloss.training.rng import restore_rng, rng_state
-from autoloss.training.weigh import Weighed
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerFactory = Callable[[Optimizer, int], Any]
@@ -72,11 +71,15 @@ class MultiTaskModule(pl.LightningModule):
             list(problem.terms), weighting, base, groups, unbalanced, on_nonfinite, sample_weighting, samples
         )
         self.forked = anchor == "fork" or isinstance(weighting, Surgery)
-        self.weighed: Weighed | None = None
         self._optimizer, self._scheduler = optimizer, scheduler
         self._rng: dict[str, Any] | None = None
         self._ahead: list[tuple[Moment, Any]] = []
         self._stepped: Tensor | None = None
+
+    @property
+    def players(self) -> dict[str, Player]:
+        """Who weighs losses here, by name: but one, without a name."""
+        return {"": self.player}
 
     @property
     def clock(self) -> Clock:
@@ -105,10 +108,10 @@ class MultiTaskModule(pl.LightningModule):
                 "compute each term from its copy, and return the anchor."
             )
         accumulates = self.trainer.accumulate_grad_batches > 1
-        self.weighed = self.player.step(table, clock, self._scale(), accumulates, self._done)
-        if moment is not None and self.weighed is not None:
+        weighed = self.player.step(table, clock, self._scale(), accumulates)
+        if moment is not None and weighed is not None:
             self._ahead.append((moment, batch))
-        return None if self.weighed is None else self.weighed.total
+        return None if weighed is None else weighed.total
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Let the weighting learn, once for each optimiser step, unless the scaler will skip it."""
@@ -162,9 +165,6 @@ class MultiTaskModule(pl.LightningModule):
     def _outputs(self, batch: Any) -> Outputs:
         with self.problem.branching(self.player.fork if self.forked else None):
             return self.problem.outputs(self.network, batch)
-
-    def _done(self, weighed: Weighed) -> None:
-        self.weighed = weighed
 
     def _entry(self, name: str, term: Term | Entry | Tensor, outputs: Outputs) -> Entry:
         if isinstance(term, Tensor):

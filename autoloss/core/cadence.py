@@ -1,0 +1,36 @@
+"""Which steps of a long training are worth writing down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autoloss.core.errors import require
+
+DENSE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """Every ``every``-th step, and ever fewer of them the longer it goes.
+
+    After ``dense`` of them every second is due, after twice as many again every fourth, and so on, so that T steps
+    leave ``dense * log2(T / (every * dense) + 1)`` of them: weights move most at the beginning. A step is due or not
+    by its number alone, so a resumed training goes on as if it had not stopped.
+
+    >>> [step for step in range(20) if Cadence(1, dense=4).due(step)]
+    [0, 1, 2, 3, 4, 6, 8, 10, 12, 16]
+    """
+
+    every: int
+    dense: int = DENSE
+
+    def __post_init__(self) -> None:
+        require(self.every >= 1, "record.every must be at least 1", f"it is {self.every}")
+
+    def due(self, step: int) -> bool:
+        """Whether ``step`` is to be written down."""
+        number, rest = divmod(step, self.every)
+        if rest:
+            return False
+        stride = 1 << (number // self.dense + 1).bit_length() - 1
+        return number % stride == 0
