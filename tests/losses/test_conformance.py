@@ -25,13 +25,19 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "binary_cross_entropy": [{"positive_weight": 3.0}],
     "cross_entropy": [{"label_smoothing": 0.1}],
     "dice": [{"smooth": 0.0}],
+    "feature_matching": [{"relative": True}],
     "focal": [{"gamma": 0.5, "alpha": 0.25}, {"gamma": 0.0}],
+    "gan_hinge": [{"bounded": True}],
     "huber": [{"delta": 0.1}],
+    "least_squares": [{"fake": -1.0, "wanted": 0.0}],
     "smooth_l1": [{"eps": 0.0}, {"eps": 0.1}],
 }
+# Of another form: tested in test_input_penalties.py and test_features.py.
+APART = {"gradient_penalty", "r1", "r2", "perceptual"}
 CASES = {
     f"{name}({', '.join(f'{k}={v}' for k, v in parameters.items())})-{kind}": (name, sample, parameters)
     for name in registry.names("loss")
+    if name not in APART
     for kind, sample in SAMPLES.get(name, REGRESSION).items()
     for parameters in ({}, *VARIANTS.get(name, []))
 }

@@ -1,0 +1,78 @@
+"""Losses of a game: what a discriminator says of real and generated samples, and how hard it leans."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from autoloss.core.errors import require
+from autoloss.core.loss import Loss
+
+
+class AdversarialLoss(Loss):
+    """One game with two sides: called as a loss it is the generator's, :meth:`discriminator` is the other one's.
+
+    ``sees_real`` says whether the generator's side looks at the real samples too; where it does not,
+    nobody has to compute their logits for it.
+    """
+
+    sees_real: ClassVar[bool] = False
+
+    @abstractmethod
+    def forward(self, prediction: Tensor, target: Tensor | None = None) -> Tensor:
+        """The generator's loss of each sample, [B], from logits [B, ...] of generated (and of real) samples."""
+
+    @abstractmethod
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The discriminator's loss of each pair, [B], from its logits [B, ...] of ``real`` and of generated samples."""
+
+
+class InputPenalty(Loss):
+    """A penalty on the gradient of the discriminator at its input.
+
+    Called with logits [B, ...] and the inputs [B, ...] that they were computed from, it gives one
+    value for each sample, with a graph for the discriminator's parameters; samples must not meet
+    in the discriminator (no batch normalisation). ``every`` is the number of the discriminator's
+    steps between two of which it is measured; training multiplies it by that number then.
+    """
+
+    def __init__(self, every: int = 1) -> None:
+        super().__init__()
+        require(every >= 1, "`every` must be at least 1", f"every={every}")
+        self.every = every
+
+    @abstractmethod
+    def inputs(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Where to look, [B, ...], of real and generated samples: a leaf that asks for gradients."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A discriminator's logits of real and of generated samples, [B, ...] each: what an adversarial loss compares.
+
+    ``real`` may be a function that gives them: it is called only by losses that look at them.
+    """
+
+    real: Tensor | Callable[[], Tensor]
+    fake: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What an :class:`InputPenalty` looks at: ``judge`` gives the logits [B, ...] of samples [B, ...]."""
+
+    judge: Callable[[Tensor], Tensor]
+    real: Tensor
+    fake: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """The activations of several layers, [B, ...] each, for generated samples and for those that they should match."""
+
+    prediction: Sequence[Tensor]
+    target: Sequence[Tensor]

@@ -1,0 +1,34 @@
+"""The gradient of a discriminator at its input."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from autoloss.core.errors import ConfigError
+
+
+def squared_slope(logits: Tensor, inputs: Tensor) -> Tensor:
+    """``||d D / d input||^2`` of each sample, [B], in float32 or better, with a graph for the parameters.
+
+    A logit that is a map [B, ...] counts as its sum. The gradient is that of the sum over samples,
+    which is each sample's own wherever samples do not meet.
+    """
+    if not inputs.requires_grad or not logits.requires_grad:
+        raise ConfigError(
+            "A penalty on the input gradient needs logits that were computed from the very inputs, which ask for "
+            "gradients, but they do not. Write x = penalty.inputs(real, fake); penalty(discriminator(x), x)."
+        )
+    # A backward inside an autocast region would cast what the forward did not.
+    with torch.autocast(inputs.device.type, enabled=False):
+        (slope,) = torch.autograd.grad(_at_least_float(logits).sum(), inputs, create_graph=True, allow_unused=True)
+        if slope is None:
+            raise ConfigError(
+                "A penalty on the input gradient needs logits that were computed from the very inputs, but they do "
+                "not depend on them. Write x = penalty.inputs(real, fake); penalty(discriminator(x), x)."
+            )
+        return _at_least_float(slope).flatten(1).square().sum(1)
+
+
+def _at_least_float(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))

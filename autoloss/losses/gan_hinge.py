@@ -1,0 +1,35 @@
+"""The hinge adversarial loss."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from autoloss.core.adversarial import AdversarialLoss
+from autoloss.core.loss import per_sample
+from autoloss.losses._shapes import same_shape
+
+
+class GanHinge(AdversarialLoss):
+    """Discriminator ``max(0, 1 - D(x)) + max(0, 1 + D(y))``, generator ``-D(y)``: [B, ...] -> [B].
+
+    Args:
+        bounded: the generator has ``max(0, 1 - D(y))`` instead, which ends where the discriminator is fooled
+            (audiocraft's hinge2).
+
+    VQGAN's code halves the discriminator's side; a base weight does the same here.
+    """
+
+    use = "Large image and audio generators, often with spectral normalisation."
+    avoid = "The discriminator is soon perfect: it then learns nothing (r1, or relativistic)."
+    citation = "Lim, Ye: Geometric GAN, 2017, arXiv:1705.02894; Miyato et al., ICLR 2018, arXiv:1802.05957"
+
+    def __init__(self, bounded: bool = False) -> None:
+        super().__init__()
+        self.bounded = bounded
+
+    def forward(self, prediction: Tensor, target: Tensor | None = None) -> Tensor:
+        return per_sample((1 - prediction).relu() if self.bounded else -prediction)
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        real, fake = same_shape(real, fake)
+        return per_sample((1 - real).relu() + (1 + fake).relu())

@@ -1,0 +1,37 @@
+"""The least-squares adversarial loss."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from autoloss.core.adversarial import AdversarialLoss
+from autoloss.core.errors import require
+from autoloss.core.loss import per_sample
+from autoloss.losses._shapes import same_shape
+
+
+class LeastSquares(AdversarialLoss):
+    """Discriminator ``((D(x) - b)^2 + (D(y) - a)^2) / 2``, generator ``(D(y) - c)^2 / 2``: [B, ...] -> [B] (eq. 2).
+
+    Args:
+        fake: a, what the discriminator should say of generated samples.
+        real: b, what it should say of real ones; not a.
+        wanted: c, what the generator wants it to say. ``b - c = 1`` and ``b - a = 2`` (-1, 1, 0)
+            minimise Pearson's chi-squared divergence; 0, 1, 1 is what people use.
+    """
+
+    use = "Image translation with patch discriminators; stable without tuning."
+    avoid = "The discriminator is far ahead: samples that are badly wrong pull hardest (non_saturating)."
+    citation = "Mao et al.: Least squares GAN, ICCV 2017, arXiv:1611.04076"
+
+    def __init__(self, fake: float = 0.0, real: float = 1.0, wanted: float = 1.0) -> None:
+        super().__init__()
+        require(fake != real, "`fake` and `real` must differ", f"both are {fake}")
+        self.fake, self.real, self.wanted = fake, real, wanted
+
+    def forward(self, prediction: Tensor, target: Tensor | None = None) -> Tensor:
+        return per_sample((prediction - self.wanted).square() / 2)
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        real, fake = same_shape(real, fake)
+        return per_sample(((real - self.real).square() + (fake - self.fake).square()) / 2)
