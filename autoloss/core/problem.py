@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from autoloss.core.adversarial import Inputs, Layers, Verdict
 from autoloss.core.component import Component
 from autoloss.core.errors import ConfigError
 from autoloss.core.table import Anchor, Entry
@@ -42,7 +43,7 @@ class Outputs:
     name, for sample weightings; ``corrupted`` (bool) among them is recorded.
     """
 
-    terms: Mapping[str, Term | Entry | Tensor]
+    terms: Mapping[str, Term | Entry | Tensor | Verdict | Inputs | Layers]
     anchor: Anchor | None = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     index: Tensor | None = None

@@ -36,7 +36,8 @@ class Player(StateModule):
     """Weighs tables step after step: :meth:`step` for each micro-batch, :meth:`commit` for each optimiser step.
 
     ``weighed`` is the last micro-batch, ``notes`` takes what else is to be recorded of it, and ``probe`` says at which
-    steps gradients are compared for the record alone (:meth:`watch_gradients`).
+    steps gradients are compared for the record alone (:meth:`watch_gradients`). Where there are several players,
+    ``whose`` names this one in what is said of its losses ("discriminator").
     """
 
     last: Tensor
@@ -52,6 +53,7 @@ class Player(StateModule):
         on_nonfinite: str = "raise",
         sample_weighting: SampleWeighting | None = None,
         size: int | None = None,
+        whose: str = "",
     ) -> None:
         super().__init__()
         self.terms = Terms(names, base, groups)
@@ -66,7 +68,7 @@ class Player(StateModule):
                 )
         self.weighting = weighting.bind(self.terms.units)
         positive_for = weighting.title() if weighting.positive else None
-        self.watch = Watch(self.terms.names, on_nonfinite, self.terms.units, positive_for)
+        self.watch = Watch(self.terms.names, on_nonfinite, self.terms.units, positive_for, whose)
         self.samples: SampleWeights | None = None
         if sample_weighting is not None and not isinstance(sample_weighting, Uniform):
             self.samples = SampleWeights(self.terms.names, sample_weighting, size)

@@ -36,3 +36,23 @@ def restore_rng(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"].cpu())
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+
+
+class KeepsRandomState:
+    """For a Lightning module: its checkpoints hold the random generators' state, which Lightning leaves out."""
+
+    _rng: dict[str, Any] | None = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the state of the random generators."""
+        checkpoint["autoloss_rng"] = rng_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the state of the random generators until training starts."""
+        self._rng = checkpoint.get("autoloss_rng")
+
+    def on_train_epoch_start(self) -> None:
+        """Restore the random generators of a resumed run."""
+        if self._rng is not None:
+            restore_rng(self._rng)
+            self._rng = None

@@ -43,7 +43,8 @@ class Watch:
     With ``on_nonfinite="raise"`` the error comes at the next :meth:`check`: at once on a CPU, with
     the next block of records elsewhere. With ``"skip"`` each step is looked at (which waits for
     the device), its batch is left out, and counted. ``positive_for`` names a weighting that needs
-    its units' losses to be at least 0: a negative one is an error under either policy.
+    its units' losses to be at least 0: a negative one is an error under either policy. ``whose`` names the player
+    whose losses these are.
     """
 
     def __init__(
@@ -52,11 +53,13 @@ class Watch:
         on_nonfinite: str = "raise",
         units: tuple[str, ...] = (),
         positive_for: str | None = None,
+        whose: str = "",
     ) -> None:
         known = ", ".join(POLICIES)
         require(on_nonfinite in POLICIES, f"on_nonfinite must be one of {known}", f"it is {on_nonfinite!r}")
         self.skips, self.positive_for = on_nonfinite == "skip", positive_for
         self.skipped = 0
+        self._of = f"the {whose}'s loss" if whose else "loss"
         self._infinite, self._negative = FirstSeen(names), FirstSeen(units)
 
     def rejects(self, weighed: Weighed) -> bool:
@@ -78,12 +81,12 @@ class Watch:
         if infinite := self._infinite.earliest():
             name, value, step = infinite
             raise NonFiniteError(
-                f"Every loss must be finite, but loss {name!r} is {value:g} at step {step}. Look at that batch, lower "
-                "the learning rate or clip gradients, or set on_nonfinite=skip to leave such batches out."
+                f"Every loss must be finite, but {self._of} {name!r} is {value:g} at step {step}. Look at that batch, "
+                "lower the learning rate or clip gradients, or set on_nonfinite=skip to leave such batches out."
             )
         if negative := self._negative.earliest():
             name, value, step = negative
             raise NonPositiveError(
-                f"Weighting {self.positive_for!r} needs losses of at least 0, but loss {name!r} is {value:g} at step "
-                f"{step}. Shift that loss, name it in `unbalanced`, or choose another weighting."
+                f"Weighting {self.positive_for!r} needs losses of at least 0, but {self._of} {name!r} is {value:g} at "
+                f"step {step}. Shift that loss, name it in `unbalanced`, or choose another weighting."
             )

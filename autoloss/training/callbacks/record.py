@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from autoloss.core.cadence import Cadence
+from autoloss.core.clock import Clock
 from autoloss.core.errors import require
 from autoloss.training.player import Player
 from autoloss.training.recorder import Recorder
@@ -20,7 +21,7 @@ class Record(pl.Callback):
     """Writes ``trajectory.csv`` and TensorBoard events: every ``every``-th step, ever fewer, and the last.
 
     The module has ``players`` by name; each keeps its last step in ``weighed`` and what else is to be recorded in
-    ``notes``. Where a weighting measures no gradients they are compared every ``probe_every`` steps for the record
+    ``notes``; its ``clock`` counts what the x axis does. Where a weighting measures no gradients they are compared every ``probe_every`` steps for the record
     alone (0: never). ``config`` becomes the run's row among TensorBoard's hyper-parameters, with the validation
     metrics. A NaN that was noted on the device is reported here, before a checkpoint is written.
     """
@@ -44,7 +45,7 @@ class Record(pl.Callback):
             self.directory,
             {name: player.terms for name, player in players.items()},
             self.every,
-            start=trainer.global_step,
+            start=_steps(pl_module),
             writer=boards[0].experiment if boards else None,
         )
 
@@ -75,3 +76,8 @@ class Record(pl.Callback):
 def _players(module: pl.LightningModule) -> Mapping[str, Player]:
     players: Mapping[str, Player] = module.players  # type: ignore[assignment]
     return players
+
+
+def _steps(module: pl.LightningModule) -> int:
+    clock: Clock = module.clock  # type: ignore[assignment]
+    return clock.step

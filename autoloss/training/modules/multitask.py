@@ -13,22 +13,24 @@ from torch.optim import Optimizer
 from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, require, unknown
 from autoloss.core.loss import Loss
-from autoloss.core.problem import Outputs, Problem, Term
+from autoloss.core.problem import Outputs, Problem
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.surgery import Surgery
-from autoloss.core.table import Entry, LossTable
+from autoloss.core.table import LossTable
 from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork
 from autoloss.probe.lookahead import Moment, replayed
+from autoloss.training.entries import table_of
 from autoloss.training.player import Player
-from autoloss.training.rng import restore_rng, rng_state
+from autoloss.training.rng import KeepsRandomState
+from autoloss.training.scaling import loss_scale, will_step
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerFactory = Callable[[Optimizer, int], Any]
 ANCHORS = ("features", "fork")
 
 
-class MultiTaskModule(pl.LightningModule):
+class MultiTaskModule(KeepsRandomState, pl.LightningModule):
     """A problem's network, its losses, and the player that weighs them.
 
     ``optimizer`` makes an optimiser from parameters, ``scheduler`` (optional) a learning-rate scheduler,
@@ -72,7 +74,6 @@ class MultiTaskModule(pl.LightningModule):
         )
         self.forked = anchor == "fork" or isinstance(weighting, Surgery)
         self._optimizer, self._scheduler = optimizer, scheduler
-        self._rng: dict[str, Any] | None = None
         self._ahead: list[tuple[Moment, Any]] = []
         self._stepped: Tensor | None = None
 
@@ -90,11 +91,7 @@ class MultiTaskModule(pl.LightningModule):
 
     def table(self, outputs: Outputs) -> LossTable:
         """The losses of a batch, from what the network gave for it."""
-        strange = [name for name in outputs.terms if name not in self.player.terms.names]
-        if strange:
-            raise unknown("loss", strange[0], self.player.terms.names)
-        entries = {name: self._entry(name, term, outputs) for name, term in outputs.terms.items()}
-        return LossTable(entries, outputs.anchor, outputs.index, outputs.keys)
+        return table_of(outputs, self.losses, self.player, self.clock)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Weigh one batch; Lightning calls ``backward`` on what this returns."""
@@ -108,14 +105,14 @@ class MultiTaskModule(pl.LightningModule):
                 "compute each term from its copy, and return the anchor."
             )
         accumulates = self.trainer.accumulate_grad_batches > 1
-        weighed = self.player.step(table, clock, self._scale(), accumulates)
+        weighed = self.player.step(table, clock, loss_scale(self.trainer, self.device), accumulates)
         if moment is not None and weighed is not None:
             self._ahead.append((moment, batch))
         return None if weighed is None else weighed.total
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Let the weighting learn, once for each optimiser step, unless the scaler will skip it."""
-        self._stepped = _will_step(self._scaler(), optimizer)
+        self._stepped = will_step(self.trainer, optimizer)
         if not self._ahead:
             self.player.commit(self._stepped)
 
@@ -148,44 +145,9 @@ class MultiTaskModule(pl.LightningModule):
         schedule = self._scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the state of the random generators, which Lightning leaves out."""
-        checkpoint["autoloss_rng"] = rng_state()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the state of the random generators until training starts."""
-        self._rng = checkpoint.get("autoloss_rng")
-
-    def on_train_epoch_start(self) -> None:
-        """Restore the random generators of a resumed run."""
-        if self._rng is not None:
-            restore_rng(self._rng)
-            self._rng = None
-
     def _outputs(self, batch: Any) -> Outputs:
         with self.problem.branching(self.player.fork if self.forked else None):
             return self.problem.outputs(self.network, batch)
-
-    def _entry(self, name: str, term: Term | Entry | Tensor, outputs: Outputs) -> Entry:
-        if isinstance(term, Tensor):
-            return Entry(term)
-        if isinstance(term, Entry):
-            return term
-        if name not in self.losses:
-            raise ConfigError(
-                f"Loss {name!r} must be chosen, since outputs() gives it a prediction and target. Set losses.{name}."
-            )
-        target = term.target
-        if term.mask is not None:
-            # A `where` after the loss would still let NaN through its gradient: clean what goes in.
-            keep = term.mask.view(-1, *[1] * (target.dim() - 1))
-            target = torch.where(keep, target, torch.zeros((), dtype=target.dtype, device=target.device))
-        labels = None if target.is_floating_point() or target.dim() != 1 else target
-        prediction = term.prediction
-        if self.player.samples is not None:
-            known = LossTable({name: Entry(prediction, labels=labels)}, index=outputs.index, keys=outputs.keys)
-            prediction = self.player.samples.temper(name, prediction, known, self.clock)
-        return Entry(self.losses[name](prediction, target), term.mask, term.balanced, labels)
 
     def _measure(self, split: str, batch: Any) -> None:
         for name, values in self.problem.measure(self.problem.outputs(self.network, batch)).items():
@@ -194,23 +156,7 @@ class MultiTaskModule(pl.LightningModule):
             mean = values.float().mean() if number else torch.zeros((), device=values.device)
             self.log(f"{split}/{name}", mean, on_step=False, on_epoch=True, batch_size=number, sync_dist=True)
 
-    def _scaler(self) -> Any:
-        return getattr(self.trainer.precision_plugin, "scaler", None)
-
-    def _scale(self) -> Tensor | None:
-        scaler = self._scaler()
-        return None if scaler is None else scaler.scale(torch.ones((), device=self.device))
-
 
 def check_anchor(anchor: str) -> None:
     """Raise :class:`ConfigError` unless ``anchor`` is one of :data:`ANCHORS`."""
     require(anchor in ANCHORS, f"anchor must be one of {', '.join(ANCHORS)}", f"it is {anchor!r}")
-
-
-def _will_step(scaler: Any, optimizer: Optimizer) -> Tensor | None:
-    """Whether ``scaler`` found every gradient finite, as a tensor; ``None`` without a scaler."""
-    if scaler is None:
-        return None
-    # The scaler offers no public way to ask without waiting for the device.
-    found = scaler._per_optimizer_states[id(optimizer)]["found_inf_per_device"].values()
-    return torch.stack([bad.reshape(()) == 0 for bad in found]).all() if found else None

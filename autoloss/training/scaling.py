@@ -1,0 +1,30 @@
+"""The gradient scaler of a float16 training, if there is one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+def loss_scale(trainer: pl.Trainer, device: torch.device) -> Tensor | None:
+    """What the scaler multiplies losses by, a scalar; ``None`` without one."""
+    scaler = _scaler(trainer)
+    return None if scaler is None else scaler.scale(torch.ones((), device=device))
+
+
+def will_step(trainer: pl.Trainer, optimizer: Optimizer) -> Tensor | None:
+    """Whether the scaler found every gradient finite, as a tensor; ``None`` without one."""
+    scaler = _scaler(trainer)
+    if scaler is None:
+        return None
+    # The scaler offers no public way to ask without waiting for the device.
+    found = scaler._per_optimizer_states[id(optimizer)]["found_inf_per_device"].values()
+    return torch.stack([bad.reshape(()) == 0 for bad in found]).all() if found else None
+
+
+def _scaler(trainer: pl.Trainer) -> Any:
+    return getattr(trainer.precision_plugin, "scaler", None)
