@@ -184,7 +184,8 @@ def _about(config: Mapping[str, Any]) -> dict[str, Any]:
     """What makes the study this one: everything but how it is searched."""
     search = {key: value for key, value in config["search"].items() if key not in _HOW}
     left_out = ("search", "name", "fresh", "ckpt", "load", "workers", "threads", "test", "weighting")
-    return json.loads(json.dumps({"search": search, **{k: v for k, v in config.items() if k not in left_out}}))
+    about = {"search": search, **{k: v for k, v in config.items() if k not in left_out}}
+    return json.loads(json.dumps({**about, "wrap": config["weighting"].get("wrap")}))
 
 
 def _begin_anew(directory: Path, storage: str | None) -> None:

@@ -14,7 +14,7 @@ from autoloss.core.problem import Problem
 from autoloss.core.registry import registry
 from autoloss.core.space import Choice, Distribution, Interval, Range
 from autoloss.core.terms import Terms
-from autoloss.search.space import BASELINE, Space
+from autoloss.search.space import BASELINE, STATIC, Space, normalising
 
 
 def build_space(config: Mapping[str, Any], problem: Problem) -> Space:
@@ -33,7 +33,11 @@ def build_space(config: Mapping[str, Any], problem: Problem) -> Space:
     keys = {key: distribution(key, text) for key, text in flat(search["space"]).items()}
     for key in keys:
         _check_key(config, key)
-    return Space(terms.units, weightings, losses, keys, float(search["decades"]))
+    given = config["weighting"].get("wrap") or []
+    own = list(given) if isinstance(given, list) else [given]
+    wrap = normalising(weightings) if search["normalise"] else {}
+    wrap = {name: [*own, *wrap.get(name, ())] for name in weightings if name not in (BASELINE, STATIC)}
+    return Space(terms.units, weightings, losses, keys, float(search["decades"]), wrap=wrap)
 
 
 def distribution(key: str, text: Any) -> Distribution:

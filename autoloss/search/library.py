@@ -16,7 +16,7 @@ from autoloss.search.confirm import chosen, confirm
 from autoloss.search.engine import SCORE, Report, Result, Search, Settings
 from autoloss.search.output import Outcome
 from autoloss.search.samplers import build_pruner, build_sampler
-from autoloss.search.space import BASELINE, Candidate, Space, middle
+from autoloss.search.space import BASELINE, Candidate, Space, middle, normalising
 from autoloss.search.study import NAME, open_storage, open_study
 from autoloss.training.balancer import Balancer
 
@@ -55,6 +55,7 @@ def search(
     weightings: Sequence[str] = WEIGHTINGS,
     space: Mapping[str, Distribution] | None = None,
     decades: float = 2.0,
+    normalise: bool = True,
     n_trials: int = 40,
     timeout: float | None = None,
     patience: int | None = None,
@@ -80,6 +81,8 @@ def search(
         losses: names of the losses that ``trial.balancer`` gets.
         metrics: ``"min"`` or ``"max"`` by the name of each metric that ``run`` returns.
         weightings: registered names to choose from, equal weights beside them.
+        normalise: scale the weights of methods with a free scale to sum to K, so that a win is not a larger
+            learning rate in disguise.
         space: distributions of other keys, such as ``{"lr": Interval(1e-4, 1e-2, log=True)}``; the first
             run has the middle of each.
         balancer: further arguments of the :class:`Balancer` (``base``, ``groups``, ``total_steps``).
@@ -99,7 +102,8 @@ def search(
     options = {name: dict(registry.load("weighting", name).search_space) for name in names}
     terms = tuple(Balancer(losses, BASELINE, **(balancer or {})).player.terms.units)
     where, aims, keys = Path(directory), tuple(objectives), dict(space or {})
-    whole = Space(terms, options, {}, keys, decades, {key: middle(d) for key, d in keys.items()})
+    defaults, wrap = {key: middle(d) for key, d in keys.items()}, normalising(names) if normalise else {}
+    whole = Space(terms, options, {}, keys, decades, defaults, wrap)
     pruned = build_pruner(_node(pruner), len(aims), 0)
     directions = ["maximize" if o == SCORE or metrics.get(o) == "max" else "minimize" for o in aims]
     about = {"losses": list(losses), "metrics": dict(metrics), "weightings": names, "space": str(whole.keys)}

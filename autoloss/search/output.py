@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -155,7 +156,15 @@ def overrides(candidate: Candidate) -> list[str]:
     weighting = dict(candidate.weighting)
     lines = [f"weighting={weighting.pop('name')}"]
     for key, value in weighting.items():
-        inside = ",".join(f"{k}:{v!r}" for k, v in value.items()) if isinstance(value, Mapping) else None
-        lines.append(f"weighting.{key}={value}" if inside is None else f"weighting.{key}={{{inside}}}")
+        lines.append(f"weighting.{key}={_written(value)}")
     lines += [f"losses.{term}={loss}" for term, loss in candidate.losses.items()]
     return [*lines, *(f"{key}={value}" for key, value in candidate.keys.items())]
+
+
+def _written(value: Any) -> str:
+    """``value`` as Hydra's grammar writes it."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_written(of)}" for key, of in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(_written, value)) + "]"
+    return str(value)

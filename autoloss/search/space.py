@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.trial import Trial
 
 from autoloss.core.errors import require
+from autoloss.core.registry import registry
 from autoloss.core.space import Choice, Distribution, Interval, Range
+from autoloss.core.surgery import Surgery
 
 BASELINE, STATIC = "equal", "fixed"
 
@@ -31,6 +33,8 @@ class Candidate:
         for key, value in self.weighting.items():
             if key == "weights":
                 parts.append("(" + ", ".join(f"{name} {weight:.3g}" for name, weight in value.items()) + ")")
+            elif key == "wrap":
+                parts += [name for one in value for name in ([one] if isinstance(one, str) else one)]
             elif key != "name":
                 parts.append(f"{key}={_short(value)}")
         parts += [f"{term}={name}" for term, name in self.losses.items()]
@@ -50,7 +54,8 @@ class Space:
     K - 1 numbers instead: the decades by which each further loss's weight lies above the first's,
     in [-decades, decades]; the weights sum to K. ``losses`` maps terms to the losses to choose
     from, ``keys`` any other key of the configuration to its distribution, and ``defaults`` are the
-    values of those keys in the first equal-weights run, where nobody else has any.
+    values of those keys in the first equal-weights run, where nobody else has any. ``wrap`` are the
+    wrappers of each weighting that has some.
     """
 
     terms: tuple[str, ...]
@@ -59,6 +64,7 @@ class Space:
     keys: Mapping[str, Distribution] = field(default_factory=dict)
     decades: float = 2.0
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    wrap: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require(bool(self.weightings), "A search must have weightings to choose from", "search.weightings is empty")
@@ -91,7 +97,8 @@ class Space:
             scale = len(powers) / sum(powers)
             weights = {term: power * scale for term, power in zip(self.terms, powers, strict=True)}
             return Candidate({"name": STATIC, "weights": weights}, losses, keys)
-        return Candidate({"name": name, **own}, losses, keys)
+        wrap = {"wrap": list(self.wrap[name])} if self.wrap.get(name) else {}
+        return Candidate({"name": name, **own, **wrap}, losses, keys)
 
     def static_parameters(self, weights: Mapping[str, float]) -> dict[str, float]:
         """The sampler's numbers for fixed ``weights``, moved into range; the inverse of :meth:`candidate`."""
@@ -112,6 +119,17 @@ class Space:
         if name == STATIC:
             return {f"decades_{term}": Interval(-self.decades, self.decades) for term in self.terms[1:]}
         return self.weightings[name]
+
+
+def normalising(weightings: Iterable[str]) -> dict[str, list[str]]:
+    """The wrapper with which the weights sum to K, for those ``weightings`` whose weights do not by themselves.
+
+    Without it a method whose weights grow is compared at another learning rate than equal weights; a
+    surgery has no weights to scale.
+    """
+    classes = {name: registry.load("weighting", name) for name in weightings}
+    free = [name for name, of in classes.items() if "sums_to_count" not in of.claims and not issubclass(of, Surgery)]
+    return {name: ["normalise"] for name in free if name not in (BASELINE, STATIC)}
 
 
 def middle(distribution: Distribution) -> Any:

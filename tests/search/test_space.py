@@ -6,9 +6,12 @@ import random
 import optuna
 import pytest
 
+from autoloss.app.composition import composed
 from autoloss.core.errors import ConfigError
 from autoloss.core.space import Choice, Interval, Range
-from autoloss.search.space import Space
+from autoloss.search.output import overrides
+from autoloss.search.space import Space, normalising
+from autoloss.training.build import build_weighting
 
 
 def space(decades=2.0, terms=("a", "b", "c"), **more):
@@ -91,3 +94,13 @@ def test_a_label_says_what_was_chosen():
 def test_an_empty_space_is_an_error(make, says):
     with pytest.raises(ConfigError, match=says):
         make()
+
+
+def test_weights_with_a_free_scale_are_normalised_and_others_are_as_they_are():
+    assert normalising(["equal", "fixed", "gradnorm", "uncertainty", "graddrop"]) == {"uncertainty": ["normalise"]}
+    of = Space(("a", "b"), {"equal": {}, "uncertainty": {}}, wrap={"uncertainty": [{"every_n": {"n": 2}}, "normalise"]})
+    ((_, candidate),) = drawn(of, 1)
+    assert candidate.label == "uncertainty every_n normalise"
+    assert overrides(candidate) == ["weighting=uncertainty", "weighting.wrap=[{every_n:{n:2}},normalise]"]
+    config = composed("train", overrides(candidate))
+    assert build_weighting(config["weighting"]).bind(("a", "b")).title() == "normalise"
