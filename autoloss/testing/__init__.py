@@ -1,6 +1,7 @@
 """Conformance suites for plugin authors, and for autoloss itself."""
 
 from autoloss.testing.loss_suite import LossSuite
+from autoloss.testing.sample_weighting_suite import SampleWeightingSuite
 from autoloss.testing.weighting_suite import WeightingSuite
 
-__all__ = ["LossSuite", "WeightingSuite"]
+__all__ = ["LossSuite", "SampleWeightingSuite", "WeightingSuite"]

@@ -1,0 +1,42 @@
+"""A moving level of the losses: what a share of the samples does not exceed."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from autoloss.core.errors import require
+from autoloss.core.sample_weighting import SampleWeighting
+from autoloss.core.samples import Samples
+
+
+class Levelled(SampleWeighting):
+    """Keeps the moving average, by steps, of a statistic of the batch's losses: write :meth:`now`."""
+
+    average: Tensor
+    seen: Tensor
+
+    def __init__(self, decay: float) -> None:
+        super().__init__()
+        require(0 <= decay < 1, "`decay` must lie in [0, 1)", f"decay={decay}")
+        self.decay = decay
+
+    def allocate(self, size: int) -> None:
+        self.add_state("average", torch.zeros(()))
+        self.add_state("seen", torch.zeros(()))
+
+    @abstractmethod
+    def now(self, samples: Samples) -> Tensor:
+        """The statistic of this batch, a scalar tensor."""
+
+    def level(self, samples: Samples) -> Tensor:
+        """The moving average with this batch in it, a scalar tensor; what it was where the batch has no sample."""
+        now = self.now(samples)
+        moved = torch.where(self.seen > 0, self.average.lerp(now, 1 - self.decay), now)
+        return torch.where(samples.present.any(), moved, self.average)
+
+    def update(self, samples: Samples) -> None:
+        self.average.copy_(self.level(samples))
+        self.seen.add_(samples.present.any())

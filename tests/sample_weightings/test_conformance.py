@@ -1,0 +1,57 @@
+"""Every registered sample weighting against the public suite."""
+
+import inspect
+from functools import partial
+from typing import Any
+
+import pytest
+
+from autoloss.core.registry import registry
+from autoloss.core.space import Choice
+from autoloss.testing import SampleWeightingSuite
+
+# What the defaults cannot show: schedules, rules that are off by default.
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "class_balanced": [{"beta": 0.0}],
+    "data_parameters": [{"class_lr": 0.1, "decay": 0.01}],
+    "focal": [{"gamma": 0.0}],
+    "percentile": [{"slope": 0.5, "burn_in": 1}],
+    "self_paced": [
+        *({"form": form, "keep": 0.5} for form in ("hard", "linear", "logarithmic", "mixture", "logistic")),
+        {"form": "polynomial", "keep": 0.5, "power": 3.0},
+        {"threshold": "linear(0.1,2)"},
+    ],
+    "small_loss": [{"rate": 0.4, "ramp": 1}],
+    "super_loss": [{"tau": 1.0, "lam": 0.25}],
+    "top_k": [{"share": "linear(1,0.1)"}],
+}
+
+
+def choices(name: str) -> list[dict[str, Any]]:
+    """Each further option of each parameter that is a choice."""
+    try:
+        target = registry.load("sample_weighting", name)
+    except Exception:
+        return []
+    spaces = [(key, of.options) for key, of in target.search_space.items() if isinstance(of, Choice)]
+    default = {key: inspect.signature(target).parameters[key].default for key, _ in spaces}
+    return [{key: option} for key, options in spaces for option in options if option != default[key]]
+
+
+RULES = {
+    f"{name}({', '.join(f'{k}={v}' for k, v in parameters.items())})": (name, parameters)
+    for name in registry.names("sample_weighting")
+    for parameters in ({}, *VARIANTS.get(name, []), *choices(name))
+}
+
+
+class TestRegistered(SampleWeightingSuite):
+    @pytest.fixture(autouse=True, params=RULES)
+    def _of(self, request: pytest.FixtureRequest) -> None:
+        name, parameters = RULES[request.param]
+        self.sample_weighting = partial(registry.build, "sample_weighting", name, **parameters)
+
+
+@pytest.mark.gpu
+class TestRegisteredOnGpu(TestRegistered):
+    device = "cuda"
