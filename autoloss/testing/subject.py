@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from autoloss.core.signals import Signals
 from autoloss.core.state import commit
@@ -58,7 +58,7 @@ def follow(weighting: Weighting, signals: Iterable[Signals]) -> list[Tensor]:
     return weights
 
 
-def state_of(weighting: Weighting) -> dict[str, Tensor]:
+def state_of(weighting: nn.Module) -> dict[str, Tensor]:
     """A copy of every buffer, also of those that no checkpoint holds."""
     return {name: buffer.detach().clone() for name, buffer in weighting.named_buffers()}
 
