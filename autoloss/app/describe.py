@@ -53,10 +53,11 @@ def describe(kind: str, name: str) -> dict[str, Any]:
 
 def _text(name: str, card: dict[str, Any]) -> str:
     lines = [f"{card['kind']} {name}", "", _prose(card["what"]), ""]
-    for key in ("needs", "cost", "use", "avoid", "citation"):
+    for key in ("needs", "cost", "takes", "use", "avoid", "outliers", "imbalance", "gradients", "citation"):
         value = card.get(key)
         if value:
-            lines.append(f"{key + ':':<10} {', '.join(value) if isinstance(value, list) else value}")
+            shown = ("; " if key == "takes" else ", ").join(value) if isinstance(value, list) else value
+            lines.append(f"{key + ':':<10} {shown}")
     if card.get("parameters"):
         lines += ["", "parameters:"]
         for parameter, default in card["parameters"].items():

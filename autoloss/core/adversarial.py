@@ -20,6 +20,7 @@ class AdversarialLoss(Loss):
     nobody has to compute their logits for it.
     """
 
+    takes = ("game",)
     sees_real: ClassVar[bool] = False
 
     @abstractmethod
@@ -39,6 +40,8 @@ class InputPenalty(Loss):
     in the discriminator (no batch normalisation). ``every`` is the number of the discriminator's
     steps between two of which it is measured; training multiplies it by that number then.
     """
+
+    takes = ("judged",)
 
     def __init__(self, every: int = 1) -> None:
         super().__init__()

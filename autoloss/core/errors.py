@@ -37,6 +37,14 @@ class NonPositiveError(AutolossError, ValueError):
     """A loss is negative, and the weighting takes its logarithm or divides by it."""
 
 
+class LabelError(AutolossError, ValueError):
+    """A target (or prediction) whose values a loss cannot take: a class that there is not, a negative count."""
+
+
+class EmptySelectionWarning(UserWarning):
+    """A loss had nothing to look at in a batch, and counts as 0 there."""
+
+
 def require(holds: bool, rule: str, found: str, advice: str = "") -> None:
     """Raise :class:`ConfigError` ``<rule>, but <found>. <advice>`` unless ``holds``.
 

@@ -5,11 +5,35 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from autoloss.core.component import Component
 from autoloss.core.errors import ConfigError
+from autoloss.core.notices import Notices
+
+TAKES = {
+    "numbers": "predictions and targets [B, ...] of one shape",
+    "counts": "logarithms of rates and counts, [B, ...] each",
+    "normal": "means and log-variances [B, 2D, ...], and targets [B, D, ...]",
+    "normals": "means and log-variances, [B, 2D] each",
+    "images": "images [B, C, H, W] and targets of the same shape",
+    "binary": "logits and targets in {0, 1}, [B, ...] each",
+    "classes": "logits [B, C] and classes [B]",
+    "pixels": "logits [B, C, ...] and classes [B, ...]",
+    "mixtures": "logits and probabilities, [B, C, ...] each",
+    "logits": "logits of a pupil and of a teacher, [B, C] each",
+    "chances": "probabilities and targets in {0, 1}, [B, ...] each",
+    "class_chances": "probabilities [B, C] and classes [B]",
+    "vectors": "vectors and vectors, [B, D] each",
+    "vector_pairs": "pairs of vectors [B, 2, D], and 1 (alike) or -1 [B]",
+    "triplets": "anchor, positive and negative [B, 3, D]; the target is not used",
+    "embeddings": "vectors [B, D] and classes [B]",
+    "game": "a discriminator's logits of generated and of real samples, [B, ...] each",
+    "judged": "a discriminator's logits [B, ...] and the inputs that they were computed from",
+}
 
 
 class Loss(Component, nn.Module, ABC):
@@ -17,11 +41,39 @@ class Loss(Component, nn.Module, ABC):
 
     The mean over samples, masks and ranks is taken once, elsewhere
     (:meth:`autoloss.core.table.LossTable.reduced`), where it can be taken exactly.
+
+    ``takes`` says which data it is for (keys of :data:`TAKES`), and the conformance suite draws
+    those; ``outliers``, ``imbalance`` and ``gradients`` say in a sentence each how it treats them.
+    A loss is ``paired`` if a sample's value depends on the others of its batch. Parameters are
+    attributes of the same names that :meth:`forward` reads: a schedule writes them.
     """
+
+    takes: ClassVar[tuple[str, ...]] = ("numbers",)
+    outliers: ClassVar[str] = ""
+    imbalance: ClassVar[str] = ""
+    gradients: ClassVar[str] = ""
+    absent: ClassVar[int] = 0
+    paired: bool = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notices = Notices()
 
     @abstractmethod
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """The loss of each sample, [B]; ``prediction`` and ``target`` have B as their first dimension."""
+
+    def masked(self, prediction: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        """The loss of each sample, [B]; where ``mask`` [B] is false the target is not looked at.
+
+        The values there mean nothing.
+        """
+        return self(prediction, cleaned(target, mask, self.absent))
+
+    @classmethod
+    def card(cls) -> dict[str, Any]:
+        said = {"outliers": cls.outliers, "imbalance": cls.imbalance, "gradients": cls.gradients}
+        return {**super().card(), "takes": [TAKES.get(kind, kind) for kind in cls.takes], **said}
 
 
 class FunctionLoss(Loss):
@@ -41,11 +93,25 @@ class FunctionLoss(Loss):
         return self.function(prediction, target)
 
 
-def per_sample(values: Tensor) -> Tensor:
-    """The mean of ``values`` [B, ...] over everything but the samples, [B].
+def cleaned(target: Tensor, mask: Tensor | None, by: int = 0) -> Tensor:
+    """``target`` [B, ...] with ``by`` where ``mask`` [B] is false.
+
+    It is done before the loss: a `where` after it would still let NaN through its gradient.
+    """
+    if mask is None:
+        return target
+    keep = mask.view(-1, *[1] * (target.dim() - 1))
+    return torch.where(keep, target, torch.full((), by, dtype=target.dtype, device=target.device))
+
+
+def per_sample(values: Tensor, keep: Tensor | None = None) -> Tensor:
+    """The mean of ``values`` [B, ...] over everything but the samples, [B]; of those to ``keep``, and 0 if none is.
 
     >>> import torch
     >>> per_sample(torch.tensor([[1.0, 3.0], [2.0, 2.0]]))
     tensor([2., 2.])
     """
-    return values.flatten(1).mean(1) if values.dim() > 1 else values
+    if keep is None:
+        return values.flatten(1).mean(1) if values.dim() > 1 else values
+    values = torch.where(keep, values, 0.0)
+    return values.flatten(1).sum(1) / keep.flatten(1).sum(1).clamp(min=1) if values.dim() > 1 else values

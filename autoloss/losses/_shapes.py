@@ -30,3 +30,23 @@ def several_classes(prediction: Tensor, target: Tensor) -> None:
             "A softmax needs logits [B, C, ...] of at least two classes, but the prediction is "
             f"{list(prediction.shape)} and the target is {list(target.shape)}. For one logit give both one shape."
         )
+
+
+def halves(values: Tensor, what: str) -> tuple[Tensor, Tensor]:
+    """The means and the log-variances of ``values`` [B, 2D, ...], [B, D, ...] each; an error without two halves."""
+    if values.dim() < 2 or values.shape[1] % 2:
+        raise ConfigError(
+            f"{what} must hold means and log-variances, [B, 2D, ...], but its shape is {list(values.shape)}."
+        )
+    mean, log_variance = values.chunk(2, dim=1)
+    return mean, log_variance
+
+
+def of_vectors(prediction: Tensor, target: Tensor) -> Tensor:
+    """``prediction`` in float32 at least; an error unless it is vectors [B, D] with labels [B]."""
+    if prediction.dim() != 2 or target.shape != prediction.shape[:1]:
+        raise ConfigError(
+            f"Vectors [B, D] must have a class [B] each, but the prediction is {list(prediction.shape)} and the "
+            f"target is {list(target.shape)}."
+        )
+    return prediction if prediction.dtype == torch.float64 else prediction.float()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 from torch.nn import functional
 
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss, per_sample
 from autoloss.core.space import Interval
-from autoloss.losses._shapes import several_classes
+from autoloss.losses._labels import check_class_weights, class_labels, class_weights, probabilities
+from autoloss.losses._shapes import same_shape, several_classes
 
 
 class CrossEntropy(Loss):
@@ -16,19 +19,39 @@ class CrossEntropy(Loss):
 
     Args:
         label_smoothing: eps in [0, 1]; ``(1 - eps) CE + eps / C sum_c -log p_c`` as in torch.
+        class_weights: a factor for each class, at least 0; none by default. The mean over samples
+            divides by their number, torch's by the sum of their weights.
+        ignore_index: a label that is left out (of pixels, often 255 or -100); none by default, so
+            that any label out of range is an error.
     """
 
+    takes = ("classes", "pixels", "mixtures")
     search_space = {"label_smoothing": Interval(0.0, 0.3)}
     use = "One class of several."
     avoid = "Several classes may hold at once (binary_cross_entropy); rare classes drown (focal, dice)."
+    outliers = "A wrong label costs without bound, in proportion to the logit; label_smoothing tempers it."
+    imbalance = "Each sample counts alike, so that frequent classes lead; class_weights balances."
+    gradients = "Predicted minus true probability: bounded by 1, and alive for confident mistakes."
     citation = "folklore; label smoothing: Szegedy et al., CVPR 2016, arXiv:1512.00567"
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self, label_smoothing: float = 0.0, class_weights: Sequence[float] = (), ignore_index: int | None = None
+    ) -> None:
         super().__init__()
         require(0 <= label_smoothing <= 1, "`label_smoothing` must lie in [0, 1]", f"label_smoothing={label_smoothing}")
-        self.label_smoothing = label_smoothing
+        check_class_weights(class_weights)
+        self.label_smoothing, self.ignore_index = label_smoothing, ignore_index
+        self.class_weights = tuple(class_weights)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         several_classes(prediction, target)
+        keep = None
+        if target.is_floating_point() and target.dim() == prediction.dim():
+            prediction, target = same_shape(prediction, target)
+            probabilities(self, target, "Probabilities of classes")
+        else:
+            target, keep = class_labels(self, prediction, target, self.ignore_index)
+        weights = class_weights(self.class_weights, prediction)
         smoothing = self.label_smoothing
-        return per_sample(functional.cross_entropy(prediction, target, reduction="none", label_smoothing=smoothing))
+        values = functional.cross_entropy(prediction, target, weights, reduction="none", label_smoothing=smoothing)
+        return per_sample(values, keep)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional
 
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss
-from autoloss.losses._shapes import same_shape, several_classes
+from autoloss.core.space import Interval
+from autoloss.losses._overlap import areas, tversky_index
 
 
 class Dice(Loss):
@@ -18,28 +18,27 @@ class Dice(Loss):
 
     Args:
         smooth: s, at least 0; keeps an empty sample at 0 loss for an empty prediction.
+        ignore_index: a label whose pixels are left out; none by default.
+
+    Sums over the batch as well (segmentation_models.pytorch) would give other values: a sample's
+    loss would depend on its neighbours.
     """
 
+    takes = ("pixels", "classes", "binary")
+    search_space = {"smooth": Interval(1e-3, 10.0, log=True)}
     use = "Segmentation of regions that are small against the background."
     avoid = "Pixel probabilities must be calibrated; very small batches of tiny regions (noisy)."
+    outliers = "A wrongly labelled pixel counts as its share of the region: much in a small one."
+    imbalance = "Classes count alike, however few pixels they have; true negatives do not count at all."
+    gradients = "Bounded, and uneven: a pixel of a small region pulls harder. They die for regions surely missed."
     citation = "Milletari, Navab, Ahmadi: V-Net, 3DV 2016, arXiv:1606.04797 (here with plain sums below)"
 
-    def __init__(self, smooth: float = 1.0) -> None:
+    def __init__(self, smooth: float = 1.0, ignore_index: int | None = None) -> None:
         super().__init__()
         require(smooth >= 0, "`smooth` must be at least 0", f"smooth={smooth}")
-        self.smooth = smooth
+        self.smooth, self.ignore_index = smooth, ignore_index
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        if prediction.dim() == target.dim() + 1:
-            several_classes(prediction, target)
-            classes = prediction.shape[1]
-            probability = prediction.softmax(1)
-            truth = functional.one_hot(target.long(), classes).movedim(-1, 1).to(prediction.dtype)
-        else:
-            prediction, target = same_shape(prediction, target)
-            probability, truth = prediction.sigmoid().unsqueeze(1), target.unsqueeze(1)
-        probability, truth = probability.unsqueeze(-1).flatten(2), truth.unsqueeze(-1).flatten(2)
-        overlap = (probability * truth).sum(2)
-        total = (probability + truth).sum(2)
-        # Without smoothing an empty class would be 0 / 0.
-        return (1 - (2 * overlap + self.smooth) / (total + self.smooth).clamp(min=1e-7)).mean(1)
+        probability, truth, _ = areas(self, prediction, target, self.ignore_index)
+        # Both sides halved: 2 sum p g + s is twice TP + s / 2.
+        return (1 - tversky_index(probability, truth, 0.5, 0.5, self.smooth / 2)).mean(1)

@@ -27,6 +27,9 @@ class FeatureMatching(Loss):
 
     use = "A generator that should match given samples (autoencoders, translation, audio)."
     avoid = "Generated and real samples do not belong together one by one."
+    outliers = "A generated sample far from all real ones pulls with its distance."
+    imbalance = "Matches what is frequent in the batch."
+    gradients = "Alive where the adversarial loss's have vanished; 0 where the features agree."
     citation = "Salimans et al., NeurIPS 2016; Wang et al.: pix2pixHD, CVPR 2018; Défossez et al., arXiv:2210.13438"
 
     def __init__(self, relative: bool = False) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 from torch.nn import functional
 
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss, per_sample
 from autoloss.core.space import Interval
-from autoloss.losses._shapes import same_shape, several_classes
+from autoloss.losses._labels import binary_labels, check_class_weights, class_labels, class_weights
 
 
 class Focal(Loss):
@@ -20,32 +22,50 @@ class Focal(Loss):
     Args:
         gamma: how much easy examples are faded, at least 0.
         alpha: weight of the positive class in [0, 1] (sigmoid form; the negative one has 1 - alpha),
-            or -1 for none. The softmax form takes none.
+            or -1 for none (the paper's detector: 0.25).
+        class_weights: alpha_t of each class, at least 0 (softmax form); none by default.
+        ignore_index: a label that is left out (softmax form); none by default.
 
-    segmentation_models.pytorch's "multiclass" mode is one-vs-rest sigmoid, a different loss.
+    segmentation_models.pytorch's "multiclass" mode is one-vs-rest sigmoid, a different loss. The
+    mean over samples divides by their number, RetinaNet's by that of the positives.
     """
 
+    takes = ("binary", "classes", "pixels")
     search_space = {"gamma": Interval(0.0, 5.0)}
     use = "Many easy examples drown few hard ones (dense detection, imbalance)."
     avoid = "Labels are noisy: wrong labels are the hardest examples."
+    outliers = "Lead: what is predicted wrong keeps its weight while the rest fades."
+    imbalance = "The easy majority fades with (1 - p_t)^gamma; alpha or class_weights for the rest."
+    gradients = "As cross-entropy for confident mistakes, nearly none for what is right already."
     citation = "Lin et al.: Focal loss for dense object detection, ICCV 2017, arXiv:1708.02002"
 
-    def __init__(self, gamma: float = 2.0, alpha: float = -1.0) -> None:
+    def __init__(
+        self,
+        gamma: float = 2.0,
+        alpha: float = -1.0,
+        class_weights: Sequence[float] = (),
+        ignore_index: int | None = None,
+    ) -> None:
         super().__init__()
         require(gamma >= 0, "`gamma` must be at least 0", f"gamma={gamma}")
         require(alpha == -1 or 0 <= alpha <= 1, "`alpha` must lie in [0, 1] or be -1 for none", f"alpha={alpha}")
-        self.gamma, self.alpha = gamma, alpha
+        check_class_weights(class_weights)
+        self.gamma, self.alpha, self.ignore_index = gamma, alpha, ignore_index
+        self.class_weights = tuple(class_weights)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        keep, factor = None, None
         if prediction.dim() == target.dim() + 1:
-            several_classes(prediction, target)
-            entropy = functional.cross_entropy(prediction, target.long(), reduction="none")
+            target, keep = class_labels(self, prediction, target, self.ignore_index)
+            entropy = functional.cross_entropy(prediction, target, reduction="none")
+            weights = class_weights(self.class_weights, prediction)
+            factor = None if weights is None else weights[target]
         else:
-            prediction, target = same_shape(prediction, target)
+            prediction, target = binary_labels(self, prediction, target)
             entropy = functional.binary_cross_entropy_with_logits(prediction, target, reduction="none")
+            if self.alpha >= 0:
+                factor = self.alpha * target + (1 - self.alpha) * (1 - target)
         # The base must not reach 0: the slope of 0^gamma is infinite for gamma < 1.
         wrong = (-(-entropy).expm1()).clamp(min=1e-12)
         loss = wrong**self.gamma * entropy
-        if self.alpha >= 0 and prediction.dim() == target.dim():
-            loss = loss * (self.alpha * target + (1 - self.alpha) * (1 - target))
-        return per_sample(loss)
+        return per_sample(loss if factor is None else loss * factor, keep)

@@ -13,6 +13,9 @@ class Mse(Loss):
 
     use = "Regression with errors that are roughly normal."
     avoid = "Outliers: an error ten times as large pulls a hundred times as hard (huber)."
+    outliers = "Dominate: one error of 10 counts as much as a hundred of 1."
+    imbalance = "Predicts the conditional mean; rare values are drawn to the frequent ones."
+    gradients = "Proportional to the error: large at first, vanishing near the target."
     citation = "folklore (least squares)"
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:

@@ -32,6 +32,9 @@ class Perceptual(Loss):
 
     use = "Images that should look alike without being equal pixel by pixel."
     avoid = "The network has never seen anything like these images."
+    outliers = "A pixel counts by what the network makes of it: little, unless it changes a feature."
+    imbalance = "What the network was trained on counts; textures often more than shapes."
+    gradients = "Those of the network: they reach all pixels, and are noisy at single ones."
     citation = "Johnson, Alahi, Fei-Fei, ECCV 2016, arXiv:1603.08155; LPIPS: Zhang et al., CVPR 2018, arXiv:1801.03924"
 
     def __init__(

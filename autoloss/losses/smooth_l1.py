@@ -23,6 +23,9 @@ class SmoothL1(Loss):
     search_space = {"eps": Interval(0.01, 10.0, log=True)}
     use = "Boxes, keypoints, depth: mae that settles at 0."
     avoid = "Errors are far smaller than eps: it is then mse / (2 eps), with vanishing gradients."
+    outliers = "Pull with 1 at most, whatever eps is."
+    imbalance = "As mae beyond eps: the median; as mse within it."
+    gradients = "Of magnitude 1 beyond eps, and shrinking linearly to 0 within it."
     citation = "Girshick: Fast R-CNN, ICCV 2015, arXiv:1504.08083"
 
     def __init__(self, eps: float = 1.0) -> None:

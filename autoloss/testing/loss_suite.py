@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
-from autoloss.core.loss import Loss
-from autoloss.testing.samples import Sample, regression
+from autoloss.core.errors import EmptySelectionWarning
+from autoloss.core.loss import TAKES, FunctionLoss, Loss
+from autoloss.testing.samples import BOUNDED, SAMPLES, Sample
 
 BATCH = 6
 
@@ -14,7 +19,8 @@ BATCH = 6
 class LossSuite:
     """What training takes for granted of a loss, each as a test of its own.
 
-    Subclass it in a test file, and override :meth:`sample` unless the loss is a regression::
+    Subclass it in a test file; the data is of the first kind that the loss ``takes``, unless you
+    override :meth:`sample`::
 
         class TestMine(LossSuite):
             def loss(self):
@@ -22,9 +28,13 @@ class LossSuite:
 
             def sample(self, batch):
                 return samples.classes(batch)
+
+    ``scales`` are factors of predictions for which values and gradients must be finite; none where
+    predictions are probabilities.
     """
 
     device: str = "cpu"
+    scales: tuple[float, ...] = (1e2, 1e4)
 
     def loss(self) -> Loss:
         """A new loss (a plain function of prediction and target will do)."""
@@ -32,7 +42,12 @@ class LossSuite:
 
     def sample(self, batch: int) -> Sample:
         """A random prediction [B, ...] in float32 and its target [B, ...]; torch's seed is set before each call."""
-        return regression(batch, 3)
+        kind = self._takes()[0]
+        if kind not in SAMPLES:
+            raise NotImplementedError(
+                f"A loss must take one of {', '.join(TAKES)}, but it takes {kind!r}. Override sample() to draw that."
+            )
+        return SAMPLES[kind][0](batch)
 
     def test_gives_one_value_for_each_sample(self) -> None:
         shape = list(self._values(*self._draw(BATCH)).shape)
@@ -46,9 +61,26 @@ class LossSuite:
         good = values.dim() > 0 and len(values) == 1 and bool(values.isfinite().all())
         assert good, f"A batch of one must give one finite value, but it gave {values.tolist()}."
 
-    def test_samples_do_not_meet(self) -> None:
-        """The value of a sample is the same alone as in its batch."""
+    def test_says_what_it_takes(self) -> None:
+        strange = [kind for kind in self._takes() if kind not in TAKES]
+        assert self._takes(), "A loss must say what it takes, but `takes` is empty."
+        assert not strange, f"`takes` must name kinds of data ({', '.join(TAKES)}), but it has {', '.join(strange)}."
+
+    def test_order_of_samples_does_not_matter(self) -> None:
         prediction, target = self._draw(BATCH)
+        order = torch.arange(BATCH).flip(0)
+        expected = self._values(prediction.double(), _double(target))[order]
+        values = self._values(prediction[order].double(), _double(target[order]))
+        assert torch.allclose(values, expected, rtol=1e-5), (
+            f"Samples in another order must have the same values in that order, {expected.tolist()}, but they have "
+            f"{values.tolist()}."
+        )
+
+    def test_samples_do_not_meet(self) -> None:
+        """The value of a sample is the same alone as in its batch; of a paired loss it is not."""
+        prediction, target = self._draw(BATCH)
+        if self._paired():
+            return
         together = self._values(prediction.double(), _double(target)).reshape(-1)
         alone = [self._values(prediction[i : i + 1].double(), _double(target[i : i + 1])) for i in range(BATCH)]
         apart = torch.cat([values.reshape(-1) for values in alone])
@@ -64,8 +96,23 @@ class LossSuite:
         prediction = prediction.double().requires_grad_()
         torch.autograd.gradcheck(lambda p: self._values(p, _double(target)), (prediction,))
 
+    def test_masked_samples_take_no_part(self) -> None:
+        """Whatever the target is there: no gradient comes from it, and the other samples keep their values."""
+        prediction, target = self._draw(BATCH)
+        mask = torch.arange(BATCH, device=prediction.device) % 3 > 0
+        values, gradient = self._masked(prediction, target, mask)
+        spoilt = target.clone()
+        spoilt[~mask] = float("nan") if target.is_floating_point() else 10**6
+        again, slope = self._masked(prediction, spoilt, mask)
+        assert torch.equal(values, again), (
+            f"A masked target must not count, but with another one the values are {again.tolist()} instead of "
+            f"{values.tolist()}."
+        )
+        good = bool(gradient.isfinite().all()) and torch.equal(gradient, slope)
+        assert good, f"Gradients must be finite and not depend on a masked target, but they are {slope.tolist()}."
+
     def test_is_finite_for_large_predictions(self) -> None:
-        for by in (1e2, 1e4):
+        for by in () if self._takes()[0] in BOUNDED else self.scales:
             self._expect_finite(self._draw(BATCH, by), f"for predictions of about {by:g}")
 
     def test_is_finite_in_bfloat16(self) -> None:
@@ -88,7 +135,26 @@ class LossSuite:
     def _values(self, prediction: Tensor, target: Tensor) -> Tensor:
         # Not self.loss()(...) at once: a class attribute that is a function would be bound to the suite.
         loss = self.loss()
-        return loss(prediction, target)
+        with _pairs_may_be_missing():
+            return loss(prediction, target)
+
+    def _made(self) -> Loss:
+        made = self.loss()
+        return made if isinstance(made, Loss) else FunctionLoss(made)
+
+    def _takes(self) -> tuple[str, ...]:
+        return self._made().takes
+
+    def _paired(self) -> bool:
+        return self._made().paired
+
+    def _masked(self, prediction: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The values of the present samples, and the gradient of their sum."""
+        prediction = prediction.clone().requires_grad_()
+        with _pairs_may_be_missing():
+            values = self._made().masked(prediction, target, mask)[mask]
+        (gradient,) = torch.autograd.grad(values.sum(), prediction)
+        return values.detach(), gradient
 
     def _expect_finite(self, sample: Sample, where: str) -> None:
         prediction, target = sample[0].requires_grad_(), sample[1]
@@ -98,6 +164,13 @@ class LossSuite:
             assert bool(found.isfinite().all()), (
                 f"The {what} must be finite {where}, but some are not: {found.tolist()}."
             )
+
+
+@contextmanager
+def _pairs_may_be_missing() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmptySelectionWarning)
+        yield
 
 
 def _double(target: Tensor) -> Tensor:

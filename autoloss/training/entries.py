@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from autoloss.core.adversarial import Inputs, Layers, Verdict
 from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, unknown
-from autoloss.core.loss import Loss
+from autoloss.core.loss import Loss, cleaned
 from autoloss.core.problem import Outputs, Term
 from autoloss.core.table import Entry, LossTable
 from autoloss.training.player import Player
@@ -51,14 +50,10 @@ def _entry(
         return Entry(loss(term.prediction, term.target))
     if not isinstance(term, Term):
         raise ConfigError(f"Term {name!r} must belong to a game of two networks, but module=gan does not train it.")
-    target = term.target
-    if term.mask is not None:
-        # A `where` after the loss would still let NaN through its gradient: clean what goes in.
-        keep = term.mask.view(-1, *[1] * (target.dim() - 1))
-        target = torch.where(keep, target, torch.zeros((), dtype=target.dtype, device=target.device))
-    labels = None if target.is_floating_point() or target.dim() != 1 else target
-    prediction = term.prediction
+    prediction, labels = term.prediction, None
+    if term.target.dim() == 1 and not term.target.is_floating_point():
+        labels = cleaned(term.target, term.mask)
     if player.samples is not None:
         known = LossTable({name: Entry(prediction, labels=labels)}, index=outputs.index, keys=outputs.keys)
         prediction = player.samples.temper(name, prediction, known, clock)
-    return Entry(loss(prediction, target), term.mask, term.balanced, labels)
+    return Entry(loss.masked(prediction, term.target, term.mask), term.mask, term.balanced, labels)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from autoloss.core.loss import Loss
 from autoloss.testing import LossSuite, samples
 
 CHECKS = sorted(name for name, _ in inspect.getmembers(LossSuite, inspect.isfunction) if name.startswith("test_"))
@@ -72,7 +73,32 @@ def is_float32(prediction: Tensor, target: Tensor) -> Tensor:
     return values if values.requires_grad else values.float()
 
 
+class _Good(Loss):
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return good(prediction, target)
+
+
+class TakesNothingKnown(_Good):
+    takes = ("nmbers",)
+
+
+class CleansTheValuesOnly(_Good):
+    def masked(self, prediction: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        values = self(prediction, target)
+        return values if mask is None else values.where(mask, 0.0)
+
+
+class DependsOnTheOrder(_Good):
+    paired = True
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return good(prediction, target) * torch.arange(len(target))
+
+
 BROKEN = {
+    TakesNothingKnown(): ("test_says_what_it_takes", samples.regression),
+    CleansTheValuesOnly(): ("test_masked_samples_take_no_part", samples.regression),
+    DependsOnTheOrder(): ("test_order_of_samples_does_not_matter", samples.regression),
     keeps_a_dimension: ("test_gives_one_value_for_each_sample", samples.regression),
     squeezes: ("test_takes_a_batch_of_one", samples.regression),
     divides_by_batch: ("test_samples_do_not_meet", samples.regression),
@@ -104,6 +130,8 @@ def test_fails_what_reduces() -> None:
         "test_gives_one_value_for_each_sample",
         "test_takes_a_batch_of_one",
         "test_samples_do_not_meet",
+        "test_order_of_samples_does_not_matter",
+        "test_masked_samples_take_no_part",
     }
 
 
@@ -112,7 +140,7 @@ def test_every_check_has_something_that_fails_it() -> None:
 
 
 def test_samples_are_the_same_each_time_and_leave_the_seed_alone() -> None:
-    suite = LossSuite()
+    suite = type("Suite", (LossSuite,), {"loss": _Good})()
     before = torch.get_rng_state()
     first, second = suite._draw(4), suite._draw(4)
     assert torch.equal(torch.get_rng_state(), before)

@@ -136,46 +136,33 @@ def test_a_loss_with_another_mean_is_refused() -> None:
         EmbeddingLoss(Odd())
 
 
-class Embeddings(LossSuite):
-    """The suite for losses of which samples meet: the one check that they do not is turned round."""
-
-    def sample(self, batch: int) -> tuple[Tensor, Tensor]:
-        return torch.randn(batch, SIZE), torch.arange(batch) // 2 % CLASSES
-
-    def test_samples_do_not_meet(self) -> None:
-        prediction, target = self._draw(6)
-        together, moved = self._values(prediction, target), prediction.clone()
-        moved[0] = -moved[0]
-        assert not torch.allclose(self._values(moved, target)[1:], together[1:])
-
-
-class TestContrastive(Embeddings):
+class TestContrastive(LossSuite):
     loss = Contrastive
 
 
-class TestTripletMargin(Embeddings):
+class TestTripletMargin(LossSuite):
     def loss(self) -> TripletMargin:
         return TripletMargin(smooth_loss=True)
 
 
-class TestNtXent(Embeddings):
+class TestNtXent(LossSuite):
     loss = NtXent
 
 
-class TestSupCon(Embeddings):
+class TestSupCon(LossSuite):
     loss = SupCon
 
 
-class TestMultiSimilarity(Embeddings):
+class TestMultiSimilarity(LossSuite):
     loss = MultiSimilarity
 
 
-class TestCircle(Embeddings):
+class TestCircle(LossSuite):
     loss = Circle
 
     def test_gradient_is_that_of_the_value(self) -> None:
         pytest.skip("circle detaches its weights: its gradient is not that of its value")
 
 
-class TestNca(Embeddings):
+class TestNca(LossSuite):
     loss = Nca

@@ -23,11 +23,13 @@ class EmbeddingLoss(Loss):
     and its gradient the library's. Where the library has only one value for the batch, or one
     for each class (``anchored = False``), every sample gets that value.
 
-    Samples with a negative label are nobody's pair and have the value 0. Give unlabelled samples
-    such a label and no ``mask``: a mask comes after the loss, when they have been paired already.
-    Pairs are those of one rank's batch. Everything is computed in float32 at least.
+    Samples with a negative label are nobody's pair and have the value 0; masked samples get such a
+    label before the loss. Pairs are those of one rank's batch. Everything is computed in float32 at least.
     """
 
+    takes = ("embeddings",)
+    absent = -1
+    paired = True
     anchored: ClassVar[bool] = True
 
     def __init__(self, library: BaseMetricLossFunction) -> None:

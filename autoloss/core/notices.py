@@ -1,0 +1,74 @@
+"""What is wrong with a batch's data, found without waiting for the device."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from autoloss.core.errors import EmptySelectionWarning, LabelError
+
+
+class Notices:
+    """Notes values that break a rule, and selections that are empty.
+
+    On a CPU the error or the warning comes at once. Elsewhere the first of each kind stays on the
+    device until :meth:`check`, which waits for it: once for each block of records, never in a step.
+    ``term`` is the loss's name in its problem, for what is said.
+    """
+
+    def __init__(self) -> None:
+        self.term = ""
+        self._wrong: dict[str, Tensor] = {}
+        self._empty: dict[str, Tensor] = {}
+        self._warned: set[str] = set()
+
+    def forbid(self, rule: str, wrong: Tensor, values: Tensor) -> None:
+        """Note that ``values`` break ``rule`` (a sentence's beginning, "Labels must ...") where ``wrong``."""
+        if at_hand(wrong):
+            if bool(wrong.any()):
+                raise self._error(rule, float(values[wrong][0]))
+            return
+        wrong, values = wrong.detach().flatten(), values.detach().flatten()
+        first = wrong.int().argmax()
+        now = torch.stack([wrong.any().float(), values.take(first).float()])
+        before = self._wrong.get(rule)
+        self._wrong[rule] = now if before is None else torch.where(before[0] > 0, before, now)
+
+    def remark(self, remark: str, empty: Tensor) -> None:
+        """Note that a selection is ``empty`` (a bool scalar), said as ``remark``; warned of once."""
+        if remark in self._warned:
+            return
+        if at_hand(empty):
+            if bool(empty):
+                self._warn(remark)
+            return
+        before = self._empty.get(remark)
+        self._empty[remark] = empty.detach() if before is None else before | empty.detach()
+
+    def check(self) -> None:
+        """Raise :class:`LabelError`, or warn, of what was noted; waits for the device."""
+        wrong, empty = self._wrong, self._empty
+        self._wrong, self._empty = {}, {}
+        for rule, row in wrong.items():
+            seen, value = row.tolist()
+            if seen:
+                raise self._error(rule, value)
+        for remark, seen in empty.items():
+            if bool(seen):
+                self._warn(remark)
+
+    def _warn(self, remark: str) -> None:
+        self._warned.add(remark)
+        about = f"Loss {self.term!r}: " if self.term else ""
+        warnings.warn(about + remark, EmptySelectionWarning, stacklevel=2)
+
+    def _error(self, rule: str, value: float) -> LabelError:
+        found = f"loss {self.term!r} was given {value:g}" if self.term else f"one is {value:g}"
+        return LabelError(f"{rule}, but {found}.")
+
+
+def at_hand(tensor: Tensor) -> bool:
+    """Whether looking at ``tensor`` waits for no device."""
+    return tensor.device.type == "cpu"

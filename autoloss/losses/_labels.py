@@ -1,0 +1,70 @@
+"""Labels that a loss can use: in range, and without those to ignore."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from autoloss.core.constants import constant
+from autoloss.core.errors import require
+from autoloss.core.loss import Loss
+from autoloss.core.notices import at_hand
+from autoloss.losses._shapes import same_shape, several_classes
+
+
+def class_labels(
+    loss: Loss, prediction: Tensor, target: Tensor, ignore_index: int | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """The labels [B, ...] as int64 in [0, C), and which of them to keep (``None``: all).
+
+    A label elsewhere is an error; on an accelerator, where torch would end the process's use of
+    it, the label counts as the nearest class until the error is reported.
+    """
+    several_classes(prediction, target)
+    require(
+        prediction.dim() == target.dim() + 1 and prediction.shape[2:] == target.shape[1:],
+        "Logits [B, C, ...] must have a class [B, ...] each",
+        f"the prediction is {list(prediction.shape)} and the target is {list(target.shape)}",
+    )
+    count, labels = prediction.shape[1], target.long()
+    wrong = (labels < 0) | (labels >= count)
+    if target.is_floating_point():
+        wrong = wrong | (labels != target)
+    keep = None
+    if ignore_index is not None:
+        keep = labels != ignore_index
+        wrong, labels = wrong & keep, labels * keep
+    loss.notices.forbid(f"Class labels must be whole and lie in [0, {count - 1}]", wrong, target)
+    return (labels if at_hand(labels) else labels.clamp(0, count - 1)), keep
+
+
+def binary_labels(loss: Loss, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in their common dtype and shape; a target outside [0, 1] is an error."""
+    prediction, target = same_shape(prediction, target)
+    loss.notices.forbid("Binary targets must lie in [0, 1]", (target < 0) | (target > 1) | target.isnan(), target)
+    return prediction, target
+
+
+def probabilities(loss: Loss, values: Tensor, what: str = "Probabilities") -> None:
+    """An error for a value outside [0, 1]."""
+    found = values.detach()
+    loss.notices.forbid(f"{what} must lie in [0, 1]", ~((found >= 0) & (found <= 1)), found)
+
+
+def class_weights(weights: Sequence[float], prediction: Tensor) -> Tensor | None:
+    """``weights`` as a tensor [C] like ``prediction`` [B, C, ...]; ``None`` without any."""
+    if not weights:
+        return None
+    require(
+        len(weights) == prediction.shape[1],
+        "`class_weights` must have a weight for each class",
+        f"there are {len(weights)} for {prediction.shape[1]} classes",
+    )
+    return constant(tuple(float(w) for w in weights), prediction.device).to(prediction.dtype)
+
+
+def check_class_weights(weights: Sequence[float]) -> None:
+    """An error unless the weights are at least 0, one of them above."""
+    good = not len(weights) or (all(w >= 0 for w in weights) and any(w > 0 for w in weights))
+    require(good, "`class_weights` must be at least 0, and one above", f"class_weights={list(weights)}")

@@ -1,0 +1,59 @@
+"""The focal Tversky loss."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from autoloss.core.errors import require
+from autoloss.core.loss import Loss
+from autoloss.core.space import Interval
+from autoloss.losses._overlap import areas, tversky_index
+
+
+class FocalTversky(Loss):
+    """``(1 - TI)^gamma`` of the Tversky index of each class and sample, mean over classes -> [B].
+
+    Logits [B, C, ...] with classes [B, ...] take a softmax, logits and 0/1 targets of one shape a
+    sigmoid. gamma = 1 is tversky.
+
+    Args:
+        gamma: the power, above 0: below 1 classes that are nearly right still count, above 1 they
+            fade. The paper writes ``1 / gamma`` with gamma = 4/3: that is 0.75 here.
+        alpha: what a false positive costs, at least 0.
+        beta: what a false negative costs, at least 0.
+        smooth: s, at least 0.
+        ignore_index: a label whose pixels are left out; none by default.
+
+    segmentation_models.pytorch takes the power of the mean over classes.
+    """
+
+    takes = ("pixels", "classes", "binary")
+    search_space = {"gamma": Interval(0.5, 3.0), "beta": Interval(0.1, 1.0)}
+    use = "Segmentation of small regions that tversky leaves half found."
+    avoid = "Labels are noisy at the edges: with gamma below 1 the last pixels pull hardest."
+    outliers = "gamma above 1 leans on the worst classes, wrongly labelled ones among them."
+    imbalance = "As tversky, with the hard classes stressed (gamma > 1) or all pressed to the end (gamma < 1)."
+    gradients = "Those of tversky times gamma (1 - TI)^(gamma - 1): large near a perfect answer for gamma < 1."
+    citation = "Abraham, Khan: A novel focal Tversky loss function, ISBI 2019, arXiv:1810.07842"
+
+    def __init__(
+        self,
+        gamma: float = 0.75,
+        alpha: float = 0.3,
+        beta: float = 0.7,
+        smooth: float = 1.0,
+        ignore_index: int | None = None,
+    ) -> None:
+        super().__init__()
+        require(gamma > 0, "`gamma` must be above 0", f"gamma={gamma}")
+        good = alpha >= 0 and beta >= 0 and alpha + beta > 0
+        require(good, "`alpha` and `beta` must be at least 0, and one above", f"alpha={alpha}, beta={beta}")
+        require(smooth >= 0, "`smooth` must be at least 0", f"smooth={smooth}")
+        self.gamma, self.alpha, self.beta = gamma, alpha, beta
+        self.smooth, self.ignore_index = smooth, ignore_index
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        probability, truth, _ = areas(self, prediction, target, self.ignore_index)
+        index = tversky_index(probability, truth, self.alpha, self.beta, self.smooth)
+        # The slope of 0^gamma is infinite for gamma < 1.
+        return ((1 - index).clamp(min=1e-7) ** self.gamma).mean(1)

@@ -1,0 +1,46 @@
+"""The negative log-likelihood of a normal distribution that is predicted with its variance."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from autoloss.core.errors import require
+from autoloss.core.loss import Loss, per_sample
+from autoloss.losses._shapes import halves, same_shape
+
+
+class GaussianNll(Loss):
+    """``(s + (y - m)^2 e^-s) / 2`` of means m and log-variances s: [B, 2D, ...] against y [B, D, ...] -> [B].
+
+    The prediction holds the means in the first half of its second dimension and the logarithms of
+    the variances in the other. One target each: [B, 2] against [B]. The constant ``log(2 pi) / 2``
+    is left out, and the loss may be negative.
+
+    Args:
+        smallest: the smallest variance, above 0, in the target's units squared.
+
+    torch takes the variance itself, and looks whether it is negative: that waits for the device.
+    """
+
+    takes = ("normal",)
+    use = "Regression that says how sure it is; noise that differs from sample to sample."
+    avoid = "The start of training: a mean that is far off is explained by a large variance, and stays (warm it up)."
+    outliers = "Are explained by a large variance, and pull with its inverse."
+    imbalance = "Samples that are hard to predict are faded, rare ones among them."
+    gradients = "Of the mean: the error over the variance. They die where the variance is large."
+    citation = "Nix, Weigend: Estimating the mean and variance of the target probability distribution, ICNN 1994"
+
+    def __init__(self, smallest: float = 1e-6) -> None:
+        super().__init__()
+        require(smallest > 0, "`smallest` must be above 0", f"smallest={smallest}")
+        self.smallest = smallest
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        mean, log_variance = halves(prediction, "A prediction of gaussian_nll")
+        if target.dim() == mean.dim() - 1 and mean.shape[1] == 1:
+            mean, log_variance = mean.squeeze(1), log_variance.squeeze(1)
+        mean, target = same_shape(mean, target)
+        log_variance = log_variance.to(mean.dtype).clamp(min=math.log(self.smallest))
+        return per_sample(0.5 * (log_variance + (target - mean).square() * (-log_variance).exp()))

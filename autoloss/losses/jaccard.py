@@ -1,0 +1,40 @@
+"""The soft Jaccard loss (intersection over union)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from autoloss.core.errors import require
+from autoloss.core.loss import Loss
+from autoloss.core.space import Interval
+from autoloss.losses._overlap import areas, tversky_index
+
+
+class Jaccard(Loss):
+    """``1 - (I + s) / (U + s)``, ``I = sum p g``, ``U = sum p + sum g - I``, for each sample, mean over classes -> [B].
+
+    Logits [B, C, ...] with classes [B, ...] take a softmax, logits and 0/1 targets of one shape a
+    sigmoid; sums run over the pixels of one sample.
+
+    Args:
+        smooth: s, at least 0; keeps an empty sample at 0 loss for an empty prediction.
+        ignore_index: a label whose pixels are left out; none by default.
+    """
+
+    takes = ("pixels", "classes", "binary")
+    search_space = {"smooth": Interval(1e-3, 10.0, log=True)}
+    use = "Segmentation that is judged by intersection over union."
+    avoid = "The hard index itself is wanted: lovasz is nearer to it. Calibrated probabilities are wanted."
+    outliers = "A wrongly labelled pixel counts as its share of the union."
+    imbalance = "Classes count alike, however few pixels they have; true negatives do not count."
+    gradients = "Steeper than those of dice for bad answers, flatter for good ones."
+    citation = "Rahman, Wang: Optimizing intersection-over-union in deep neural networks, ISVC 2016"
+
+    def __init__(self, smooth: float = 1.0, ignore_index: int | None = None) -> None:
+        super().__init__()
+        require(smooth >= 0, "`smooth` must be at least 0", f"smooth={smooth}")
+        self.smooth, self.ignore_index = smooth, ignore_index
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        probability, truth, _ = areas(self, prediction, target, self.ignore_index)
+        return (1 - tversky_index(probability, truth, 1.0, 1.0, self.smooth)).mean(1)

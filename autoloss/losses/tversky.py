@@ -1,0 +1,46 @@
+"""The Tversky loss."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from autoloss.core.errors import require
+from autoloss.core.loss import Loss
+from autoloss.core.space import Interval
+from autoloss.losses._overlap import areas, tversky_index
+
+
+class Tversky(Loss):
+    """``1 - (TP + s) / (TP + alpha FP + beta FN + s)`` of soft counts for each sample, mean over classes -> [B].
+
+    Logits [B, C, ...] with classes [B, ...] take a softmax, logits and 0/1 targets of one shape a
+    sigmoid. alpha = beta = 0.5 is dice (with twice the smoothing), alpha = beta = 1 jaccard.
+
+    Args:
+        alpha: what a false positive costs, at least 0.
+        beta: what a false negative costs, at least 0; above alpha it favours recall.
+        smooth: s, at least 0.
+        ignore_index: a label whose pixels are left out; none by default.
+    """
+
+    takes = ("pixels", "classes", "binary")
+    search_space = {"alpha": Interval(0.1, 1.0), "beta": Interval(0.1, 1.0)}
+    use = "Segmentation where a miss is worse than a false alarm, or the other way round."
+    avoid = "Both mistakes cost alike (dice); calibrated probabilities are wanted (cross_entropy)."
+    outliers = "A wrongly labelled pixel counts as its share of the region."
+    imbalance = "Classes count alike; beta above alpha finds more of rare regions, with more false alarms."
+    gradients = "As dice, tilted to misses by beta. They die for regions missed with certainty."
+    citation = "Salehi, Erdogmus, Gholipour: Tversky loss function, MLMI 2017, arXiv:1706.05721"
+
+    def __init__(
+        self, alpha: float = 0.3, beta: float = 0.7, smooth: float = 1.0, ignore_index: int | None = None
+    ) -> None:
+        super().__init__()
+        good = alpha >= 0 and beta >= 0 and alpha + beta > 0
+        require(good, "`alpha` and `beta` must be at least 0, and one above", f"alpha={alpha}, beta={beta}")
+        require(smooth >= 0, "`smooth` must be at least 0", f"smooth={smooth}")
+        self.alpha, self.beta, self.smooth, self.ignore_index = alpha, beta, smooth, ignore_index
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        probability, truth, _ = areas(self, prediction, target, self.ignore_index)
+        return (1 - tversky_index(probability, truth, self.alpha, self.beta, self.smooth)).mean(1)
