@@ -19,6 +19,8 @@ from autoloss.core.samples import Samples
 from autoloss.core.state import StateModule, commit
 from autoloss.core.table import Entry, LossTable
 
+CORRUPTED = "corrupted"  # the key of the data that says which labels are wrong
+
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
@@ -26,6 +28,19 @@ class Sampled:
 
     samples: Samples
     weights: Tensor
+
+    def numbers(self) -> dict[str, Tensor]:
+        """What is recorded of the present samples: the share in use, the mean weight, and that of clean and of
+        corrupted samples where the data say which those are; NaN for none.
+        """
+        here, weights = self.samples.present, self.weights
+        used = {"sample_used": (weights > 0).float(), "sample_weight_mean": weights}
+        found = {kind: self.samples.mean(values) for kind, values in used.items()}
+        wrong = self.samples.keys.get(CORRUPTED)
+        if wrong is not None:
+            for kind, rows in (("clean", here & ~wrong), ("corrupted", here & wrong)):
+                found[f"sample_weight_{kind}"] = weights.where(rows, 0.0).sum() / rows.sum()
+        return found
 
 
 class SampleWeights(StateModule):

@@ -48,7 +48,7 @@ class Side:
         for tag, value in noted.scalars.items():
             found[f"scalar {tag}"] = value if isinstance(value, Tensor) else losses.values.new_full((), value)
         for one in weighed.sampled:
-            found[f"scalar sample_used/{one.samples.term}"] = (one.weights > 0).float().mean()
+            found |= {f"scalar {kind}/{one.samples.term}": value for kind, value in one.numbers().items()}
             found[f"values sample_weight/{one.samples.term}"] = quantiles(one.weights)
         found |= {f"values {tag}": quantiles(values) for tag, values in noted.values.items()}
         return {f"{self.player} {key}": tensor for key, tensor in found.items()}

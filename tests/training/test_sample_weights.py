@@ -1,7 +1,10 @@
 """Sample weights inside the one step: what is weighed, what is learned, and when."""
 
+import csv
+
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from autoloss import Balancer, Entry, SampleNeed, Samples, SampleWeighting
@@ -113,6 +116,25 @@ def test_an_empty_selection_is_a_zero_loss_with_one_warning():
     assert total.item() == 0
     assert a.grad.tolist() == [0, 0]
     assert balancer({"a": a}, keys={"w": torch.zeros(2)}).item() == 0
+
+
+def test_the_record_shows_what_the_weights_did(tmp_path):
+    balancer = Balancer(["a"], "equal", sample_weighting=Given("w"), log_dir=tmp_path, record_every=1)
+    keys = {"w": torch.tensor([0.0, 2.0, 1.0, 5.0]), "corrupted": torch.tensor([True, False, True, True])}
+    mask = torch.tensor([True, True, True, False])
+    balancer({"a": Entry(losses(1.0, 2.0, 3.0, 4.0), mask)}, keys=keys)
+    balancer({"a": losses(1.0, 2.0)}, keys={"w": torch.ones(2), "corrupted": torch.zeros(2, dtype=torch.bool)})
+    balancer.close()
+    with (tmp_path / "trajectory.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    expected = {"sample_used": 2 / 3, "sample_weight_mean": 1, "sample_weight_clean": 2, "sample_weight_corrupted": 0.5}
+    for kind, value in expected.items():
+        assert float(first[f"{kind}/a"]) == pytest.approx(value), kind
+    assert second["sample_weight_corrupted/a"] == ""
+    assert float(second["sample_weight/a/p50"]) == 1
+    events = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0, "histograms": 0}).Reload()
+    assert [s.value for s in events.Scalars("sample_weight_clean/a")] == [2, 1]
+    assert events.Histograms("sample_weight/a")
 
 
 def test_bad_input_is_said_in_one_sentence():
