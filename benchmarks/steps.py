@@ -66,7 +66,7 @@ def ahead(size: int, device: str, weighting: str) -> Step:
     balancer = Balancer(setting.names, weighting).to(device)
 
     def step() -> None:
-        with balancer.lookahead(setting.net, lambda net: setting.losses()[1]):
+        with balancer.lookahead(setting.net, train=lambda net: setting.losses()[1]):
             setting.finish(balancer(setting.losses()[1]))
 
     return step

@@ -65,7 +65,7 @@ def ends(weighting: object, start: tuple[float, float], steps: Sequence[int]) ->
     found = []
     for done in range(1, steps[-1] + 1):
         if looks:
-            with balancer.lookahead(point, lambda net: losses(net.at)):
+            with balancer.lookahead(point, train=lambda net: losses(net.at)):
                 step()
         else:
             step()

@@ -12,7 +12,13 @@ from autoloss.core.registry import ORIGIN, registry
 from autoloss.core.weighting import CLAIMS
 
 HERE = Path(__file__).parent
-PASSES = {"VALUES": "none", "GRAM": "K head passes", "STATS": "K head passes", "LOOKAHEAD": "one forward"}
+PASSES = {
+    "VALUES": "none",
+    "GRAM": "K head passes",
+    "STATS": "K head passes",
+    "LOOKAHEAD": "one forward",
+    "ALIGNMENT": "a held-out step and one forward-mode pass",
+}
 LEFT_OUT = """\
 ## What was left out, and why
 

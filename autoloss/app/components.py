@@ -12,13 +12,19 @@ from torch.optim import Optimizer
 from autoloss.app.instantiate import factory
 from autoloss.core.errors import AutolossError, ConfigError, require, unknown
 from autoloss.core.loss import Loss
+from autoloss.core.need import Need
 from autoloss.core.problem import Problem
 from autoloss.core.registry import registry
 from autoloss.core.terms import Terms
+from autoloss.probe.taken import check_optimizer
+from autoloss.training.ahead import check_primary
 from autoloss.training.build import build_sample_weighting, build_weighting
-from autoloss.training.modules.multitask import ANCHORS, MultiTaskModule, check_anchor
+from autoloss.training.loaders import HeldOut
+from autoloss.training.modules.multitask import ANCHORS, MultiTaskModule, check_anchor, check_lookahead
 from autoloss.training.sample_weights import SampleWeights
 from autoloss.training.watch import Watch
+
+HELD_OUT: Mapping[str, Any] = {"share": 0.1, "batch_size": None, "primary": ()}
 
 
 def build_problem(config: Mapping[str, Any]) -> Problem:
@@ -49,9 +55,15 @@ def loss_nodes(config: Mapping[str, Any], problem: Problem) -> dict[str, str | M
     return nodes
 
 
-def build_module(config: Mapping[str, Any], problem: Problem, data: Any = None) -> MultiTaskModule:
-    """The Lightning module of a run on the training ``data``: what ``config.module`` says, else the problem's own."""
-    return MODULES[module_name(config, problem)](config, problem, data)
+def build_module(
+    config: Mapping[str, Any], problem: Problem, data: Any = None, held_out: HeldOut | None = None
+) -> MultiTaskModule:
+    """The Lightning module of a run on the training ``data``: what ``config.module`` says, else the problem's own.
+
+    ``held_out`` is for weightings that learn from data that is not trained on.
+    """
+    make = MODULES[module_name(config, problem)]
+    return make(config, problem, data) if held_out is None else make(config, problem, data, held_out)
 
 
 def module_name(config: Mapping[str, Any], problem: Problem) -> str:
@@ -62,7 +74,9 @@ def module_name(config: Mapping[str, Any], problem: Problem) -> str:
     return name
 
 
-def _multitask(config: Mapping[str, Any], problem: Problem, data: Any) -> MultiTaskModule:
+def _multitask(
+    config: Mapping[str, Any], problem: Problem, data: Any, held_out: HeldOut | None = None
+) -> MultiTaskModule:
     return MultiTaskModule(
         problem,
         losses={name: build_loss(node) for name, node in loss_nodes(config, problem).items()},
@@ -76,11 +90,13 @@ def _multitask(config: Mapping[str, Any], problem: Problem, data: Any) -> MultiT
         anchor=config.get("anchor", ANCHORS[0]),
         sample_weighting=build_sample_weighting(config.get("sample_weighting", "uniform")),
         samples=len(data) if hasattr(data, "__len__") else None,
+        held_out=held_out,
+        primary=config.get("held_out", HELD_OUT)["primary"],
     )
 
 
 # What trains a problem, by what people write; each is made from the configuration, the problem and the training data.
-MODULES: dict[str, Callable[[Mapping[str, Any], Problem, Any], MultiTaskModule]] = {"multitask": _multitask}
+MODULES: dict[str, Callable[..., MultiTaskModule]] = {"multitask": _multitask}
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -97,7 +113,13 @@ def check(config: Mapping[str, Any]) -> None:
     problem = attempt(lambda: build_problem(config))
     weighting = attempt(lambda: build_weighting(config["weighting"]))
     samples = attempt(lambda: build_sample_weighting(config.get("sample_weighting", "uniform")))
-    attempt(lambda: factory(config["optimizer"]))
+    optimizer = attempt(lambda: factory(config["optimizer"]))
+    if weighting is not None and Need.ALIGNMENT in weighting.needs:
+        share, forked = config["held_out"]["share"], config.get("anchor") == "fork"
+        attempt(lambda: require(0 < share < 1, "held_out.share must lie between 0 and 1", f"it is {share}"))
+        attempt(lambda: check_lookahead(weighting, forked, True))
+        if optimizer is not None:
+            attempt(lambda: check_optimizer(optimizer.func))
     attempt(
         lambda: require(config["batch_size"] >= 1, "batch_size must be at least 1", f"it is {config['batch_size']}")
     )
@@ -106,6 +128,7 @@ def check(config: Mapping[str, Any]) -> None:
     if problem is not None:
         for node in (attempt(lambda: loss_nodes(config, problem)) or {}).values():
             attempt(lambda node=node: build_loss(node))
+        attempt(lambda: check_primary(config.get("held_out", HELD_OUT)["primary"], list(problem.terms)))
         attempt(lambda: Watch(tuple(problem.terms), config["on_nonfinite"]))
         names = list(problem.terms)
         attempt(lambda: module_name(config, problem))

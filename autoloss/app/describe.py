@@ -14,6 +14,7 @@ from autoloss.core.kinds import KINDS
 from autoloss.core.registry import registry
 
 COSTS = {
+    "ALIGNMENT": "a plain step, a forward and backward of the held-out batch, and one forward-mode pass of the losses",
     "LOOKAHEAD": "a plain step and one forward without a graph, after the optimiser's step",
     "VALUES": "a plain step",
     "GRAM": "a plain step and K passes from the losses back to the anchor (through the heads, for features)",
@@ -47,7 +48,7 @@ def describe(kind: str, name: str) -> dict[str, Any]:
     if kind == "weighting":
         needs = [str(need.name) for need in target.needs]
         card["needs"] = needs
-        card["cost"] = next(COSTS[n] for n in ("LOOKAHEAD", "GRAM", "STATS", "VALUES") if n in needs)
+        card["cost"] = next(COSTS[n] for n in ("ALIGNMENT", "LOOKAHEAD", "GRAM", "STATS", "VALUES") if n in needs)
     return card
 
 

@@ -15,13 +15,17 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
+from torch.utils.data import Dataset
 
-from autoloss.app.components import build_module, build_problem
+from autoloss.app.components import HELD_OUT, build_module, build_problem
 from autoloss.core.errors import ConfigError
 from autoloss.core.files import write_json
+from autoloss.core.need import Need
+from autoloss.core.problem import Problem
+from autoloss.training.build import build_weighting
 from autoloss.training.callbacks.progress import Progress
 from autoloss.training.callbacks.record import Record
-from autoloss.training.loaders import loader
+from autoloss.training.loaders import HeldOut, loader
 
 CONVENTIONS = {
     "weight": "effective: d(total)/d(loss), base weights included",
@@ -56,7 +60,10 @@ def train(
     data = problem.datasets(config["seed"]) if fold is None else problem.folds(fold[1], config["seed"])[fold[0]]
     if not {"train", "val"} <= set(data):
         raise ConfigError(f"datasets() must give 'train' and 'val', but it gives {sorted(data)}.")
-    module = build_module(config, problem, data["train"])
+    whole, held_out = data["train"], None
+    if Need.ALIGNMENT in build_weighting(config["weighting"]).needs:
+        data, held_out = _held_out(config, problem, data)
+    module = build_module(config, problem, whole, held_out)
     loaders = {
         split: loader(dataset, config["batch_size"], config["seed"], split == "train", config["workers"])
         for split, dataset in data.items()
@@ -109,6 +116,14 @@ def train(
     if trainer.is_global_zero:
         write_json(directory / "summary.json", summary)
     return summary
+
+
+def _held_out(
+    config: Mapping[str, Any], problem: Problem, data: Mapping[str, Dataset[Any]]
+) -> tuple[dict[str, Dataset[Any]], HeldOut]:
+    options, seed = config.get("held_out", HELD_OUT), config["seed"]
+    train, held = problem.hold_out(data["train"], options["share"], seed)
+    return {**data, "train": train}, HeldOut(held, options["batch_size"] or config["batch_size"], seed)
 
 
 def _metrics(trainer: pl.Trainer, split: str) -> dict[str, float]:

@@ -20,15 +20,17 @@ class AdamState(StateModule):
     second_moment: Tensor
     steps: Tensor
 
-    def __init__(self, lr: float, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, lr: float, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0, eps: float = 1e-8
+    ) -> None:
         super().__init__()
-        self.lr, self.betas, self.weight_decay, self.eps = lr, betas, weight_decay, 1e-8
+        self.lr, self.betas, self.weight_decay, self.eps = lr, betas, weight_decay, eps
 
-    def allocate(self, size: int) -> None:
-        """Make room for ``size`` losses."""
-        self.add_state("first_moment", torch.zeros(size), axes=1)
-        self.add_state("second_moment", torch.zeros(size), axes=1)
-        self.add_state("steps", torch.zeros(size), axes=1)
+    def allocate(self, size: int, axes: int = 1) -> None:
+        """Make room for ``size`` losses; with ``axes=0``, for as many numbers that belong to no loss."""
+        self.add_state("first_moment", torch.zeros(size), axes=axes)
+        self.add_state("second_moment", torch.zeros(size), axes=axes)
+        self.add_state("steps", torch.zeros(size), axes=axes)
 
     def step(self, value: Tensor, gradient: Tensor) -> None:
         """Take one step from ``value`` [K], in place, down ``gradient`` [K]."""

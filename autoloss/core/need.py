@@ -17,12 +17,16 @@ class Need(Flag):
     items, largest and mean magnitude). The same K passes as ``GRAM``.
 
     ``LOOKAHEAD``: the K losses of the same batch again, after the optimiser's step. One forward.
+
+    ``ALIGNMENT``: what the optimiser's step on each loss did to a held-out objective: K
+    hypergradients. One forward and backward of the held-out batch, and one forward-mode pass of the losses.
     """
 
     VALUES = auto()
     GRAM = auto()
     STATS = auto()
     LOOKAHEAD = auto()
+    ALIGNMENT = auto()
 
 
 class SampleNeed(Flag):
@@ -45,3 +49,4 @@ class SampleNeed(Flag):
 
 
 GRADIENTS = Need.GRAM | Need.STATS
+OUTCOME = Need.LOOKAHEAD | Need.ALIGNMENT

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from autoloss.core.adversarial import Inputs, Layers, Verdict
 from autoloss.core.component import Component
@@ -57,6 +58,14 @@ class Outputs:
         return term
 
 
+class _Part(Subset[Any]):
+    """Some of a dataset's samples, and its way of making batches."""
+
+    def __init__(self, dataset: Dataset[Any], indices: Sequence[int]) -> None:
+        super().__init__(dataset, indices)
+        self.collate = getattr(dataset, "collate", None)
+
+
 class Problem(Component, ABC):
     """Data, a network, and several losses.
 
@@ -99,6 +108,16 @@ class Problem(Component, ABC):
         Optional: without it a problem cannot be searched or compared with folds.
         """
         raise ConfigError(f"Cross-validation needs a problem with folds(), but {self.title()} has none.")
+
+    def hold_out(self, train: Dataset[Any], share: float, seed: int) -> tuple[Dataset[Any], Dataset[Any]]:
+        """The training data without a ``share`` of it, and that share: what weights are learned on.
+
+        Samples at random; a problem whose samples have sources in common keeps each on one side.
+        """
+        size = len(train)  # type: ignore[arg-type]
+        order = torch.randperm(size, generator=torch.Generator().manual_seed(seed)).tolist()
+        kept = max(1, round(share * size))
+        return _Part(train, order[kept:]), _Part(train, order[:kept])
 
     @abstractmethod
     def datasets(self, seed: int) -> Mapping[str, Dataset[Any]]:

@@ -40,6 +40,7 @@ class Signals:
     measured_gram: Tensor | None = None
     measured_stats: Stats | None = None
     measured_after: Tensor | None = None
+    measured_alignment: Tensor | None = None
 
     @property
     def after(self) -> Tensor:
@@ -47,6 +48,16 @@ class Signals:
         if self.measured_after is None:
             raise _undeclared("after", "LOOKAHEAD")
         return self.measured_after
+
+    @property
+    def alignment(self) -> Tensor:
+        """How far the held-out objective falls for each unit of a loss's weight, [K]; known to ``update`` alone.
+
+        ``-d L_held(p') / d w_k`` with p' the parameters after the optimiser's step; 0 for absent losses.
+        """
+        if self.measured_alignment is None:
+            raise _undeclared("alignment", "ALIGNMENT")
+        return self.measured_alignment
 
     @property
     def gram(self) -> Tensor:
@@ -95,6 +106,8 @@ class Signals:
             ok = ok & self.measured_stats.item_norm.isfinite().all()
         if self.measured_after is not None:
             ok = ok & (self.measured_after.isfinite() | ~self.present).all()
+        if self.measured_alignment is not None:
+            ok = ok & self.measured_alignment.isfinite().all()
         return ok
 
 

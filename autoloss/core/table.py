@@ -124,7 +124,8 @@ class LossTable:
         if exact and ranks == 1:
             present, scale = flags(tuple(c > 0 for c in numbers), device), None
         else:
-            present, scale = counts > 0, (ranks / counts.clamp(min=1)).unbind()
+            exactly = torch.float64 if any(f is not None and f[0].dtype == torch.float64 for f in local) else None
+            present, scale = counts > 0, (ranks / counts.to(exactly or counts.dtype).clamp(min=1)).unbind()
         scalars = tuple(
             None if found is None else found[0] * scale[i] if scale else found[0] / max(numbers[i], 1.0)
             for i, found in enumerate(local)

@@ -60,6 +60,13 @@ class Terms:
             present.append(torch.stack([reduced.present[i] for i in members]).any())
         return torch.stack(values), torch.stack(counts), torch.stack(present)
 
+    def collect(self, slopes: Tensor) -> Tensor:
+        """Derivatives in the losses' effective weights [N] as those in the units' weights [K]."""
+        if self.plain:
+            return slopes
+        parts = slopes * constant(self.base, slopes.device)
+        return torch.stack([torch.stack([parts[i] for i in members]).sum() for members in self.members])
+
     def spread(self, weights: Tensor) -> Tensor:
         """The units' weights [K] as the losses' effective weights [N], base weights included."""
         if self.plain:

@@ -24,6 +24,13 @@ class Moment:
         on_cuda = device.type == "cuda"
         return cls(torch.get_rng_state(), torch.cuda.get_rng_state(device) if on_cuda else None, device)
 
+    @classmethod
+    def seeded(cls, device: torch.device, seed: int) -> Moment:
+        """The generators as ``seed`` would set them."""
+        on_cuda = device.type == "cuda"
+        host = torch.Generator().manual_seed(seed).get_state()
+        return cls(host, torch.Generator(device).manual_seed(seed).get_state() if on_cuda else None, device)
+
     def restore(self) -> None:
         """Set the generators back."""
         torch.set_rng_state(self.host)
@@ -32,19 +39,24 @@ class Moment:
 
 
 @contextmanager
-def replayed(network: nn.Module, moment: Moment) -> Iterator[None]:
+def replayed(network: nn.Module, moment: Moment, graph: bool = False) -> Iterator[None]:
     """Within it a forward of ``network`` draws what it drew at ``moment``; afterwards nothing has happened.
 
-    No graph is built; buffers (running statistics) and random generators are as before.
+    No graph is built unless asked for; buffers (running statistics) and random generators are as before.
     """
     current = Moment.now(moment.where)
-    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    buffers = [
+        (part, name, buffer, buffer.clone())
+        for part in network.modules()
+        for name, buffer in part.named_buffers(recurse=False)
+    ]
     moment.restore()
     try:
-        with torch.no_grad():
+        with torch.set_grad_enabled(graph):
             yield
     finally:
         current.restore()
         with torch.no_grad():
-            for buffer, before in buffers:
+            for part, name, buffer, before in buffers:
                 buffer.copy_(before)
+                part._buffers[name] = buffer

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from autoloss.core.errors import require
 from autoloss.core.problem import Branch, Outputs, Problem, Term
@@ -32,6 +33,14 @@ class _Network(nn.Module):
     def forward(self, canvas: Tensor, branch: Branch = _shared) -> tuple[Any, Tensor, Tensor, Tensor]:
         of, anchor = branch(self.trunk(canvas.flatten(1)))
         return anchor, self.left(of["left"]), self.right(of["right"]), self.pixels(of["pixels"])
+
+
+class _Pairs(TensorTable):
+    """Pairs of the digits ``source``."""
+
+    def __init__(self, source: Tensor, **columns: Tensor) -> None:
+        super().__init__(**columns)
+        self.source = source
 
 
 class TwoDigits(Problem):
@@ -71,6 +80,16 @@ class TwoDigits(Problem):
             for i, (train, val) in enumerate(folds(_order()[: SPLITS["val"][1]], count, seed))
         ]
 
+    def hold_out(self, train: Dataset[Any], share: float, seed: int) -> tuple[TensorTable, TensorTable]:
+        """Pairs of a ``share`` of the source digits, and pairs of the others: they have no digit in common."""
+        assert isinstance(train, _Pairs)
+        order = train.source[torch.randperm(len(train.source), generator=torch.Generator().manual_seed(seed))]
+        digits, pairs = max(2, round(share * len(order))), max(1, round(share * len(train)))
+        return (
+            self._draw(order[digits:], len(train) - pairs, 4000 + seed),
+            self._draw(order[:digits], pairs, 5_004_000 + seed),
+        )
+
     def network(self) -> nn.Module:
         return _Network()
 
@@ -93,13 +112,17 @@ class TwoDigits(Problem):
 
     def _pairs(self, split: str, source: Tensor, seed: int) -> TensorTable:
         """As many pairs as ``split`` has, drawn from the digits ``source``."""
+        return self._draw(source, self.sizes[split], seed)
+
+    def _draw(self, source: Tensor, pairs: int, seed: int) -> TensorTable:
         from sklearn.datasets import load_digits
 
         digits = load_digits()
         images = torch.tensor(digits.images, dtype=torch.float32) / 16
         labels = torch.tensor(digits.target, dtype=torch.int64)
         generator = torch.Generator().manual_seed(seed)
-        return _overlay(images, labels, source[torch.randint(len(source), (2, self.sizes[split]), generator=generator)])
+        picked = source[torch.randint(len(source), (2, pairs), generator=generator)]
+        return _Pairs(source, **_overlay(images, labels, picked))
 
 
 def _order() -> Tensor:
@@ -107,10 +130,10 @@ def _order() -> Tensor:
     return torch.randperm(SPLITS["test"][1], generator=torch.Generator().manual_seed(0))
 
 
-def _overlay(images: Tensor, labels: Tensor, picked: Tensor) -> TensorTable:
+def _overlay(images: Tensor, labels: Tensor, picked: Tensor) -> dict[str, Tensor]:
     left, right = picked
     canvas = torch.zeros(len(left), SIDE, SIDE)
     canvas[:, : SIDE - SHIFT, : SIDE - SHIFT] = images[left]
     corner = canvas[:, SHIFT:, SHIFT:]
     corner.copy_(torch.maximum(corner, images[right]))
-    return TensorTable(canvas=canvas, left=labels[left], right=labels[right], pixels=images[right].flatten(1))
+    return {"canvas": canvas, "left": labels[left], "right": labels[right], "pixels": images[right].flatten(1)}

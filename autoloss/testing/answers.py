@@ -96,9 +96,13 @@ class AnswerChecks(Subject):
         network, losses_of = _training(len(self.names), self.device)
         optimizer = torch.optim.SGD(network.parameters(), 1e-3)
         balancer = Balancer(self.names, self.weighting(), total_steps=self.steps)
+
+        def by_name(net: nn.Module) -> dict[str, Tensor]:
+            return dict(zip(self.names, losses_of(net)[0], strict=True))
+
         for step in range(self.steps):
             balancer.set_epoch(step // 2)
-            with balancer.lookahead(network, lambda net: dict(zip(self.names, losses_of(net)[0], strict=True))):
+            with balancer.lookahead(network, optimizer, train=by_name, held_out=by_name):
                 optimizer.zero_grad()
                 losses, features = losses_of(network)
                 total = balancer(dict(zip(self.names, losses, strict=True)), anchor=features)

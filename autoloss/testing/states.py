@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from autoloss.core.need import Need
+from autoloss.core.need import OUTCOME, Need
 from autoloss.testing import streams
 from autoloss.testing.subject import Subject, changed, follow, learn, same, state_of
 
@@ -99,5 +99,5 @@ class StateChecks(Subject):
         weighting = self.bound()
         for signals in self.stream(steps=24):
             needs = weighting.needs_at(signals.step)
-            weighting(streams.only(signals, needs & ~Need.LOOKAHEAD))
+            weighting(streams.only(signals, needs & ~OUTCOME))
             learn(weighting, streams.only(signals, needs))

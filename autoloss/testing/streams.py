@@ -32,6 +32,8 @@ def stream(names: Sequence[str], steps: int = 8, seed: int = 0, width: int = 16,
     noise = 0.1 * torch.randn(steps, size, generator=source)
     values = start * torch.exp(noise - speed * torch.arange(steps)[:, None] / 4)
     after = values * (1 - 0.1 * torch.rand(steps, size, generator=source))
+    # A source of its own: the other numbers stay what they were. A third of the losses hurt at a time.
+    alignment = values**2 * (torch.randn(steps, size, generator=torch.Generator().manual_seed(seed)) + 0.5)
     shared = 0.5 * torch.randn(steps, 1, ITEMS, width, generator=source)
     jacobian = shared + torch.randn(steps, size, ITEMS, width, generator=source)
     jacobian[1::2, 1:2] -= jacobian[1::2, :1]
@@ -50,6 +52,7 @@ def stream(names: Sequence[str], steps: int = 8, seed: int = 0, width: int = 16,
             measured_gram=grams[t].to(device),
             measured_stats=Stats(item_norm[t].to(device), largest[t].to(device), mean[t].to(device)),
             measured_after=after[t].to(device),
+            measured_alignment=0.01 * alignment[t].to(device),
         )
         for t in range(steps)
     ]
@@ -69,6 +72,7 @@ def scaled(signals: Signals, losses: Sequence[float], gradients: Sequence[float]
         measured_gram=signals.gram * steep * steep[:, None],
         measured_stats=Stats(stats.item_norm * steep, stats.largest * steep, stats.mean * steep),
         measured_after=signals.after * by,
+        measured_alignment=signals.alignment * steep,
     )
 
 
@@ -83,6 +87,7 @@ def permuted(signals: Signals, order: Sequence[int]) -> Signals:
         measured_gram=signals.gram[index][:, index],
         measured_stats=Stats(stats.item_norm[index], stats.largest[index], stats.mean[index]),
         measured_after=signals.after[index],
+        measured_alignment=signals.alignment[index],
     )
 
 
@@ -117,6 +122,7 @@ def poisoned(signals: Signals, losses: Sequence[int], value: float = math.nan) -
         measured_gram=signals.gram.masked_fill(bad | bad[:, None], value),
         measured_stats=Stats(put(stats.item_norm), put(stats.largest), put(stats.mean)),
         measured_after=put(signals.after),
+        measured_alignment=put(signals.alignment),
     )
 
 
@@ -127,4 +133,5 @@ def only(signals: Signals, needs: Need) -> Signals:
         measured_gram=signals.gram if Need.GRAM in needs else None,
         measured_stats=signals.stats if Need.STATS in needs else None,
         measured_after=signals.after if Need.LOOKAHEAD in needs else None,
+        measured_alignment=signals.alignment if Need.ALIGNMENT in needs else None,
     )

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from autoloss.core.cadence import Cadence
 from autoloss.core.clock import Clock
-from autoloss.core.errors import SignalError, require, unknown
+from autoloss.core.errors import ConfigError, SignalError, require, unknown
+from autoloss.core.need import Need
 from autoloss.core.notes import Notes
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.state import StateModule
 from autoloss.core.table import Anchor, Entry, LossTable
 from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork
-from autoloss.probe.lookahead import Moment, replayed
+from autoloss.probe.lookahead import Moment
+from autoloss.probe.slopes import bare
+from autoloss.probe.taken import Taken, watching
+from autoloss.training.ahead import Ahead
 from autoloss.training.build import build_sample_weighting, build_weighting
 from autoloss.training.player import Player
 from autoloss.training.weigh import Weighed
 
 Losses = Mapping[str, Entry | Tensor | None]
+LossesOf = Callable[[nn.Module], Losses | LossTable]
 
 
 class Balancer(StateModule):
@@ -89,7 +95,8 @@ class Balancer(StateModule):
         self.total_steps, self.accumulate = total_steps, accumulate
         self.calls, self.epoch = 0, 0
         self._frozen = False
-        self._ahead: list[tuple[Moment, Callable[[nn.Module], Losses | LossTable]]] | None = None
+        self._ahead: Ahead | None = None
+        self._within = False
         self._log_dir = None if log_dir is None else Path(log_dir)
         self._every = record_every
         require(probe_every >= 0, "`probe_every` must not be negative", f"probe_every={probe_every}")
@@ -146,14 +153,15 @@ class Balancer(StateModule):
         if self._frozen or not self.training or not torch.is_grad_enabled():
             return self.player.frozen(table, self.clock if self.training else None)
         clock = self.clock
-        if self._ahead is None and self.player.looks_ahead(clock.step):
+        if not self._within and self.player.looks_ahead(clock.step):
             raise SignalError(
                 f"Weighting {self.player.weighting.title()!r} needs the losses again after the step, but the step is "
-                "not inside a look-ahead. Write `with balancer.lookahead(network, losses_of):` around it."
+                "not inside a look-ahead. Write `with balancer.lookahead(network, optimizer, train=losses_of):` "
+                "around it."
             )
         weighed = self.player.step(table, clock, scale, self.accumulate > 1, self._record)
         self.calls += 1
-        if self.calls % self.accumulate == 0 and self._ahead is None:
+        if self.calls % self.accumulate == 0 and not self._within:
             self.player.close_window()
         return self.player.last.new_zeros((), requires_grad=True) if weighed is None else weighed.total
 
@@ -198,43 +206,62 @@ class Balancer(StateModule):
             self._frozen = before
 
     @contextmanager
-    def lookahead(self, network: nn.Module, losses_of: Callable[[nn.Module], Losses | LossTable]) -> Iterator[None]:
+    def lookahead(
+        self,
+        network: nn.Module,
+        optimizer: Optimizer | None = None,
+        *,
+        train: LossesOf,
+        held_out: LossesOf | None = None,
+        primary: Sequence[str] = (),
+    ) -> Iterator[None]:
         """Around a step (forward, backward, ``optimizer.step()``) for weightings that look at its outcome.
 
-        When the step is done, ``losses_of(network)`` is called once more without a graph, with the
-        random numbers of the first time, and the network's buffers are put back: it must compute
-        the losses of the same batch and have no other effect. Weightings that need no look-ahead
-        learn from the step as ever.
+        When the step is done, ``train(network)`` is called once more with the random numbers of the
+        first time: it must compute the losses of the same batch. Weightings that learn from held-out
+        data (``auto_lambda``, ``learned``) need the optimizer (SGD, Adam or AdamW) too, and
+        ``held_out(network)``, the losses of a batch that is not trained on; the base-weighted sum of
+        those that are ``primary`` (all by default) is what they minimise. The gradients must not be zeroed before
+        the end. Both functions must have no other effect; buffers and random generators are put back.
+        With ``accumulate``, the gradient is taken to be the micro-batches' mean.
 
-        >>> net, x = torch.nn.Linear(2, 2), torch.ones(3, 2)
-        >>> losses_of = lambda net: {"a": net(x)[:, 0].square(), "b": net(x)[:, 1].square()}
-        >>> balancer, optimizer = Balancer(["a", "b"], "famo"), torch.optim.SGD(net.parameters(), 0.1)
-        >>> with balancer.lookahead(net, losses_of):
+        >>> net, x, held = torch.nn.Linear(2, 2), torch.ones(3, 2), torch.zeros(3, 2)
+        >>> losses_of = lambda net, x=x: {"a": net(x)[:, 0].square(), "b": net(x)[:, 1].square()}
+        >>> balancer, optimizer = Balancer(["a", "b"], "auto_lambda"), torch.optim.SGD(net.parameters(), 0.1)
+        >>> with balancer.lookahead(net, optimizer, train=losses_of, held_out=lambda net: losses_of(net, held)):
         ...     balancer(losses_of(net)).backward()
         ...     optimizer.step()
         """
-        if self._ahead is None:
-            self._ahead = []
-        before = self.calls
-        moment = Moment.now(self.player.last.device)
+        network, step, before = bare(network), self.clock.step, self.calls
+        aligns = bool(Need.ALIGNMENT & self.player.looks_ahead(step))
+        if aligns and (optimizer is None or held_out is None):
+            raise ConfigError(
+                f"Weighting {self.player.weighting.title()!r} needs the optimizer and held-out losses, but the "
+                "look-ahead lacks one. Write "
+                "balancer.lookahead(network, optimizer, train=losses_of, held_out=losses_of_held_out)."
+            )
+        if self._ahead is None or self._ahead.network is not network:
+            self._ahead = Ahead(self.player, network, primary, self.accumulate)
+        ahead, self._within = self._ahead, True
+        moment = Moment.now(next(network.parameters()).device)
+        taken: Taken | None
         try:
-            yield
+            with watching(optimizer) if aligns and optimizer is not None else nullcontext() as taken:
+                yield
         except BaseException:
-            self._ahead = None
+            self._within = False
+            ahead.drop()
             raise
-        ahead = self._ahead
-        if ahead is not None and self.calls > before and len(self.player.window.steps) > len(ahead):
-            ahead.append((moment, losses_of))
-        if self.calls % self.accumulate or ahead is None:
+        if self.calls > before and len(self.player.window.steps) > len(ahead):
+            ahead.note(moment, lambda: _table(train(network), None))
+        if self.calls % self.accumulate:
             return
-        self._ahead = None
-        tables = []
-        if self.player.looks_ahead(self.clock.step - 1):
-            for then, again in ahead:
-                with replayed(network, then):
-                    tables.append(_table(again(network), None))
-            self.player.look_again(tables)
-        self.player.commit()
+        self._within = False
+        ahead.look(step, taken, None if held_out is None else lambda: _table(held_out(network), None))
+        if taken is None or taken:
+            self.player.commit()
+        else:
+            self.player.forget()
 
     def close(self) -> None:
         """Write what is left to record, and raise if a loss was not finite."""

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from autoloss.core.errors import require
 
 
 class EpochShuffle(Sampler[int]):
@@ -25,6 +27,29 @@ class EpochShuffle(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         return iter(torch.randperm(self.size, generator=generator).tolist())
+
+
+class HeldOut:
+    """Batches of data that is not trained on; which samples depends on the seed, the step and the rank alone.
+
+    Every sample is drawn once before any is drawn again. Taken in this process, without workers.
+    """
+
+    def __init__(self, dataset: Dataset[Any], batch_size: int, seed: int) -> None:
+        self.dataset, self.seed = dataset, seed
+        self.size = len(dataset)  # type: ignore[arg-type]
+        require(self.size > 0, "Held-out data must have samples", "it has none", "Raise held_out.share.")
+        self.batch_size = min(batch_size, self.size)
+
+    def batch(self, step: int, rank: int = 0) -> Any:
+        """The batch of optimiser step ``step``."""
+        turn, place = divmod(step, self.size // self.batch_size)
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + turn) * 65_537 + rank)
+        order = torch.randperm(self.size, generator=generator)
+        chosen = order[place * self.batch_size :][: self.batch_size].tolist()
+        taken = getattr(self.dataset, "__getitems__", None)
+        rows = taken(chosen) if taken else [self.dataset[i] for i in chosen]
+        return (getattr(self.dataset, "collate", None) or default_collate)(rows)
 
 
 def loader(dataset: Dataset[Any], batch_size: int, seed: int, shuffle: bool, workers: int = 0) -> DataLoader[Any]:

@@ -12,7 +12,7 @@ from autoloss.core.cadence import Cadence
 from autoloss.core.clock import Clock
 from autoloss.core.constants import constant, flags
 from autoloss.core.errors import ConfigError, SignalError, unknown
-from autoloss.core.need import GRADIENTS, Need
+from autoloss.core.need import GRADIENTS, OUTCOME, Need
 from autoloss.core.notes import Notes
 from autoloss.core.ranks import world_size
 from autoloss.core.sample_weighting import SampleWeighting
@@ -163,9 +163,9 @@ class Player(StateModule):
             self.samples.commit(sampled, finite)
         commit(self.weighting, lambda: self.weighting.update(signals), finite, signals.present)
 
-    def looks_ahead(self, step: int) -> bool:
-        """Whether the losses of this optimiser step are wanted again after it, by :meth:`look_again`."""
-        return bool(self.weighting.needs_at(step) & Need.LOOKAHEAD)
+    def looks_ahead(self, step: int) -> Need:
+        """What of this optimiser step's outcome is wanted after it, by :meth:`look_again` and :meth:`align`."""
+        return self.weighting.needs_at(step) & OUTCOME
 
     def look_again(self, tables: Sequence[LossTable]) -> None:
         """Take the losses of the window's micro-batches after the optimiser's step, one table for each."""
@@ -173,6 +173,14 @@ class Player(StateModule):
         tables = [applied(table, step.sampled) for table, step in pairs]
         values = [self.terms.gather(table.reduced(self.terms.names))[0] for table in tables]
         self.window.look_again(values)
+
+    def align(self, slopes: Tensor) -> None:
+        """Take how far the held-out objective fell for each unit of the losses' effective weights, [N]."""
+        self.window.alignment = self.terms.collect(slopes.detach().float())
+
+    def forget(self) -> None:
+        """Drop the window: its step was not taken."""
+        self.window = Window([])
 
     def _probes(self, clock: Clock) -> bool:
         # The first micro-batch of a step is the one that is recorded.

@@ -27,6 +27,7 @@ class Window:
     steps: list[Weighed]
     pending: list[Weighed] = field(default_factory=list)
     closed: bool = False
+    alignment: Tensor | None = None
 
     def add(self, weighed: Weighed, pending: bool = False) -> None:
         """Take in one micro-batch."""
@@ -57,10 +58,20 @@ class Window:
         """
         steps = [step for step in self.steps if not any(step is waiting for waiting in self.pending)]
         self.steps, self.pending = [], []
-        if len(steps) < 2:
-            return steps[0].signals if steps else None
-        with torch.no_grad(), torch.autocast(steps[0].counts.device.type, enabled=False):
-            return _union(steps)
+        alignment, self.alignment = self.alignment, None
+        if not steps:
+            return None
+        union = _as_one(steps)
+        if alignment is None:
+            return union
+        return replace(union, measured_alignment=torch.where(union.present, alignment, 0.0))
+
+
+def _as_one(steps: list[Weighed]) -> Signals:
+    if len(steps) == 1:
+        return steps[0].signals
+    with torch.no_grad(), torch.autocast(steps[0].counts.device.type, enabled=False):
+        return _union(steps)
 
 
 def _union(steps: list[Weighed]) -> Signals:

@@ -101,7 +101,10 @@ def test_a_poisoned_loss_is_present_and_not_finite() -> None:
     assert not signals.finite()
 
 
-@pytest.mark.parametrize(("need", "attribute"), [(Need.GRAM, "gram"), (Need.STATS, "stats"), (Need.LOOKAHEAD, "after")])
+@pytest.mark.parametrize(
+    ("need", "attribute"),
+    [(Need.GRAM, "gram"), (Need.STATS, "stats"), (Need.LOOKAHEAD, "after"), (Need.ALIGNMENT, "alignment")],
+)
 def test_only_what_is_needed_is_there(need: Need, attribute: str) -> None:
     signals = streams.stream(NAMES, steps=1)[0]
     getattr(streams.only(signals, need), attribute)

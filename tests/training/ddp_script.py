@@ -35,16 +35,31 @@ def train(weighting, at, split, rank, ranks):
         mask = torch.rand(16, generator=generator) > 0.5
         cut = 11 if split == "uneven" else 8
         here = slice(None) if ranks == 1 else (slice(0, cut), slice(cut, 16))[rank]
-        features, outs = module(x[here])
-        entries = {n: Entry(out.square().mean(1) * 4**k) for k, (n, out) in enumerate(zip("abc", outs, strict=True))}
-        entries["b"] = Entry(entries["b"].values, mask[here])
-        if split == "absent":
-            # Rank 1 has no loss c at all, and rank 0 has it for all of its samples.
-            entries["c"] = None if rank else Entry(entries["c"].values, torch.arange(16)[here] < cut)
-        total = balancer(entries, anchor=features if at == "features" else net.trunk.weight)
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
+        held = torch.randn(16, 5, generator=generator)
+
+        def losses_of(net, x, mask, here=here, cut=cut):
+            features, outs = net(x)
+            values = [out.square().mean(1) * 4**k for k, out in enumerate(outs)]
+            entries = {"a": Entry(values[0]), "b": Entry(values[1], mask), "c": Entry(values[2])}
+            if split == "absent":
+                # Rank 1 has no loss c at all, and rank 0 has it for all of its samples.
+                entries["c"] = None if rank else Entry(values[2], torch.arange(16)[here] < cut)
+            return entries, features
+
+        def again(net, x=x[here], mask=mask[here]):
+            return losses_of(net, x, mask)[0]
+
+        with balancer.lookahead(
+            module,
+            optimizer,
+            train=again,
+            held_out=lambda net, held=held[here], mask=mask[here]: losses_of(net, held, mask)[0],
+        ):
+            entries, features = losses_of(module, x[here], mask[here])
+            total = balancer(entries, anchor=features if at == "features" else net.trunk.weight)
+            optimizer.zero_grad()
+            total.backward()
+            optimizer.step()
     state = {name: value.tolist() for name, value in balancer.player.state_dict().items()}
     return {"state": state, "parameters": torch.cat([p.detach().reshape(-1) for p in net.parameters()]).tolist()}
 

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from autoloss import Balancer, Entry
-from autoloss.core.need import Need
+from autoloss.core.need import OUTCOME
 from autoloss.core.registry import registry
 
-REQUIRED = {"vqgan": {"adversarial": "b"}}
+REQUIRED = {"vqgan": {"adversarial": "b"}, "ol_aux": {"main": "b"}, "gradient_cosine": {"main": "b"}}
 
 
 def built(name):
@@ -18,7 +18,7 @@ def built(name):
 def learns(name):
     """Whether a weighting has state that a step moves, and its state is of the batch (FAMO looks again after the step)."""
     weighting = built(name).bind("abc")
-    return bool(weighting.state_dict()) and Need.LOOKAHEAD not in weighting.needs and name != "fixed"
+    return bool(weighting.state_dict()) and not weighting.needs & OUTCOME and name != "fixed"
 
 
 LEARNING = [name for name in registry.names("weighting") if learns(name)]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 SCRIPT = Path(__file__).with_name("ddp_script.py")
-WEIGHTINGS = "uncertainty,gradnorm"
+WEIGHTINGS = "uncertainty,gradnorm,famo,auto_lambda,learned"
 
 
 @pytest.fixture(scope="module")

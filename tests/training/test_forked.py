@@ -390,7 +390,7 @@ def test_a_look_ahead_sees_the_step_through_the_fork(net):
                 fork = balancer.fork(features) if of else None
                 return losses_of(module, fork or dict.fromkeys(NAMES, features)), fork
 
-            with balancer.lookahead(other, lambda module, losses=losses: losses(module)[0]):
+            with balancer.lookahead(other, train=lambda module, losses=losses: losses(module)[0]):
                 found, fork = losses(other)
                 balancer(found, anchor=fork).backward()
                 optimizer.step()

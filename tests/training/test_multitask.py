@@ -4,17 +4,24 @@ import csv
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import FSDPStrategy
 from torch import nn
 
 from autoloss.app.run import train
-from autoloss.core.errors import AutolossError, NonFiniteError
+from autoloss.core.errors import AutolossError, ConfigError, NonFiniteError
 from autoloss.core.problem import Outputs, Problem, Term
 from autoloss.core.table import Entry
+from autoloss.losses.mse import Mse
 from autoloss.problems._tensors import TensorTable
+from autoloss.problems.two_digits import TwoDigits
+from autoloss.training.loaders import HeldOut
+from autoloss.training.modules.multitask import MultiTaskModule
+from autoloss.weightings.auto_lambda import AutoLambda
 
 
 def config(weighting="gradnorm", epochs=2, problem=None, **trainer):
@@ -74,7 +81,7 @@ def problem(name="Noisy"):
     return {"name": f"{__name__}:{name}"}
 
 
-@pytest.mark.parametrize("weighting", ["uncertainty", "gradnorm"])
+@pytest.mark.parametrize("weighting", ["uncertainty", "gradnorm", "auto_lambda", "learned"])
 def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, weighting):
     class Stop(pl.Callback):
         def on_train_epoch_start(self, trainer, pl_module):
@@ -103,6 +110,61 @@ def test_accumulation_clipping_and_low_precision_train(tmp_path):
     assert summary["steps"] == 6
     assert sum(summary["final_weights"].values()) == pytest.approx(3, rel=1e-4)
     assert all(v == v for v in summary["metrics"].values())
+
+
+@pytest.mark.parametrize("weighting", ["auto_lambda", "learned"])
+def test_held_out_data_teaches_under_ordinary_flags(tmp_path, weighting):
+    flags = {"accumulate_grad_batches": 2, "gradient_clip_val": 0.5, "precision": "bf16-mixed"}
+    summary = train(config(weighting, epochs=3, **flags), tmp_path)
+    assert summary["steps"] == 6
+    weights = summary["final_weights"].values()
+    assert sum(weights) == pytest.approx(3, rel=1e-4)
+    assert max(weights) > min(weights)
+
+
+def test_held_out_digits_are_in_no_training_pair():
+    problem = TwoDigits(pairs=100)
+    data = problem.datasets(0)["train"]
+    train, held = problem.hold_out(data, 0.1, seed=3)
+    assert (len(train), len(held), len(train.source), len(held.source)) == (90, 10, 900, 100)
+    assert sorted([*train.source.tolist(), *held.source.tolist()]) == sorted(data.source.tolist())
+    drawn = [{tuple(row) for row in part.columns["pixels"].tolist()} for part in (train, held)]
+    assert not drawn[0] & drawn[1]
+
+
+def test_held_out_samples_are_in_no_training_batch():
+    problem = Noisy()
+    train, held = problem.hold_out(problem.datasets(0)["train"], 0.25, seed=1)
+    assert (len(train), len(held)) == (72, 24)
+    assert not {*train.indices} & {*held.indices}
+    batches = HeldOut(held, 10, seed=0)
+    seen = [batches.batch(step)["x"][:, 0].tolist() for step in range(4)]
+    assert [len(batch) for batch in seen] == [10] * 4
+    assert not set(seen[0]) & set(seen[1])
+    assert seen[2] == HeldOut(held, 10, seed=0).batch(2)["x"][:, 0].tolist()
+    assert seen[2] != HeldOut(held, 10, seed=0).batch(2, rank=1)["x"][:, 0].tolist()
+    assert len(HeldOut(held, 1000, seed=0).batch(5)["x"]) == 24
+
+
+def test_a_primary_loss_alone_gets_the_weight(tmp_path):
+    settings = {
+        **config({"name": "auto_lambda", "lr": 0.3}, epochs=4),
+        "held_out": {"share": 0.2, "batch_size": 32, "primary": ["left"]},
+    }
+    weights = train(settings, tmp_path)["final_weights"]
+    assert weights["left"] == max(weights.values())
+    assert weights["left"] > 1.5
+
+
+def test_a_strategy_that_shards_is_an_error():
+    module = MultiTaskModule(
+        Noisy(), {"value": Mse()}, AutoLambda(), torch.optim.SGD, held_out=HeldOut(Noisy().datasets(0)["train"], 8, 0)
+    )
+    module.trainer = SimpleNamespace(strategy=FSDPStrategy.__new__(FSDPStrategy))
+    with pytest.raises(ConfigError, match="needs whole parameters, but FSDPStrategy shards them"):
+        module.on_fit_start()
+    with pytest.raises(ConfigError, match="needs held-out data, but there is none. Keep some: held_out.share"):
+        MultiTaskModule(Noisy(), {"value": Mse()}, AutoLambda(), torch.optim.SGD)
 
 
 def test_true_half_precision_leaves_the_weights_state_alone(tmp_path):

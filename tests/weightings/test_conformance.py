@@ -11,10 +11,15 @@ from autoloss.core.space import Choice
 from autoloss.testing import WeightingSuite
 
 # What a constructor requires, and what the suite must know then.
-REQUIRED: dict[str, dict[str, Any]] = {"vqgan": {"adversarial": "a"}}
-FEWEST = {"vqgan": 2}
+REQUIRED: dict[str, dict[str, Any]] = {
+    "gradient_cosine": {"main": "a"},
+    "ol_aux": {"main": ["a"]},
+    "vqgan": {"adversarial": "a"},
+}
+FEWEST = {"gradient_cosine": 2, "ol_aux": 2, "vqgan": 2}
 # What the defaults cannot show: arguments that name losses, rules that are off by default, slow ones.
 VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "auto_lambda": [{"variant": "raw", "start": 0.1}],
     "balancer": [{"shares": {"a": 3.0}, "decay": 0.5}],
     "cagrad": [{"c": 1.0, "rescale": 0}],
     "cosmos": [{"preference": {"a": 3.0}}],
@@ -26,8 +31,10 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "graddrop": [{"leak": {"a": 0.5}}],
     "gradnorm": [{"alpha": 0.0}],
     "gradvac": [{"beta": 0.5}],
+    "learned": [{"norms": True, "seed": 1}],
     "lr_annealing": [{"reference": "a", "decay": 0.5}],
     "nash_mtl": [{"max_norm": 0.0}],
+    "ol_aux": [{"main": "b", "rate": 1.0, "window": 1}],
     "p_norm": [{"p": 4.0, "weights": {"a": 3.0}}],
     "pbi": [{"preference": {"a": 3.0}, "ideal": {"a": 0.1}}],
     "relobralo": [{"alpha": 0.5, "keep": 0.5}],

@@ -53,7 +53,7 @@ def train(weighting, accumulate=1, parts=1):
         x = torch.randn(8 * parts, 4)
         optimizer.zero_grad()
         for part in x.chunk(parts):
-            with balancer.lookahead(net, lambda net, part=part: net(part)):
+            with balancer.lookahead(net, train=lambda net, part=part: net(part)):
                 total = balancer(net(part))
                 (total / parts).backward()
                 if part is x.chunk(parts)[-1] or torch.equal(part, x.chunk(parts)[-1]):
@@ -74,7 +74,7 @@ def test_the_second_look_sees_the_same_dropout_mask():
     torch.manual_seed(0)
     net, balancer = Net(), Balancer("ab", Famo(lr=1.0))
     x = torch.randn(8, 4)
-    with balancer.lookahead(net, lambda net: net(x)):
+    with balancer.lookahead(net, train=lambda net: net(x)):
         balancer(net(x)).backward()  # and no step: nothing changed, so nothing is to be learned
     assert balancer.player.weighting.xi.tolist() == [0.0, 0.0]
 

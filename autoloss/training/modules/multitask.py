@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, require, unknown
 from autoloss.core.loss import Loss
+from autoloss.core.need import Need
 from autoloss.core.problem import Outputs, Problem
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable
 from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork
-from autoloss.probe.lookahead import Moment, replayed
+from autoloss.probe.lookahead import Moment
+from autoloss.probe.taken import check_optimizer, watching
+from autoloss.training.ahead import Ahead
 from autoloss.training.entries import table_of
+from autoloss.training.loaders import HeldOut
 from autoloss.training.player import Player
 from autoloss.training.rng import KeepsRandomState
 from autoloss.training.scaling import loss_scale, will_step
@@ -56,6 +63,8 @@ class MultiTaskModule(KeepsRandomState, pl.LightningModule):
         anchor: str = "features",
         sample_weighting: SampleWeighting | None = None,
         samples: int | None = None,
+        held_out: HeldOut | None = None,
+        primary: Sequence[str] = (),
     ) -> None:
         super().__init__()
         check_anchor(anchor)
@@ -74,7 +83,10 @@ class MultiTaskModule(KeepsRandomState, pl.LightningModule):
         )
         self.forked = anchor == "fork" or isinstance(weighting, Surgery)
         self._optimizer, self._scheduler = optimizer, scheduler
-        self._ahead: list[tuple[Moment, Any]] = []
+        self._ahead = Ahead(self.player, nn.ModuleList([self.network, self.loss_modules]), primary)
+        self.held_out = held_out
+        self._aligns = Need.ALIGNMENT in weighting.needs
+        check_lookahead(weighting, self.forked, held_out is not None)
         self._stepped: Tensor | None = None
 
     @property
@@ -107,7 +119,7 @@ class MultiTaskModule(KeepsRandomState, pl.LightningModule):
         accumulates = self.trainer.accumulate_grad_batches > 1
         weighed = self.player.step(table, clock, loss_scale(self.trainer, self.device), accumulates)
         if moment is not None and weighed is not None:
-            self._ahead.append((moment, batch))
+            self._ahead.note(moment, lambda: self.table(self._outputs(batch)))
         return None if weighed is None else weighed.total
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
@@ -116,18 +128,30 @@ class MultiTaskModule(KeepsRandomState, pl.LightningModule):
         if not self._ahead:
             self.player.commit(self._stepped)
 
+    def on_fit_start(self) -> None:
+        """Check that the strategy leaves the parameters whole, if they are to be looked ahead with."""
+        if self._aligns and isinstance(self.trainer.strategy, (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)):
+            raise ConfigError(
+                f"Weighting {self.player.weighting.title()!r} needs whole parameters, but "
+                f"{type(self.trainer.strategy).__name__} shards them. Set trainer.strategy=ddp or train on one device."
+            )
+        self._ahead.parts = self.trainer.accumulate_grad_batches
+        self._ahead.around = self.trainer.precision_plugin.forward_context
+
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, and then look at the same batches again for weightings that ask what the step did."""
-        super().optimizer_step(*args, **kwargs)
+        """Step, and then look at its outcome for weightings that ask what the step did."""
+        step = self.trainer.global_step
+        aligns = Need.ALIGNMENT in self.player.looks_ahead(step)
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        with watching(optimizer) if aligns else nullcontext() as taken:  # type: ignore[arg-type]
+            super().optimizer_step(*args, **kwargs)
         if not self._ahead:
             return
-        ahead, self._ahead = self._ahead, []
-        tables = []
-        for moment, batch in ahead:
-            with replayed(self.network, moment), self.trainer.precision_plugin.forward_context():
-                tables.append(self.table(self._outputs(batch)))
-        self.player.look_again(tables)
-        self.player.commit(self._stepped)
+        self._ahead.look(step, taken, partial(self._held_out_table, step))
+        if taken is None or taken:
+            self.player.commit(self._stepped)
+        else:
+            self.player.forget()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Measure the problem's metrics."""
@@ -140,6 +164,8 @@ class MultiTaskModule(KeepsRandomState, pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimiser of the network's (and any loss's) parameters; a weighting has none."""
         optimizer = self._optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
+        if self._aligns:
+            check_optimizer(type(optimizer))
         if self._scheduler is None:
             return optimizer
         schedule = self._scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
@@ -148,6 +174,12 @@ class MultiTaskModule(KeepsRandomState, pl.LightningModule):
     def _outputs(self, batch: Any) -> Outputs:
         with self.problem.branching(self.player.fork if self.forked else None):
             return self.problem.outputs(self.network, batch)
+
+    def _held_out_table(self, step: int) -> LossTable:
+        assert self.held_out is not None
+        batch = self.held_out.batch(step, self.global_rank)
+        batch = self.trainer.precision_plugin.convert_input(self.transfer_batch_to_device(batch, self.device, 0))
+        return self.table(self._outputs(batch))
 
     def _measure(self, split: str, batch: Any) -> None:
         for name, values in self.problem.measure(self.problem.outputs(self.network, batch)).items():
@@ -160,3 +192,12 @@ class MultiTaskModule(KeepsRandomState, pl.LightningModule):
 def check_anchor(anchor: str) -> None:
     """Raise :class:`ConfigError` unless ``anchor`` is one of :data:`ANCHORS`."""
     require(anchor in ANCHORS, f"anchor must be one of {', '.join(ANCHORS)}", f"it is {anchor!r}")
+
+
+def check_lookahead(weighting: Weighting, forked: bool, held_out: bool) -> None:
+    """Raise :class:`ConfigError` if ``weighting`` learns from held-out data and cannot."""
+    if Need.ALIGNMENT not in weighting.needs:
+        return
+    must = f"Weighting {weighting.title()!r} needs"
+    require(held_out, f"{must} held-out data", "there is none", "Keep some: held_out.share=0.1.")
+    require(not forked, f"{must} weights that reach the heads", "anchor=fork leaves them out", "Set anchor=features.")

@@ -1,0 +1,155 @@
+"""Derivatives of all losses along one direction, by forward-mode differentiation."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.parallel import DistributedDataParallel
+from torch.overrides import TorchFunctionMode
+
+from autoloss.core.errors import ConfigError
+from autoloss.probe.lookahead import Moment
+
+Losses = Callable[[], Sequence[Tensor | None]]
+
+
+class Slopes:
+    """Asks how fast losses change when the parameters of ``network`` move along a direction.
+
+    One pass in forward mode gives it for every loss, or for every sample of every loss, whatever
+    their number; no graph is kept. What has no forward derivative (flash attention takes the math
+    kernel instead, custom functions without ``jvp``) is done by central differences, two forwards,
+    and is said once.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = check_network(network)
+        self.exact = True  # until a loss turns out to have no forward derivative
+
+    def along(
+        self, losses: Losses, at: Mapping[Tensor, Tensor], direction: Mapping[Tensor, Tensor]
+    ) -> tuple[list[Tensor | None], list[Tensor | None]]:
+        """The ``losses`` with the values ``at`` for parameters, and their derivatives along ``direction``.
+
+        Both by parameter; a parameter without a direction stays. Tensors of any shape, ``None`` where
+        a loss is absent. Nothing of this has a graph.
+        """
+        if self.exact:
+            moment = Moment.now(next(iter(direction)).device)
+            try:
+                return self._forward_mode(losses, at, direction)
+            except (NotImplementedError, RuntimeError) as error:
+                if not _unsupported(error):
+                    raise
+                self.exact = False
+                moment.restore()
+                warnings.warn(
+                    "A loss has no forward derivative, so that hypergradients are central differences from here on: "
+                    f"two forwards, and less exact. ({str(error).splitlines()[0][:200]})",
+                    stacklevel=2,
+                )
+        return self._differences(losses, at, direction)
+
+    def _forward_mode(
+        self, losses: Losses, at: Mapping[Tensor, Tensor], direction: Mapping[Tensor, Tensor]
+    ) -> tuple[list[Tensor | None], list[Tensor | None]]:
+        with forward_ad.dual_level():
+            duals = {p: forward_ad.make_dual(at[p], direction[p].to(at[p].dtype)) for p in direction}
+            with _Constants():
+                found = self._call(losses, {**at, **duals})
+            pairs = [None if one is None else forward_ad.unpack_dual(one) for one in found]
+            values = [None if pair is None else pair.primal.detach() for pair in pairs]
+            slopes = [
+                None if pair is None else torch.zeros_like(pair.primal) if pair.tangent is None else pair.tangent
+                for pair in pairs
+            ]
+            return values, [None if slope is None else slope.detach() for slope in slopes]
+
+    def _differences(
+        self, losses: Losses, at: Mapping[Tensor, Tensor], direction: Mapping[Tensor, Tensor]
+    ) -> tuple[list[Tensor | None], list[Tensor | None]]:
+        length, size = _norm(direction.values()), _norm(at[p] for p in direction)
+        # The cube root of the precision is where rounding and curvature err alike.
+        step = torch.finfo(size.dtype).eps ** (1 / 3) * (1 + size) / length.clamp(min=torch.finfo(size.dtype).tiny)
+        moment = Moment.now(length.device)
+        before = self._call(losses, {**at, **{p: at[p] - step * v for p, v in direction.items()}})
+        moment.restore()
+        after = self._call(losses, {**at, **{p: at[p] + step * v for p, v in direction.items()}})
+        pairs = [
+            None if one is None or other is None else (one.detach(), other.detach())
+            for one, other in zip(before, after, strict=True)
+        ]
+        values = [None if pair is None else (pair[0] + pair[1]) / 2 for pair in pairs]
+        return values, [None if pair is None else (pair[1] - pair[0]) / (2 * step) for pair in pairs]
+
+    def _call(self, losses: Losses, values: Mapping[Tensor, Tensor]) -> Sequence[Tensor | None]:
+        given = {f"network.{name}": values.get(p, p.detach()) for name, p in self.network.named_parameters()}
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), eager():
+            return functional_call(_Call(self.network, losses), given, ())
+
+
+class _Call(nn.Module):
+    """The losses as the forward of a module that holds the network: for ``functional_call``."""
+
+    def __init__(self, network: nn.Module, losses: Losses) -> None:
+        super().__init__()
+        self.network, self.losses = network, losses
+
+    def forward(self) -> Sequence[Tensor | None]:
+        return self.losses()
+
+
+class _Constants(TorchFunctionMode):
+    """What is computed under ``no_grad`` is a constant, as it is to a backward; forward mode alone would go on."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if torch.is_grad_enabled():
+            return func(*args, **(kwargs or {}))
+        with forward_ad._set_fwd_grad_enabled(False):
+            return func(*args, **(kwargs or {}))
+
+
+def bare(network: nn.Module) -> nn.Module:
+    """``network`` without what compiles or replicates it: the module that holds the parameters."""
+    while isinstance(network, DistributedDataParallel) or "_orig_mod" in network._modules:
+        network = network.get_submodule("_orig_mod" if "_orig_mod" in network._modules else "module")
+    return network
+
+
+def check_network(network: nn.Module) -> nn.Module:
+    """``network``; raises :class:`ConfigError` if it cannot be called with other values for its parameters."""
+    must = "A look-ahead needs a network that can be called with other parameters"
+    for part in network.modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            raise ConfigError(f"{must}, but it holds a {type(part).__name__}. Use the module that it was made from.")
+        if type(part).__name__.startswith(("FullyShardedDataParallel", "FSDP")):
+            raise ConfigError(f"{must}, but FSDP shards them. Train with DDP or on one device.")
+    return network
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """Compiled code is run as it was written: forward derivatives cannot be compiled through."""
+    # To ask for a stance imports the compiler, which takes seconds; without it nothing is compiled.
+    with torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext():
+        yield
+
+
+def _norm(tensors: Iterable[Tensor]) -> Tensor:
+    return torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors]).norm()
+
+
+def _unsupported(error: Exception) -> bool:
+    text = str(error)
+    return any(part in text for part in ("forward AD", "forward mode", "forward-mode", "jvp"))

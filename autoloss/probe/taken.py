@@ -1,0 +1,121 @@
+"""The step that an optimiser took, and its derivative in the gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from autoloss.core.errors import ConfigError, SignalError
+
+KNOWN = (SGD, Adam, AdamW)
+
+
+class Taken:
+    """What one step of ``optimizer`` started from: parameters, learning rates, momentum that was not there yet.
+
+    The step is ``p' = p - lr h(g)`` for each coordinate; :meth:`through` multiplies by ``lr h'(g)``,
+    read from the optimiser's state and from the gradients after the step. Weight decay that is part
+    of the gradient (L2) moves the point where h' is taken; decoupled decay adds nothing.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        check_optimizer(type(optimizer))
+        self.optimizer = optimizer
+        self.before: dict[Tensor, Tensor] = {}
+        self._options: dict[Tensor, dict[str, Any]] = {}
+        self._fresh: set[Tensor] = set()
+
+    def __bool__(self) -> bool:
+        """Whether a step was taken: a gradient scaler may have skipped it."""
+        return bool(self.before)
+
+    def note(self, *_: Any) -> None:
+        """Keep what the step starts from."""
+        if self.before:
+            raise SignalError("A look-ahead must hold one optimiser step, but there were two. Put one into each.")
+        for group in self.optimizer.param_groups:
+            options = {k: v.clone() if isinstance(v, Tensor) else v for k, v in group.items() if k != "params"}
+            for parameter in group["params"]:
+                if not parameter.requires_grad:
+                    continue
+                self.before[parameter] = parameter.detach().clone()
+                self._options[parameter] = options
+                if self.optimizer.state[parameter].get("momentum_buffer") is None:
+                    self._fresh.add(parameter)
+
+    def through(self, gradient: Mapping[Tensor, Tensor]) -> dict[Tensor, Tensor]:
+        """``lr h'(g)`` times ``gradient`` by parameter: the direction along which losses tell what their weights did.
+
+        Of the parameters that were stepped alone. The gradients must still be there.
+        """
+        found = {
+            parameter: self._slope(parameter) * gradient[parameter]
+            for parameter in self.before
+            if parameter.grad is not None and parameter in gradient
+        }
+        if not found:
+            raise SignalError(
+                "The gradients must still be there when a look-ahead ends, but there are none. "
+                "Call zero_grad() before the backward."
+            )
+        return found
+
+    def _slope(self, parameter: Tensor) -> Tensor | float:
+        options = self._options[parameter]
+        sign = -1 if options["maximize"] else 1
+        if isinstance(self.optimizer, SGD):
+            return sign * options["lr"] * _sgd(options, parameter in self._fresh)
+        assert parameter.grad is not None
+        gradient = sign * parameter.grad
+        if options["weight_decay"] and not options.get("decoupled_weight_decay", isinstance(self.optimizer, AdamW)):
+            gradient = gradient + options["weight_decay"] * self.before[parameter]
+        return sign * options["lr"] * _adam(options, self.optimizer.state[parameter], gradient)
+
+
+@contextmanager
+def watching(optimizer: Optimizer) -> Iterator[Taken]:
+    """Notes what the step of ``optimizer`` within starts from."""
+    taken = Taken(optimizer)
+    handle = optimizer.register_step_pre_hook(taken.note)
+    try:
+        yield taken
+    finally:
+        handle.remove()
+
+
+def check_optimizer(optimizer: type[Optimizer]) -> None:
+    """Raise :class:`ConfigError` unless the step of an ``optimizer`` of this class can be differentiated."""
+    if optimizer not in KNOWN:
+        names = ", ".join(one.__name__ for one in KNOWN)
+        raise ConfigError(
+            f"A look-ahead needs an optimiser whose step it can differentiate ({names}), but this is "
+            f"{optimizer.__name__}. Choose one of these."
+        )
+
+
+def _sgd(options: Mapping[str, Any], fresh: bool) -> float:
+    if not options["momentum"]:
+        return 1.0
+    # The very first step fills the buffer with the gradient itself, dampening or not.
+    new = 1.0 if fresh else 1.0 - float(options["dampening"])
+    return 1.0 + options["momentum"] * new if options["nesterov"] else new
+
+
+def _adam(options: Mapping[str, Any], state: Mapping[str, Any], gradient: Tensor) -> Tensor:
+    first, second = options["betas"]
+    # The count is a float32 tensor on the host: powers of it are taken in float64, as Adam does, and nothing waits.
+    steps = state["step"].double()
+    first_correction, second_correction = 1 - first**steps, 1 - second**steps
+    squares = state["max_exp_avg_sq"] if options["amsgrad"] else state["exp_avg_sq"]
+    root = (squares / second_correction).sqrt()
+    size = root + options["eps"]
+    bend = state["exp_avg"] * gradient * ((1 - second) / (first_correction * second_correction)) / (root * size**2)
+    moves = root > 0
+    if options["amsgrad"]:
+        moves = moves & (squares == state["exp_avg_sq"])
+    return (1 - first) / first_correction / size - torch.where(moves, bend, torch.zeros_like(bend))

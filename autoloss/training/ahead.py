@@ -1,0 +1,150 @@
+"""What came of a step: its losses again, or what they did for a held-out objective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from autoloss.core.errors import ConfigError, SignalError, unknown
+from autoloss.core.need import Need
+from autoloss.core.ranks import sum_over_ranks, world_size
+from autoloss.core.table import LossTable
+from autoloss.probe.descent import gradient_of
+from autoloss.probe.lookahead import Moment, replayed
+from autoloss.probe.slopes import Slopes
+from autoloss.probe.taken import Taken
+from autoloss.training.player import Player
+from autoloss.training.sample_weights import Sampled, applied
+
+Table = Callable[[], LossTable]
+
+
+class Ahead:
+    """Looks at the micro-batches of one optimiser step again, once it is done, for ``player``.
+
+    ``network`` holds every parameter that is stepped. The tables are computed again within
+    ``around()`` (autocast). ``parts`` micro-batches make a step, each with that share of the gradient;
+    ``primary`` are the losses whose base-weighted sum is the held-out objective, all by default.
+    """
+
+    def __init__(
+        self,
+        player: Player,
+        network: nn.Module,
+        primary: Sequence[str] = (),
+        parts: int = 1,
+        around: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        check_primary(primary, player.terms.names)
+        self.player, self.network, self.parts, self.around = player, network, parts, around
+        names = player.terms.names
+        self.primary = [i for i, name in enumerate(names) if not primary or name in primary]
+        self._looks: list[tuple[Moment, Table]] = []
+        self._slopes: Slopes | None = None
+        self._checked = False
+
+    def __len__(self) -> int:
+        return len(self._looks)
+
+    def note(self, moment: Moment, table: Table) -> None:
+        """Keep how to compute the table of a micro-batch again, and the random numbers before it."""
+        self._looks.append((moment, table))
+
+    def drop(self) -> None:
+        """Forget what was noted."""
+        self._looks = []
+
+    def look(self, step: int, taken: Taken | None, held_out: Table | None) -> None:
+        """Measure what the weighting asks of optimiser step ``step``, which was ``taken``, and tell the player."""
+        needs = self.player.looks_ahead(step)
+        looks, self._looks = self._looks, []
+        if needs & Need.LOOKAHEAD:
+            self.player.look_again([self._again(moment, table) for moment, table in looks])
+        if needs & Need.ALIGNMENT:
+            assert taken is not None
+            assert held_out is not None
+            if taken and looks:
+                self.player.align(self._alignment(step, looks, taken, held_out))
+
+    def _again(self, moment: Moment, table: Table) -> LossTable:
+        with replayed(self.network, moment), self.around():
+            return table()
+
+    def _alignment(self, step: int, looks: Sequence[tuple[Moment, Table]], taken: Taken, held_out: Table) -> Tensor:
+        if self._slopes is None:
+            self._slopes = Slopes(self.network)
+        _check_parameters(self.network, taken)
+        device = self.player.last.device
+        # Drawn from numbers of its own: the next forward must not see the same masks.
+        with replayed(self.network, Moment.seeded(device, 0x5EED + step), graph=True):
+            direction = taken.through(gradient_of(partial(self._objective, held_out), self.network))
+        found = []
+        for (moment, table), weighed in zip(looks, self.player.window.steps, strict=True):
+            with replayed(self.network, moment, graph=True):
+                losses = partial(self._scalars, table, weighed.sampled)
+                values, slopes = self._slopes.along(losses, taken.before, direction)
+            if not self._checked:
+                self._check(values, weighed.losses.scalars)
+            found.append(_stacked(slopes))
+        total = torch.stack(found).sum(0) / self.parts
+        return sum_over_ranks(total) / world_size()
+
+    def _scalars(self, table: Table, sampled: Sequence[Sampled] = ()) -> tuple[Tensor | None, ...]:
+        with self.around():
+            made = table()
+        return applied(made, sampled).reduced(self.player.terms.names).scalars
+
+    def _objective(self, held_out: Table) -> Tensor:
+        scalars, base = self._scalars(held_out), self.player.terms.base
+        here = [base[i] * scalar for i in self.primary if (scalar := scalars[i]) is not None]
+        if not here:
+            names = ", ".join(self.player.terms.names[i] for i in self.primary)
+            raise ConfigError(f"A held-out batch must have one of the losses {names}, but it has none of them.")
+        return torch.stack(here).sum()
+
+    def _check(self, values: Sequence[Tensor | None], before: Sequence[Tensor | None]) -> None:
+        """The first time: were these the losses of the step?"""
+        self._checked = True
+        for name, again, first in zip(self.player.terms.names, values, before, strict=True):
+            if (again is None) != (first is None):
+                raise SignalError(_differs(name, "absent" if first is None else "present", "otherwise"))
+            if again is None or first is None:
+                continue
+            exact = not torch.is_autocast_enabled(again.device.type) and first.dtype == torch.float64
+            if not torch.allclose(again.to(first.dtype), first.detach(), rtol=1e-9 if exact else 2e-2, atol=1e-6):
+                raise SignalError(_differs(name, f"{float(first.detach()):g}", f"{float(again):g}"))
+
+
+def check_primary(primary: Sequence[str], names: Sequence[str]) -> None:
+    """Raise unless all ``primary`` losses are among ``names``."""
+    for name in primary:
+        if name not in names:
+            raise unknown("loss", name, names)
+
+
+def _stacked(slopes: Sequence[Tensor | None]) -> Tensor:
+    here = [slope for slope in slopes if slope is not None]
+    zero = torch.zeros_like(torch.stack(here).sum())
+    return torch.stack([zero if slope is None else slope.to(zero.dtype) for slope in slopes])
+
+
+def _differs(name: str, before: str, after: str) -> str:
+    return (
+        f"A look-ahead must compute the losses of the step again, but {name!r} was {before} and is {after}. "
+        "Compute them from the same batch and the network that is passed in, with no other effect."
+    )
+
+
+def _check_parameters(network: nn.Module, taken: Taken) -> None:
+    known = set(network.parameters())
+    strange = [parameter for parameter in taken.before if parameter.grad is not None and parameter not in known]
+    if strange:
+        raise ConfigError(
+            "A look-ahead's network must hold every parameter that is stepped, but it lacks "
+            f"{len(strange)} of them, one of shape {list(strange[0].shape)}. "
+            "Pass a module that holds them all: torch.nn.ModuleList([trunk, heads])."
+        )

@@ -1,0 +1,68 @@
+"""Auto-Lambda: the weights themselves are learned from held-out data."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from autoloss.core.adam import AdamState
+from autoloss.core.errors import require, unknown
+from autoloss.core.need import Need
+from autoloss.core.signals import Signals
+from autoloss.core.space import Interval
+from autoloss.core.weighting import Weighting
+
+VARIANTS = ("softmax", "raw")
+
+
+class AutoLambda(Weighting):
+    """Learns weights that make each optimiser step lower the losses of held-out data.
+
+    After each step, ``t_k = -d L_held(p') / d w_k``, with p' the parameters that the step led to and
+    L_held the sum of the primary losses there (eq. 6), and the weights' own Adam goes up t.
+    ``softmax``: ``w = K softmax(z)``, z starts at 0. ``raw``: w itself, kept at or above 0.
+
+    Args:
+        lr: learning rate of the weights' Adam, above 0; 0.0001 in the paper, for raw weights.
+        variant: ``softmax`` or ``raw``.
+        start: initial raw weight, above 0; 0.1 in the paper. The sum of raw weights is free.
+
+    The paper and its code differentiate a virtual copy of the model by finite differences, four forwards
+    and two backwards; here t is exact, of the real step through the real optimiser (Adam's Jacobian
+    included), at the price of a held-out step and one forward-mode pass. The paper's weights may
+    become negative; its held-out batches come from the training data, ours from a share kept for it.
+    """
+
+    value: Tensor
+    needs = Need.VALUES | Need.ALIGNMENT
+    claims = frozenset({"permutation_equivariant"})
+    search_space = {"lr": Interval(1e-3, 1e-1, log=True)}
+    use = "Some losses matter for themselves and others only help: name the primary ones."
+    avoid = "No data can be spared, or a step must not cost three."
+    citation = "Liu, James, Davison, Johns: Auto-Lambda, TMLR 2022, arXiv:2202.03091"
+
+    def __init__(self, lr: float = 0.03, variant: str = "softmax", start: float = 1.0) -> None:
+        super().__init__()
+        require(lr > 0, "`lr` must be above 0", f"lr={lr}")
+        require(start > 0, "`start` must be above 0", f"start={start}")
+        if variant not in VARIANTS:
+            raise unknown("variant", variant, VARIANTS)
+        self.raw, self.start = variant == "raw", start
+        # Alignments carry the model's learning rate: one that counts for Adam's usual eps would be none here.
+        self.adam = AdamState(lr, eps=1e-15)
+
+    def allocate(self, size: int) -> None:
+        self.add_state("value", torch.full((size,), self.start if self.raw else 0.0), axes=1)
+        self.adam.allocate(size)
+
+    def forward(self, signals: Signals) -> Tensor:
+        return self.value.clone() if self.raw else signals.softmax(self.value) * signals.count
+
+    def update(self, signals: Signals) -> None:
+        gain = signals.alignment
+        if self.raw:
+            self.adam.step(self.value, -gain)
+            self.value.clamp_(min=0)
+            return
+        share = signals.softmax(self.value)
+        self.adam.step(self.value, -share * (gain - (share * gain).sum()))

@@ -1,0 +1,126 @@
+"""A small network that says the weights, learned from held-out data while the model trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from autoloss.core.adam import AdamState
+from autoloss.core.errors import require
+from autoloss.core.need import Need
+from autoloss.core.signals import Signals
+from autoloss.core.space import Interval
+from autoloss.core.weighting import Weighting
+
+FEATURES = 5
+
+
+class Learned(Weighting):
+    """Learns a rule, not numbers: a network that gives each loss its weight from how that loss is doing.
+
+    What it sees of loss k: its logarithm, that minus a slow average (its change), that minus the
+    first (its ratio to the start), its gradient's norm at the anchor relative to the others'
+    (``norms``), and progress; all of them bounded. ``h_k = tanh(A x_k + a)``, pooled over losses
+    ``h = mean_k h_k``, and ``w = K softmax_k(c tanh(B [h_k, h] + b))``: the same few numbers for every
+    loss, so that one rule serves any K. It starts at equal weights. After each step it goes up
+    ``sum_k t_k w_k`` with ``t_k = -d L_held(p') / d w_k`` held constant, the exact hypergradient of its
+    parameters (as in Meta-Weight-Net), in units of a running mean of |t|.
+
+    Args:
+        lr: learning rate of the rule's Adam, above 0.
+        width: hidden units, at least 1.
+        norms: whether gradient norms at the anchor are measured and seen.
+        seed: of the initial parameters.
+    """
+
+    rule: Tensor
+    first: Tensor
+    slow: Tensor
+    seen: Tensor
+    unit: Tensor
+    needs = Need.VALUES | Need.ALIGNMENT
+    claims = frozenset({"sums_to_count", "permutation_equivariant"})
+    search_space = {"lr": Interval(1e-3, 1e-1, log=True)}
+    use = "A rule that is to be used again: on a longer run, another problem, another number of losses."
+    avoid = "No data can be spared, or a step must not cost three; one run only: auto_lambda is simpler."
+    citation = "parametrisation ours; the gradient as in Shu et al.: Meta-Weight-Net, NeurIPS 2019, arXiv:1902.07379"
+
+    def __init__(self, lr: float = 0.03, width: int = 16, norms: bool = False, seed: int = 0) -> None:
+        super().__init__()
+        require(lr > 0, "`lr` must be above 0", f"lr={lr}")
+        require(width >= 1, "`width` must be at least 1", f"width={width}")
+        if norms:
+            self.needs = self.needs | Need.GRAM  # type: ignore[misc]
+        self.width, self.norms, self.seed = width, norms, seed
+        self.shapes = ((width, FEATURES), (width,), (width, 2 * width), (width,), (width,))
+        # Alignments carry the model's learning rate: one that counts for Adam's usual eps would be none here.
+        self.adam = AdamState(lr, eps=1e-15)
+
+    def allocate(self, size: int) -> None:
+        self.add_state("rule", self._initial())
+        self.add_state("first", torch.zeros(size), axes=1)
+        self.add_state("slow", torch.zeros(size), axes=1)
+        self.add_state("seen", torch.zeros(size), axes=1)
+        self.add_state("unit", torch.zeros(()))
+        self.adam.allocate(len(self.rule), axes=0)
+
+    def forward(self, signals: Signals) -> Tensor:
+        return self._weights(self.rule, signals)
+
+    def update(self, signals: Signals) -> None:
+        gain = signals.alignment
+        size = signals.mean(gain.abs())
+        self.unit.copy_(torch.where(self.unit == 0, size, torch.lerp(self.unit, size, 0.05)))
+        gain = gain / self.unit.clamp(min=torch.finfo(gain.dtype).tiny)
+        with torch.enable_grad():
+            rule = self.rule.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad((gain * self._weights(rule, signals)).sum(), rule)
+        self.adam.step(self.rule, -gradient)
+        log = _log(signals.values)
+        known = self.seen > 0
+        self.first.copy_(torch.where(known, self.first, log))
+        self.slow.copy_(torch.where(known, torch.lerp(self.slow, log, 0.1), log))
+        self.seen.fill_(1.0)
+
+    def _weights(self, rule: Tensor, signals: Signals) -> Tensor:
+        into, shift, pooling, pooled_shift, out = _parts(rule, self.shapes)
+        here = signals.present
+        hidden = torch.tanh(self._features(signals) @ into.T + shift)
+        pooled = torch.where(here[:, None], hidden, 0.0).sum(0) / signals.count
+        both = torch.cat([hidden, pooled.expand_as(hidden)], dim=1)
+        return signals.softmax(torch.tanh(both @ pooling.T + pooled_shift) @ out) * signals.count
+
+    def _features(self, signals: Signals) -> Tensor:
+        """[K, FEATURES], each from about -1 to 1."""
+        log, known = _log(signals.values), self.seen > 0
+        nothing = torch.zeros_like(log)
+        norm = nothing
+        if self.norms:
+            norm = _log(signals.gram.diagonal().clamp(min=0)) / 2
+            norm = norm - signals.mean(norm)
+        parts = (
+            log / 5,
+            torch.where(known, log - self.slow, nothing),
+            torch.where(known, log - self.first, nothing) / 2,
+            norm / 2,
+            nothing + (2 * signals.progress - 1),
+        )
+        return torch.tanh(torch.stack(parts, dim=1))
+
+    def _initial(self) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed)
+        parts = [torch.randn(shape, generator=generator) / shape[-1] ** 0.5 for shape in self.shapes]
+        parts[1], parts[3], parts[4] = (torch.zeros(self.width) for _ in range(3))
+        return torch.cat([part.reshape(-1) for part in parts])
+
+
+def _log(values: Tensor) -> Tensor:
+    # Losses below 0 have no logarithm: their size is seen, and not their sign.
+    return values.abs().clamp(min=1e-12, max=1e12).log()
+
+
+def _parts(rule: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
+    sizes = [torch.Size(shape).numel() for shape in shapes]
+    return [part.view(shape) for part, shape in zip(rule.split(sizes), shapes, strict=True)]

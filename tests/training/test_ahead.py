@@ -1,0 +1,369 @@
+"""Hypergradients of real steps, against the unrolled step differentiated twice, in float64."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from autoloss import Balancer
+from autoloss.core.errors import ConfigError, SignalError, UnknownNameError
+from autoloss.core.table import Entry
+from autoloss.probe.descent import gradient_of
+from autoloss.probe.lookahead import Moment, replayed
+from autoloss.probe.slopes import Slopes
+from autoloss.probe.taken import watching
+
+NAMES = ("a", "b", "c")
+OPTIMIZERS = {
+    "sgd": (torch.optim.SGD, {"lr": 0.1}),
+    "sgd, decay": (torch.optim.SGD, {"lr": 0.1, "weight_decay": 0.1}),
+    "momentum": (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}),
+    "dampening": (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1}),
+    "nesterov": (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    "sgd, maximize": (torch.optim.SGD, {"lr": 0.1, "momentum": 0.5, "maximize": True}),
+    "adam": (torch.optim.Adam, {"lr": 0.01}),
+    "adam, decay": (torch.optim.Adam, {"lr": 0.01, "weight_decay": 0.1, "betas": (0.5, 0.7)}),
+    "adam, amsgrad": (torch.optim.Adam, {"lr": 0.01, "amsgrad": True, "betas": (0.9, 0.5)}),
+    "adam, maximize": (torch.optim.Adam, {"lr": 0.01, "maximize": True, "weight_decay": 0.1}),
+    "adam, large eps": (torch.optim.Adam, {"lr": 0.01, "eps": 0.1}),
+    "adamw": (torch.optim.AdamW, {"lr": 0.01, "weight_decay": 0.1}),
+    "adamw, fused": (torch.optim.AdamW, {"lr": 0.01, "fused": True}),
+    "adam, tensor lr": (torch.optim.Adam, {"lr": torch.tensor(0.01).double(), "foreach": False}),
+}
+
+
+class Net(nn.Module):
+    """BatchNorm, dropout, a tied parameter, and one head for each loss."""
+
+    def __init__(self, dropout=0.0):
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(dropout), nn.Tanh(), nn.Linear(6, 6))
+        self.heads = nn.ModuleList([nn.Linear(6, 1) for _ in NAMES])
+        self.heads[2].weight = self.heads[1].weight
+
+    def forward(self, x):
+        z = self.trunk(x)
+        return [head(z)[:, 0] for head in self.heads]
+
+
+def entries(net, x):
+    """One value for each sample, a mask, and a constant that no_grad makes."""
+    outs = net(x)
+    with torch.no_grad():
+        scale = 1 + outs[1].square().mean()
+    values = (outs[0].square(), (outs[1] - x.sum(1)).square() * scale, (outs[2] - 1).abs())
+    found = {name: Entry(value) for name, value in zip(NAMES, values, strict=True)}
+    found["b"] = Entry(found["b"].values, x[:, 0] > -0.5)
+    return found
+
+
+def scalars(found):
+    return [
+        entry.values.mean() if entry.mask is None else entry.values[entry.mask].sum() / entry.mask.sum()
+        for entry in found.values()
+    ]
+
+
+def unrolled(net, optimizer, objective, held_out, weights):
+    """d held_out(p') / d weights by one step of ``optimizer``, unrolled and differentiated twice."""
+    net = copy.deepcopy(net)
+    start = {name: p.detach().clone().requires_grad_() for name, p in net.named_parameters()}
+    weights = weights.clone().requires_grad_()
+    total = objective(lambda x: functional_call(net, start, (x,)), weights)
+    gradients = torch.autograd.grad(total, list(start.values()), create_graph=True, allow_unused=True)
+    unroll = sgd if isinstance(optimizer, torch.optim.SGD) else adam
+    moved = dict(zip(start, unroll(optimizer, list(start.values()), gradients), strict=True))
+    return torch.autograd.grad(held_out(lambda x: functional_call(net, moved, (x,))), weights)[0]
+
+
+def sgd(optimizer, values, gradients):
+    """torch's own, differentiable, cuts the graph where it fills the momentum buffer."""
+    moved = []
+    pairs = [(group, p) for group in optimizer.param_groups for p in group["params"]]
+    for (group, p), value, gradient in zip(pairs, values, gradients, strict=True):
+        if gradient is None:
+            moved.append(value)
+            continue
+        step = (-gradient if group["maximize"] else gradient) + group["weight_decay"] * value
+        if group["momentum"]:
+            buffer = optimizer.state[p].get("momentum_buffer")
+            fresh = buffer is None
+            buffer = step if fresh else group["momentum"] * buffer + (1 - group["dampening"]) * step
+            step = step + group["momentum"] * buffer if group["nesterov"] else buffer
+        moved.append(value - group["lr"] * step)
+    return moved
+
+
+def adam(optimizer, values, gradients):
+    """torch's own, differentiable."""
+    moved = [v if g is None else v.clone() for v, g in zip(values, gradients, strict=True)]
+    groups, rest = [], list(moved)
+    for group in optimizer.param_groups:
+        options = {k: v for k, v in group.items() if k not in ("params", "fused", "foreach", "differentiable", "lr")}
+        mine, rest = rest[: len(group["params"])], rest[len(group["params"]) :]
+        groups.append({**options, "params": mine, "lr": float(group["lr"])})
+    plain = type(optimizer)(groups, differentiable=True, foreach=False)
+    state = copy.deepcopy(optimizer.state_dict()["state"])
+    plain.load_state_dict({"state": state, "param_groups": plain.state_dict()["param_groups"]})
+    for value, gradient in zip(moved, gradients, strict=True):
+        value.grad = gradient
+        zeros = {key: torch.zeros_like(value) for key in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")}
+        before = plain.state[value] or {"step": torch.zeros(()), **zeros}
+        # Its count is float32, and a differentiable step does not leave that.
+        plain.state[value] = {**before, "step": before["step"].double()}
+    plain.step()
+    return moved
+
+
+def setting(which, dropout=0.0):
+    torch.manual_seed(0)
+    net = Net(dropout).double()
+    kind, options = OPTIMIZERS[which]
+    halves = [list(net.trunk.parameters()), list(net.heads.parameters())]
+    groups = [{"params": halves[0]}, {"params": halves[1], "lr": options["lr"] / 2}]
+    optimizer = kind(groups, **options)
+    # Adam's first step has hardly a derivative (it is a sign): what is left of it is rounding, on both sides.
+    for _ in range(3 if options.get("eps", 1e-8) == 1e-8 and kind is not torch.optim.SGD else 0):
+        optimizer.zero_grad()
+        torch.stack(net(torch.randn(16, 4).double())).square().mean().backward()
+        optimizer.step()
+    return net, optimizer
+
+
+def aligned(balancer):
+    """What the player is told, before it becomes float32."""
+    told = []
+    before = balancer.player.align
+    balancer.player.align = lambda slopes: (told.append(slopes), before(slopes))
+    return told
+
+
+@pytest.mark.parametrize("which", OPTIMIZERS)
+def test_k_hypergradients_equal_the_unrolled_step(which):
+    net, optimizer = setting(which)
+    base = {"b": 0.5}
+    balancer = Balancer(NAMES, {"name": "auto_lambda", "lr": 0.1}, base=base)
+    told = aligned(balancer)
+    factors = torch.tensor([1.0, 0.5, 1.0], dtype=torch.float64)
+    for step in range(4):
+        x, held = torch.randn(16, 4).double(), torch.randn(12, 4).double()
+        before, state = copy.deepcopy(net), copy.deepcopy(optimizer)
+        with balancer.lookahead(
+            net,
+            optimizer,
+            train=lambda net, x=x: entries(net, x),
+            held_out=lambda net, held=held: entries(net, held),
+            primary=["a", "b"],
+        ):
+            optimizer.zero_grad()
+            balancer(entries(net, x)).backward()
+            weights = balancer.player.last.double()
+            optimizer.step()
+        expected = unrolled(
+            before,
+            state,
+            lambda net, w, x=x: (torch.stack(scalars(entries(net, x))) * w).sum(),
+            lambda net, held=held: (torch.stack(scalars(entries(net, held))) * factors)[:2].sum(),
+            weights,
+        )
+        torch.testing.assert_close(-told[step], expected, rtol=1e-10, atol=1e-14)
+    assert balancer.player.weighting.value.abs().max() > 0
+
+
+@pytest.mark.parametrize("which", ["sgd", "nesterov", "adam", "adamw"])
+def test_b_hypergradients_equal_the_unrolled_step(which):
+    net, optimizer = setting(which)
+    for _ in range(3):
+        x, held = torch.randn(16, 4).double(), torch.randn(12, 4).double()
+        weights = torch.rand(16).double()
+        before, state = copy.deepcopy(net), copy.deepcopy(optimizer)
+        with watching(optimizer) as taken:
+            optimizer.zero_grad()
+            (weights * (net(x)[0] - 1).square()).mean().backward()
+            optimizer.step()
+        moment = Moment.now(torch.device("cpu"))
+        with replayed(net, moment, graph=True):
+            direction = taken.through(gradient_of(lambda held=held: net(held)[1].square().mean(), net))
+            (slopes,) = Slopes(net).along(lambda x=x: [(net(x)[0] - 1).square() / 16], taken.before, direction)[1]
+        expected = unrolled(
+            before,
+            state,
+            lambda net, w, x=x: (w * (net(x)[0] - 1).square()).mean(),
+            lambda net, held=held: net(held)[1].square().mean(),
+            weights,
+        )
+        torch.testing.assert_close(-slopes, expected, rtol=1e-10, atol=1e-14)
+
+
+def run(weighting, which="adam", accumulate=1, steps=3, dropout=0.5):
+    """Parameters, random numbers and buffers after some steps, and what was told."""
+    net, optimizer = setting(which, dropout)
+    balancer = Balancer(NAMES, weighting, accumulate=accumulate)
+    told, draws = aligned(balancer), []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        held = torch.randn(12, 4).double()
+        parts = torch.randn(16, 4).double().chunk(accumulate)
+        for i, part in enumerate(parts):
+            with balancer.lookahead(
+                net,
+                optimizer,
+                train=lambda net, part=part: entries(net, part),
+                held_out=lambda net, held=held: entries(net, held),
+            ):
+                (balancer(entries(net, part)) / accumulate).backward()
+                if i == accumulate - 1:
+                    optimizer.step()
+        draws.append(float(torch.rand(())))
+    return net, draws, told, balancer
+
+
+def test_the_first_step_is_that_of_equal_weights_and_nothing_is_disturbed():
+    plain, plain_draws, _, _ = run("equal", steps=1)
+    net, draws, told, _ = run("auto_lambda", steps=1)
+    assert draws == plain_draws
+    assert len(told) == 1
+    for (name, one), other in zip(net.state_dict().items(), plain.state_dict().values(), strict=True):
+        assert torch.equal(one, other), name
+
+
+def test_weighting_every_n_steps_looks_ahead_every_n_steps():
+    assert len(run({"name": "auto_lambda", "wrap": {"every_n": {"n": 3}}}, steps=7)[2]) == 3
+
+
+def test_accumulated_micro_batches_add_up_to_the_step():
+    net, optimizer = setting("adam")
+    balancer = Balancer(NAMES, "auto_lambda", accumulate=2)
+    told = aligned(balancer)
+    for step in range(3):
+        parts, held = torch.randn(16, 4).double().chunk(2), torch.randn(12, 4).double()
+        before, state = copy.deepcopy(net), copy.deepcopy(optimizer)
+        optimizer.zero_grad()
+        for i, part in enumerate(parts):
+            with balancer.lookahead(
+                net,
+                optimizer,
+                train=lambda net, part=part: entries(net, part),
+                held_out=lambda net, held=held: entries(net, held),
+            ):
+                (balancer(entries(net, part)) / 2).backward()
+                weights = balancer.player.last.double()
+                if i:
+                    optimizer.step()
+        expected = unrolled(
+            before,
+            state,
+            lambda net, w, parts=parts: sum((torch.stack(scalars(entries(net, part))) * w).sum() / 2 for part in parts),
+            lambda net, held=held: torch.stack(scalars(entries(net, held))).sum(),
+            weights,
+        )
+        torch.testing.assert_close(-told[step], expected, rtol=1e-10, atol=1e-14)
+    assert balancer.clock.step == 3
+    assert balancer.player.weighting.adam.steps.tolist() == [3.0] * 3
+
+
+def test_an_absent_loss_has_no_part():
+    net, optimizer = setting("sgd")
+    balancer = Balancer(NAMES, "auto_lambda")
+    told = aligned(balancer)
+    x = torch.randn(8, 4).double()
+
+    def without(net):
+        return {**entries(net, x), "c": None}
+
+    with balancer.lookahead(net, optimizer, train=without, held_out=lambda net: entries(net, x)):
+        balancer(without(net)).backward()
+        optimizer.step()
+    assert told[0][2] == 0
+    assert balancer.player.weighting.value[2] == 0
+    assert balancer.player.weighting.value[0] != 0
+
+
+def test_a_step_that_was_not_taken_teaches_nothing():
+    net, optimizer = setting("sgd")
+    balancer = Balancer(NAMES, "auto_lambda")
+    x = torch.randn(8, 4).double()
+    with balancer.lookahead(net, optimizer, train=lambda net: entries(net, x), held_out=lambda net: entries(net, x)):
+        balancer(entries(net, x)).backward()
+    assert balancer.player.weighting.value.tolist() == [0.0] * 3
+    assert balancer.clock.step == 1
+
+
+class Cube(torch.autograd.Function):
+    """Has no ``jvp``."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 3 * ctx.saved_tensors[0] ** 2 * gradient
+
+
+def test_without_a_forward_derivative_differences_stand_in_and_say_so_once(recwarn):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5)).double()
+    x, slopes = torch.randn(8, 4).double(), Slopes(net)
+    at = {p: p.detach().clone() for p in net.parameters()}
+    direction = {p: torch.randn_like(p) for p in at}
+    found = []
+    for cube, engine in ((Cube.apply, slopes), (lambda x: x**3, Slopes(net)), (Cube.apply, slopes)):
+        torch.manual_seed(1)
+        found.append(engine.along(lambda cube=cube: [cube(net(x)).sum(), None], at, direction))
+    assert [str(w.message)[:50] for w in recwarn] == ["A loss has no forward derivative, so that hypergra"]
+    assert not slopes.exact
+    (one, two, three) = (slope for _, (slope, _) in found)
+    assert float(one) == pytest.approx(float(two), rel=1e-6)
+    assert float(one) == float(three)
+    assert float(found[0][0][0]) == pytest.approx(float(found[1][0][0]), rel=1e-6)
+
+
+def test_attention_takes_the_kernel_that_has_a_forward_derivative():
+    torch.manual_seed(0)
+    net = nn.MultiheadAttention(8, 2, batch_first=True)
+    x, slopes = torch.randn(2, 5, 8), Slopes(net)
+    at = {p: p.detach().clone() for p in net.parameters()}
+    direction = {p: torch.randn_like(p) for p in at}
+    loss = net(x, x, x, need_weights=False)[0].square().mean()
+    gradients = torch.autograd.grad(loss, list(at))
+    _, (slope,) = slopes.along(lambda: [net(x, x, x, need_weights=False)[0].square().mean()], at, direction)
+    assert slopes.exact
+    assert float(slope) == pytest.approx(
+        float(sum((g * direction[p]).sum() for g, p in zip(gradients, at, strict=True))), rel=1e-4
+    )
+
+
+def step(net, optimizer, train=None, held_out=None, weighting="auto_lambda", wrapped=None, zero=False, primary=()):
+    balancer = Balancer(NAMES, weighting)
+    x = torch.randn(8, 4).double()
+    of = lambda net: entries(net, x)  # noqa: E731
+    with balancer.lookahead(wrapped or net, optimizer, train=train or of, held_out=held_out or of, primary=primary):
+        balancer(of(net)).backward()
+        if optimizer is not None:
+            optimizer.step()
+            if zero:
+                optimizer.zero_grad()
+
+
+def test_what_cannot_be_looked_ahead_with_is_said_at_once():
+    net, optimizer = setting("sgd")
+    with pytest.raises(ConfigError, match="'auto_lambda' needs the optimizer and held-out losses, but the look-ahead"):
+        step(net, None)
+    with pytest.raises(ConfigError, match=r"\(SGD, Adam, AdamW\), but this is RMSprop"):
+        step(net, torch.optim.RMSprop(net.parameters()))
+    with pytest.raises(ConfigError, match=r"lacks 1 of them, one of shape \[6, 4\]"):
+        step(net, torch.optim.SGD([net.trunk[0].weight], 0.1), wrapped=net.heads)
+    with pytest.raises(SignalError, match="gradients must still be there"):
+        step(net, optimizer, zero=True)
+    with pytest.raises(SignalError, match="losses of the step again, but 'a' was"):
+        step(net, optimizer, train=lambda net: entries(net, torch.randn(8, 4).double()))
+    with pytest.raises(SignalError, match="held-out objective must depend on the network"):
+        step(net, optimizer, held_out=lambda net: {"a": torch.ones(())})
+    with pytest.raises(ConfigError, match="A held-out batch must have one of the losses b, but it has none"):
+        step(net, optimizer, held_out=lambda net: {"a": net(torch.randn(8, 4).double())[0]}, primary=["b"])
+    with pytest.raises(UnknownNameError, match="No loss is called 'd'"):
+        step(net, optimizer, primary=["d"])
