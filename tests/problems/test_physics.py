@@ -160,7 +160,7 @@ def test_every_weighting_trains_on_losses_with_disjoint_points(name):
 
     before = {n: float(v.detach().mean()) for n, v in losses(network).items()}
     for _ in range(25):
-        with balancer.lookahead(network, losses):
+        with balancer.lookahead(network, optimizer, train=losses, held_out=losses):
             outputs = problem.outputs(network, batch)
             of = {n: (t.prediction - t.target).square() for n, t in outputs.terms.items()}
             optimizer.zero_grad()
