@@ -38,12 +38,14 @@ def test_a_probe_that_a_static_graph_would_break_is_an_error(results):
 def test_ranks_learn_what_the_union_batch_teaches(results):
     union, ranks, _ = results
     for case, found in union.items():
+        # The rule's Adam makes a full step of the smallest gradient, and so of its rounding.
+        absolute = 5e-6 if case.startswith("learned") else 1e-6
         for name, value in found["state"].items():
             torch.testing.assert_close(
                 torch.tensor(ranks[case]["state"][name]),
                 torch.tensor(value),
                 rtol=1e-5,
-                atol=1e-6,
+                atol=absolute,
                 msg=f"{case} {name}",
             )
         torch.testing.assert_close(
