@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 import torch.distributed as dist
@@ -13,6 +14,7 @@ from autoloss.core.clock import Clock
 from autoloss.core.constants import constant, flags
 from autoloss.core.errors import SignalError
 from autoloss.core.need import GRADIENTS, Need
+from autoloss.core.precision import full_precision
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import Reduced
 from autoloss.core.terms import Terms
@@ -65,7 +67,7 @@ def weigh_forked(losses: Reduced, fork: Fork, terms: Terms, clock: Clock, apart:
     return Weighed(weighted_sum(losses, weights) + fork.token, weights, losses, signals, counts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Met:
     """The gradients [...] that came to the copies of a fork, one for each loss, ``None`` where nothing came.
 
@@ -81,27 +83,25 @@ class Met:
         here = [g is not None and base != 0 for g, base in zip(self.gradients, terms.base, strict=True)]
         return tuple(any(here[i] for i in members) for members in terms.members)
 
+    @cached_property
+    def stacked(self) -> Tensor:
+        """The gradients as rows [N, P], zeros where nothing came."""
+        nothing = torch.zeros_like(self.features) if any(g is None for g in self.gradients) else self.features
+        rows = torch.stack([nothing if gradient is None else gradient for gradient in self.gradients])
+        return rows.to(torch.promote_types(rows.dtype, torch.float32)).reshape(len(rows), -1)
+
     def rows(self, terms: Terms) -> Tensor:
         """The gradient of each unit, [K, P], base weights included and the scale taken out."""
-        rows = self._zeros(len(terms.units), self.features.numel())
-        for row, members in zip(rows, terms.members, strict=True):
-            for i in members:
-                if (gradient := self.gradients[i]) is not None:
-                    row += gradient.reshape(-1)
+        rows = self.stacked
+        if any(terms.grouped):
+            rows = torch.stack([torch.stack([rows[i] for i in of]).sum(0) for of in terms.members])
         # A total that was multiplied by 0 has gradients of 0, not 0 / 0.
-        return rows.div_(self.scale.where(self.scale != 0, 1.0))
+        return rows / self.scale.where(self.scale != 0, 1.0)
 
     def weighted(self, factors: Tensor) -> Tensor:
         """The sum of the gradients times ``factors`` [N]."""
-        total = self._zeros(*self.features.shape)
-        for gradient, factor in zip(self.gradients, factors.to(total.dtype).unbind(), strict=True):
-            if gradient is not None:
-                total.addcmul_(gradient.to(total.dtype), factor)
-        return total
-
-    def _zeros(self, *shape: int) -> Tensor:
-        dtype = torch.promote_types(self.features.dtype, torch.float32)
-        return torch.zeros(shape, dtype=dtype, device=self.features.device)
+        with full_precision(self.features.device.type):
+            return (factors.to(self.stacked.dtype) @ self.stacked).reshape(self.features.shape)
 
 
 def combine(

@@ -59,10 +59,15 @@ class Graddrop(Surgery):
         source.manual_seed(generator(self.seed, signals.step).initial_seed())
         drawn = torch.rand(gradients.shape[1:], generator=source, device=gradients.device, dtype=gradients.dtype)
         # P is the positive part over the whole; multiplied out, since both may be 0.
-        whole = gradients.abs().sum(0)
-        positive = drawn * whole < gradients.clamp(min=0).sum(0)
-        kept = torch.where((gradients > 0) == positive, gradients, 0.0)
+        up, down = gradients.clamp(min=0), gradients.clamp(max=0)
+        rise, fall = up.sum(0), down.sum(0)
+        whole = rise - fall
+        positive = drawn * whole < rise
         if self.given:
-            kept = kept.lerp(gradients, self.leak.to(gradients.dtype).view(-1, *[1] * (gradients.dim() - 1)))
+            leak = self.leak.to(gradients.dtype).view(-1, *[1] * (gradients.dim() - 1))
+            kept = torch.where(positive, ((1 - leak) * up).sum(0), ((1 - leak) * down).sum(0))
+            kept = kept + (leak * gradients).sum(0)
+        else:
+            kept = torch.where(positive, rise, fall)
         # What overflowed may have been dropped; a loss scaler must see it all the same.
-        return kept.sum(0) + 0 * whole
+        return kept + 0 * whole

@@ -45,6 +45,7 @@ class Gradvac(GramWeighting):
         super().__init__()
         require(0 <= beta <= 1, "`beta` must lie in [0, 1]", f"beta={beta}")
         self.beta, self.seed = beta, seed
+        self._met: tuple[Tensor, Tensor, Tensor] | None = None
 
     def allocate(self, size: int) -> None:
         self.add_state("targets", torch.zeros(size, size), axes=2)
@@ -66,6 +67,12 @@ class Gradvac(GramWeighting):
         self.targets.copy_(targets, non_blocking=True)
 
     def _meet(self, prepared: Prepared, signals: Signals) -> tuple[Tensor, Tensor]:
+        # `update` asks for what `forward` met a moment before, unless a window lies between.
+        if self._met is None or self._met[0] is not signals.gram:
+            self._met = (signals.gram, *self._vaccinated(prepared, signals))
+        return self._met[1:]
+
+    def _vaccinated(self, prepared: Prepared, signals: Signals) -> tuple[Tensor, Tensor]:
         order = random_order(len(signals.names), prepared.index, self.seed, signals.step)
         targets = self.targets.cpu().double()[prepared.index][:, prepared.index]
         return vaccinate(prepared.cosines, targets.clamp(-LARGEST, LARGEST), order)
@@ -74,18 +81,18 @@ class Gradvac(GramWeighting):
 def vaccinate(cosines: Tensor, targets: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
     """Coefficients [M, M] of the unit gradients in each vaccinated unit gradient, and the cosines [M, M] met."""
     turned = torch.eye(len(cosines), dtype=cosines.dtype)
-    seen = torch.zeros_like(cosines)
     square = cosines.new_ones(len(cosines))
-    for met in order.unbind(1):
-        at = met[:, None]
+    wanted = targets.gather(1, order)
+    tangents = wanted / (1 - wanted.square()).sqrt()
+    found = []
+    for met, t, tangent in zip(order.unbind(1), wanted.unbind(1), tangents.unbind(1), strict=True):
         product = (turned * cosines[met]).sum(1)
         # What opposite gradients leave of each other is rounding, and has no direction.
-        length = square.clamp(min=1e-12).sqrt()
-        c = (product / length).clamp(-1, 1)
-        t = targets.gather(1, at)[:, 0]
-        add = length * (t * ((1 - c**2) / (1 - t**2)).sqrt() - c)
-        add = torch.where(c < t, add, 0.0)
-        turned.scatter_add_(1, at, add[:, None])
-        seen.scatter_(1, at, c[:, None])
-        square = square + 2 * add * product + add**2
-    return turned, seen
+        length = square.clamp(min=1e-12).sqrt_()
+        c = (product / length).clamp_(-1, 1)
+        found.append(c)
+        add = length * (tangent * (1 - c * c).sqrt_() - c) * (c < t)
+        turned.scatter_add_(1, met[:, None], add[:, None])
+        square = torch.addcmul(square, add, 2 * product + add)
+    seen = torch.zeros_like(cosines)
+    return turned, seen.scatter_(1, order, torch.stack(found, 1)) if found else seen
