@@ -103,6 +103,8 @@ def _rows(
             if gradient is not None:
                 parts[i].copy_(gradient.reshape(-1))
         reached.append(any(gradient is not None for gradient in gradients))
+        # Not while the next one is computed: K rows and one gradient at once.
+        del gradient, gradients
     if scale is not None:
         rows /= scale
     return rows, tuple(reached)

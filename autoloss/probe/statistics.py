@@ -12,15 +12,22 @@ from autoloss.probe.anchor import AnchorPoint
 
 def statistics(rows: Tensor, anchor: AnchorPoint) -> Stats:
     """The statistics of the gradients ``rows`` [K, P], over the items of all ranks."""
-    squares = rows.new_zeros(len(rows), anchor.items)
-    for part in rows.split([tensor.numel() for tensor in anchor.tensors], dim=1):
-        squares += part.reshape(len(rows), anchor.items, -1).square().sum(2)
-    magnitude = rows.abs()
+    sizes = [tensor.numel() for tensor in anchor.tensors]
+    # Row by row: all magnitudes at once would take as much memory as the gradients.
+    each = [_statistics(row, sizes, anchor.items) for row in rows]
+    item_norm, largest, mean = (torch.stack(of) for of in zip(*each, strict=True))
     ranks = 1 if anchor.parameters else world_size()
     if ranks == 1:
-        return Stats(squares.sqrt().mean(1), magnitude.amax(1), magnitude.mean(1))
+        return Stats(item_norm, largest, mean)
     # On a rank the gradient of the union's mean is 1 / ranks of the local one: DDP averages.
-    sizes = rows.new_ones(len(rows))
-    sums = torch.stack([squares.sqrt().sum(1), magnitude.sum(1), sizes * anchor.items, sizes * rows.shape[1]])
-    norms, magnitudes, items, coordinates = sum_over_ranks(sums).unbind()
-    return Stats(norms / items / ranks, max_over_ranks(magnitude.amax(1)) / ranks, magnitudes / coordinates / ranks)
+    items, coordinates = rows.new_full((len(rows),), anchor.items), rows.new_full((len(rows),), rows.shape[1])
+    sums = sum_over_ranks(torch.stack([item_norm * items, mean * coordinates, items, coordinates]))
+    norms, magnitudes, items, coordinates = sums.unbind()
+    return Stats(norms / items / ranks, max_over_ranks(largest) / ranks, magnitudes / coordinates / ranks)
+
+
+def _statistics(row: Tensor, sizes: list[int], items: int) -> tuple[Tensor, Tensor, Tensor]:
+    magnitude = row.abs()
+    largest, mean = magnitude.amax(), magnitude.mean()
+    squares = [part.reshape(items, -1).sum(1) for part in magnitude.square_().split(sizes)]
+    return torch.stack(squares).sum(0).sqrt().mean(), largest, mean
