@@ -20,6 +20,7 @@ from autoloss.probe.taken import check_optimizer
 from autoloss.training.ahead import check_primary
 from autoloss.training.build import build_sample_weighting, build_weighting
 from autoloss.training.loaders import HeldOut
+from autoloss.training.modules.curriculum import CurriculumModule, check_curriculum
 from autoloss.training.modules.multitask import ANCHORS, MultiTaskModule, check_anchor, check_lookahead
 from autoloss.training.sample_weights import SampleWeights
 from autoloss.training.watch import Watch
@@ -77,26 +78,38 @@ def module_name(config: Mapping[str, Any], problem: Problem) -> str:
 def _multitask(
     config: Mapping[str, Any], problem: Problem, data: Any, held_out: HeldOut | None = None
 ) -> MultiTaskModule:
-    return MultiTaskModule(
-        problem,
-        losses={name: build_loss(node) for name, node in loss_nodes(config, problem).items()},
-        weighting=build_weighting(config["weighting"]),
-        optimizer=factory(config["optimizer"]),
-        scheduler=partial(_scheduler, config["lr_schedule"]),
-        base=config["base"],
-        groups=config["groups"],
-        unbalanced=config["unbalanced"],
-        on_nonfinite=config["on_nonfinite"],
-        anchor=config.get("anchor", ANCHORS[0]),
-        sample_weighting=build_sample_weighting(config.get("sample_weighting", "uniform")),
-        samples=len(data) if hasattr(data, "__len__") else None,
-        held_out=held_out,
-        primary=config.get("held_out", HELD_OUT)["primary"],
-    )
+    return MultiTaskModule(problem, **_common(config, problem, data, held_out))
+
+
+def _curriculum(
+    config: Mapping[str, Any], problem: Problem, data: Any, held_out: HeldOut | None = None
+) -> MultiTaskModule:
+    return CurriculumModule(problem, **_common(config, problem, data, held_out), **config.get("curriculum", {}))
+
+
+def _common(config: Mapping[str, Any], problem: Problem, data: Any, held_out: HeldOut | None) -> dict[str, Any]:
+    return {
+        "losses": {name: build_loss(node) for name, node in loss_nodes(config, problem).items()},
+        "weighting": build_weighting(config["weighting"]),
+        "optimizer": factory(config["optimizer"]),
+        "scheduler": partial(_scheduler, config["lr_schedule"]),
+        "base": config["base"],
+        "groups": config["groups"],
+        "unbalanced": config["unbalanced"],
+        "on_nonfinite": config["on_nonfinite"],
+        "anchor": config.get("anchor", ANCHORS[0]),
+        "sample_weighting": build_sample_weighting(config.get("sample_weighting", "uniform")),
+        "samples": len(data) if hasattr(data, "__len__") else None,
+        "held_out": held_out,
+        "primary": config.get("held_out", HELD_OUT)["primary"],
+    }
 
 
 # What trains a problem, by what people write; each is made from the configuration, the problem and the training data.
-MODULES: dict[str, Callable[..., MultiTaskModule]] = {"multitask": _multitask}
+MODULES: dict[str, Callable[..., MultiTaskModule]] = {
+    "curriculum": _curriculum,
+    "multitask": _multitask,
+}
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -131,7 +144,8 @@ def check(config: Mapping[str, Any]) -> None:
         attempt(lambda: check_primary(config.get("held_out", HELD_OUT)["primary"], list(problem.terms)))
         attempt(lambda: Watch(tuple(problem.terms), config["on_nonfinite"]))
         names = list(problem.terms)
-        attempt(lambda: module_name(config, problem))
+        if attempt(lambda: module_name(config, problem)) == "curriculum":
+            attempt(lambda: check_curriculum(**config.get("curriculum", {})))
         if samples is not None and names:
             attempt(lambda: SampleWeights(names, samples, size=1))
         terms = attempt(lambda: Terms(names, config["base"], config["groups"]))

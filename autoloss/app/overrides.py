@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
+from autoloss.core.pacing import PACINGS
 from autoloss.core.schedule import SCHEDULES
 
 # Mappings whose keys are the user's: Hydra would refuse a key that is not there yet.
 _OPEN = re.compile(r"search\.(losses|space)(\.|=)|(base|groups)(\.|=)|(weighting|problem)\.\w+(\.[^=]+=|=\{)")
 _TERM = re.compile(r"losses\.(\w+)=([\w.:,-]+)$")
-_SCHEDULE = re.compile(rf"(?<![\w\"'])((?:{'|'.join(SCHEDULES)})\([^()]*\))(?![\"'])")
+_SCHEDULE = re.compile(rf"(?<![\w\"'])((?:{'|'.join({**SCHEDULES, **PACINGS})})\([^()]*\))(?![\"'])")
 # What says nothing about which run it is.
 _UNNAMED = ("name", "ckpt", "fresh", "test", "workers", "threads", "hydra", "load")
 _LONGEST = 100

@@ -26,6 +26,7 @@ from autoloss.training.build import build_weighting
 from autoloss.training.callbacks.progress import Progress
 from autoloss.training.callbacks.record import Record
 from autoloss.training.loaders import HeldOut, loader
+from autoloss.training.modules.curriculum import CurriculumModule
 
 CONVENTIONS = {
     "weight": "effective: d(total)/d(loss), base weights included",
@@ -64,9 +65,12 @@ def train(
     if Need.ALIGNMENT in build_weighting(config["weighting"]).needs:
         data, held_out = _held_out(config, problem, data)
     module = build_module(config, problem, whole, held_out)
+    # A curriculum orders its data itself.
+    order = module.order(data["train"], config["seed"]) if isinstance(module, CurriculumModule) else None
     loaders = {
-        split: loader(dataset, config["batch_size"], config["seed"], split == "train", config["workers"])
+        split: loader(dataset, config["batch_size"], config["seed"], train, config["workers"], order if train else None)
         for split, dataset in data.items()
+        for train in [split == "train"]
     }
     board = TensorBoardLogger(str(directory), name="", version="", default_hp_metric=False)
     trainer = pl.Trainer(

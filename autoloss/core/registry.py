@@ -68,7 +68,7 @@ class Registry:
         """
         listing = self.find(kind, name)
         try:
-            target = _import(listing.target)
+            target = imported(listing.target)
         except AutolossError:
             raise
         except (Exception, SystemExit) as error:
@@ -89,7 +89,7 @@ class Registry:
         if not inspect.isclass(target):
             if parameters:
                 raise ConfigError(f"A loss function takes no parameters, but {name!r} was given {sorted(parameters)}.")
-            return _import("autoloss.core.loss:FunctionLoss")(target)
+            return imported("autoloss.core.loss:FunctionLoss")(target)
         # Without an __init__ of its own a class shows nn.Module's, which takes anything and fails later.
         bare = not any(
             "__init__" in vars(c)
@@ -138,7 +138,7 @@ def _entry_points(group: str) -> list[tuple[str, str, str, str]]:
     )
 
 
-def _import(target: str) -> Any:
+def imported(target: str) -> Any:
     """The object ``module:Name``; without a name, the one class that the module defines for itself."""
     module_name, _, attribute = target.partition(":")
     if ":" in target and os.getcwd() not in sys.path:
@@ -162,7 +162,7 @@ def class_name(name: str) -> str:
 
 
 def _check(kind: str, listing: Listing, target: Any) -> None:
-    base = _import(KINDS[kind].base)
+    base = imported(KINDS[kind].base)
     if inspect.isclass(target) and issubclass(target, base):
         return
     if kind == "loss" and callable(target) and not inspect.isclass(target):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from autoloss.core.errors import ConfigError, require, unknown
 
@@ -51,8 +51,10 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
 }
 
 
-def parse_schedule(text: str | float) -> Schedule:
-    """The schedule that ``text`` writes: a number, or ``name(number, ...)``.
+def parse_schedule(
+    text: str | float, named: Mapping[str, Callable[..., Schedule]] = SCHEDULES, what: str = "schedule"
+) -> Schedule:
+    """The schedule that ``text`` writes: a number, or ``name(number, ...)`` with one of ``named``.
 
     >>> parse_schedule("linear(0, 2)")(0.25)
     0.5
@@ -63,10 +65,10 @@ def parse_schedule(text: str | float) -> Schedule:
     if not match:
         raise ConfigError(f"A schedule must be a number or name(numbers), but it is {text!r}. Write linear(0,1).")
     name, inside = match.groups()
-    if name not in SCHEDULES:
-        raise unknown("schedule", name, SCHEDULES)
+    if name not in named:
+        raise unknown(what, name, named)
     try:
-        return _finite(SCHEDULES[name](*(float(part) for part in inside.split(","))), text)
+        return _finite(named[name](*(float(part) for part in inside.split(","))), text)
     except (TypeError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise

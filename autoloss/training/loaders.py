@@ -52,12 +52,24 @@ class HeldOut:
         return (getattr(self.dataset, "collate", None) or default_collate)(rows)
 
 
-def loader(dataset: Dataset[Any], batch_size: int, seed: int, shuffle: bool, workers: int = 0) -> DataLoader[Any]:
-    """A loader of ``dataset``; its last batch may be smaller. Its own ``collate`` is used where it has one."""
+def loader(
+    dataset: Dataset[Any],
+    batch_size: int,
+    seed: int,
+    shuffle: bool,
+    workers: int = 0,
+    order: Sampler[int] | None = None,
+) -> DataLoader[Any]:
+    """A loader of ``dataset``, in the ``order`` of a sampler if given; its last batch may be smaller.
+
+    The dataset's own ``collate`` is used where it has one.
+    """
+    if order is None and shuffle:
+        order = EpochShuffle(len(dataset), seed)  # type: ignore[arg-type]
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        sampler=EpochShuffle(len(dataset), seed) if shuffle else None,  # type: ignore[arg-type]
+        sampler=order,
         collate_fn=getattr(dataset, "collate", None),
         num_workers=workers,
         # Without a generator of its own a loader draws from the global one, and dropout would see it.
