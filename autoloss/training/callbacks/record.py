@@ -23,7 +23,8 @@ class Record(pl.Callback):
     The module has ``players`` by name; each keeps its last step in ``weighed`` and what else is to be recorded in
     ``notes``; its ``clock`` counts what the x axis does. Where a weighting measures no gradients they are compared
     every ``probe_every`` steps for the record alone (0: never). ``config`` becomes the run's row among TensorBoard's
-    hyper-parameters, with the validation metrics. A NaN that was noted on the device is reported here, before a checkpoint is written.
+    hyper-parameters, with the validation metrics. A NaN that was noted on the device is reported here, before a
+    checkpoint is written.
     """
 
     def __init__(
