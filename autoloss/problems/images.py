@@ -63,7 +63,9 @@ class Images(Problem):
         task: one of the above.
         train: how many training images, from the beginning of the file; all but the last ``val`` if not given.
         val: how many validation images, from the end of the training file.
-        noise, kind, imbalance: as in ``noisy_digits``.
+        noise: share of the training labels that are wrong, in [0, 1).
+        kind: ``symmetric`` (any other class) or ``pair`` (the next class).
+        imbalance: how many times more samples the most frequent class has than the rarest, at least 1.
     """
 
     use = "MNIST, Fashion-MNIST, KMNIST, EMNIST and alike: noisy, imbalanced, or with two losses."
