@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test install lint bench clean help
+.PHONY: demo test install lint bench quality clean help
 
 help:
-	@echo "make demo | test | install | lint | bench | clean"
+	@echo "make demo | test | install | lint | bench | quality DATA=dir | clean"
 
 install: $(STAMP)
 
@@ -30,6 +30,10 @@ lint: install
 
 bench: install
 	$(BIN)/python benchmarks/step_cost.py
+
+# DATA holds mnist/, adult/ and pinn/; goes on where it was stopped.
+quality: install
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/quality.py --data $(DATA)
 
 clean:
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -96,8 +96,30 @@ class LeftRight(Problem):
         }
 
 
+class BothDigits(LeftRight):
+    """The control: classifies both digits. The losses are alike, and methods should tie."""
+
+    terms = {"left": "cross_entropy", "right": "cross_entropy"}
+    metrics = {"left_error": "min", "right_error": "min"}
+    citation = "Sener, Koltun, NeurIPS 2018; Kurin et al., NeurIPS 2022, arXiv:2201.04122"
+
+    def network(self) -> nn.Module:
+        network = _Network()
+        network.right = nn.Sequential(nn.Linear(50, 50), nn.ReLU(), nn.Linear(50, 10))
+        return network
+
+    def outputs(self, network: nn.Module, batch: Batch) -> Outputs:
+        features = network.trunk(batch["canvas"])
+        left, right = Term(network.left(features), batch["left"]), Term(network.right(features), batch["other"])
+        return Outputs({"left": left, "right": right}, anchor=features)
+
+    def measure(self, outputs: Outputs) -> Mapping[str, Tensor]:
+        terms = {name: outputs.term(name) for name in self.terms}
+        return {f"{name}_error": (t.prediction.argmax(1) != t.target).float() for name, t in terms.items()}
+
+
 class TwoCopies(LeftRight):
-    """The control: the left digit is classified twice. No weights between the copies can help."""
+    """The left digit is classified twice. No weights between the copies can help."""
 
     terms = {"one": "cross_entropy", "two": "cross_entropy"}
     metrics = {"one_error": "min", "two_error": "min"}
@@ -121,4 +143,5 @@ def _overlay(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tens
     corner.copy_(torch.maximum(corner, pixels[other]))
     small = functional.interpolate(canvas, size=(28, 28), mode="nearest")
     right = pixels[other].flatten(1)
-    return TensorTable(canvas=(small - 0.1307) / 0.3081, left=labels.long(), right=right)
+    columns = {"left": labels.long(), "right": right, "other": labels[other].long()}
+    return TensorTable(canvas=(small - 0.1307) / 0.3081, **columns)

@@ -109,12 +109,20 @@ class Tabular(Problem):
         self.terms = {t.term: LOSSES[t.kind] for t in self.targets}
         self.metrics = {t.metric: "min" for t in self.targets}
         labelled = torch.stack([t.present for t in self.targets]).any(0).nonzero().squeeze(1)
-        self.splits = _split(labelled, val, test, split_seed)
+        self.splits = self.split(labelled, val, test, split_seed)
         _check_labels(self.targets, self.splits)
         self.inputs = Inputs([column(name) for name in known], kinds, self.splits["train"])
 
     def datasets(self, seed: int) -> Mapping[str, TensorTable]:
         return self._tables(self.splits)
+
+    def split(self, rows: Tensor, val: float, test: float, seed: int) -> dict[str, Tensor]:
+        """The rows of each split, of those that have a label; a subclass may have splits of its own."""
+        order = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
+        sizes = {"val": round(len(rows) * val), "test": round(len(rows) * test)}
+        sizes = {"train": len(rows) - sum(sizes.values()), **sizes}
+        parts = dict(zip(sizes, order.split(list(sizes.values())), strict=True))
+        return {name: part for name, part in parts.items() if name != "test" or test > 0}
 
     def folds(self, count: int, seed: int) -> list[Mapping[str, TensorTable]]:
         """The datasets of a ``count``-fold cross-validation: train and val are split anew, test stays.
@@ -184,14 +192,6 @@ def _check_kinds(kinds: Mapping[str, str], columns: Mapping[str, object], target
         options = list(LOSSES) if name in targets else list(INPUT_KINDS)
         if kind not in options:
             raise unknown(f"kind of {'target' if name in targets else 'input'}", str(kind), options)
-
-
-def _split(rows: Tensor, val: float, test: float, seed: int) -> dict[str, Tensor]:
-    order = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
-    sizes = {"val": round(len(rows) * val), "test": round(len(rows) * test)}
-    sizes = {"train": len(rows) - sum(sizes.values()), **sizes}
-    parts = dict(zip(sizes, order.split(list(sizes.values())), strict=True))
-    return {name: part for name, part in parts.items() if name != "test" or test > 0}
 
 
 def _check_labels(targets: Sequence[Target], splits: Mapping[str, Tensor]) -> None:

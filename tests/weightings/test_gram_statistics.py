@@ -84,20 +84,21 @@ class TestBalancer:
 
 
 class TestLrAnnealing:
-    def test_settles_at_max_over_mean(self, measured):
-        """4 for max 8 and mean 2; the author's code, on weighted gradients, settles at 2."""
-        weighting = LrAnnealing().bind(["a", "b"])
+    @pytest.mark.parametrize(("variant", "settled"), [("paper", 4.0), ("author", 2.0)])
+    def test_settles_at_max_over_mean_or_its_root(self, variant, settled, measured):
+        weighting = LrAnnealing(variant=variant).bind(["a", "b"])
         signals = measured(largest=[8.0, 1.0], mean=[3.0, 2.0])
         for _ in range(150):
             weighting.update(signals)
-        assert_close(weighting(signals), torch.tensor([1.0, 4.0]))
+        assert_close(weighting(signals), torch.tensor([1.0, settled]))
 
     def test_moves_by_one_minus_decay(self, measured):
-        weighting = LrAnnealing(decay=0.9).bind(["a", "b"])
         signals = measured(largest=[8.0, 1.0], mean=[1.0, 2.0])
-        assert_close(weighting(signals), torch.tensor([1.0, 0.9 + 0.4]))
-        weighting.update(signals)
-        assert_close(weighting(signals), torch.tensor([1.0, 0.9 * 1.3 + 0.4]))
+        for variant, second in (("paper", 0.9 * 1.3 + 0.4), ("author", 0.9 * 1.3 + 0.4 / 1.3)):
+            weighting = LrAnnealing(decay=0.9, variant=variant).bind(["a", "b"])
+            assert_close(weighting(signals), torch.tensor([1.0, 0.9 + 0.4]))
+            weighting.update(signals)
+            assert_close(weighting(signals), torch.tensor([1.0, second]))
 
     def test_refers_to_the_loss_that_is_named(self, measured):
         weighting = LrAnnealing("b", decay=0.0).bind(["a", "b", "c"])
@@ -118,6 +119,10 @@ class TestLrAnnealing:
     def test_reference_must_exist(self):
         with pytest.raises(UnknownNameError, match="Did you mean 'residual'"):
             LrAnnealing("residuals").bind(["residual", "boundary"])
+
+    def test_variant_must_exist(self):
+        with pytest.raises(ConfigError, match="`variant` must be one of author, paper, but variant='papre'"):
+            LrAnnealing(variant="papre")
 
 
 class TestVqgan:

@@ -1,0 +1,123 @@
+"""The quality benchmarks: what is on record is not run again, and tables say what was not."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from autoloss.core.errors import ConfigError
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def quality(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import protocols
+    import quality
+
+    small = protocols.Protocol(
+        "Small",
+        ("problem=two_digits", "problem.pairs=200", "trainer.max_epochs=1"),
+        {"equal": ("weighting=equal",), "uncertainty": ("weighting=uncertainty",), "dwa": ("weighting=dwa",), "bad": ("weighting=fixed", "weighting.weights={nobody:1}")},
+        "Notes.",
+        seeds=(0, 1),
+        published={"equal": "0.5"},
+        source="Somebody",
+    )  # fmt: skip
+    monkeypatch.setattr(quality, "PROTOCOLS", {"small": small})
+    monkeypatch.setattr(quality, "RESULTS", tmp_path)
+    monkeypatch.setattr(quality, "RUNS", tmp_path / "quality")
+    yield quality
+    for name in ("protocols", "quality", "quality_table"):
+        sys.modules.pop(name, None)
+
+
+def run(quality, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["quality.py", *arguments])
+    quality.main()
+
+
+def pretend(config, directory, overrides):
+    """A training's summary at once, and the mistake that a real one would find."""
+    if config["weighting"].get("weights"):
+        raise ConfigError("Every weight must belong to a loss, but there is no loss 'nobody'.")
+    level = {"equal": 1.0, "uncertainty": 0.5, "dwa": 2.0}[config["weighting"]["name"]]
+    metrics = {"left_error": level * (0.2 + 0.01 * config["seed"] ** 2), "right_error": level * 0.3}
+    return {
+        **{"metrics": metrics, "test_metrics": metrics, "goals": dict.fromkeys(metrics, "min"), "final_weights": {}},
+        **{"mean_weight_sum": 3.0, "steps": 1, "seconds": time.perf_counter(), "versions": {"torch": "2"}},
+    }
+
+
+def cells(page):
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("|")]
+    return {row[0]: dict(zip(rows[0], row, strict=False)) for row in rows[2:]}
+
+
+def test_it_goes_on_where_it_stopped_and_shows_what_is_missing(quality, monkeypatch, tmp_path):
+    monkeypatch.setattr("autoloss.app.run.train", pretend)
+    run(quality, monkeypatch, "small", "--rows", "equal", "uncertainty", "bad")
+    page = (tmp_path / "small.md").read_text()
+    table, lines = cells(page), (tmp_path / "quality/small.jsonl").read_text().splitlines()
+    assert len(lines) == 6
+    assert table["equal"]["verdict"] == "the baseline"
+    assert table["equal"]["published"] == "0.5"
+    assert table["uncertainty"]["runs"] == "2"
+    assert table["uncertainty"]["verdict"] == "better"
+    assert table["dwa"]["runs"] == "not run"
+    assert table["bad"]["runs"].startswith("failed: Every weight must belong to a loss, but there is no loss 'nobody'")
+    assert "not (wholly) run or failed: dwa, bad" in page
+    assert "Seeds 0, 1; torch" in page
+
+    before = (tmp_path / "quality/small.jsonl").read_text()
+    # A run that was stopped half way through the file is trained again, what is there is not.
+    (tmp_path / "quality/small.jsonl").write_text("\n".join(lines[:3]) + "\n")
+    run(quality, monkeypatch, "small", "--rows", "equal", "uncertainty", "bad")
+    after = [json.loads(line) for line in (tmp_path / "quality/small.jsonl").read_text().splitlines()]
+    assert [(one["row"], one["seed"]) for one in after] == [
+        (json.loads(x)["row"], json.loads(x)["seed"]) for x in before.splitlines()
+    ]
+    assert [one.get("test") for one in after] == [json.loads(x).get("test") for x in before.splitlines()]
+    assert after[0]["seconds"] == json.loads(lines[0])["seconds"]
+
+
+def test_a_run_with_other_settings_does_not_count(quality, monkeypatch, tmp_path):
+    run(quality, monkeypatch, "small", "--rows", "equal")
+    assert set(quality.done("small", "equal")) == {0, 1}
+    records = quality.runs("small")
+    records[0]["settings"][1] = "problem.pairs=400"
+    (tmp_path / "quality/small.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
+    assert set(quality.done("small", "equal")) == {1}
+    run(quality, monkeypatch, "--show")
+    assert cells((tmp_path / "small.md").read_text())["equal"]["runs"] == "1 of 2"
+
+
+def test_what_is_committed_is_what_the_records_say(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import quality
+
+    for name in quality.PROTOCOLS:
+        text = quality.text(name)
+        path = quality.RESULTS / f"{name}.md"
+        assert text == (path.read_text() if path.exists() else None), f"run: python benchmarks/quality.py --show {name}"
+
+
+def test_errors_are_compared_by_their_ratio_where_a_protocol_says_so(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import protocols
+    import quality_table
+
+    def runs(*errors):
+        return {i: {"goals": {"relative_l2": "min"}, "test": {"relative_l2": e}, "mean_weight_sum": 2.0, "versions": {"torch": "2"}} for i, e in enumerate(errors)}  # fmt: skip
+
+    protocol = protocols.Protocol("Ratios", (), {}, "", ratio=True)
+    found = {"equal": runs(1.0, 4.0, 2.0), "better": runs(0.1, 0.41, 0.2), "half": {0: runs(0.1)[0]}}
+    page = quality_table.page("ratios", protocol, found, None)
+    assert cells(page)["equal"]["relative_l2 (test)"] == "2 (1 to 4)"
+    assert float(cells(page)["better"]["error of equal weights / its error"]) == pytest.approx(10, rel=0.02)
+    assert cells(page)["better"]["verdict"] == "better"
+    assert cells(page)["half"]["runs"] == "1 of 3"
+    assert "Best: better with 9.92 times smaller an error than equal weights (better); 1 of 1 better" in page
