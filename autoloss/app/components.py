@@ -14,6 +14,7 @@ from autoloss.core.errors import AutolossError, ConfigError, require, unknown
 from autoloss.core.loss import Loss
 from autoloss.core.need import Need
 from autoloss.core.problem import Problem
+from autoloss.core.progressive import build
 from autoloss.core.registry import registry
 from autoloss.core.terms import Terms
 from autoloss.probe.taken import check_optimizer
@@ -37,8 +38,7 @@ def build_problem(config: Mapping[str, Any]) -> Problem:
 
 def build_loss(node: str | Mapping[str, Any]) -> Loss:
     """The loss that a node of ``config.losses`` names."""
-    parameters = {"name": node} if isinstance(node, str) else dict(node)
-    loss: Loss = registry.build("loss", parameters.pop("name"), **parameters)
+    loss: Loss = build("loss", node)
     return loss
 
 

@@ -15,7 +15,7 @@ import hydra
 from autoloss.app.composition import VERSION_BASE, conf_dir, opened
 from autoloss.app.config_source import register
 from autoloss.app.load import loaded
-from autoloss.app.overrides import rewrite
+from autoloss.app.overrides import rewritten
 from autoloss.app.screen import say
 from autoloss.core.errors import AutolossError
 from autoloss.core.files import write_json
@@ -50,8 +50,8 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             overrides.append(argument)
     file = given(overrides, "load")
-    rewritten = [rewrite(o) for o in [*(loaded(file) if file else []), *overrides]]
-    return flags, opened(rewritten, config_dirs(flags))
+    typed = rewritten([*(loaded(file) if file else []), *overrides])
+    return flags, opened(typed, config_dirs(flags))
 
 
 def given(overrides: Sequence[str], key: str) -> str | None:

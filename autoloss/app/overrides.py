@@ -15,26 +15,46 @@ from autoloss.core.schedule import SCHEDULES
 # Mappings whose keys are the user's: Hydra would refuse a key that is not there yet.
 _OPEN = re.compile(r"search\.(losses|space)(\.|=)|(base|groups)(\.|=)|(weighting|problem)\.\w+(\.[^=]+=|=\{)")
 _TERM = re.compile(r"losses\.(\w+)=([\w.:,-]+)$")
+_TERM_OF_SEVERAL = re.compile(r"losses\.(\w+)=((?:[\w.:,-]+,)?\[.*)$")
 _SCHEDULE = re.compile(rf"(?<![\w\"'])((?:{'|'.join({**SCHEDULES, **PACINGS})})\([^()]*\))(?![\"'])")
 # What says nothing about which run it is.
 _UNNAMED = ("name", "ckpt", "fresh", "test", "workers", "threads", "hydra", "load")
 _LONGEST = 100
 
 
-def rewrite(override: str) -> str:
-    """One override as Hydra's grammar wants it.
+def rewritten(overrides: Sequence[str]) -> list[str]:
+    """Overrides as Hydra's grammar wants them.
 
-    >>> rewrite("losses.left=focal")
-    'loss@losses.left=focal'
-    >>> rewrite("base.kl=1e-6")
-    '++base.kl=1e-6'
-    >>> rewrite("weighting.schedules.kl=linear(0,1)")
-    '++weighting.schedules.kl="linear(0,1)"'
+    >>> rewritten(["losses.left=focal", "base.kl=1e-6"])
+    ['loss@losses.left=focal', '++base.kl=1e-6']
+    >>> rewritten(["losses.left=[cross_entropy,focal]"])
+    ['loss@losses.left=combined', 'losses.left.losses=[cross_entropy,focal]']
+    >>> rewritten(["weighting.schedules.kl=linear(0,1)"])
+    ['++weighting.schedules.kl="linear(0,1)"']
     """
-    override = _SCHEDULE.sub(r'"\1"', override)
+    return [one for override in overrides for one in _rewritten(_SCHEDULE.sub(r'"\1"', override))]
+
+
+def _rewritten(override: str) -> list[str]:
     if term := _TERM.match(override):
-        return f"loss@losses.{term[1]}={term[2]}"
-    return f"++{override}" if _OPEN.match(override) else override
+        return [f"loss@losses.{term[1]}={term[2]}"]
+    if term := _TERM_OF_SEVERAL.match(override):
+        # In a sweep some choices may be a single loss: the average of one is that one.
+        each = [one if one.startswith("[") else f"[{one}]" for one in _choices(term[2])]
+        return [f"loss@losses.{term[1]}=combined", f"losses.{term[1]}.losses={','.join(each)}"]
+    return [f"++{override}" if _OPEN.match(override) else override]
+
+
+def _choices(text: str) -> list[str]:
+    """The parts of ``text`` between the commas that stand outside brackets."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "[{(") - (character in "]})")
+        if character == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
 
 
 def run_name(problem: str, overrides: Sequence[str], unnamed: Sequence[str] = ()) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from autoloss.app.composition import composed
-from autoloss.app.overrides import rewrite
+from autoloss.app.overrides import rewritten
 from autoloss.app.run import train
 from autoloss.search.engine import Report, Result
 from autoloss.search.output import overrides
@@ -30,7 +30,7 @@ class ConfigRunner:
         self.settings, self.config_dirs, self.folds = list(settings), list(config_dirs), folds
 
     def __call__(self, candidate: Candidate, seed: int, directory: Path, report: Report, test: bool = False) -> Result:
-        chosen = [rewrite(one) for one in overrides(candidate)]
+        chosen = rewritten(overrides(candidate))
         config = composed("train", [*self.settings, *chosen, f"seed={seed}", f"test={test}"], self.config_dirs)
         title = directory.name
         if self.folds < 2 or test:

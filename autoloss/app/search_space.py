@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from hydra.errors import HydraException
 from autoloss.app.overrides import parse
 from autoloss.core.errors import ConfigError, unknown
 from autoloss.core.problem import Problem
+from autoloss.core.progressive import build
 from autoloss.core.registry import registry
 from autoloss.core.space import Choice, Distribution, Interval, Range
 from autoloss.core.terms import Terms
@@ -27,9 +29,7 @@ def build_space(config: Mapping[str, Any], problem: Problem) -> Space:
     for term, options in search["losses"].items():
         if term not in problem.terms:
             raise unknown("loss", term, problem.terms)
-        for name in options:
-            registry.load("loss", name)
-        losses[term] = tuple(options)
+        losses[term] = tuple(map(_option, options))
     keys = {key: distribution(key, text) for key, text in flat(search["space"]).items()}
     for key in keys:
         _check_key(config, key)
@@ -38,6 +38,15 @@ def build_space(config: Mapping[str, Any], problem: Problem) -> Space:
     wrap = normalising(weightings) if search["normalise"] else {}
     wrap = {name: [*own, *wrap.get(name, ())] for name in weightings if name not in (BASELINE, STATIC)}
     return Space(terms.units, weightings, losses, keys, float(search["decades"]), wrap=wrap)
+
+
+def _option(given: Any) -> str:
+    """A loss to choose, as it is typed; a list in the list of choices is one choice, the losses combined."""
+    if isinstance(given, str):
+        registry.load("loss", given)
+        return given
+    build("loss", {"name": "combined", "losses": given})
+    return re.sub(r"['\" ]", "", str(given))
 
 
 def distribution(key: str, text: Any) -> Distribution:

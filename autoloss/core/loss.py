@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from autoloss.core.component import Component
 from autoloss.core.errors import ConfigError
 from autoloss.core.notices import Notices
+from autoloss.core.progressive import Progressive
 
 TAKES = {
     "numbers": "predictions and targets [B, ...] of one shape",
@@ -36,7 +36,7 @@ TAKES = {
 }
 
 
-class Loss(Component, nn.Module, ABC):
+class Loss(Progressive, ABC):
     """Compares a prediction with a target and gives one value for each sample.
 
     The mean over samples, masks and ranks is taken once, elsewhere
@@ -44,11 +44,10 @@ class Loss(Component, nn.Module, ABC):
 
     ``takes`` says which data it is for (keys of :data:`TAKES`), and the conformance suite draws
     those; ``outliers``, ``imbalance`` and ``gradients`` say in a sentence each how it treats them.
-    A loss is ``paired`` if a sample's value depends on the others of its batch. Parameters are
-    attributes of the same names that :meth:`forward` reads: a schedule writes them.
+    A loss is ``paired`` if a sample's value depends on the others of its batch.
     """
 
-    takes: ClassVar[tuple[str, ...]] = ("numbers",)
+    takes: tuple[str, ...] = ("numbers",)
     outliers: ClassVar[str] = ""
     imbalance: ClassVar[str] = ""
     gradients: ClassVar[str] = ""

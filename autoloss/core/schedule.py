@@ -46,8 +46,13 @@ def warmup(value: float, until: float = 0.1) -> Schedule:
     return linear(0.0, value, 0.0, until)
 
 
+def rampup(value: float, until: float = 1.0) -> Schedule:
+    """``value * exp(-5 (1 - t)^2)`` with t from 0 to 1 at ``until``, then ``value`` (mean teacher's ramp-up)."""
+    return lambda progress: value * math.exp(-5 * (1 - _between(0.0, until, progress)) ** 2)
+
+
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
-    f.__name__: f for f in (constant, linear, cosine, step, cyclical, warmup)
+    f.__name__: f for f in (constant, linear, cosine, step, cyclical, warmup, rampup)
 }
 
 

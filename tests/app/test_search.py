@@ -225,6 +225,7 @@ def test_folds_and_several_objectives(autoloss, tmp_path):
         ("search.workers=0", "search.workers must be at least 1"),
         ("search.confirm_seeds=1", "search.confirm_seeds must be at least 2"),
         ("search.losses.lft=[focal]", "No loss is called 'lft'. Did you mean 'left'?"),
+        ("search.losses.left=[focal,[cross_entropy,dise]]", "No loss is called 'dise'. Did you mean 'dice'?"),
         ("search.losses.left=[focl]", "No loss is called 'focl'. Did you mean 'focal'?"),
         ("search.space.optimizer.lrr=interval(1,2)", "No key is called 'optimizer.lrr'. Did you mean 'optimizer.lr'?"),
         ("search.space.optimizer.lr=0.1", "search.space.optimizer.lr must be interval(...), choice(...) or range(...)"),

@@ -128,6 +128,25 @@ def test_a_problem_in_a_file_of_the_users_trains_by_import_path(autoloss, tmp_pa
     assert set(summary["test_metrics"]) == {"error"}
 
 
+def test_losses_combine_and_follow_schedules_by_configuration_alone(autoloss, tmp_path):
+    done = autoloss(
+        "train",
+        "-m",
+        "losses.left=focal,[cross_entropy,{focal:{gamma:linear(0,2)}}]",
+        "losses.right=[cross_entropy,focal]",
+        "losses.right.rule=product",
+        "losses.pixels=[mse,mae]",
+        "losses.pixels.weights=[1,rampup(0.5)]",
+        *SMALL,
+    )
+    assert done.returncode == 0, done.stderr
+    losses = [json.loads(path.read_text())["config"]["losses"] for path in summaries(tmp_path)]
+    parts = sorted((one["left"]["losses"] for one in losses), key=len)
+    assert parts == [["focal"], ["cross_entropy", {"focal": {"gamma": "linear(0,2)"}}]]
+    assert [one["right"]["rule"] for one in losses] == ["product"] * 2
+    assert [one["pixels"]["weights"] for one in losses] == [[1, "rampup(0.5)"]] * 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -136,6 +155,9 @@ def test_a_problem_in_a_file_of_the_users_trains_by_import_path(autoloss, tmp_pa
         ("trainer.max_epoch=1", "No key is called 'trainer.max_epoch'. Did you mean 'trainer.max_epochs'?"),
         ("losses.lft=focal", "No key is called 'losses.lft'. Did you mean 'losses.left'?"),
         ("losses.left=focl", "No loss is called 'focl'. Did you mean 'focal'?"),
+        ("losses.left=[cross_entropy,focl]", "No loss is called 'focl'. Did you mean 'focal'?"),
+        ("losses.left=[cross_entropy,focal] losses.left.rule=sum", "No rule of combined losses is called 'sum'."),
+        ("losses.left=focal losses.left.gamma=linear(0,-2)", "`gamma` must be at least 0, but gamma=-2"),
         ("base.kl=1", "No loss is called 'kl'. There are: left, pixels, right."),
         ("weighting=fixed weighting.weights.lft=1", "there is no loss 'lft'. The losses are: left, right, pixels."),
         ("weighting=fixed weighting.weights.left=-1", "must be finite and not negative, but weights.left=-1."),

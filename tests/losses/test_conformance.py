@@ -10,9 +10,14 @@ from autoloss.core.registry import ORIGIN, registry
 from autoloss.testing import LossSuite
 from autoloss.testing.samples import BOUNDED, SAMPLES
 
+NEEDS: dict[str, dict[str, Any]] = {"combined": {"losses": ["cross_entropy", "focal"]}}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "adaptive_robust": [{"alpha": a, "scale": 0.5} for a in (2.0, 1.5, 0.0, -2.0, -float("inf"))],
     "binary_cross_entropy": [{"positive_weight": 3.0}],
+    "combined": [
+        {"losses": ["mse", "mae"], "rule": "product"},
+        {"losses": ["contrastive", "triplet"], "weights": [1, 2]},
+    ],
     "consistency": [{"form": "kl"}, {"form": "pseudo_label", "threshold": 0.3}],
     "cosine": [{"margin": -0.5}],
     "cross_entropy": [{"label_smoothing": 0.1}],
@@ -38,7 +43,7 @@ APART = {"perceptual"}
 
 
 def _takes(name: str) -> tuple[str, ...]:
-    return getattr(registry.load("loss", name), "takes", ("numbers",))
+    return registry.build("loss", name, **NEEDS.get(name, {})).takes
 
 
 CASES = {
@@ -47,7 +52,7 @@ CASES = {
     if name not in APART
     for kind in _takes(name)
     for i, sample in enumerate(SAMPLES.get(kind, ()))
-    for parameters in ({}, *(VARIANTS.get(name, []) if i == 0 else []))
+    for parameters in (NEEDS.get(name, {}), *(VARIANTS.get(name, []) if i == 0 else []))
 }
 
 
@@ -56,12 +61,14 @@ class TestRegistered(LossSuite):
     def _of(self, request: pytest.FixtureRequest) -> None:
         name, kind, self.sample, parameters = CASES[request.param]
         self.loss = partial(registry.build, "loss", name, **parameters)
+        if name == "combined":
+            self.sample = SAMPLES[self.loss().takes[0]][0]
         self.scales = () if kind in BOUNDED else LossSuite.scales
 
 
 def test_every_kind_of_data_has_samples_and_a_loss() -> None:
     assert set(SAMPLES) == set(TAKES) - {"judged"}
-    assert {kind for name in registry.names("loss") for kind in _takes(name)} == set(TAKES)
+    assert {kind for name in registry.names("loss") if name not in APART for kind in _takes(name)} == set(TAKES)
 
 
 @pytest.mark.parametrize(

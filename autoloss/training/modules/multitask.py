@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
@@ -31,13 +30,14 @@ from autoloss.training.loaders import HeldOut
 from autoloss.training.player import Player
 from autoloss.training.rng import KeepsRandomState
 from autoloss.training.scaling import loss_scale, will_step
+from autoloss.training.term_losses import TermLosses
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerFactory = Callable[[Optimizer, int], Any]
 ANCHORS = ("features", "fork")
 
 
-class MultiTaskModule(KeepsRandomState, pl.LightningModule):
+class MultiTaskModule(KeepsRandomState, TermLosses):
     """A problem's network, its losses, and the player that weighs them.
 
     ``optimizer`` makes an optimiser from parameters, ``scheduler`` (optional) a learning-rate scheduler,
@@ -75,9 +75,7 @@ class MultiTaskModule(KeepsRandomState, pl.LightningModule):
                 raise unknown("loss", name, problem.terms)
         self.problem = problem
         self.network = problem.network()
-        self.losses = dict(losses)
-        # A list, for a loss may have any name: `type` is an attribute of every module already.
-        self.loss_modules = nn.ModuleList(self.losses.values())
+        self.keep_losses(losses)
         self.player = Player(
             list(problem.terms), weighting, base, groups, unbalanced, on_nonfinite, sample_weighting, samples
         )

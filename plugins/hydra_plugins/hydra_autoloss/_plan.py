@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from optuna.trial import Trial
 
-from autoloss.app.overrides import rewrite
+from autoloss.app.overrides import rewritten
 from autoloss.app.search_space import distribution
 from autoloss.core.errors import require
 from autoloss.core.space import Choice, Distribution
@@ -63,7 +63,7 @@ class Plan:
 
 def overrides(values: Mapping[str, Any]) -> list[str]:
     """``values`` as overrides of one job."""
-    return [rewrite(f"{key}={value}") for key, value in values.items()]
+    return rewritten([f"{key}={value}" for key, value in values.items()])
 
 
 def _axis(override: Override) -> Distribution:

@@ -1,0 +1,80 @@
+"""Several losses of one prediction and target, as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autoloss.core.errors import require, unknown
+from autoloss.core.loss import TAKES, Loss
+from autoloss.core.progressive import build
+
+RULES = ("average", "product")
+
+
+class Combined(Loss):
+    """``sum_i w_i l_i / sum_i w_i``, or ``prod_i l_i``, of several losses of the same prediction and target -> [B].
+
+    It is combined sample by sample, before any mean. On the command line
+    ``losses.TERM=[cross_entropy,dice]`` is this one; ``losses.TERM.rule=product`` and
+    ``losses.TERM.weights=[1,0.5]`` go with it, and a part with parameters is written as
+    ``[cross_entropy,{focal:{gamma:linear(0,2)}}]``. Losses that shall be *balanced* are terms of
+    their own.
+
+    Args:
+        losses: names, ``{name: parameters}``, or losses.
+        rule: ``average`` or ``product`` (of losses that are at least 0).
+        weights: one number of at least 0 for each loss, or a schedule (``average``); all 1 if there
+            are none. They say proportions: the average does not grow with them.
+
+    >>> Combined(["mse", "mae"], weights=[3, 1])(torch.tensor([2.0]), torch.tensor([0.0]))
+    tensor([3.5000])
+    """
+
+    takes: tuple[str, ...] = ()
+    use = "A region loss that needs help at the start (cross_entropy and dice), a regulariser of the same output."
+    avoid = "You do not know the proportion: make it two terms, and let a weighting find it."
+    outliers = "As its parts; a product is small where any part is."
+    imbalance = "As its parts."
+    gradients = "The weighted mean of its parts'; of a product each times the others' values."
+    citation = "folklore"
+
+    def __init__(
+        self,
+        losses: Sequence[str | Mapping[str, Any] | Loss],
+        rule: str = "average",
+        weights: Sequence[float] = (),
+    ) -> None:
+        super().__init__()
+        require(len(losses) > 0, "A combined loss must have losses", "it has none")
+        if rule not in RULES:
+            raise unknown("rule of combined losses", rule, RULES)
+        shown = f"weights={list(weights)}"
+        fit = not len(weights) or len(weights) == len(losses)
+        require(fit, "`weights` must have a number for each loss", f"{shown} for {len(losses)}")
+        good = not len(weights) or (all(w >= 0 for w in weights) and any(w > 0 for w in weights))
+        require(good, "`weights` must be at least 0, and one above", shown)
+        require(not len(weights) or rule == "average", "`weights` belong to rule=average", f"rule={rule!r} has {shown}")
+        made: list[Loss] = [build("loss", one) for one in losses]
+        self.parts = nn.ModuleList(made)
+        self.rule, self.weights = rule, tuple(weights)
+        common = [kind for kind in TAKES if all(kind in part.takes for part in made)]
+        self.takes = tuple(common) or made[0].takes
+        self.paired = any(part.paired for part in made)
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return self._combine([part(prediction, target) for part in self.parts])
+
+    def masked(self, prediction: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        return self._combine([part.masked(prediction, target, mask) for part in self.parts])  # type: ignore[operator]
+
+    def _combine(self, values: list[Tensor]) -> Tensor:
+        if self.rule == "product":
+            return torch.stack(values).prod(0)
+        weights = self.weights or (1.0,) * len(values)
+        total = sum(weights)
+        require(total > 0, "The weights of combined losses must not all be 0", f"weights={list(weights)}")
+        return torch.stack([weight / total * value for weight, value in zip(weights, values, strict=True)]).sum(0)
