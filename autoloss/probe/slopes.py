@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call
+from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
 from torch.overrides import TorchFunctionMode
@@ -109,15 +110,36 @@ class _Call(nn.Module):
 
 
 class _Constants(TorchFunctionMode):
-    """What is computed under ``no_grad`` is a constant, as it is to a backward; forward mode alone would go on."""
+    """What is a constant to a backward is one to forward mode: results under ``no_grad``, and the data.
+
+    Forward mode alone would differentiate through ``no_grad``, and multiply a layer's weights by the
+    data's derivative, a full tensor of zeros: a third of a first convolution.
+    """
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if torch.is_grad_enabled():
-            return func(*args, **(kwargs or {}))
-        with forward_ad._set_fwd_grad_enabled(False):
-            return func(*args, **(kwargs or {}))
+        if not torch.is_grad_enabled():
+            with forward_ad._set_fwd_grad_enabled(False):
+                return func(*args, **(kwargs or {}))
+        return _of_data(func, args, kwargs or {}) if func in LINEAR else func(*args, **(kwargs or {}))
+
+
+LINEAR = (functional.linear, functional.conv1d, functional.conv2d, functional.conv3d)
+
+
+def _of_data(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """A layer that is linear in its weights, of data without a derivative: that layer of the weights' derivative."""
+    if len(args) < 2 or args[0].requires_grad or forward_ad.unpack_dual(args[0]).tangent is not None:
+        return func(*args, **kwargs)
+    bias = args[2] if len(args) > 2 else kwargs.get("bias")
+    layer = [forward_ad.unpack_dual(one) for one in (args[1], bias) if one is not None]
+    if any(one.tangent is None for one in layer):
+        return func(*args, **kwargs)
+    rest = {key: value for key, value in kwargs.items() if key != "bias"}
+    absent = [None] * (2 - len(layer))
+    value, slope = (func(args[0], *weights, *absent, *args[3:], **rest) for weights in zip(*layer, strict=True))
+    return forward_ad.make_dual(value, slope)
 
 
 def bare(network: nn.Module) -> nn.Module:

@@ -337,6 +337,42 @@ def test_attention_takes_the_kernel_that_has_a_forward_derivative():
     )
 
 
+LAYERS = {
+    "linear": (nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)), (5, 4)),
+    "no bias": (nn.Sequential(nn.Linear(4, 3, bias=False), nn.Tanh(), nn.Linear(3, 2)), (5, 4)),
+    "conv1d": (nn.Sequential(nn.Conv1d(2, 4, 3, padding=1, groups=2), nn.Tanh(), nn.Conv1d(4, 2, 3)), (3, 2, 8)),
+    "conv2d": (nn.Sequential(nn.Conv2d(2, 4, 3, stride=2, bias=False), nn.Tanh(), nn.Conv2d(4, 2, 2)), (3, 2, 8, 8)),
+    "padding mode": (nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular"), nn.Tanh()), (3, 2, 8, 8)),
+    "convolved twice": (nn.Sequential(nn.ConvTranspose1d(2, 4, 3), nn.Tanh(), nn.Conv1d(4, 2, 3)), (3, 2, 8)),
+}
+
+
+@pytest.mark.parametrize("which", LAYERS)
+@pytest.mark.parametrize("sloped", [False, True])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_layers_of_data_and_of_what_has_a_graph(which, sloped, frozen):
+    """With ``sloped``, a loss as those of physics: of a derivative in the data."""
+    torch.manual_seed(0)
+    net, shape = LAYERS[which]
+    net = copy.deepcopy(net).double()
+    net[0].weight.requires_grad_(not frozen)
+    x = torch.randn(shape).double()
+
+    def loss():
+        if not sloped:
+            return net(x).square().mean()
+        at = x.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(net(at).square().sum(), at, create_graph=True)
+        return slope.square().mean()
+
+    at = {p: p.detach().clone() for p in net.parameters() if p.requires_grad}
+    direction = {p: torch.randn_like(p) for p in at}
+    gradients = torch.autograd.grad(loss(), list(at), materialize_grads=True)
+    _, (found,) = Slopes(net).along(lambda: [loss()], at, direction)
+    expected = sum((g * direction[p]).sum() for g, p in zip(gradients, at, strict=True)) if at else torch.zeros(())
+    assert float(found) == pytest.approx(float(expected), rel=1e-10)
+
+
 def step(net, optimizer, train=None, held_out=None, weighting="auto_lambda", wrapped=None, zero=False, primary=()):
     balancer = Balancer(NAMES, weighting)
     x = torch.randn(8, 4).double()
