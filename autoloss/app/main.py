@@ -15,6 +15,7 @@ VERBS = {
     "train": "train a model, or with -m any sweep: autoloss train -m weighting=equal,gradnorm seed=0,1,2",
     "search": "which weighting, which weights, and is it really better: autoloss search search.n_trials=20",
     "compare": "any axis x seeds, with a test: autoloss compare weighting=equal,gradnorm compare.seeds=5",
+    "distill": "a run's weights as a schedule for other runs: autoloss distill outputs/train/NAME/001",
     "describe": "what a component does: autoloss describe weighting gradnorm",
     "plugins": "every component and where it comes from; --json, --check",
 }

@@ -25,6 +25,7 @@ from autoloss.core.problem import Problem
 from autoloss.training.build import build_weighting
 from autoloss.training.callbacks.progress import Progress
 from autoloss.training.callbacks.record import Record
+from autoloss.training.export import write_export
 from autoloss.training.loaders import HeldOut, loader
 from autoloss.training.modules.curriculum import CurriculumModule
 
@@ -118,6 +119,7 @@ def train(
         trainer.test(module, loaders["test"], verbose=False)
         summary["test_metrics"] = _metrics(trainer, "test")
     if trainer.is_global_zero:
+        write_export(module.player.weighting, directory)
         write_json(directory / "summary.json", summary)
     return summary
 

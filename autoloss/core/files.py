@@ -7,6 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+# What a weighting leaves to other runs, in a run's directory.
+EXPORT = "weighting.pt"
+
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` in one step: whoever reads sees the old file or the new one."""

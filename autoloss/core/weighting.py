@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -60,6 +60,10 @@ class Weighting(Component, StateModule, ABC):
     def update(self, signals: Signals) -> None:
         """Learn from ``signals``: called once for each optimiser step, after ``forward``."""
 
+    def export(self) -> dict[str, Any] | None:
+        """What a run on other losses could start from: tensors and plain values, or ``None`` if nothing."""
+        return None
+
     def per_loss(self, given: Mapping[str, float], missing: float = 1.0) -> Tensor:
         """The numbers ``given`` by loss name as a tensor [K], ``missing`` for the others."""
         strange = [name for name in given if name not in self.names]
@@ -105,3 +109,6 @@ class Wrapper(Weighting):
 
     def update(self, signals: Signals) -> None:
         self.inner.update(signals)
+
+    def export(self) -> dict[str, Any] | None:
+        return self.inner.export()

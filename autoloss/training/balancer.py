@@ -26,6 +26,7 @@ from autoloss.probe.slopes import bare
 from autoloss.probe.taken import Taken, watching
 from autoloss.training.ahead import Ahead
 from autoloss.training.build import build_sample_weighting, build_weighting
+from autoloss.training.export import write_export
 from autoloss.training.player import Player
 from autoloss.training.weigh import Weighed
 
@@ -268,6 +269,8 @@ class Balancer(StateModule):
         if self._recorder is not None:
             self._recorder.close()
             self._recorder = None
+            if self._log_dir is not None:
+                write_export(self.player.weighting, self._log_dir)
         self.player.check()
 
     def get_extra_state(self) -> dict[str, int]:

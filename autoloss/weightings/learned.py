@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from autoloss.core.adam import AdamState
-from autoloss.core.errors import require
+from autoloss.core.errors import ConfigError, require
+from autoloss.core.files import EXPORT
 from autoloss.core.need import Need
 from autoloss.core.signals import Signals
 from autoloss.core.space import Interval
@@ -33,6 +36,10 @@ class Learned(Weighting):
         width: hidden units, at least 1.
         norms: whether gradient norms at the anchor are measured and seen.
         seed: of the initial parameters.
+        load: where a trained rule is taken from: the directory of a run with ``learned``, or the
+            ``weighting.pt`` in it. The other run may have had other losses, and another number of them.
+            Its width and ``norms`` are used, whatever is given here.
+        frozen: leave the rule as it is loaded. Nothing is measured then, and a step costs what a plain one does.
     """
 
     rule: Tensor
@@ -47,13 +54,27 @@ class Learned(Weighting):
     avoid = "No data can be spared, or a step must not cost three; one run only: auto_lambda is simpler."
     citation = "parametrisation ours; the gradient as in Shu et al.: Meta-Weight-Net, NeurIPS 2019, arXiv:1902.07379"
 
-    def __init__(self, lr: float = 0.03, width: int = 16, norms: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self,
+        lr: float = 0.03,
+        width: int = 16,
+        norms: bool = False,
+        seed: int = 0,
+        load: str | None = None,
+        frozen: bool = False,
+    ) -> None:
         super().__init__()
         require(lr > 0, "`lr` must be above 0", f"lr={lr}")
         require(width >= 1, "`width` must be at least 1", f"width={width}")
-        if norms:
-            self.needs = self.needs | Need.GRAM  # type: ignore[misc]
-        self.width, self.norms, self.seed = width, norms, seed
+        require(
+            load is not None or not frozen, "A frozen rule must be loaded", "load=null", "Set weighting.load=RUN_DIR."
+        )
+        self.loaded = None if load is None else _read(load)
+        if self.loaded is not None:
+            width, norms = self.loaded["width"], self.loaded["norms"]
+        measured = Need.GRAM if norms else Need.VALUES
+        self.needs = Need.VALUES | measured | (Need.VALUES if frozen else Need.ALIGNMENT)  # type: ignore[misc]
+        self.width, self.norms, self.seed, self.frozen = width, norms, seed, frozen
         self.shapes = ((width, FEATURES), (width,), (width, 2 * width), (width,), (width,))
         # Alignments carry the model's learning rate: one that counts for Adam's usual eps would be none here.
         self.adam = AdamState(lr, eps=1e-15)
@@ -65,11 +86,28 @@ class Learned(Weighting):
         self.add_state("seen", torch.zeros(size), axes=1)
         self.add_state("unit", torch.zeros(()))
         self.adam.allocate(len(self.rule), axes=0)
+        if self.loaded is not None:
+            self.rule.copy_(self.loaded["rule"])
+            self.adam.load_state_dict(self.loaded["adam"])
+
+    def export(self) -> dict[str, Any]:
+        """The rule, and where its Adam stands."""
+        adam = {name: value.detach().cpu().clone() for name, value in self.adam.state_dict().items()}
+        return {"rule": self.rule.detach().cpu().clone(), "adam": adam, "width": self.width, "norms": self.norms}
 
     def forward(self, signals: Signals) -> Tensor:
         return self._weights(self.rule, signals)
 
     def update(self, signals: Signals) -> None:
+        if not self.frozen:
+            self._learn(signals)
+        log = _log(signals.values)
+        known = self.seen > 0
+        self.first.copy_(torch.where(known, self.first, log))
+        self.slow.copy_(torch.where(known, torch.lerp(self.slow, log, 0.1), log))
+        self.seen.fill_(1.0)
+
+    def _learn(self, signals: Signals) -> None:
         gain = signals.alignment
         size = signals.mean(gain.abs())
         self.unit.copy_(torch.where(self.unit == 0, size, torch.lerp(self.unit, size, 0.05)))
@@ -78,11 +116,6 @@ class Learned(Weighting):
             rule = self.rule.detach().requires_grad_()
             (gradient,) = torch.autograd.grad((gain * self._weights(rule, signals)).sum(), rule)
         self.adam.step(self.rule, -gradient)
-        log = _log(signals.values)
-        known = self.seen > 0
-        self.first.copy_(torch.where(known, self.first, log))
-        self.slow.copy_(torch.where(known, torch.lerp(self.slow, log, 0.1), log))
-        self.seen.fill_(1.0)
 
     def _weights(self, rule: Tensor, signals: Signals) -> Tensor:
         into, shift, pooling, pooled_shift, out = _parts(rule, self.shapes)
@@ -114,6 +147,21 @@ class Learned(Weighting):
         parts = [torch.randn(shape, generator=generator) / shape[-1] ** 0.5 for shape in self.shapes]
         parts[1], parts[3], parts[4] = (torch.zeros(self.width) for _ in range(3))
         return torch.cat([part.reshape(-1) for part in parts])
+
+
+def _read(load: str) -> dict[str, Any]:
+    path = Path(load)
+    path = path / EXPORT if path.is_dir() else path
+    must = "`load` must name a run with weighting=learned that has ended"
+    if not path.is_file():
+        raise ConfigError(f"{must}, but there is no file {str(path)!r}.")
+    try:
+        found = torch.load(path, weights_only=True)
+    except Exception as error:
+        raise ConfigError(f"{must}, but {str(path)!r} cannot be read: {str(error).splitlines()[0]}.") from error
+    whole = isinstance(found, dict) and {"rule", "adam", "width", "norms"} <= set(found)
+    require(whole, must, f"{str(path)!r} holds something else")
+    return dict(found)
 
 
 def _log(values: Tensor) -> Tensor:
