@@ -20,6 +20,7 @@ from autoloss.core.terms import Terms
 from autoloss.probe.taken import check_optimizer
 from autoloss.training.ahead import check_primary
 from autoloss.training.build import build_sample_weighting, build_weighting
+from autoloss.training.follows_plateaus import FollowsPlateaus
 from autoloss.training.loaders import HeldOut
 from autoloss.training.modules.curriculum import CurriculumModule, check_curriculum
 from autoloss.training.modules.multitask import ANCHORS, MultiTaskModule, check_anchor, check_lookahead
@@ -102,6 +103,7 @@ def _common(config: Mapping[str, Any], problem: Problem, data: Any, held_out: He
         "samples": len(data) if hasattr(data, "__len__") else None,
         "held_out": held_out,
         "primary": config.get("held_out", HELD_OUT)["primary"],
+        "plateau": config.get("plateau"),
     }
 
 
@@ -144,6 +146,7 @@ def check(config: Mapping[str, Any]) -> None:
         attempt(lambda: check_primary(config.get("held_out", HELD_OUT)["primary"], list(problem.terms)))
         attempt(lambda: Watch(tuple(problem.terms), config["on_nonfinite"]))
         names = list(problem.terms)
+        attempt(lambda: FollowsPlateaus().follow_plateaus(problem.metrics, **config.get("plateau", {})))
         if attempt(lambda: module_name(config, problem)) == "curriculum":
             attempt(lambda: check_curriculum(**config.get("curriculum", {})))
         if samples is not None and names:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Where training stands: optimiser steps done, epoch, and ``progress`` from 0 to 1."""
+    """Where training stands: optimiser steps done, epoch, ``progress`` from 0 to 1, plateaus of validation so far."""
 
     step: int = 0
     epoch: int = 0
     progress: float = 0.0
+    plateaus: int = 0

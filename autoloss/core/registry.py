@@ -83,7 +83,7 @@ class Registry:
             target.registered_name = listing.name.rpartition(":")[2]  # type: ignore[attr-defined]
         return target
 
-    def build(self, kind: str, name: str, *args: Any, **parameters: Any) -> Any:
+    def build(self, kind: str, name: str, /, *args: Any, **parameters: Any) -> Any:
         """An instance of the component ``name``; unknown parameters are an error that lists the known."""
         target = self.load(kind, name)
         if not inspect.isclass(target):

@@ -37,6 +37,7 @@ class Signals:
     step: int = 0
     epoch: int = 0
     progress: float = 0.0
+    plateaus: int = 0
     measured_gram: Tensor | None = None
     measured_stats: Stats | None = None
     measured_after: Tensor | None = None

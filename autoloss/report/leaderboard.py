@@ -15,7 +15,7 @@ from autoloss.core.score import relative_improvement
 from autoloss.core.tables import aligned, markdown, number
 from autoloss.report.runs import Run
 
-BASELINE = "equal"
+BASELINE, UNIFORM = "equal", "uniform"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,9 @@ def build(runs: Sequence[Run]) -> Leaderboard:
         return Leaderboard((), (), failed, unfinished)
     metrics = tuple(_summary(done[0])["metrics"])
     goals = _summary(done[0])["goals"]
-    base = next((e for e in entrants if _summary(e.runs[0])["weighting"] == BASELINE), None)
+    equal = [e for e in entrants if _summary(e.runs[0])["weighting"] == BASELINE]
+    uniform = (e for e in equal if _summary(e.runs[0]).get("sample_weighting", UNIFORM) == UNIFORM)
+    base = next(uniform, equal[0] if equal else None)
     if base is not None:
         reference = {name: base.mean(name) for name in metrics}
         entrants = [

@@ -33,6 +33,7 @@ class SelfPaced(Levelled):
         form: one of the above.
         keep: share of the samples in (0, 1], a number or a schedule of progress.
         threshold: lambda, above 0, a number or a schedule; ``keep`` is not used then.
+        burn_in: epochs at the beginning with uniform weights: what is easy for fresh weights says nothing yet.
         decay: of the quantile's moving average over steps, in [0, 1).
         mix: in (0, 1), for ``mixture``.
         power: above 1, for ``polynomial``.
@@ -55,6 +56,7 @@ class SelfPaced(Levelled):
         form: str = "hard",
         keep: float | str = "linear(0.5,1,0,0.8)",
         threshold: float | str | None = None,
+        burn_in: int = 1,
         decay: float = 0.9,
         mix: float = 0.5,
         power: float = 2.0,
@@ -62,9 +64,10 @@ class SelfPaced(Levelled):
         super().__init__(decay)
         if form not in FORMS:
             raise unknown("form of self-paced learning", form, FORMS)
+        require(burn_in >= 0, "`burn_in` must be at least 0", f"burn_in={burn_in}")
         require(0 < mix < 1, "`mix` must lie in (0, 1)", f"mix={mix}")
         require(power > 1, "`power` must be above 1", f"power={power}")
-        self.form, self.mix, self.power = form, mix, power
+        self.form, self.burn_in, self.mix, self.power = form, burn_in, mix, power
         self.keep = parse_schedule(keep)
         kept = [self.keep(i / 100) for i in range(101)]
         require(min(kept) > 0 and max(kept) <= 1, "`keep` must lie in (0, 1]", f"keep={keep}")
@@ -77,6 +80,8 @@ class SelfPaced(Levelled):
 
     def forward(self, samples: Samples) -> Tensor:
         losses = samples.losses.clamp(min=0)
+        if samples.epoch < self.burn_in:
+            return torch.ones_like(losses)
         if self.threshold is not None:
             return self.weigh(losses, losses.new_zeros(()) + self.threshold(samples.progress))
         if self.keep(samples.progress) >= 1:

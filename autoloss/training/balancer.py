@@ -16,6 +16,7 @@ from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, SignalError, require, unknown
 from autoloss.core.need import Need
 from autoloss.core.notes import Notes
+from autoloss.core.plateaus import Plateaus
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.state import StateModule
 from autoloss.core.table import Anchor, Entry, LossTable
@@ -95,6 +96,7 @@ class Balancer(StateModule):
         )
         self.total_steps, self.accumulate = total_steps, accumulate
         self.calls, self.epoch = 0, 0
+        self.plateaus = Plateaus()
         self._frozen = False
         self._ahead: Ahead | None = None
         self._within = False
@@ -109,7 +111,8 @@ class Balancer(StateModule):
     def clock(self) -> Clock:
         """Where training stands: the optimiser steps so far, the epoch, and progress."""
         step = self.calls // self.accumulate
-        return Clock(step, self.epoch, min(1.0, step / self.total_steps) if self.total_steps else 0.0)
+        progress = min(1.0, step / self.total_steps) if self.total_steps else 0.0
+        return Clock(step, self.epoch, progress, self.plateaus.count)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -182,6 +185,10 @@ class Balancer(StateModule):
         >>> total.backward()
         """
         return self.player.fork(features)
+
+    def validated(self, value: float, goal: str = "min") -> None:
+        """Take in a metric of a validation, for schedules by plateau; set ``plateaus`` to be more or less patient."""
+        self.plateaus.see(value, goal)
 
     def temper(
         self, name: str, prediction: Tensor, index: Tensor | None = None, labels: Tensor | None = None
@@ -273,13 +280,15 @@ class Balancer(StateModule):
                 write_export(self.player.weighting, self._log_dir)
         self.player.check()
 
-    def get_extra_state(self) -> dict[str, int]:
+    def get_extra_state(self) -> dict[str, Any]:
         """Counters for ``state_dict``."""
-        return {"calls": self.calls, "epoch": self.epoch}
+        return {"calls": self.calls, "epoch": self.epoch, "plateaus": self.plateaus.state()}
 
-    def set_extra_state(self, state: dict[str, int]) -> None:
+    def set_extra_state(self, state: dict[str, Any]) -> None:
         """Counters from ``state_dict``."""
         self.calls, self.epoch = state["calls"], state["epoch"]
+        if "plateaus" in state:
+            self.plateaus.load(state["plateaus"])
 
     def _follow(self, table: LossTable) -> None:
         entry = next((e for name in table.entries if (e := table.entry(name)) is not None), None)

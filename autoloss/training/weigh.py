@@ -44,7 +44,7 @@ class Weighed:
     @property
     def clock(self) -> Clock:
         """Where training stood."""
-        return Clock(self.signals.step, self.signals.epoch, self.signals.progress)
+        return Clock(self.signals.step, self.signals.epoch, self.signals.progress, self.signals.plateaus)
 
     def bare(self) -> Weighed:
         """The same without a graph."""
@@ -115,6 +115,7 @@ def see(terms: Terms, clock: Clock, values: Tensor, balanced: Tensor, measured: 
         step=clock.step,
         epoch=clock.epoch,
         progress=clock.progress,
+        plateaus=clock.plateaus,
         measured_gram=measured.gram if measured else None,
         measured_stats=measured.stats if measured else None,
     )

@@ -8,14 +8,16 @@ from torch import Tensor
 
 from autoloss.core.constants import constant
 from autoloss.core.curves import read_curves
-from autoloss.core.errors import require
+from autoloss.core.errors import require, unknown
 from autoloss.core.schedule import Schedule, parse_schedule
 from autoloss.core.signals import Signals
 from autoloss.core.weighting import Weighting
 
+AXES = ("progress", "epoch", "plateau")
+
 
 class Scheduled(Weighting):
-    """Gives each loss a weight that is a function of progress, from 0 at the start to 1 at the end.
+    """Gives each loss a weight that is a function of progress, of the epoch, or of plateaus of validation.
 
     Args:
         schedules: by loss name, a number or one of ``constant(w)``, ``linear(from,to)``,
@@ -23,6 +25,10 @@ class Scheduled(Weighting):
             ``warmup(to,until)``; a loss that is not named has the weight 1.
         load: a file of curves, which ``autoloss distill`` writes from a run; one for each loss. What
             ``schedules`` names comes before it.
+        by: what they are functions of: ``progress``, from 0 at the start to 1 at the end; ``epoch``, from 0
+            (``linear(0,1,0,20)`` rises over 20 epochs); or ``plateau``, the number of times so far that a validation
+            metric had stopped improving (``step(1,0.1,2)`` falls at the second; the keys of ``plateau`` say which
+            metric and when; in a loop of one's own ``balancer.validated`` counts).
 
     ``linear``, ``cosine`` and ``warmup`` take further arguments for where they begin and end.
     Progress needs the length of training: Trainer flags give it, ``Balancer`` takes ``total_steps``.
@@ -32,12 +38,18 @@ class Scheduled(Weighting):
     avoid = "The right moment is not known: let a dynamic weighting find it."
     citation = "cyclical: Fu et al.: Cyclical annealing schedule, NAACL 2019, arXiv:1903.10145"
 
-    def __init__(self, schedules: Mapping[str, str | float] = {}, load: str | None = None) -> None:
+    def __init__(
+        self, schedules: Mapping[str, str | float] = {}, load: str | None = None, by: str = "progress"
+    ) -> None:
         super().__init__()
-        self.load, self.curves = load, None if load is None else read_curves(load)
+        if by not in AXES:
+            raise unknown("axis of a schedule", by, AXES)
+        require(load is None or by == "progress", "A schedule file follows progress", f"by={by!r}")
+        self.by, self.load, self.curves = by, load, None if load is None else read_curves(load)
         self.given: dict[str, Schedule] = {name: parse_schedule(text) for name, text in schedules.items()}
         for name, schedule in self.given.items():
-            lowest = min(schedule(i / 100) for i in range(101))
+            times = [i / 100 for i in range(101)] if by == "progress" else range(1001)
+            lowest = min(schedule(time) for time in times)
             require(lowest >= 0, "A weight must be finite and not negative", f"schedules.{name} falls to {lowest:g}")
 
     def allocate(self, size: int) -> None:
@@ -54,5 +66,6 @@ class Scheduled(Weighting):
         self.given = {name: self.curves.schedule(name) for name in self.names} | self.given
 
     def forward(self, signals: Signals) -> Tensor:
-        weights = (self.given[name](signals.progress) if name in self.given else 1.0 for name in self.names)
+        time = {"progress": signals.progress, "epoch": signals.epoch, "plateau": signals.plateaus}[self.by]
+        weights = (self.given[name](time) if name in self.given else 1.0 for name in self.names)
         return constant(tuple(weights), signals.values.device).clone()

@@ -74,3 +74,7 @@ def test_import_paths_work_wherever_a_name_does(monkeypatch, tmp_path):
         registry.build("loss", "my_losses:half", gamma=1)
     sys.modules.pop("my_losses", None)
     sys.path.remove(str(tmp_path))
+
+
+def test_parameters_may_have_any_name():
+    assert registry.build("problem", "noisy_digits", kind="pair").kind == "pair"

@@ -103,15 +103,20 @@ def test_the_logarithmic_form_is_finite_at_thresholds_of_1_and_more():
 def test_self_paced_keeps_the_share_that_it_is_told():
     losses = torch.rand(1000, generator=torch.Generator().manual_seed(0)).tolist()
     for keep in (0.25, 0.5, 0.9):
-        assert weights(SelfPaced(keep=keep), *losses).mean() == pytest.approx(keep, abs=2e-3)
-    rule = SelfPaced(keep="linear(0.2,1)")
+        assert weights(SelfPaced(keep=keep, burn_in=0), *losses).mean() == pytest.approx(keep, abs=2e-3)
+    rule = SelfPaced(keep="linear(0.2,1)", burn_in=0)
     for progress in (0.0, 0.5, 1.0):
         kept = weights(rule, *losses, progress=progress).mean()
         assert kept == pytest.approx(0.2 + 0.8 * progress, abs=2e-3)
 
 
+def test_weights_are_uniform_while_it_burns_in():
+    assert weights(SelfPaced(threshold=2.0, burn_in=3), 1.0, 9.0, epoch=2).tolist() == [1, 1]
+    assert weights(SelfPaced(threshold=2.0, burn_in=3), 1.0, 9.0, epoch=3).tolist() == [1, 0]
+
+
 def test_a_threshold_is_taken_as_it_is():
-    assert weights(SelfPaced(threshold=2.0), 1.9, 2.0, 2.1).tolist() == [1, 0, 0]
+    assert weights(SelfPaced(threshold=2.0), 1.9, 2.0, 2.1, epoch=1).tolist() == [1, 0, 0]
 
 
 def test_the_level_is_a_moving_average_of_the_batches_quantiles():
@@ -268,6 +273,7 @@ BAD = [
     ("top_k", {"share": 0.0}, r"`share` must lie in \(0, 1\]"),
     ("self_paced", {"form": "hrad"}, "'hard'"),
     ("self_paced", {"keep": "linear(0,1)"}, "`keep` must lie"),
+    ("self_paced", {"burn_in": -1}, "`burn_in` must be"),
     ("self_paced", {"threshold": 0.0}, "`threshold` must be above 0"),
     ("self_paced", {"power": 1.0}, "`power` must be above 1"),
     ("self_paced", {"mix": 1.0}, "`mix` must lie"),

@@ -239,3 +239,24 @@ def test_mistakes_are_found_before_anything_trains(curriculum, said):
     settings["curriculum"] = {"pacing": None, "difficulty": None, "warmup": 1} | curriculum
     with pytest.raises(AutolossError, match=said):
         check(settings)
+
+
+def test_weights_follow_plateaus_of_validation_also_after_a_resume(tmp_path):
+    class Stop(pl.Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            if trainer.current_epoch == 4:
+                raise OSError("power cut")
+
+    weighting = {"name": "scheduled", "schedules": {"value": "linear(1,0,0,10)"}, "by": "plateau"}
+    still = {"_target_": "torch.optim.SGD", "lr": 0.0}
+    settings = config(
+        epochs=8, pacing=None, difficulty=None, weighting=weighting, optimizer=still, plateau={"patience": 2}
+    )
+    train(settings, tmp_path / "whole")
+    by_epoch = {row["epoch"]: float(row["loss_weight/value"]) for row in rows_of(tmp_path / "whole")}
+    # The first validation is the best; then every second one ends a plateau.
+    assert list(by_epoch.values()) == pytest.approx([1, 1, 1, 0.9, 0.9, 0.8, 0.8, 0.7])
+    with pytest.raises(OSError, match="power cut"):
+        train(settings, tmp_path / "cut", callbacks=[Stop()])
+    train(settings, tmp_path / "cut", checkpoint=tmp_path / "cut/checkpoints/last.ckpt")
+    assert (tmp_path / "whole/trajectory.csv").read_text() == (tmp_path / "cut/trajectory.csv").read_text()

@@ -20,6 +20,7 @@ def signals_of() -> Callable[..., Signals]:
         step: int = 0,
         epoch: int = 0,
         progress: float = 0.0,
+        plateaus: int = 0,
     ) -> Signals:
         measured = torch.as_tensor(values, dtype=torch.float32)
         here = torch.ones(len(measured), dtype=torch.bool) if present is None else torch.tensor(present)
@@ -33,6 +34,7 @@ def signals_of() -> Callable[..., Signals]:
             step=step,
             epoch=epoch,
             progress=progress,
+            plateaus=plateaus,
             measured_gram=gram,
         )
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from autoloss.core.errors import ConfigError
+from autoloss.core.errors import ConfigError, UnknownNameError
 from autoloss.weightings.fixed import Fixed
 from autoloss.weightings.mean import Mean
 from autoloss.weightings.scheduled import Scheduled
@@ -27,6 +27,19 @@ def test_scheduled_weights_follow_progress(signals_of):
         Scheduled({"a": "linear(1,-1)"})
     with pytest.raises(ConfigError, match="there is no loss 'z'"):
         Scheduled({"z": 1}).bind(["a"])
+
+
+def test_scheduled_weights_follow_epochs_or_plateaus(signals_of):
+    by_epoch = Scheduled({"a": "linear(0,2,0,20)"}, by="epoch").bind(["a", "b"])
+    assert by_epoch(signals_of(torch.ones(2), epoch=5)).tolist() == [0.5, 1.0]
+    assert by_epoch(signals_of(torch.ones(2), epoch=30)).tolist() == [2.0, 1.0]
+    by_plateau = Scheduled({"a": "step(1,0.5,2)"}, by="plateau").bind(["a", "b"])
+    found = [by_plateau(signals_of(torch.ones(2), plateaus=count)).tolist()[0] for count in range(4)]
+    assert found == [1, 1, 0.5, 0.5]
+    with pytest.raises(UnknownNameError, match="'plateau'"):
+        Scheduled({"a": 1}, by="plateaus")
+    with pytest.raises(ConfigError, match=r"schedules\.a falls to"):
+        Scheduled({"a": "linear(1,-1,0,20)"}, by="epoch")
 
 
 def test_mean_counts_the_present(signals_of):

@@ -26,6 +26,7 @@ from autoloss.probe.lookahead import Moment
 from autoloss.probe.taken import check_optimizer, watching
 from autoloss.training.ahead import Ahead
 from autoloss.training.entries import table_of
+from autoloss.training.follows_plateaus import FollowsPlateaus
 from autoloss.training.loaders import HeldOut
 from autoloss.training.player import Player
 from autoloss.training.rng import KeepsRandomState
@@ -37,7 +38,7 @@ SchedulerFactory = Callable[[Optimizer, int], Any]
 ANCHORS = ("features", "fork")
 
 
-class MultiTaskModule(KeepsRandomState, TermLosses):
+class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
     """A problem's network, its losses, and the player that weighs them.
 
     ``optimizer`` makes an optimiser from parameters, ``scheduler`` (optional) a learning-rate scheduler,
@@ -47,6 +48,7 @@ class MultiTaskModule(KeepsRandomState, TermLosses):
     With ``anchor="fork"``, as with any surgery, the problem's ``branch`` gives each term a copy of the
     features, and the gradients meet there: the network's heads get their loss's with its base weight alone.
     ``sample_weighting`` weighs the samples of each term; ``samples`` is how many the training data have.
+    ``plateau`` says what a plateau of validation is that schedules can follow: ``metric``, ``patience``, ``change``.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class MultiTaskModule(KeepsRandomState, TermLosses):
         samples: int | None = None,
         held_out: HeldOut | None = None,
         primary: Sequence[str] = (),
+        plateau: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         check_anchor(anchor)
@@ -86,6 +89,7 @@ class MultiTaskModule(KeepsRandomState, TermLosses):
         self._aligns = Need.ALIGNMENT in weighting.needs
         check_lookahead(weighting, self.forked, held_out is not None)
         self._stepped: Tensor | None = None
+        self.follow_plateaus(problem.metrics, **(plateau or {}))
 
     @property
     def players(self) -> dict[str, Player]:
@@ -97,7 +101,9 @@ class MultiTaskModule(KeepsRandomState, TermLosses):
         """Where training stands."""
         total = self.trainer.estimated_stepping_batches
         step = self.trainer.global_step
-        return Clock(step, self.current_epoch, min(1.0, step / total) if total > 0 else 0.0)
+        return Clock(
+            step, self.current_epoch, min(1.0, step / total) if total > 0 else 0.0, plateaus=self.plateaus.count
+        )
 
     def table(self, outputs: Outputs) -> LossTable:
         """The losses of a batch, from what the network gave for it."""
