@@ -7,14 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch.optim import Optimizer
-
+from autoloss.app.gan import build_gan, check_game, check_not_game
 from autoloss.app.instantiate import factory
+from autoloss.app.parts import build_loss, build_scheduler, loss_nodes
 from autoloss.core.errors import AutolossError, ConfigError, require, unknown
-from autoloss.core.loss import Loss
 from autoloss.core.need import Need
 from autoloss.core.problem import Problem
-from autoloss.core.progressive import build
 from autoloss.core.registry import registry
 from autoloss.core.terms import Terms
 from autoloss.probe.taken import check_optimizer
@@ -23,11 +21,13 @@ from autoloss.training.build import build_sample_weighting, build_weighting
 from autoloss.training.follows_plateaus import FollowsPlateaus
 from autoloss.training.loaders import HeldOut
 from autoloss.training.modules.curriculum import CurriculumModule, check_curriculum
+from autoloss.training.modules.gan import GanModule
 from autoloss.training.modules.multitask import ANCHORS, MultiTaskModule, check_anchor, check_lookahead
 from autoloss.training.sample_weights import SampleWeights
 from autoloss.training.watch import Watch
 
 HELD_OUT: Mapping[str, Any] = {"share": 0.1, "batch_size": None, "primary": ()}
+Module = MultiTaskModule | GanModule
 
 
 def build_problem(config: Mapping[str, Any]) -> Problem:
@@ -37,29 +37,9 @@ def build_problem(config: Mapping[str, Any]) -> Problem:
     return problem
 
 
-def build_loss(node: str | Mapping[str, Any]) -> Loss:
-    """The loss that a node of ``config.losses`` names."""
-    loss: Loss = build("loss", node)
-    return loss
-
-
-def loss_nodes(config: Mapping[str, Any], problem: Problem) -> dict[str, str | Mapping[str, Any]]:
-    """The loss of each of ``problem``'s terms: what ``config.losses`` says, and else the problem's own."""
-    for name in config["losses"]:
-        if name not in problem.terms:
-            raise unknown("loss", name, problem.terms)
-    nodes: dict[str, str | Mapping[str, Any]] = {}
-    for name, default in problem.terms.items():
-        node = config["losses"].get(name, default)
-        if node is not None:
-            # A node without a name sets parameters of the problem's own loss.
-            nodes[name] = {"name": default, **node} if isinstance(node, Mapping) else node
-    return nodes
-
-
 def build_module(
     config: Mapping[str, Any], problem: Problem, data: Any = None, held_out: HeldOut | None = None
-) -> MultiTaskModule:
+) -> Module:
     """The Lightning module of a run on the training ``data``: what ``config.module`` says, else the problem's own.
 
     ``held_out`` is for weightings that learn from data that is not trained on.
@@ -89,11 +69,12 @@ def _curriculum(
 
 
 def _common(config: Mapping[str, Any], problem: Problem, data: Any, held_out: HeldOut | None) -> dict[str, Any]:
+    check_not_game(problem)
     return {
-        "losses": {name: build_loss(node) for name, node in loss_nodes(config, problem).items()},
+        "losses": {name: build_loss(node) for name, node in loss_nodes(config["losses"], problem.terms).items()},
         "weighting": build_weighting(config["weighting"]),
         "optimizer": factory(config["optimizer"]),
-        "scheduler": partial(_scheduler, config["lr_schedule"]),
+        "scheduler": partial(build_scheduler, config["lr_schedule"]),
         "base": config["base"],
         "groups": config["groups"],
         "unbalanced": config["unbalanced"],
@@ -108,8 +89,9 @@ def _common(config: Mapping[str, Any], problem: Problem, data: Any, held_out: He
 
 
 # What trains a problem, by what people write; each is made from the configuration, the problem and the training data.
-MODULES: dict[str, Callable[..., MultiTaskModule]] = {
+MODULES: dict[str, Callable[..., Module]] = {
     "curriculum": _curriculum,
+    "gan": build_gan,
     "multitask": _multitask,
 }
 
@@ -141,14 +123,19 @@ def check(config: Mapping[str, Any]) -> None:
     attempt(lambda: check_anchor(config.get("anchor", ANCHORS[0])))
     attempt(lambda: _check_checkpoint(config["ckpt"]))
     if problem is not None:
-        for node in (attempt(lambda: loss_nodes(config, problem)) or {}).values():
+        for node in (attempt(lambda: loss_nodes(config["losses"], problem.terms)) or {}).values():
             attempt(lambda node=node: build_loss(node))
         attempt(lambda: check_primary(config.get("held_out", HELD_OUT)["primary"], list(problem.terms)))
         attempt(lambda: Watch(tuple(problem.terms), config["on_nonfinite"]))
         names = list(problem.terms)
         attempt(lambda: FollowsPlateaus().follow_plateaus(problem.metrics, **config.get("plateau", {})))
-        if attempt(lambda: module_name(config, problem)) == "curriculum":
+        module = attempt(lambda: module_name(config, problem))
+        if module == "curriculum":
             attempt(lambda: check_curriculum(**config.get("curriculum", {})))
+        if module == "gan":
+            check_game(config, problem, attempt)
+        elif module is not None:
+            attempt(lambda: check_not_game(problem))
         if samples is not None and names:
             attempt(lambda: SampleWeights(names, samples, size=1))
         terms = attempt(lambda: Terms(names, config["base"], config["groups"]))
@@ -161,8 +148,3 @@ def check(config: Mapping[str, Any]) -> None:
 def _check_checkpoint(path: str | None) -> None:
     found = path in (None, "last") or Path(str(path)).is_file()
     require(found, "ckpt must be a checkpoint's path or last", f"there is no file {path!r}")
-
-
-def _scheduler(node: Mapping[str, Any], optimizer: Optimizer, steps: int) -> Any:
-    filled = {key: steps if key == "T_max" and value is None else value for key, value in node.items()}
-    return factory(filled)(optimizer)

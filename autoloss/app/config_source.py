@@ -89,7 +89,11 @@ def problem_node(name: str) -> dict[str, Any]:
     terms, recipe = attribute(listing, "terms", {}), attribute(listing, "recipe", {})
     parameters = defaults(listing)
     chosen = [{f"/loss@_global_.losses.{term}": loss} for term, loss in dict(terms).items() if loss is not None]
-    return {"defaults": [*chosen, "_self_"], "problem": {"name": name, **parameters}, **dict(recipe)}
+    players: list[Any] = []
+    if rivals := attribute(listing, "discriminator_terms", {}):
+        players = [{"/players": "gan"}]
+        chosen += [{f"/loss@_global_.discriminator.losses.{t}": loss} for t, loss in dict(rivals).items() if loss]
+    return {"defaults": [*players, *chosen, "_self_"], "problem": {"name": name, **parameters}, **dict(recipe)}
 
 
 def _split(config_path: str) -> tuple[str, str]:

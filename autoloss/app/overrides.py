@@ -13,9 +13,13 @@ from autoloss.core.pacing import PACINGS
 from autoloss.core.schedule import SCHEDULES
 
 # Mappings whose keys are the user's: Hydra would refuse a key that is not there yet.
-_OPEN = re.compile(r"search\.(losses|space)(\.|=)|(base|groups)(\.|=)|(weighting|problem)\.\w+(\.[^=]+=|=\{)")
-_TERM = re.compile(r"losses\.(\w+)=([\w.:,-]+)$")
-_TERM_OF_SEVERAL = re.compile(r"losses\.(\w+)=((?:[\w.:,-]+,)?\[.*)$")
+_OPEN = re.compile(
+    r"search\.(losses|space)(\.|=)|(discriminator\.)?((base|groups)(\.|=)|(weighting|problem)\.\w+(\.[^=]+=|=\{))"
+)
+_TERM = re.compile(r"((?:discriminator\.)?losses\.\w+)=([\w.:,-]+)$")
+_TERM_OF_SEVERAL = re.compile(r"((?:discriminator\.)?losses\.\w+)=((?:[\w.:,-]+,)?\[.*)$")
+_OTHERS = re.compile(r"(discriminator\.(weighting|optimizer))=([\w.:,-]+)$")
+_GROUP = re.compile(r"^(loss|weighting|optimizer)@")
 _SCHEDULE = re.compile(rf"(?<![\w\"'])((?:{'|'.join({**SCHEDULES, **PACINGS})})\([^()]*\))(?![\"'])")
 # What says nothing about which run it is.
 _UNNAMED = ("name", "ckpt", "fresh", "test", "workers", "threads", "hydra", "load")
@@ -27,6 +31,8 @@ def rewritten(overrides: Sequence[str]) -> list[str]:
 
     >>> rewritten(["losses.left=focal", "base.kl=1e-6"])
     ['loss@losses.left=focal', '++base.kl=1e-6']
+    >>> rewritten(["discriminator.weighting=uncertainty"])
+    ['weighting@discriminator.weighting=uncertainty']
     >>> rewritten(["losses.left=[cross_entropy,focal]"])
     ['loss@losses.left=combined', 'losses.left.losses=[cross_entropy,focal]']
     >>> rewritten(["weighting.schedules.kl=linear(0,1)"])
@@ -37,11 +43,13 @@ def rewritten(overrides: Sequence[str]) -> list[str]:
 
 def _rewritten(override: str) -> list[str]:
     if term := _TERM.match(override):
-        return [f"loss@losses.{term[1]}={term[2]}"]
+        return [f"loss@{term[1]}={term[2]}"]
     if term := _TERM_OF_SEVERAL.match(override):
         # In a sweep some choices may be a single loss: the average of one is that one.
         each = [one if one.startswith("[") else f"[{one}]" for one in _choices(term[2])]
-        return [f"loss@losses.{term[1]}=combined", f"losses.{term[1]}.losses={','.join(each)}"]
+        return [f"loss@{term[1]}=combined", f"{term[1]}.losses={','.join(each)}"]
+    if other := _OTHERS.match(override):
+        return [f"{other[2]}@{other[1]}={other[3]}"]
     return [f"++{override}" if _OPEN.match(override) else override]
 
 
@@ -66,7 +74,7 @@ def run_name(problem: str, overrides: Sequence[str], unnamed: Sequence[str] = ()
     parts = [problem]
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
-        key = key.removeprefix("loss@")
+        key = ungrouped(key)
         if re.split(r"[./]", key)[0] in _UNNAMED or key in unnamed or key == "problem":
             continue
         parts.append(value if key == "weighting" else f"{key}_{value}")
@@ -75,6 +83,11 @@ def run_name(problem: str, overrides: Sequence[str], unnamed: Sequence[str] = ()
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         name = f"{name[:_LONGEST]}-{digest}"
     return name
+
+
+def ungrouped(key: str) -> str:
+    """An override's key as people write it: without the group that Hydra wants before it."""
+    return _GROUP.sub("", key)
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:

@@ -25,9 +25,11 @@ from autoloss.core.problem import Problem
 from autoloss.training.build import build_weighting
 from autoloss.training.callbacks.progress import Progress
 from autoloss.training.callbacks.record import Record
+from autoloss.training.callbacks.sample_grid import SampleGrid
 from autoloss.training.export import write_export
 from autoloss.training.loaders import HeldOut, loader
 from autoloss.training.modules.curriculum import CurriculumModule
+from autoloss.training.player import Player
 
 CONVENTIONS = {
     "weight": "effective: d(total)/d(loss), base weights included",
@@ -81,6 +83,7 @@ def train(
         callbacks=[
             Record(directory, **config["record"], config=config),
             Progress(title),
+            SampleGrid(directory),
             *callbacks,
             *_checkpoints(config, directory),
         ],
@@ -96,6 +99,7 @@ def train(
         # A checkpoint of the last epoch: there was nothing left to train.
         trainer.validate(module, loaders["val"], verbose=False)
     metrics = _metrics(trainer, "val")
+    others = {name: player for name, player in module.players.items() if player is not module.player}
     summary = {
         "problem": config["problem"]["name"],
         "weighting": config["weighting"]["name"],
@@ -103,10 +107,12 @@ def train(
         "seed": config["seed"],
         "metrics": metrics,
         "goals": {name: problem.metrics[name] for name in metrics if name in problem.metrics},
-        "final_weights": dict(zip(module.player.terms.names, module.player.last.tolist(), strict=True)),
-        "mean_weight_sum": _mean_weight_sum(directory / "trajectory.csv"),
-        "skipped_batches": module.player.watch.skipped,
-        "steps": trainer.global_step,
+        "final_weights": _weights(module.player),
+        # Of a game the weights are the generator's; the other player's stand beside them.
+        **{f"{name}_weights": _weights(player) for name, player in others.items()},
+        "mean_weight_sum": _mean_weight_sum(directory / "trajectory.csv", set(others)),
+        "skipped_batches": sum(player.watch.skipped for player in module.players.values()),
+        "steps": module.clock.step,
         "seconds": round(time.perf_counter() - begun, 2),
         "conventions": CONVENTIONS | (FORKED if module.forked else {}),
         "versions": {name: version(name) for name in ("torch", "pytorch-lightning", "hydra-core")},
@@ -158,11 +164,21 @@ def _checkpoints(config: Mapping[str, Any], directory: Path) -> list[Callback]:
     ]
 
 
-def _mean_weight_sum(trajectory: Path) -> float:
+def _weights(player: Player) -> dict[str, float]:
+    return dict(zip(player.terms.names, player.last.tolist(), strict=True))
+
+
+def _mean_weight_sum(trajectory: Path, others: set[str]) -> float:
+    """The mean sum of the weights, without those of the players ``others``."""
     with trajectory.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    sums = [sum(float(v) for tag, v in row.items() if tag.startswith("loss_weight/") and v) for row in rows]
+    sums = [sum(float(v) for tag, v in row.items() if v and _is_weight(tag, others)) for row in rows]
     return sum(sums) / len(sums) if sums else float("nan")
+
+
+def _is_weight(tag: str, others: set[str]) -> bool:
+    kind, *names = tag.split("/")
+    return kind == "loss_weight" and names[0] not in others
 
 
 def _quiet() -> None:

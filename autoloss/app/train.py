@@ -26,7 +26,7 @@ from autoloss.app.hydra_app import (
     record_failure,
     split,
 )
-from autoloss.app.overrides import parse, run_name
+from autoloss.app.overrides import parse, run_name, ungrouped
 from autoloss.app.screen import print_run, print_sweep, say
 from autoloss.core.errors import AutolossError
 from autoloss.core.files import read_json, write_json
@@ -153,7 +153,7 @@ def _sweep_directories(overrides: Sequence[str], parent: Path) -> list[str]:
 
 def _job_directory(override_dirname: str, constant: str = "") -> str:
     first, same = {"weighting": 0, "seed": 2}, constant.split("|")
-    parts = [part.removeprefix("loss@") for part in override_dirname.split("\x1f")]
+    parts = [ungrouped(part) for part in override_dirname.split("\x1f")]
     parts = [part for part in parts if part.lstrip("+~").partition("=")[0] not in same]
     parts.sort(key=lambda part: first.get(part.partition("=")[0], 1))
     return run_name("", parts).strip("-") or "run"

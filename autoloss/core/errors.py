@@ -45,6 +45,10 @@ class EmptySelectionWarning(UserWarning):
     """A loss had nothing to look at in a batch, and counts as 0 there."""
 
 
+class CollapseWarning(UserWarning):
+    """One of two players has won: its losses say nothing any more."""
+
+
 def require(holds: bool, rule: str, found: str, advice: str = "") -> None:
     """Raise :class:`ConfigError` ``<rule>, but <found>. <advice>`` unless ``holds``.
 

@@ -12,10 +12,10 @@ from torch.utils.data import Dataset
 from autoloss.core.errors import require
 from autoloss.core.problem import Branch, Outputs, Problem, Term
 from autoloss.core.table import Anchor
+from autoloss.problems._digits import SPLITS, digits, order
 from autoloss.problems._tensors import Batch, TensorTable, folds
 
 SIDE, SHIFT = 12, 4
-SPLITS = {"train": (0, 1000), "val": (1000, 1350), "test": (1350, 1797)}
 
 
 def _shared(features: Tensor) -> tuple[Mapping[str, Tensor], Anchor]:
@@ -68,8 +68,8 @@ class TwoDigits(Problem):
         self.sizes = {"train": pairs, "val": max(1, pairs // 4), "test": max(1, pairs // 2)}
 
     def datasets(self, seed: int) -> Mapping[str, TensorTable]:
-        order = _order()
-        sources = {split: order[first:last] for split, (first, last) in SPLITS.items()}
+        shuffled = order()
+        sources = {split: shuffled[first:last] for split, (first, last) in SPLITS.items()}
         return {split: self._pairs(split, source, 1000 + i) for i, (split, source) in enumerate(sources.items())}
 
     def folds(self, count: int, seed: int) -> list[Mapping[str, TensorTable]]:
@@ -77,17 +77,17 @@ class TwoDigits(Problem):
         test = self.datasets(seed)["test"]
         return [
             {"train": self._pairs("train", train, 2000 + i), "val": self._pairs("val", val, 3000 + i), "test": test}
-            for i, (train, val) in enumerate(folds(_order()[: SPLITS["val"][1]], count, seed))
+            for i, (train, val) in enumerate(folds(order()[: SPLITS["val"][1]], count, seed))
         ]
 
     def hold_out(self, train: Dataset[Any], share: float, seed: int) -> tuple[TensorTable, TensorTable]:
         """Pairs of a ``share`` of the source digits, and pairs of the others: they have no digit in common."""
         assert isinstance(train, _Pairs)
-        order = train.source[torch.randperm(len(train.source), generator=torch.Generator().manual_seed(seed))]
-        digits, pairs = max(2, round(share * len(order))), max(1, round(share * len(train)))
+        shuffled = train.source[torch.randperm(len(train.source), generator=torch.Generator().manual_seed(seed))]
+        held, pairs = max(2, round(share * len(shuffled))), max(1, round(share * len(train)))
         return (
-            self._draw(order[digits:], len(train) - pairs, 4000 + seed),
-            self._draw(order[:digits], pairs, 5_004_000 + seed),
+            self._draw(shuffled[held:], len(train) - pairs, 4000 + seed),
+            self._draw(shuffled[:held], pairs, 5_004_000 + seed),
         )
 
     def network(self) -> nn.Module:
@@ -115,19 +115,10 @@ class TwoDigits(Problem):
         return self._draw(source, self.sizes[split], seed)
 
     def _draw(self, source: Tensor, pairs: int, seed: int) -> TensorTable:
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
-        images = torch.tensor(digits.images, dtype=torch.float32) / 16
-        labels = torch.tensor(digits.target, dtype=torch.int64)
+        images, labels = digits()
         generator = torch.Generator().manual_seed(seed)
         picked = source[torch.randint(len(source), (2, pairs), generator=generator)]
         return _Pairs(source, **_overlay(images, labels, picked))
-
-
-def _order() -> Tensor:
-    """The digits, shuffled: the file is sorted by writer, and splits of it as it is would differ in kind."""
-    return torch.randperm(SPLITS["test"][1], generator=torch.Generator().manual_seed(0))
 
 
 def _overlay(images: Tensor, labels: Tensor, picked: Tensor) -> dict[str, Tensor]:

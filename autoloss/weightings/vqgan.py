@@ -42,7 +42,7 @@ class Vqgan(Weighting):
 
     def __init__(
         self,
-        adversarial: str | Sequence[str],
+        adversarial: str | Sequence[str] = "adv",
         main: str | Sequence[str] = (),
         weight: float = 1.0,
         delta: float = 1e-4,

@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-import torch
 from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -28,6 +27,7 @@ from autoloss.training.ahead import Ahead
 from autoloss.training.entries import table_of
 from autoloss.training.follows_plateaus import FollowsPlateaus
 from autoloss.training.loaders import HeldOut
+from autoloss.training.metrics import log_means
 from autoloss.training.player import Player
 from autoloss.training.rng import KeepsRandomState
 from autoloss.training.scaling import loss_scale, will_step
@@ -186,11 +186,7 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
         return self.table(self._outputs(batch))
 
     def _measure(self, split: str, batch: Any) -> None:
-        for name, values in self.problem.measure(self.problem.outputs(self.network, batch)).items():
-            # Lightning weighs a batch's mean by its number of values: 0 where a metric has none here.
-            number = values.numel()
-            mean = values.float().mean() if number else torch.zeros((), device=values.device)
-            self.log(f"{split}/{name}", mean, on_step=False, on_epoch=True, batch_size=number, sync_dist=True)
+        log_means(self, split, self.problem.measure(self.problem.outputs(self.network, batch)))
 
 
 def check_anchor(anchor: str) -> None:

@@ -1,0 +1,1 @@
+"""What two players need beside what one does."""

@@ -1,0 +1,357 @@
+"""Two players under a Trainer: interrupted, averaged, recorded, mistaken."""
+
+import csv
+import warnings
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+
+from autoloss.core.errors import CollapseWarning, ConfigError, NonFiniteError, SignalError
+from autoloss.core.problem import Outputs, Term
+from autoloss.core.registry import registry
+from autoloss.core.table import Entry
+from autoloss.losses.gan_hinge import GanHinge
+from autoloss.training.build import build_weighting
+from autoloss.training.callbacks.record import Record
+from autoloss.training.callbacks.sample_grid import SampleGrid
+from autoloss.training.gan.pace import Pace
+
+
+class Save(pl.Callback):
+    def __init__(self, directory):
+        self.directory = directory
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        trainer.save_checkpoint(self.directory / "last.ckpt")
+
+
+class Stop(pl.Callback):
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == 2:
+            raise RuntimeError("pulled the plug")
+
+
+@pytest.mark.parametrize("weightings", [("equal", "equal"), ("gradnorm", "uncertainty"), ("balancer", "rlw")])
+def test_a_resumed_run_equals_the_uninterrupted_one_for_both_players(play, tmp_path, weightings):
+    def fresh():
+        return play.module(
+            generator=play.role("generator", weightings[0], scheduler=cosine, clip=0.5),
+            discriminator=play.role("discriminator", weightings[1], scheduler=cosine, accumulate=2),
+            average=0.9,
+            pace=Pace(target=0.6, every=2),
+        )
+
+    whole = play.fit(fresh(), 4, callbacks=[Save(tmp_path / "whole")])
+    with pytest.raises(RuntimeError, match="pulled the plug"):
+        play.fit(fresh(), 4, callbacks=[Save(tmp_path / "again"), Stop()])
+    pl.seed_everything(99, verbose=False)
+    again = play.fit(fresh(), 4, callbacks=[Save(tmp_path / "again")], checkpoint=str(tmp_path / "again/last.ckpt"))
+    one, other = (torch.load(tmp_path / d / "last.ckpt", weights_only=True) for d in ("whole", "again"))
+    assert one["state_dict"].keys() == other["state_dict"].keys()
+    for name, value in one["state_dict"].items():
+        assert (
+            torch.equal(value, other["state_dict"][name])
+            if isinstance(value, torch.Tensor)
+            else (value == other["state_dict"][name])
+        ), name
+    assert str(one["optimizer_states"]) == str(other["optimizer_states"])
+    assert whole.callback_metrics.keys() == again.callback_metrics.keys()
+    assert all(torch.equal(whole.callback_metrics[k], again.callback_metrics[k]) for k in whole.callback_metrics)
+
+
+def cosine(optimizer, turns):
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, turns)
+
+
+def test_schedulers_end_where_training_does(play):
+    for steps in (1, 4):
+        role = play.role("discriminator", steps=steps, scheduler=cosine)
+        module = play.module(discriminator=role)
+        play.fit(module, 3)
+        assert module.optimizers()[1].param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+
+
+def test_validation_uses_the_average_and_leaves_training_s_random_numbers_alone(play):
+    def trained(every):
+        module = play.module(average=0.9)
+        trainer = play.fit(module, 4, check_val_every_n_epoch=every)
+        return module, trainer.callback_metrics
+
+    often, metrics = trained(1)
+    seldom, same = trained(4)
+    for a, b in zip(often.parameters(), seldom.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert metrics == same
+    assert set(metrics) == {"val/distance", "val/bias"}
+    raw = play.module()
+    assert play.fit(raw, 4).callback_metrics["val/distance"] != metrics["val/distance"]
+    assert all(torch.equal(a, b) for a, b in zip(raw.network.parameters(), often.network.parameters(), strict=True))
+
+
+def test_the_average_is_that_of_the_parameters(play):
+    seen = []
+
+    class See(pl.Callback):
+        def on_train_batch_end(self, trainer, pl_module, *rest):
+            seen.append([p.detach().clone() for p in pl_module.network.parameters()])
+
+    module = play.module(average=0.5)
+    start = [p.detach().clone() for p in module.network.parameters()]
+    play.fit(module, 2, callbacks=[See()])
+    for step, now in enumerate(seen):
+        decay = min(0.5, (1 + step) / (10 + step))
+        start = [decay * a + (1 - decay) * p for a, p in zip(start, now, strict=True)]
+    for a, b in zip(module.average.network.parameters(), start, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_records_name_the_players_and_count_batches(play, tmp_path):
+    module = play.module(
+        generator=play.role("generator", "gradnorm"), discriminator=play.role("discriminator", steps=3)
+    )
+    board = TensorBoardLogger(str(tmp_path), name="", version="")
+    play.fit(module, 2, callbacks=[Record(tmp_path, 3), SampleGrid(tmp_path)], logger=board)
+    with (tmp_path / "trajectory.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [0, 3, 6, 9]
+    assert module.discriminator_seat.done == 12
+    assert all(float(row["loss_weight/generator/near"]) > 0 for row in rows)
+    assert all(float(row["loss_weight/discriminator/penalty"]) == 1 for row in rows)
+    events = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0, "images": 0}).Reload()
+    assert [e.step for e in events.Scalars("loss_raw/discriminator/adv")] == [0, 3, 6, 9]
+    assert [e.step for e in events.Scalars("val/distance")] == [6, 12] or [
+        e.step for e in events.Scalars("val/distance")
+    ] == [5, 11]
+    assert [e.step for e in events.Images("samples")] == [6, 12]
+    assert (tmp_path / "samples.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_lazy_penalty_is_absent_in_between_and_counts_for_every_step(play):
+    from autoloss.losses.r1 import R1
+
+    seen = []
+
+    class See(pl.Callback):
+        def on_train_batch_end(self, trainer, pl_module, *rest):
+            weighed = pl_module.discriminator_seat.player.weighed
+            seen.append((bool(weighed.losses.present[1]), float(weighed.losses.values[1])))
+
+    lazy = play.role("discriminator", "uncertainty", losses={"penalty": R1(gamma=0.5, every=4)})
+    plain = play.role("discriminator", "uncertainty")
+    play.fit(play.module(discriminator=lazy), 2, callbacks=[See()])
+    assert [present for present, _ in seen] == [True, False, False, False] * 3
+    first = seen[0][1]
+    seen.clear()
+    play.fit(play.module(discriminator=plain), 1, callbacks=[See()])
+    assert first == pytest.approx(4 * seen[0][1])
+
+
+def test_a_penalty_is_never_balanced(play):
+    module = play.module(discriminator=play.role("discriminator", "uncertainty"))
+    play.fit(module, 2)
+    adv, penalty = module.discriminator_seat.player.last.tolist()
+    assert penalty == 1
+    assert adv != 1
+
+
+LOOKING_AHEAD = {"famo", "meta", "auto_lambda", "ol_aux", "moml"}
+
+
+@pytest.mark.parametrize("name", sorted(registry.names("weighting")))
+def test_every_weighting_serves_a_generator(play, name):
+    given = {"pbi": {}, "vqgan": {"adversarial": "adv"}, "scheduled": {"schedules": {"adv": "linear(0,1)"}}}
+    try:
+        weighting = build_weighting({"name": name, **given.get(name, {})})
+    except ConfigError as error:
+        pytest.skip(str(error))
+    from autoloss.core.need import Need
+
+    if weighting.needs & (Need.LOOKAHEAD | Need.ALIGNMENT):
+        with pytest.raises(ConfigError, match=f"Weighting '{name}' needs to look at what its step did"):
+            play.role("generator", weighting)
+        return
+    module = play.module(generator=play.role("generator", weighting))
+    play.fit(module, 1)
+    assert all(p.isfinite().all() for p in module.network.parameters())
+    assert module.player.weighed is not None
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_half_precision(play, precision):
+    module = play.module(generator=play.role("generator", "gradnorm"))
+    play.fit(module, 1, precision=precision)
+    assert module.player.last.dtype == torch.float32
+    assert module.player.last.isfinite().all()
+
+
+def test_a_fork_at_the_samples_gives_what_the_samples_as_anchor_give(play):
+    def trained(anchor):
+        module = play.module(generator=play.role("generator", "gradnorm"), anchor=anchor)
+        play.fit(module, 2)
+        return module
+
+    one, other = trained("features"), trained("fork")
+    for a, b in zip(one.network.parameters(), other.network.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+class TestPace:
+    def test_a_discriminator_that_is_ahead_sits_out(self):
+        pace = Pace(target=0.7, rate=0.5, every=4)
+        plays = []
+        for _ in range(400):
+            mine, its = pace.turn()
+            plays.append((mine, its))
+            if its:
+                pace.note(torch.ones(8), torch.zeros(8))
+        assert pace.lead > 1
+        late = plays[200:]
+        assert all(mine for mine, _ in late)
+        assert 0.04 < sum(its for _, its in late) / len(late) < 0.3
+
+    def test_a_discriminator_that_is_behind_plays_alone_for_a_while(self):
+        pace = Pace(target=0.7, rate=0.5, every=4)
+        for _ in range(100):
+            pace.turn()
+            pace.note(torch.zeros(8), torch.ones(8))
+        mine, its = zip(*(pace.turn() for _ in range(40)), strict=True)
+        assert all(its)
+        assert 1 <= sum(mine) < 10
+
+    def test_it_settles_where_the_target_is(self):
+        """An accuracy that falls as the discriminator plays less often ends at the target."""
+        pace = Pace(target=0.7, rate=0.2, every=2)
+        share = 1.0
+        for _ in range(2000):
+            _, its = pace.turn()
+            share = 0.95 * share + 0.05 * its
+            right = round(1000 * (0.5 + 0.45 * share))
+            pace.note(torch.cat([torch.ones(right), torch.zeros(1000 - right)]), torch.full((1000,), 0.5))
+        assert 0.5 + 0.45 * share == pytest.approx(0.7, abs=0.03)
+
+    def test_at_the_target_both_play_always(self):
+        pace = Pace(target=0.75, every=1)
+        for _ in range(50):
+            assert pace.turn() == (True, True)
+            pace.note(torch.tensor([1.0, 1.0, 1.0, 0.0]), torch.full((4,), 0.5))
+
+    def test_in_a_training_it_changes_who_plays_and_is_recorded(self, play, tmp_path):
+        module = play.module(pace=Pace(target=0.55, rate=5.0, every=2))
+        play.fit(module, 4, callbacks=[Record(tmp_path, 1)])
+        assert module.batches == 24
+        assert {module.generator_seat.done, module.discriminator_seat.done} != {24}
+        with (tmp_path / "trajectory.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert any(row["accuracy/discriminator"] for row in rows)
+
+    @pytest.mark.parametrize(("key", "value"), [("target", 0.5), ("rate", 0), ("every", 0)])
+    def test_bad_values(self, key, value):
+        with pytest.raises(ConfigError, match=f"pace.{key} must"):
+            Pace(**{key: value})
+
+
+class TestMistakes:
+    def test_a_discriminator_of_the_wrong_shape(self, play, points):
+        class Wrong(points):
+            def discriminator(self):
+                return nn.Sequential(nn.Linear(4, 2), nn.Flatten(0))
+
+        with pytest.raises(
+            ConfigError, match=r"must give logits \[8, ...\] for a batch of 8, but for the generated .*\[16\]"
+        ):
+            play.fit(play.module(Wrong()), 1)
+
+    def test_a_generator_s_loss_that_does_not_depend_on_it(self, play, points):
+        class Cut(points):
+            def generator_outputs(self, network, discriminator, generated, batch):
+                return super().generator_outputs(network, discriminator, generated.detached(), batch)
+
+        with pytest.raises(SignalError, match="loss of the generator must depend on the generator, but 'adv' does not"):
+            play.fit(play.module(Cut()), 1)
+
+    @pytest.mark.parametrize(("side", "loss"), [("generator", "near"), ("discriminator", "adv")])
+    def test_nan_says_which_side_which_loss_which_step(self, play, points, side, loss):
+        class Bad(points):
+            calls = 0
+
+            def outputs_of(self, outputs):
+                self.calls += 1
+                if self.calls != 6:
+                    return outputs
+                term = outputs.terms[loss]
+                bad = (
+                    Term(term.prediction * float("nan"), term.target)
+                    if isinstance(term, Term)
+                    else Entry(term.fake[:, 0] * float("nan"))
+                )
+                return Outputs({**outputs.terms, loss: bad}, outputs.anchor)
+
+            def generator_outputs(self, *args):
+                outputs = super().generator_outputs(*args)
+                return self.outputs_of(outputs) if side == "generator" else outputs
+
+            def discriminator_outputs(self, *args):
+                outputs = super().discriminator_outputs(*args)
+                return self.outputs_of(outputs) if side == "discriminator" else outputs
+
+        with pytest.raises(NonFiniteError, match=f"the {side}'s loss '{loss}' is nan at step 5"):
+            play.fit(play.module(Bad()), 1)
+        module = play.module(Bad(), on_nonfinite="skip")
+        play.fit(module, 1)
+        assert module.players[side].watch.skipped == 1
+        assert all(p.isfinite().all() for p in module.parameters())
+
+    def test_flags_that_two_optimisers_cannot_share(self, play):
+        for flag, value, advice in (
+            ("gradient_clip_val", 1.0, "Set generator.clip and discriminator.clip"),
+            ("accumulate_grad_batches", 2, "Set generator.accumulate and discriminator.accumulate"),
+            ("max_steps", 10, "Set trainer.max_epochs"),
+        ):
+            with pytest.raises(ConfigError, match=f"trainer.{flag} .*{advice}"):
+                play.fit(play.module(), 1, **{flag: value})
+
+    def test_a_discriminator_that_has_won_is_warned_of(self, play, points):
+        class Won(points):
+            def discriminator_outputs(self, discriminator, generated, batch):
+                outputs = super().discriminator_outputs(discriminator, generated, batch)
+                verdict = outputs.terms["adv"]
+                return Outputs({"adv": type(verdict)(verdict.real + 50, verdict.fake - 50)})
+
+        role = play.role("discriminator", game=GanHinge())
+        with pytest.warns(CollapseWarning, match=r"loss has been 0 for \d+ steps, up to step \d+.*or set pace.target"):
+            play.fit(play.module(Won(), discriminator=role), 20)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", CollapseWarning)
+            play.fit(play.module(), 20)
+
+    def test_ddp_that_waits_for_unused_parameters(self, play):
+        from pytorch_lightning.strategies import DDPStrategy
+
+        from autoloss.training.gan.checks import check_strategy
+
+        with pytest.raises(ConfigError, match="Set trainer.strategy=ddp_find_unused_parameters_true"):
+            check_strategy(DDPStrategy())
+        check_strategy(DDPStrategy(find_unused_parameters=True))
+
+    @pytest.mark.parametrize("wrong", [{"steps": 0}, {"accumulate": 0}, {"clip": 0.0}])
+    def test_a_role_that_cannot_be_played(self, play, wrong):
+        with pytest.raises(ConfigError, match=f"`{next(iter(wrong))}` must be"):
+            play.role("generator", **wrong)
+
+    def test_surgery_for_the_discriminator(self, play):
+        with pytest.raises(
+            ConfigError, match="only the generator has, but the discriminator's weighting is 'graddrop'"
+        ):
+            play.module(discriminator=play.role("discriminator", "graddrop"))
+
+    def test_losses_of_the_wrong_kind(self, play):
+        from autoloss.losses.mse import Mse
+
+        with pytest.raises(ConfigError, match="Loss 'adv' must be adversarial, but 'mse' is not"):
+            play.fit(play.module(generator=play.role("generator", game=Mse())), 1)
+        with pytest.raises(ConfigError, match="'penalty' must be a penalty on the input gradient, but 'mse' is none"):
+            play.fit(play.module(discriminator=play.role("discriminator", losses={"penalty": Mse()})), 1)
