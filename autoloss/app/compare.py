@@ -35,6 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     directory = Path(given(overrides, "hydra.run.dir") or OUTPUTS / "compare" / name)
     repeats = _repeats(first)
     cells: dict[str, list[Cell]] = {label: [] for label in configs}
+    places: dict[str, list[str]] = {label: [] for label in configs}
     failed: list[str] = []
     for part, settings in repeats.items():
         for label, config in configs.items():
@@ -44,7 +45,9 @@ def main(arguments: Sequence[str]) -> int:
                 failed.append(f"{label}, {part}")
             else:
                 cells[label].append(summary)
-    show(cells, baseline, directory, failed, first["compare"]["folds"])
+                places[label].append(place.relative_to(directory).as_posix())
+    write_json(directory / "command.json", {"command": ["autoloss", "compare", *arguments]})
+    show(cells, places, baseline, directory, failed, first["compare"]["folds"])
     return 1 if failed else 0
 
 
@@ -57,7 +60,9 @@ def _run(config: Cell, settings: Cell, place: Path, overrides: list[str], title:
         return before
     try:
         write_json(place / "config.json", whole)
-        summary = train(whole, place, overrides, title=title, fold=settings["fold"])
+        more = [] if settings["fold"] else [f"{key}={value}" for key, value in settings["config"].items()]
+        command = ["autoloss", "train", *overrides, *more, f"test={whole['test']}"]
+        summary = train(whole, place, overrides, title=title, fold=settings["fold"], command=command)
     except Exception as error:
         record_failure(place, error)
         return None

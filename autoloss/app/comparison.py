@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from autoloss.app.screen import say, shown
-from autoloss.core.files import write_text
+from autoloss.app.screen import report, say, shown
+from autoloss.core.files import write_json, write_text
 from autoloss.core.score import relative_improvement
 from autoloss.core.tables import aligned, markdown, number
 
 Cell = dict[str, Any]  # a run's summary
 
 
-def show(cells: Mapping[str, list[Cell]], baseline: str, directory: Path, failed: Sequence[str], folds: int) -> None:
-    """Print and write the table of ``cells`` (runs by choice), each choice tested against ``baseline``.
+def show(
+    cells: Mapping[str, list[Cell]],
+    places: Mapping[str, list[str]],
+    baseline: str,
+    directory: Path,
+    failed: Sequence[str],
+    folds: int,
+) -> None:
+    """Print and write the table of ``cells`` (runs by choice, in ``places``), each tested against ``baseline``.
 
     A choice of which a run failed has no pairs for the test; it is listed, and left out of the table.
     """
     from autoloss.search.verdict import compare, sentence
+    from autoloss.training.tensorboard import write_leaderboard
 
     notes = [f"failed: {one}" for one in failed]
     if not cells[baseline]:
@@ -37,21 +46,47 @@ def show(cells: Mapping[str, list[Cell]], baseline: str, directory: Path, failed
     found = compare({k: v for k, v in scores.items() if k != baseline}, scores[baseline], overlap)
     tested = ["95 % interval of the difference", "p (Holm)"]
     rows = [["choice", "runs", "score", *tested, *goals, "sum of weights", "verdict"]]
+    plain = []
     for label in sorted(scores, key=lambda one: -fmean(scores[one])):
         c, of = found.get(label), whole[label]
         metrics = [number(fmean(measured(cell)[name] for cell in of), ".4g") for name in goals]
         total = number(fmean(cell["mean_weight_sum"] for cell in of), ".3g")
         test = [f"{c.low:+.4f} to {c.high:+.4f}", number(c.p_corrected, ".3g")] if c else ["-", "-"]
         words = c.words if c else "the baseline"
+        plain.append(_plain(label, of, scores[label], c, words, goals, places[label]))
         rows.append([label, str(len(of)), number(fmean(scores[label]), "+.4f"), *test, *metrics, total, words])
     split = "test" if "test_metrics" in cells[baseline][0] else "validation"
     notes += [sentence(label, c, baseline) for label, c in found.items()]
     notes.append(f"score: mean relative improvement over {baseline!r} on {split} data, paired by seed or fold.")
     page = "\n".join([markdown(rows), "", *(f"- {note}" for note in notes)])
     write_text(directory / "leaderboard.md", page + "\n")
+    found_here = {"baseline": baseline, "split": split, "goals": goals, "rows": plain, "notes": notes}
+    write_json(directory / "compare.json", found_here)
+    write_leaderboard(directory / "leaderboard", page)
+    report(directory)
     place = shlex.quote(str(shown(directory)))
     say("\n".join(["", aligned(rows, left=(0, len(rows[0]) - 1)), "", *notes, ""]))
-    say(f"leaderboard: {place}/leaderboard.md\nlook at the weights: tensorboard --logdir {place}")
+    say(f"report: {place}/report.html\nleaderboard: {place}/leaderboard.md")
+    say(f"look at the weights: tensorboard --logdir {place}")
+
+
+def _plain(
+    label: str, of: list[Cell], scores: list[float], c: Any, words: str, goals: Mapping[str, str], places: list[str]
+) -> dict[str, Any]:
+    """A row for the report; an interval without end has none."""
+    known = c is not None and math.isfinite(c.low)
+    return {
+        "label": label,
+        "scores": scores,
+        "low": c.low if known else None,
+        "high": c.high if known else None,
+        "p": c.p_corrected if known else None,
+        "words": words,
+        "metrics": {name: fmean(measured(cell)[name] for cell in of) for name in goals},
+        "weights": {name: fmean(cell["final_weights"][name] for cell in of) for name in of[0]["final_weights"]},
+        "weight_sum": fmean(cell["mean_weight_sum"] for cell in of),
+        "places": places,
+    }
 
 
 def measured(cell: Cell) -> dict[str, float]:

@@ -16,6 +16,7 @@ VERBS = {
     "search": "which weighting, which weights, and is it really better: autoloss search search.n_trials=20",
     "compare": "any axis x seeds, with a test: autoloss compare weighting=equal,gradnorm compare.seeds=5",
     "distill": "a run's weights as a schedule for other runs: autoloss distill outputs/train/NAME/001",
+    "report": "a page of a run, sweep, search or comparison: autoloss report outputs/train/...",
     "describe": "what a component does: autoloss describe weighting gradnorm",
     "plugins": "every component and where it comes from; --json, --check",
 }

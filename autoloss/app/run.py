@@ -18,6 +18,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import Dataset
 
 from autoloss.app.components import HELD_OUT, build_module, build_problem
+from autoloss.app.screen import report
 from autoloss.core.errors import ConfigError
 from autoloss.core.files import write_json
 from autoloss.core.need import Need
@@ -50,10 +51,12 @@ def train(
     callbacks: Sequence[Callback] = (),
     title: str = "",
     fold: tuple[int, int] | None = None,
+    command: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train what ``config`` says in ``directory`` and return the summary that is written there.
 
-    ``fold`` (i, n) trains on all but the i-th of n parts of the problem's training and validation data.
+    ``fold`` (i, n) trains on all but the i-th of n parts of the problem's training and validation data. ``command`` is
+    what a person would type for the same.
     """
     _quiet()
     begun = time.perf_counter()
@@ -117,6 +120,7 @@ def train(
         "conventions": CONVENTIONS | (FORKED if module.forked else {}),
         "versions": {name: version(name) for name in ("torch", "pytorch-lightning", "hydra-core")},
         "overrides": list(overrides),
+        "command": list(command) or ["autoloss", "train", *overrides],
         "config": dict(config),
     }
     if config["test"]:
@@ -127,6 +131,7 @@ def train(
     if trainer.is_global_zero:
         write_export(module.player.weighting, directory)
         write_json(directory / "summary.json", summary)
+        report(directory)
     return summary
 
 

@@ -31,10 +31,12 @@ class ConfigRunner:
 
     def __call__(self, candidate: Candidate, seed: int, directory: Path, report: Report, test: bool = False) -> Result:
         chosen = rewritten(overrides(candidate))
-        config = composed("train", [*self.settings, *chosen, f"seed={seed}", f"test={test}"], self.config_dirs)
+        whole = [*self.settings, *chosen, f"seed={seed}", f"test={test}"]
+        config = composed("train", whole, self.config_dirs)
         title = directory.name
         if self.folds < 2 or test:
-            summary = _train(config, directory, chosen, callbacks=[ReportMetrics(report)], title=title)
+            command = ["autoloss", "train", *whole]
+            summary = _train(config, directory, chosen, [ReportMetrics(report)], title=title, command=command)
             return _result(summary)
         summaries: list[dict[str, Any]] = []
         for fold in range(self.folds):

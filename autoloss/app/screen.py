@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from autoloss.core.files import write_text
+from autoloss.report import write as write_report
 from autoloss.report.leaderboard import as_csv, as_markdown, as_text, build
 from autoloss.report.runs import read_runs
 
@@ -19,6 +20,16 @@ def say(text: str, error: bool = False) -> None:
     tqdm.write(text, file=sys.stderr if error else sys.stdout)
 
 
+def report(directory: Path) -> Path | None:
+    """Write ``report.html`` in ``directory``; what is finished stays so if that should fail."""
+    try:
+        return write_report(directory)
+    except Exception as error:
+        found = f"{type(error).__name__}: {error}"
+        say(f"autoloss: {shown(directory)} has no report: {found}. `autoloss report DIR` tries again.", error=True)
+        return None
+
+
 def print_run(directory: Path, summary: dict[str, Any]) -> None:
     """The result of one run, and where to look further."""
     weights = "  ".join(f"{name} {value:.4g}" for name, value in summary["final_weights"].items())
@@ -26,11 +37,14 @@ def print_run(directory: Path, summary: dict[str, Any]) -> None:
     if "test_metrics" in summary:
         say("test: " + "  ".join(f"{name} {value:.4g}" for name, value in summary["test_metrics"].items()))
     say(f"\nrun directory: {shown(directory)}")
+    say(f"report: {shown(directory / 'report.html')}")
     say(f"look at the weights: tensorboard --logdir {shlex.quote(str(shown(directory)))}")
 
 
 def print_sweep(root: Path) -> int:
     """The leaderboard of a sweep, from its files; 1 if a run failed or did not finish."""
+    from autoloss.training.tensorboard import write_leaderboard
+
     runs = read_runs(root) if root.is_dir() else []
     board = build(runs)
     if not runs:
@@ -38,8 +52,12 @@ def print_sweep(root: Path) -> int:
         return 1
     write_text(root / "leaderboard.csv", as_csv(board))
     write_text(root / "leaderboard.md", as_markdown(board))
+    write_leaderboard(root / "leaderboard", as_markdown(board))
+    page = report(root)
     say(f"\n{as_text(board)}")
-    say(f"\nleaderboard: {shown(root / 'leaderboard.md')}")
+    if page is not None:
+        say(f"\nreport: {shown(page)}")
+    say(f"leaderboard: {shown(root / 'leaderboard.md')}")
     say(f"look at the weights: tensorboard --logdir {shlex.quote(str(shown(root)))}")
     return 1 if board.failed or board.unfinished else 0
 

@@ -20,10 +20,10 @@ from autoloss.app.directories import OUTPUTS
 from autoloss.app.help import help_text
 from autoloss.app.hydra_app import USER_ERROR, asking, config_dirs, given, hydra_main, quoted, split
 from autoloss.app.overrides import run_name
-from autoloss.app.screen import say, shown
+from autoloss.app.screen import report, say, shown
 from autoloss.app.workers import Workers, follow, helper_number, stopping
 from autoloss.core.errors import AutolossError, ConfigError, require
-from autoloss.core.files import write_text
+from autoloss.core.files import write_json, write_text
 from autoloss.search.stop import Stopped
 
 # What changes how a study is searched, and not which study it is.
@@ -104,6 +104,8 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     limits = Settings(search["n_trials"], _seconds(search["timeout"]), search["patience"], objectives, config["seed"])
     settings = [*settings, *_without_checkpoints(config)]
     runner = ConfigRunner(settings, _dirs, search["folds"])
+    if not helper:
+        write_json(directory / "command.json", {"command": ["autoloss", "search", *_arguments]})
     worker = Search(study, space, runner, problem.metrics, limits, directory, says=say)
     if not helper:
         worker.plan(list(space.grid(search["grid_points"])) if search["sampler"]["name"] == "grid" else [])
@@ -125,11 +127,12 @@ def _show(outcome: Any, config: Mapping[str, Any], settings: Sequence[str], dire
     if not outcome.ranked:
         say("autoloss: no trial finished.", error=True)
         return 1
-    write_text(directory / "leaderboard.csv", outcome.csv())
-    write_text(directory / "leaderboard.md", outcome.markdown())
+    outcome.write(directory, settings)
     write_text(directory / "best.yaml", outcome.best_yaml(settings))
+    report(directory)
     place = shlex.quote(str(shown(directory)))
     say(f"\n{outcome.text()}\n")
+    say(f"report: {place}/report.html")
     say(f"leaderboard: {place}/leaderboard.md")
     say(f"train the best: autoloss train load={place}/best.yaml")
     if config["search"]["storage"] is None:
@@ -192,7 +195,7 @@ def _begin_anew(directory: Path, storage: str | None) -> None:
     require(storage is None, "fresh=true removes what lies in the directory", "the study is in search.storage")
     for name in ("trials", "confirm"):
         shutil.rmtree(directory / name, ignore_errors=True)
-    for name in ("study.log", "leaderboard.csv", "leaderboard.md", "best.yaml"):
+    for name in ("study.log", "search.json", "leaderboard.csv", "leaderboard.md", "best.yaml", "report.html"):
         (directory / name).unlink(missing_ok=True)
 
 

@@ -27,7 +27,7 @@ from autoloss.app.hydra_app import (
     split,
 )
 from autoloss.app.overrides import parse, run_name, ungrouped
-from autoloss.app.screen import print_run, print_sweep, say
+from autoloss.app.screen import print_run, print_sweep, report, say
 from autoloss.core.errors import AutolossError
 from autoloss.core.files import read_json, write_json
 
@@ -50,7 +50,10 @@ def main(arguments: Sequence[str]) -> int:
     parent = OUTPUTS / "train" / name
     if swept:
         code = hydra_main("train", job, [*flags, *overrides, *_sweep_directories(overrides, parent)])
-        return code if code == USER_ERROR else max(code, print_sweep(_sweep_root(overrides, parent)))
+        if code == USER_ERROR:
+            return code
+        write_json(_sweep_root(overrides, parent) / "command.json", {"command": ["autoloss", "train", *arguments]})
+        return max(code, print_sweep(_sweep_root(overrides, parent)))
     if _RUN_DIR not in os.environ and not given(overrides, "hydra.run.dir"):
         # A strategy that starts further processes runs this command again: they join this directory.
         os.environ[_RUN_DIR] = str(newest(parent) if config["ckpt"] == "last" else numbered(parent))
@@ -74,6 +77,7 @@ def job(config: DictConfig) -> float | None:
         summary = _train(plain, directory, overrides, int(context.job.num) if swept else None)
     except AutolossError as error:
         _outcome.append(record_failure(directory, error))
+        report(directory)
         return None
     except KeyboardInterrupt:
         raise
@@ -81,6 +85,7 @@ def job(config: DictConfig) -> float | None:
         if not swept or os.environ.get("HYDRA_FULL_ERROR") == "1":
             traceback.print_exc()
         _outcome.append(record_failure(directory, error))
+        report(directory)
         return None
     _outcome.append(0)
     if not swept:

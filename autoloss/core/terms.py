@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,6 +43,16 @@ class Terms:
             for name in self.names
         )
         self.plain = not groups and all(b == 1.0 for b in self.base)
+
+    def about(self) -> dict[str, Any]:
+        """The losses, their units and base weights as plain values, for the record."""
+        groups = {
+            unit: [self.names[i] for i in members]
+            for unit, members, grouped in zip(self.units, self.members, self.grouped, strict=True)
+            if grouped
+        }
+        base = dict(zip(self.names, self.base, strict=True))
+        return {"losses": list(self.names), "units": list(self.units), "groups": groups, "base": base}
 
     def scalars(self, reduced: Reduced) -> tuple[Tensor | None, ...]:
         """The K units' losses, each with its graph; ``None`` where absent."""

@@ -72,8 +72,8 @@ def build(runs: Sequence[Run]) -> Leaderboard:
     entrants = [Entrant(short[label] if distinct else label, tuple(of)) for label, of in groups.items()]
     if not entrants:
         return Leaderboard((), (), failed, unfinished)
-    metrics = tuple(_summary(done[0])["metrics"])
-    goals = _summary(done[0])["goals"]
+    metrics = tuple(name for name in _summary(done[0])["metrics"] if all(name in _summary(r)["metrics"] for r in done))
+    goals = {name: goal for name, goal in _summary(done[0])["goals"].items() if name in metrics}
     equal = [e for e in entrants if _summary(e.runs[0])["weighting"] == BASELINE]
     uniform = (e for e in equal if _summary(e.runs[0]).get("sample_weighting", UNIFORM) == UNIFORM)
     base = next(uniform, equal[0] if equal else None)
@@ -164,7 +164,7 @@ def _varying(runs: Sequence[Run]) -> list[str]:
 
 def _overrides(summary: Mapping[str, Any]) -> dict[str, str]:
     # Hydra writes a colon in a value with a backslash.
-    pairs = (override.lstrip("+~").replace("\\", "").partition("=") for override in summary["overrides"])
+    pairs = (override.lstrip("+~").replace("\\", "").partition("=") for override in summary.get("overrides", ()))
     return {key.removeprefix("loss@"): value for key, _, value in pairs}
 
 

@@ -17,6 +17,7 @@ from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.score import relative_improvement
 from autoloss.search import budget, stop
 from autoloss.search.alive import BEAT, GRACE, Watch, beating
+from autoloss.search.chronicle import MANY, write_chronicle
 from autoloss.search.progress import line
 from autoloss.search.space import BASELINE, STATIC, Candidate, Space
 
@@ -177,6 +178,11 @@ class Search:
                 for step, metrics in curve.items():
                     self._report(trial, step, metrics, result.metrics)
             self._tell(trial, candidate, result)
+        self._write(trial.number)
+
+    def _write(self, number: int) -> None:
+        if number < MANY or number % 10 == 0:
+            write_chronicle(self.directory, self.study, self.goals, self.settings.objectives)
 
     def _check(self, metrics: Mapping[str, float]) -> None:
         missing = ", ".join(name for name in self.goals if name not in metrics)

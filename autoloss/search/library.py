@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from autoloss.core.errors import ConfigError, require
-from autoloss.core.files import write_text
 from autoloss.core.registry import registry
 from autoloss.core.space import Distribution
+from autoloss.report import write as write_report
 from autoloss.search.budget import counted
 from autoloss.search.confirm import chosen, confirm
 from autoloss.search.engine import SCORE, Report, Result, Search, Settings
@@ -112,7 +112,7 @@ def search(
     study.sampler = build_sampler(_node(sampler), seed + 1000 * len(study.trials), len(aims))
     if begun := len(counted(study)):
         says(f"{begun} finished, {max(0, n_trials - begun)} to go")
-    runner = _FunctionRunner(run, losses, balancer or {})
+    runner = _FunctionRunner(run, losses, metrics, balancer or {})
     limits = Settings(n_trials, timeout, patience, aims, seed)
     engine = Search(study, whole, runner, metrics, limits, where, says)
     engine.plan()
@@ -121,8 +121,8 @@ def search(
     if confirm_best and len(aims) == 1:
         confirmed = confirm(runner, chosen(study, confirm_best), metrics, confirm_seeds, where)
     outcome = Outcome(study, metrics, aims, tuple(confirmed))
-    write_text(where / "leaderboard.csv", outcome.csv())
-    write_text(where / "leaderboard.md", outcome.markdown())
+    outcome.write(where)
+    write_report(where)
     says(outcome.text())
     return outcome
 
@@ -130,8 +130,14 @@ def search(
 class _FunctionRunner:
     """Runs a user's function as a search runs a configuration."""
 
-    def __init__(self, run: Callable[[UserTrial], Mapping[str, float]], losses: Sequence[str], options: Any) -> None:
-        self.run, self.losses, self.options = run, list(losses), dict(options)
+    def __init__(
+        self,
+        run: Callable[[UserTrial], Mapping[str, float]],
+        losses: Sequence[str],
+        goals: Mapping[str, str],
+        options: Any,
+    ) -> None:
+        self.run, self.losses, self.goals, self.options = run, list(losses), dict(goals), dict(options)
 
     def __call__(self, candidate: Candidate, seed: int, directory: Path, report: Report, test: bool = False) -> Result:
         import torch
@@ -140,6 +146,8 @@ class _FunctionRunner:
         directory.mkdir(parents=True, exist_ok=True)
         balancer = Balancer(self.losses, dict(candidate.weighting), log_dir=directory, **self.options)
         found = self.run(UserTrial(candidate, seed, directory, balancer, test, report))
+        if isinstance(found, Mapping):
+            balancer.measured(found, self.goals)
         balancer.close()
         if not isinstance(found, Mapping):
             raise ConfigError(f"run(trial) must return metrics by name, but it returned {type(found).__name__}.")

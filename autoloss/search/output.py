@@ -7,17 +7,21 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from autoloss.core.files import write_text
+from autoloss.core.pareto import front, knee
 from autoloss.core.tables import aligned, markdown, number
+from autoloss.search.board import write_board
 from autoloss.search.budget import counted
+from autoloss.search.chronicle import write_chronicle
 from autoloss.search.confirm import Confirmed, winner
 from autoloss.search.engine import SCORE
-from autoloss.search.pareto import front, knee
 from autoloss.search.space import BASELINE, Candidate
 from autoloss.search.verdict import sentence
 
@@ -113,6 +117,13 @@ class Outcome:
             row = [t.number, t.state.name.lower(), a.get("label", ""), a.get(SCORE, ""), *metrics]
             writer.writerow([*row, a.get("mean_weight_sum", ""), a.get("seconds", ""), a.get("error", "")])
         return out.getvalue()
+
+    def write(self, directory: Path, settings: Sequence[str] = ()) -> None:
+        """Write ``leaderboard.csv``, ``leaderboard.md``, ``search.json``, and a run ``study`` for TensorBoard."""
+        write_text(directory / "leaderboard.csv", self.csv())
+        write_text(directory / "leaderboard.md", self.markdown())
+        write_chronicle(directory, self.study, self.goals, self.objectives, self.confirmed, self.verdict, [*settings])
+        write_board(directory / "study", counted(self.study), self.markdown())
 
     def best_yaml(self, settings: Sequence[str]) -> str:
         """The best candidate as a file for ``load=``: overrides, the problem's own ``settings`` first."""

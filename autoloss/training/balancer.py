@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +27,11 @@ from autoloss.probe.slopes import bare
 from autoloss.probe.taken import Taken, watching
 from autoloss.training.ahead import Ahead
 from autoloss.training.build import build_sample_weighting, build_weighting
-from autoloss.training.export import write_export
 from autoloss.training.player import Player
 from autoloss.training.weigh import Weighed
+
+if TYPE_CHECKING:
+    from autoloss.training.journal import Journal
 
 Losses = Mapping[str, Entry | Tensor | None]
 LossesOf = Callable[[nn.Module], Losses | LossTable]
@@ -50,7 +52,7 @@ class Balancer(StateModule):
         total_steps: optimiser steps of the whole training; gives ``progress`` to schedules.
         accumulate: how many calls make one optimiser step.
         on_nonfinite: ``"raise"``, or ``"skip"`` to leave a batch out and count it.
-        log_dir: where to write ``trajectory.csv`` and TensorBoard events; nowhere by default.
+        log_dir: where to write the record, TensorBoard events and, in :meth:`close`, the report; nowhere by default.
         record_every: how many steps lie between two records; ever more in a long training.
         sample_weighting: what weighs the samples of losses that are given sample by sample, as ``weighting`` is given.
         samples: how many samples the training data have, for rules that keep a number for each.
@@ -102,10 +104,11 @@ class Balancer(StateModule):
         self._within = False
         self._log_dir = None if log_dir is None else Path(log_dir)
         self._every = record_every
+        self._weighting = weighting if isinstance(weighting, (str, Mapping)) else self.player.weighting.title()
         require(probe_every >= 0, "`probe_every` must not be negative", f"probe_every={probe_every}")
         if probe_every and log_dir is not None:
             self.player.watch_gradients(Cadence(probe_every))
-        self._recorder: Any = None
+        self._journal: Journal | None = None
 
     @property
     def clock(self) -> Clock:
@@ -272,13 +275,19 @@ class Balancer(StateModule):
             self.player.forget()
 
     def close(self) -> None:
-        """Write what is left to record, and raise if a loss was not finite."""
-        if self._recorder is not None:
-            self._recorder.close()
-            self._recorder = None
-            if self._log_dir is not None:
-                write_export(self.player.weighting, self._log_dir)
+        """Write what is left to record, ``summary.json`` and ``report.html``; raise if a loss was not finite."""
+        if self._journal is not None:
+            self._journal.close(self.clock)
+            self._journal = None
         self.player.check()
+
+    def measured(self, metrics: Mapping[str, float], goals: Mapping[str, str] | None = None) -> None:
+        """Record metrics on validation data, by name; ``goals`` says ``"min"`` or ``"max"`` for each.
+
+        A row of ``metrics.csv``; the last ones are the summary's. Without ``log_dir`` nothing happens.
+        """
+        if self._journal is not None:
+            self._journal.measured(self.clock, metrics, goals or {})
 
     def get_extra_state(self) -> dict[str, Any]:
         """Counters for ``state_dict``."""
@@ -298,14 +307,13 @@ class Balancer(StateModule):
     def _record(self, weighed: Weighed) -> None:
         if self._log_dir is None:
             return
-        from autoloss.training.recorder import BLOCK, Recorder
+        if self._journal is None:
+            from autoloss.training.journal import Journal
 
-        clock = weighed.clock
-        if self._recorder is None:
-            self._recorder = Recorder(self._log_dir, {"": self.player.terms}, self._every, clock.step)
-        self._recorder.record(weighed, notes=self.player.notes)
-        if clock.step % (BLOCK * self._every) == 0:
-            self.player.check()
+            config = {**self.player.terms.about(), "weighting": self._weighting, "accumulate": self.accumulate}
+            config["total_steps"] = self.total_steps
+            self._journal = Journal(self._log_dir, self.player, self._every, config, weighed.clock.step)
+        self._journal.record(weighed)
 
 
 def _table(

@@ -53,7 +53,7 @@ def _entry(
     prediction, labels = term.prediction, None
     if term.target.dim() == 1 and not term.target.is_floating_point():
         labels = cleaned(term.target, term.mask)
-    if player.samples is not None:
+    if player.samples is not None and player.training:
         known = LossTable({name: Entry(prediction, labels=labels)}, index=outputs.index, keys=outputs.keys)
         prediction = player.samples.temper(name, prediction, known, clock)
     return Entry(loss.masked(prediction, term.target, term.mask), term.mask, term.balanced, labels)

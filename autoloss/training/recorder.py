@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -13,6 +15,7 @@ from autoloss.core.book import LossBook, Page
 from autoloss.core.cadence import DENSE, Cadence
 from autoloss.core.clock import Clock
 from autoloss.core.columns import Columns
+from autoloss.core.files import write_json
 from autoloss.core.notes import Noted, Notes
 from autoloss.core.terms import Terms
 from autoloss.training.side import Side
@@ -37,7 +40,8 @@ class Recorder:
 
     ``players`` holds the :class:`Terms` of each player by name; a single one has an empty name. A step's players
     share a row. Steps at which gradients were measured for the record alone are recorded too. Rows of steps from
-    ``start`` on are removed from an earlier file, so that a resumed run continues its own trajectory.
+    ``start`` on are removed from an earlier file, so that a resumed run continues its own trajectory. ``measures`` says
+    of which players the weighting looks at gradients. Who the players are is written to ``record.json``.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Recorder:
         start: int = 0,
         writer: SummaryWriter | None = None,
         dense: int = DENSE,
+        measures: Mapping[str, bool] | None = None,
     ) -> None:
         self.cadence = Cadence(every, dense)
         self._sides = {name: Side(terms, name) for name, terms in players.items()}
@@ -55,8 +60,13 @@ class Recorder:
         self.writer = writer or SummaryWriter(str(directory))
         self._board = Board(self.writer, self._sides)
         self._file = Columns(directory / "trajectory.csv", [t for s in self._sides.values() for t in s.tags()], start)
+        about = {
+            name: {**terms.about(), "measures": (measures or {}).get(name, False)} for name, terms in players.items()
+        }
+        write_json(directory / "record.json", {"players": about, "every": every, "dense": dense})
         self._book = LossBook()
         self._step: _Step | None = None
+        self._lately: defaultdict[str, list[float]] = defaultdict(list)
         self._seen: dict[str, Weighed] = {}
 
     def record(self, weighed: Weighed, player: str = "", notes: Notes | None = None) -> None:
@@ -92,8 +102,18 @@ class Recorder:
         rows = [self._columns(page) for page in pages]
         self._file.append([(page.clock, row) for page, row in zip(pages, rows, strict=True)])
         for page, row in zip(pages, rows, strict=True):
+            for tag, x in row.items():
+                if tag.startswith("loss_raw/") and x == x:
+                    self._lately[tag].append(x)
             self._board.scalars(row, page.clock.step, page.time)
         self._board.pictures(pages)
+
+    def means(self) -> dict[str, float]:
+        """The mean of each loss, as ``train_loss/name``, over what was recorded since this was last asked."""
+        self.flush()
+        found = {tag.replace("loss_raw", "train_loss", 1): fmean(values) for tag, values in self._lately.items()}
+        self._lately.clear()
+        return found
 
     def close(self) -> None:
         """Record the last step, write everything, and close the writer if it is ours."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
@@ -106,6 +107,20 @@ def write_hparams(writer: SummaryWriter, config: Mapping[str, object], metrics: 
     plain = {key: value for key, value in flat(config) if isinstance(value, (bool, int, float, str))}
     for summary in hparams(plain, dict(metrics)):
         writer.file_writer.add_summary(summary)  # type: ignore[attr-defined]
+
+
+def write_text(writer: SummaryWriter, tag: str, config: Mapping[str, object]) -> None:
+    """Write the resolved configuration, a key on each line."""
+    # Indented it is code to Markdown, whatever a name looks like.
+    writer.add_text(tag, "\n".join(f"    {key}: {value}" for key, value in flat(config)))
+
+
+def write_leaderboard(directory: Path, markdown: str) -> None:
+    """Write a leaderboard as a run of its own, in place of an earlier one."""
+    for before in directory.glob("events.out.tfevents.*"):
+        before.unlink()
+    with SummaryWriter(str(directory)) as writer:
+        writer.add_text("leaderboard", markdown)
 
 
 def flat(config: Mapping[str, object], prefix: str = "") -> list[tuple[str, object]]:

@@ -11,14 +11,19 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from autoloss.core.cadence import Cadence
 from autoloss.core.clock import Clock
+from autoloss.core.columns import Columns
 from autoloss.core.errors import require
+from autoloss.core.need import GRADIENTS
 from autoloss.training.player import Player
 from autoloss.training.recorder import Recorder
-from autoloss.training.tensorboard import write_hparams
+from autoloss.training.tensorboard import write_hparams, write_text
 
 
 class Record(pl.Callback):
     """Writes ``trajectory.csv`` and TensorBoard events: every ``every``-th step, ever fewer, and the last.
+
+    After each validation ``metrics.csv`` gets a row: the problem's metrics, its losses on validation data, and the mean
+    of its losses in training since the last one.
 
     The module has ``players`` by name; each keeps its last step in ``weighed`` and what else is to be recorded in
     ``notes``; its ``clock`` counts what the x axis does. Where a weighting measures no gradients they are compared
@@ -34,6 +39,7 @@ class Record(pl.Callback):
         self.directory, self.every, self.config = directory, every, config
         self.probe = Cadence(probe_every) if probe_every else None
         self._recorder: Recorder | None = None
+        self._metrics: Columns | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         players = _players(pl_module)
@@ -48,7 +54,13 @@ class Record(pl.Callback):
             self.every,
             start=_steps(pl_module),
             writer=boards[0].experiment if boards else None,
+            measures={name: bool(player.weighting.needs & GRADIENTS) for name, player in players.items()},
         )
+        # A validation bears the number of the step that comes after it.
+        steps = _steps(pl_module)
+        self._metrics = Columns(self.directory / "metrics.csv", start=steps + 1 if steps else 0)
+        if self.config is not None:
+            write_text(self._recorder.writer, "configuration", self.config)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         if self._recorder is None:
@@ -62,6 +74,14 @@ class Record(pl.Callback):
             player.check()
         if self._recorder is not None:
             self._recorder.flush()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._recorder is None or self._metrics is None:
+            return
+        found = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(("val/", "val_loss/"))}
+        found |= self._recorder.means()
+        clock: Clock = pl_module.clock  # type: ignore[assignment]
+        self._metrics.append([(clock, found)])
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._recorder is not None and self.config is not None:

@@ -27,7 +27,7 @@ from autoloss.training.ahead import Ahead
 from autoloss.training.entries import table_of
 from autoloss.training.follows_plateaus import FollowsPlateaus
 from autoloss.training.loaders import HeldOut
-from autoloss.training.metrics import log_means
+from autoloss.training.metrics import log_mean, log_means
 from autoloss.training.player import Player
 from autoloss.training.rng import KeepsRandomState
 from autoloss.training.scaling import loss_scale, will_step
@@ -186,7 +186,15 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
         return self.table(self._outputs(batch))
 
     def _measure(self, split: str, batch: Any) -> None:
-        log_means(self, split, self.problem.measure(self.problem.outputs(self.network, batch)))
+        outputs = self.problem.outputs(self.network, batch)
+        log_means(self, split, self.problem.measure(outputs))
+        if split == "val":
+            # The same losses as in training, for whoever wants to see the two part.
+            table = self.table(outputs)
+            for name in table.entries:
+                if (entry := table.entry(name)) is not None:
+                    total, number = entry.local()
+                    log_mean(self, f"val_loss/{name}", total, int(number))
 
 
 def check_anchor(anchor: str) -> None:

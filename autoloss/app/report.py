@@ -1,0 +1,37 @@
+"""``autoloss report``: the page of a run, sweep, search or comparison, made again from its files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from autoloss.app.screen import say, shown
+from autoloss.core.errors import ConfigError
+from autoloss.report import write
+
+HELP = """Usage: autoloss report DIR [DIR ...]
+
+Writes report.html into each directory: that of a run (also of one that was killed), a sweep, a search or a comparison.
+It is one file that needs no network; the runs inside a sweep or search get theirs too where they have none."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the verb; the exit code is 0, or 2 for a user's mistake."""
+    if {"--help", "-h"} & set(arguments):
+        print(HELP)
+        return 0
+    if not arguments:
+        raise ConfigError("A report needs a directory, but none was named. Write autoloss report outputs/train/...")
+    for name in arguments:
+        directory = Path(name)
+        if directory.is_dir():
+            _inside(directory)
+        say(f"report: {shown(write(directory))}")
+    return 0
+
+
+def _inside(directory: Path) -> None:
+    """Write the pages of the runs below ``directory``, so that its own page can lead to them."""
+    for trajectory in sorted(directory.glob("*/**/trajectory.csv")):
+        if not (trajectory.parent / "report.html").exists():
+            write(trajectory.parent)

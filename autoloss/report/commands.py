@@ -1,0 +1,55 @@
+"""The commands that repeat a run, and look at it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autoloss.core.files import read_json
+from autoloss.report.record import Record
+
+
+def commands(record: Record) -> list[str]:
+    """What to type to run it again, to see it in TensorBoard, and to try other weightings on its record."""
+    place = shlex.quote(shown(record.directory))
+    lines = []
+    command = record.summary.get("command")
+    if command is None and "overrides" in record.summary:
+        command = ["autoloss", "train", *record.summary["overrides"]]
+    if command:
+        lines.append(shlex.join(command))
+    lines.append(f"tensorboard --logdir {place}")
+    if any(part.grad_norms for part in record.parts.values()):
+        lines.append(f"autoloss replay {place} weighting=gradnorm,mgda,pcgrad")
+    elif record.steps.size:
+        lines.append(f"autoloss replay {place} weighting=uncertainty,dwa")
+    return lines
+
+
+def again(directory: Path) -> list[str]:
+    """The command that made ``directory``, and those that look at it."""
+    made = read_json(directory / "command.json")
+    place = shlex.quote(shown(directory))
+    lines = [shlex.join(made["command"])] if made else []
+    if (directory / "best.yaml").exists():
+        lines.append(f"autoloss train load={place}/best.yaml")
+    if (directory / "study.log").exists():
+        lines.append(f"optuna best-trial --storage {place}/study.log --study-name autoloss")
+    return [*lines, f"tensorboard --logdir {place}"]
+
+
+def shown(path: Path) -> str:
+    """``path`` as one would type it from here."""
+    path, here = path.resolve(), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def leaves(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """The plain values of ``config`` by dotted key."""
+    rows: list[tuple[str, Any]] = []
+    for key, value in config.items():
+        nested = isinstance(value, Mapping) and value
+        rows += leaves(value, f"{prefix}{key}.") if nested else [(f"{prefix}{key}", value)]
+    return rows

@@ -1,0 +1,58 @@
+"""The page of a comparison, from its ``compare.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autoloss.report.board_charts import against, fronts, intervals, shifted, spread, weights_by_choice
+from autoloss.report.commands import again, shown
+from autoloss.report.intervals import interval
+from autoloss.report.page import Block, Cell, Chart, Code, Listing, Page, Words
+from autoloss.report.sweep_page import cell, link
+
+
+def compare_page(directory: Path, found: Mapping[str, Any]) -> Page:
+    """Each choice against the baseline, paired by seed or fold."""
+    rows: list[Mapping[str, Any]] = found["rows"]
+    names = list(dict.fromkeys(name for row in rows for name in row["weights"]))
+    blocks: list[Block] = [Words("What was found", found["notes"])]
+    if rows:
+        blocks += [_chart(found), _table(found)]
+        blocks += weights_by_choice([(row["label"], row["weights"]) for row in rows], names)
+        places = [(row["label"], directory / place) for row in rows for place in row["places"]]
+        blocks += [*fronts([(row["label"], row["metrics"]) for row in rows], found["goals"]), *against(places)]
+        blocks.append(_runs(places, directory))
+    blocks.append(Code("Again", again(directory)))
+    facts = [("choices", str(len(rows))), ("baseline", found["baseline"]), ("data", found["split"])]
+    return Page(f"Comparison: {directory.name}", shown(directory), facts, blocks, names)
+
+
+def _chart(found: Mapping[str, Any]) -> Chart:
+    base = next(interval(row["scores"])[0] for row in found["rows"] if row["label"] == found["baseline"])
+    rows = [
+        spread(row["label"], row["scores"], shifted(base, row["low"], row["high"]), row["words"])
+        for row in found["rows"]
+    ]
+    note = f"On {found['split']} data; line: 95 % interval of the difference to `{found['baseline']}`, paired."
+    return intervals("Score", rows, "score (0: the baseline)", f"{note} Grey: single runs.")
+
+
+def _table(found: Mapping[str, Any]) -> Listing:
+    rows: list[list[str | Cell]] = []
+    for row in found["rows"]:
+        ends = f"{row['low']:+.4f} to {row['high']:+.4f}" if row["low"] is not None else "-"
+        p = cell(row["p"], ".3g") if row["p"] is not None else "-"
+        head = [row["label"], str(len(row["scores"])), cell(interval(row["scores"])[0], "+.4f"), ends, p]
+        numbers = [cell(row["metrics"][goal], ".4g") for goal in found["goals"]]
+        rows.append([*head, *numbers, cell(row["weight_sum"], ".3g"), row["words"]])
+    tested = ["choice", "runs", "score", "95 % interval of the difference", "p (Holm)"]
+    return Listing("Leaderboard", [*tested, *found["goals"], "sum of weights", "verdict"], rows)
+
+
+def _runs(places: list[tuple[str, Path]], directory: Path) -> Listing:
+    rows: list[list[str | Cell]] = [
+        [label, Cell(place.relative_to(directory).as_posix(), None, link(place, directory))] for label, place in places
+    ]
+    return Listing("Runs", ["choice", "run"], rows)

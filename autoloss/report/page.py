@@ -1,0 +1,147 @@
+"""One self-contained HTML file, from what is to be on it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
+
+DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart that ``page.js`` draws: its ``kind`` there, and the numbers for it."""
+
+    title: str
+    kind: str
+    data: Mapping[str, Any]
+    note: str = ""
+    tall: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell that sorts by ``key`` where its text does not, and may be a link."""
+
+    text: str
+    key: float | None = None
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A table that a reader can sort."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str | Cell]]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Sentences; text between backticks is a name."""
+
+    title: str
+    sentences: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Lines to copy: commands, or (``folded``) a configuration."""
+
+    title: str
+    lines: Sequence[str]
+    note: str = ""
+    folded: bool = False
+
+
+Block = Chart | Listing | Words | Code
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page: ``facts`` are shown large, ``names`` are coloured in their order, wherever they occur."""
+
+    title: str
+    subtitle: str
+    facts: Sequence[tuple[str, str]]
+    blocks: Sequence[Block]
+    names: Sequence[str] = field(default_factory=list)
+
+
+def render(page: Page) -> str:
+    """The page as HTML: every text escaped, every number and script inside the file."""
+    charts = {f"chart-{i}": block for i, block in enumerate(page.blocks) if isinstance(block, Chart)}
+    data = {
+        "colours": {name: i for i, name in enumerate(page.names)},
+        "charts": {key: {"kind": chart.kind, "title": chart.title, **chart.data} for key, chart in charts.items()},
+    }
+    return _template().render(
+        page=page,
+        kinds={i: type(block).__name__ for i, block in enumerate(page.blocks)},
+        css=Markup(_asset("page.css")),
+        js=Markup(_asset("page.js")),
+        # Packed, the library and the numbers take a third of the room, and no name can end the script that holds them.
+        library=_library() if charts else "",
+        data=packed(json.dumps(plain(data), allow_nan=False, separators=(",", ":"))),
+    )
+
+
+def plain(value: Any) -> Any:
+    """``value`` for JSON: arrays as lists, numbers with six digits, what is not finite as ``None``."""
+    if isinstance(value, np.ndarray):
+        return [plain(x) for x in value.tolist()]
+    if isinstance(value, Mapping):
+        return {str(key): plain(of) for key, of in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(x) for x in value]
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        short = float(f"{value:.{DIGITS}g}")
+        return int(short) if short.is_integer() and abs(short) < 1e15 else short
+    return value
+
+
+def packed(text: str) -> str:
+    """``text`` compressed, as letters and digits."""
+    return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
+
+
+def unpacked(letters: str) -> str:
+    """The text that :func:`packed` made ``letters`` of."""
+    return gzip.decompress(base64.b64decode(letters)).decode()
+
+
+def named(sentence: str) -> Markup:
+    """``sentence`` with the names between backticks set apart, and everything escaped."""
+    parts: Iterable[tuple[int, str]] = enumerate(sentence.split("`"))
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in parts)
+
+
+@lru_cache(maxsize=1)
+def _library() -> str:
+    return packed(_asset("echarts.min.js"))
+
+
+@lru_cache(maxsize=1)
+def _template() -> Any:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["named"] = named
+    return environment.from_string(_asset("page.html"))
+
+
+def _asset(name: str) -> str:
+    return (files("autoloss.report") / "assets" / name).read_text(encoding="utf-8")

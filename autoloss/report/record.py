@@ -1,0 +1,198 @@
+"""A run as arrays: what its directory holds, read once."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoloss.core.errors import ConfigError
+from autoloss.core.files import read_json
+from autoloss.report.runs import Run, read_run
+
+if TYPE_CHECKING:
+    import pandas
+
+Array = NDArray[np.float64]
+Table = dict[str, Array]
+CLOCK = ("step", "epoch", "progress")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One player's losses and units in a record; arrays [T] by name, NaN where absent or not measured.
+
+    ``base`` holds the factors by which a loss counts whatever the weighting says, and ``measures`` whether the
+    weighting looks at gradients.
+    """
+
+    player: str
+    losses: tuple[str, ...]
+    units: tuple[str, ...]
+    groups: Mapping[str, tuple[str, ...]]
+    base: Mapping[str, float]
+    measures: bool
+    columns: Mapping[str, Array]
+
+    def of(self, kind: str, names: tuple[str, ...] | None = None) -> Table:
+        """The columns of ``kind`` (``loss_weight``) by name, as far as there are any."""
+        tags = {name: self.tag(kind, name) for name in names or self.losses}
+        return {name: self.columns[tag] for name, tag in tags.items() if tag in self.columns}
+
+    def tag(self, kind: str, *names: str) -> str:
+        """``kind/player/name``."""
+        return "/".join(part for part in (kind, self.player, *names) if part)
+
+    def title(self, name: str) -> str:
+        """The loss's name where every player is meant: ``generator/rec``."""
+        return f"{self.player}/{name}" if self.player else name
+
+    @cached_property
+    def weights(self) -> Table:
+        """The effective weights, d(total)/d(loss)."""
+        return self.of("loss_weight")
+
+    @cached_property
+    def raw(self) -> Table:
+        """The losses."""
+        return self.of("loss_raw")
+
+    @cached_property
+    def grad_norms(self) -> Table:
+        """The norms of the units' gradients where they were measured."""
+        return self.of("grad_norm", self.units)
+
+    @cached_property
+    def grad_shares(self) -> Table:
+        """Each unit's share of the weighted gradient."""
+        return self.of("grad_share", self.units)
+
+    @cached_property
+    def cosines(self) -> dict[tuple[str, str], Array]:
+        """The cosines between the gradients of each pair of units."""
+        tags = {(a, b): self.tag("grad_cosine", a, b) for a, b in combinations(self.units, 2)}
+        return {pair: self.columns[tag] for pair, tag in tags.items() if tag in self.columns}
+
+    @cached_property
+    def total(self) -> Array:
+        """The weighted sum."""
+        return self.columns.get(self.tag("loss", "total"), np.empty(0))
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run: ``columns`` of ``trajectory.csv`` and ``curves`` of ``metrics.csv`` by tag, and what is known of it."""
+
+    directory: Path
+    run: Run
+    columns: Table
+    curves: Table
+    parts: Mapping[str, Part]
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """``summary.json``; empty for a run that did not finish."""
+        return self.run.summary or {}
+
+    @property
+    def steps(self) -> Array:
+        """The recorded steps [T]."""
+        return self.columns.get("step", np.empty(0))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The problem's metrics on validation data at the end; from the last validation if it did not finish."""
+        if "metrics" in self.summary:
+            return {name: float(value) for name, value in self.summary["metrics"].items()}
+        last = {tag.removeprefix("val/"): x for tag, x in self.curves.items() if tag.startswith("val/") and len(x)}
+        return {name: float(x[-1]) for name, x in last.items()}
+
+    @property
+    def weights(self) -> Table:
+        """The effective weights [T] by loss, ``player/loss`` where there are two players."""
+        return self._by_title("loss_weight")
+
+    @property
+    def losses(self) -> Table:
+        """The losses [T] by name."""
+        return self._by_title("loss_raw")
+
+    @property
+    def grad_norms(self) -> Table:
+        """The norms of gradients [T] by unit, where they were measured."""
+        return {part.title(unit): x for part in self.parts.values() for unit, x in part.grad_norms.items()}
+
+    @property
+    def cosines(self) -> dict[tuple[str, str], Array]:
+        """The cosines between gradients [T] by pair of units, where they were measured."""
+        return {(p.title(a), p.title(b)): x for p in self.parts.values() for (a, b), x in p.cosines.items()}
+
+    def frame(self) -> pandas.DataFrame:
+        """``trajectory.csv`` as a DataFrame by step; needs pandas."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise ConfigError(
+                "frame() needs pandas, but it is not installed. Run `pip install pandas`, or use the arrays."
+            ) from error
+        return pandas.DataFrame(self.columns).set_index("step")
+
+    def _by_title(self, kind: str) -> Table:
+        return {part.title(name): x for part in self.parts.values() for name, x in part.of(kind).items()}
+
+
+def read_record(directory: Path) -> Record:
+    """The record in ``directory``; whatever is missing there (a run that was killed) is empty here."""
+    run = read_run(directory)
+    columns = read_columns(directory / "trajectory.csv")
+    config = (run.summary or {}).get("config") or read_json(directory / "config.json") or {}
+    return Record(directory, run, columns, read_columns(directory / "metrics.csv"), _parts(directory, columns), config)
+
+
+def read_columns(path: Path) -> Table:
+    """The columns of a CSV file of numbers; empty cells are NaN, and a line that was cut off is left out."""
+    if not path.exists():
+        return {}
+    with path.open(newline="", errors="replace") as file:
+        reader = csv.reader(line for line in file if "\0" not in line)
+        header = next(reader, [])
+        rows = [found for row in reader if len(row) == len(header) and (found := _numbers(row)) is not None]
+    table = np.array(rows, dtype=float).reshape(len(rows), len(header))
+    return {tag: table[:, i] for i, tag in enumerate(header)}
+
+
+def _numbers(cells: list[str]) -> list[float] | None:
+    try:
+        numbers = [float(cell) if cell else math.nan for cell in cells]
+    except ValueError:
+        return None
+    return numbers if numbers and numbers[0] == numbers[0] else None
+
+
+def _parts(directory: Path, columns: Mapping[str, Array]) -> dict[str, Part]:
+    about = read_json(directory / "record.json")
+    if about is None:
+        losses = tuple(tag.removeprefix("loss_weight/") for tag in columns if tag.startswith("loss_weight/"))
+        units = tuple(tag.removeprefix("grad_norm/") for tag in columns if tag.startswith("grad_norm/"))
+        return {"": Part("", losses, units or losses, {}, {}, bool(units), columns)} if losses else {}
+    return {
+        player: Part(
+            player,
+            tuple(of["losses"]),
+            tuple(of["units"]),
+            {group: tuple(names) for group, names in of["groups"].items()},
+            of["base"],
+            bool(of["measures"]),
+            columns,
+        )
+        for player, of in about["players"].items()
+    }

@@ -1,0 +1,210 @@
+"""The page of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from autoloss.core.tables import number
+from autoloss.report.commands import commands, leaves
+from autoloss.report.explain import conflict_share, findings
+from autoloss.report.page import Block, Cell, Chart, Code, Listing, Page, Words
+from autoloss.report.record import Array, Part, Record
+
+KNOWN = ("loss_weight", "loss_raw", "loss_weighted", "loss_share", "loss", "grad_")
+
+
+def run_page(record: Record) -> Page:
+    """What a reader wants to know of a run: what it reached, what the weights did, and why."""
+    summary, names = record.summary, colour_names([record])
+    what = [str(summary.get("weighting") or _name(record.config.get("weighting")) or "run")]
+    if (problem := summary.get("problem") or _name(record.config.get("problem"))) is not None:
+        what.append(f"on {problem}")
+    blocks: list[Block] = [Words("What happened", findings(record))]
+    for part in record.parts.values():
+        blocks += _charts(part, record.steps)
+    blocks += _metrics(record)
+    blocks += _others(record)
+    blocks += [table for part in record.parts.values() if (table := _losses(part)).rows]
+    if lines := commands(record):
+        blocks.append(Code("Again", lines, "Run it once more, and look further."))
+    if record.config:
+        blocks.append(Code("Configuration", [f"{k}: {v}" for k, v in leaves(record.config)], folded=True))
+    return Page(" ".join(what), str(record.directory), facts(record), blocks, names)
+
+
+def colour_names(records: Sequence[Record]) -> list[str]:
+    """The losses and units of ``records`` in the order of their colours."""
+    return list(
+        dict.fromkeys(
+            part.title(name)
+            for record in records
+            for part in record.parts.values()
+            for name in (*part.losses, *part.units)
+        )
+    )
+
+
+def facts(record: Record) -> list[tuple[str, str]]:
+    """What is shown large: metrics, and how far the run came."""
+    summary = record.summary
+    shown = [(name, f"{value:.4g}") for name, value in record.metrics.items()]
+    shown += [(f"{name} (test)", f"{value:.4g}") for name, value in summary.get("test_metrics", {}).items()]
+    if len(record.steps):
+        shown.append(("steps", f"{summary.get('steps', int(record.steps[-1]) + 1):,}"))
+    if "seconds" in summary:
+        shown.append(("time", str(timedelta(seconds=round(summary["seconds"])))))
+    if "seed" in summary:
+        shown.append(("seed", str(summary["seed"])))
+    state = "finished" if record.run.finished else "failed" if record.run.error else "not finished"
+    return [*shown, ("state", state)]
+
+
+def lines(
+    title: str, x: Array, table: Mapping[str, Array], note: str = "", log: bool | None = None, **more: Any
+) -> Chart:
+    """A chart of the columns of ``table`` over ``x``, as far as anything was measured; ``log`` None: never."""
+    known = {name: y for name, y in table.items() if np.isfinite(y).any()}
+    there = np.any([np.isfinite(y) for y in known.values()], 0) if known else np.zeros(len(x), bool)
+    series = [{"name": name, "y": y[there]} for name, y in known.items()]
+    return Chart(title, "lines", {"x": x[there], "series": series, "log": log, **more}, note)
+
+
+def _charts(part: Part, steps: Array) -> list[Block]:
+    before = f"{part.player}: " if part.player else ""
+
+    def titled(table: Mapping[str, Array]) -> dict[str, Array]:
+        return {part.title(name): x for name, x in table.items()}
+
+    positive = all((x[np.isfinite(x)] > 0).all() for x in part.weights.values())
+    wide = positive and any(np.nanmax(x) > 30 * np.nanmin(x) for x in part.weights.values() if np.isfinite(x).any())
+    charts = [
+        lines(f"{before}Weights", steps, titled(part.weights), "Effective: d(total)/d(loss).", wide, zero=not wide),
+        lines(
+            f"{before}Losses",
+            steps,
+            titled(part.raw),
+            "As measured, without weights.",
+            True,
+            smooth=True,
+        ),
+        lines(f"{before}Weighted losses", steps, titled(part.of("loss_weighted")), "", True, smooth=True),
+        _area(f"{before}Share of the total", steps, titled(part.of("loss_share"))),
+        lines(
+            f"{before}Gradient norms",
+            steps,
+            titled(part.grad_norms),
+            "Unweighted, at the anchor.",
+            True,
+            smooth=True,
+        ),
+        _area(f"{before}Share of the gradient", steps, titled(part.grad_shares)),
+    ]
+    shown: list[Block] = [chart for chart in charts if chart.data["series"]]
+    return [*shown, *_cosines(part, steps, before)]
+
+
+def _area(title: str, steps: Array, table: Mapping[str, Array]) -> Chart:
+    chart = lines(title, steps, table, "Each loss's part of the sum of magnitudes.")
+    data = {**chart.data, "series": [{**s, "y": np.nan_to_num(s["y"])} for s in chart.data["series"]]}
+    return Chart(title, "area", data, chart.note)
+
+
+def _cosines(part: Part, steps: Array, before: str) -> list[Block]:
+    if not any(np.isfinite(x).any() for x in part.cosines.values()):
+        return []
+    size = len(part.units)
+    values = np.full((size, size), np.nan)
+    notes: list[list[str]] = [[""] * size for _ in range(size)]
+    np.fill_diagonal(values, 1.0)
+    for (a, b), x in part.cosines.items():
+        i, j = part.units.index(a), part.units.index(b)
+        if np.isfinite(x).any():
+            values[i, j] = values[j, i] = float(np.nanmean(x))
+            notes[i][j] = notes[j][i] = f"below 0 in {conflict_share(x):.0%} of the measured steps"
+    names = [part.title(unit) for unit in part.units]
+    matrix = {"names": names, "values": values, "notes": notes}
+    blocks: list[Block] = [Chart(f"{before}Cosines between gradients", "heat", matrix, "Mean over the measured steps.")]
+    lowest = {"lowest cosine": part.columns[part.tag("grad_cosine_min")]}
+    if size == 2:
+        lowest = {f"{names[0]} and {names[1]}": lowest["lowest cosine"]}
+    elif size <= 4:
+        lowest = {f"{part.title(a)} and {part.title(b)}": x for (a, b), x in part.cosines.items()}
+    note = "Below 0 two losses pull against each other."
+    blocks.append(lines(f"{before}Conflict", steps, lowest, note, None, smooth=True))
+    return blocks
+
+
+def _metrics(record: Record) -> list[Block]:
+    curves = record.curves
+    step = curves.get("step", np.empty(0))
+    metrics = {tag.removeprefix("val/"): x for tag, x in curves.items() if tag.startswith("val/")}
+    blocks: list[Block] = []
+    if metrics and len(step):
+        blocks.append(lines("Metrics on validation data", step, metrics, "After each epoch.", False, markers=True))
+    pairs = []
+    for title in record.losses:
+        train, held = curves.get(f"train_loss/{title}"), curves.get(f"val_loss/{title}")
+        if train is not None and held is not None and np.isfinite(held).any():
+            pairs.append({"name": title, "colour": title, "y": train, "dash": "dashed"})
+            pairs.append({"name": f"{title} (validation)", "colour": title, "y": held, "dash": "solid"})
+    if pairs:
+        data = {"x": step, "series": pairs, "log": False, "markers": True}
+        blocks.append(
+            Chart("Training against validation", "lines", data, "Losses: dashed in training, solid held out.")
+        )
+    return blocks
+
+
+def _others(record: Record) -> list[Block]:
+    groups: dict[str, dict[str, Array]] = {}
+    for tag, x in record.columns.items():
+        kind, _, name = tag.partition("/")
+        if tag not in ("step", "epoch", "progress") and not tag.startswith(KNOWN):
+            groups.setdefault(kind, {})[name or kind] = x
+    found = [
+        lines(kind.replace("_", " ").capitalize(), record.steps, table, "", False) for kind, table in groups.items()
+    ]
+    return [chart for chart in found if chart.data["series"]]
+
+
+def _losses(part: Part) -> Listing:
+    rows = []
+    for name in part.losses:
+        unit = next((group for group, names in part.groups.items() if name in names), name)
+        pairs = [conflict_share(x) for pair, x in part.cosines.items() if unit in pair]
+        cells = [
+            _end(part.weights.get(name)),
+            _end(part.raw.get(name)),
+            _end(part.of("loss_share").get(name), ".1%"),
+            _end(part.grad_norms.get(unit)),
+            _end(part.grad_shares.get(unit), ".1%"),
+            Cell(f"{max(pairs):.0%}", max(pairs)) if pairs else "-",
+        ]
+        rows.append([part.title(name), f"{part.base.get(name, 1.0):g}", *cells])
+    header = [
+        "loss",
+        "base",
+        "weight",
+        "value",
+        "share of total",
+        "gradient norm",
+        "share of gradient",
+        "most conflicts",
+    ]
+    return Listing("At the end", header, rows, "Medians over the last tenth of the record.")
+
+
+def _end(values: Array | None, form: str = ".4g") -> Cell | str:
+    known = np.empty(0) if values is None else values[np.isfinite(values)]
+    if not len(known):
+        return "-"
+    last = float(np.median(known[-max(1, round(0.1 * len(known))) :]))
+    return Cell(number(last, form), last)
+
+
+def _name(node: Any) -> str | None:
+    return node.get("name") if isinstance(node, Mapping) else None

@@ -1,0 +1,94 @@
+"""Charts of a search's trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from autoloss.report.board_charts import intervals, scaled, shifted, spread
+from autoloss.report.intervals import interval
+from autoloss.report.page import Block, Chart
+
+Trial = Mapping[str, Any]
+AXES = 8  # of each kind in one chart
+
+
+def label(trial: Trial) -> str:
+    """How a chart names a trial."""
+    return f"{trial['number']}: {trial.get('label', '')}"
+
+
+def method(trial: Trial) -> str:
+    """The trial's weighting."""
+    return "equal" if trial["baseline"] else str(trial.get("label", "")).split(" ")[0]
+
+
+def history(search: Mapping[str, Any], ranked: Sequence[Trial]) -> Chart:
+    """The objective against the trial's number, and the best so far."""
+    name, goal = search["objectives"][0]["name"], search["objectives"][0]["goal"]
+    trials = sorted(ranked, key=lambda t: t["number"])
+    y = np.array([t["values"][0] for t in trials], dtype=float)
+    best = np.maximum.accumulate(y) if goal == "max" else np.minimum.accumulate(y)
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for t in trials:
+        groups.setdefault(method(t), []).append({"name": label(t), "x": t["number"], "y": t["values"][0]})
+    points = [[t["number"], float(value)] for t, value in zip(trials, best, strict=True)]
+    data = {
+        "groups": [{"name": name, "points": of} for name, of in groups.items()],
+        "line": {"name": "best so far", "points": points, "step": "end"},
+        "xname": "trial",
+        "yname": name,
+    }
+    return Chart(f"{name} by trial", "scatter", data, "One dot for each trial.")
+
+
+def importance(search: Mapping[str, Any]) -> list[Block]:
+    """How much each parameter mattered."""
+    rows = [{"name": name, "value": value} for name, value in list(search["importance"].items())[:12]]
+    note = "How much of the objective each parameter explains among the trials (PED-ANOVA)."
+    return [Chart("Parameter importance", "bars", {"rows": rows, "axis": "share"}, note)] if rows else []
+
+
+def parallel(search: Mapping[str, Any], ranked: Sequence[Trial], names: Sequence[str]) -> list[Block]:
+    """Each trial a line: its weighting, the other keys, its final weights, and what it reached."""
+    if len(ranked) < 3:
+        return []
+    methods = [method(t) for t in ranked]
+    axes: list[dict[str, Any]] = [{"name": "weighting", "options": sorted(set(methods))}]
+    columns: list[list[Any]] = [[*methods]]
+    own = {"weighting", *methods}
+    keys = [
+        key for key in dict.fromkeys(key for t in ranked for key in t["parameters"]) if key.split(".")[0] not in own
+    ]
+    for key in list(dict.fromkeys(keys))[:AXES]:
+        values = [t["parameters"].get(key) for t in ranked]
+        if any(isinstance(value, str) for value in values):
+            values = [None if value is None else str(value) for value in values]
+            axes.append({"name": key, "options": sorted({value for value in values if value is not None})})
+        else:
+            axes.append({"name": key})
+        columns.append(values)
+    for name in names[:AXES]:
+        weights = [scaled(t.get("final_weights", {})).get(name) for t in ranked]
+        axes.append({"name": f"weight of {name}", "log": all(w is None or w > 0 for w in weights)})
+        columns.append([*weights])
+    goal = search["objectives"][0]["name"]
+    axes.append({"name": goal})
+    columns.append([t["values"][0] for t in ranked])
+    rows = [{"name": label(t), "values": [*of]} for t, of in zip(ranked, zip(*columns, strict=True), strict=True)]
+    note = "A line is a trial; drag along an axis to pick some. Weights are final, and sum to their number."
+    return [Chart("Trials", "parallel", {"axes": axes, "rows": rows, "goal": goal}, note, tall=True)]
+
+
+def confirmed(search: Mapping[str, Any]) -> Chart:
+    """The candidates on fresh seeds and test data."""
+    kept = [c for c in search["confirmed"] if not c["error"]]
+    base = next(interval(c["test"])[0] for c in kept if "difference" not in c)
+    rows = [
+        spread(c["label"], c["test"], shifted(base, c.get("low"), c.get("high")), c.get("words", "equal weights"))
+        for c in kept
+    ]
+    note = "Test data, fresh seeds (grey); line: 95 % interval of the difference to equal weights, paired by seed."
+    return intervals("Confirmed", rows, "score (0: equal weights)", note)

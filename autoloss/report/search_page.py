@@ -1,0 +1,104 @@
+"""The page of a search, from its ``search.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autoloss.report.board_charts import against, fronts, weights_by_choice
+from autoloss.report.commands import again, shown
+from autoloss.report.intervals import interval
+from autoloss.report.page import Block, Cell, Code, Listing, Page, Words
+from autoloss.report.search_charts import Trial, confirmed, history, importance, label, method, parallel
+from autoloss.report.sweep_page import cell, link
+
+STATES = {"complete": "finished", "pruned": "pruned", "fail": "failed"}
+BEST = 12  # trials whose weights and overfitting are drawn
+
+
+def search_page(directory: Path, search: Mapping[str, Any]) -> Page:
+    """What a search found, how sure that is, and what it tried."""
+    trials: list[Trial] = search["trials"]
+    ranked = _ranked(search)
+    names = list(dict.fromkeys(name for t in ranked for name in t.get("final_weights", {})))
+    blocks: list[Block] = [Words("What was found", _said(search, ranked))]
+    if search["confirmed"]:
+        blocks += [confirmed(search), _confirmed(search)]
+    if ranked:
+        blocks += [history(search, ranked), *importance(search), *parallel(search, ranked, names)]
+        blocks += fronts([(label(t), t["metrics"]) for t in ranked], search["goals"])
+        best = [*ranked[:BEST], *(t for t in ranked[BEST:] if t["baseline"])]
+        blocks += weights_by_choice([(label(t), t.get("final_weights", {})) for t in best], names)
+        blocks += against([(method(t), _place(directory, t)) for t in ranked])
+    blocks.append(_table(search, [*ranked, *(t for t in trials if t["state"] != "complete")], directory))
+    blocks.append(Code("Again", again(directory)))
+    counts = {state: sum(t["state"] == state for t in trials) for state in ("complete", "pruned", "fail")}
+    facts = [("trials", str(counts["complete"]))]
+    facts += [(name, str(counts[key])) for key, name in (("pruned", "pruned"), ("fail", "failed")) if counts[key]]
+    if ranked and "score" in ranked[0]:
+        facts.append(("best score", f"{ranked[0]['score']:+.4g}"))
+    facts.append(("confirmed on", f"{len(search['confirmed'][0]['test'])} seeds" if search["confirmed"] else "nothing"))
+    facts.append(("state", "finished" if search["over"] else "not finished"))
+    return Page(f"Search: {directory.name}", shown(directory), facts, blocks, names)
+
+
+def _said(search: Mapping[str, Any], ranked: Sequence[Trial]) -> list[str]:
+    if not ranked:
+        return ["No trial finished."]
+    said = (
+        list(reversed(search["verdict"]))
+        if search["verdict"]
+        else ["The search is not over: nothing is confirmed yet."]
+    )
+    best = ranked[0]
+    if search["knee"] is not None:
+        said.append(f"Trial {best['number']}, `{best['label']}`, is the knee of the Pareto front.")
+    elif "score" in best:
+        said.append(f"Best single trial: {best['number']}, `{best['label']}`, with a score of {best['score']:+.4g}.")
+    if search["importance"]:
+        name, share = next(iter(search["importance"].items()))
+        said.append(f"`{name}` mattered most: it explains {share:.0%} of what the parameters explain.")
+    return said
+
+
+def _ranked(search: Mapping[str, Any]) -> list[Trial]:
+    done = [t for t in search["trials"] if t["state"] == "complete"]
+    if search["knee"] is not None:
+        return sorted(done, key=lambda t: (t["number"] != search["knee"], not t["on_front"], t["number"]))
+    sign = -1.0 if search["objectives"][0]["goal"] == "max" else 1.0
+    return sorted(done, key=lambda t: (sign * t["values"][0], t["number"]))
+
+
+def _confirmed(search: Mapping[str, Any]) -> Listing:
+    rows: list[list[str | Cell]] = []
+    for c in search["confirmed"]:
+        if c["error"]:
+            rows.append([c["label"], "-", "-", "-", "-", "-", c["error"]])
+            continue
+        means = [cell(interval(c[split])[0], "+.4f") for split in ("validation", "test")]
+        ends = f"{c['low']:+.4f} to {c['high']:+.4f}" if c.get("low") is not None else "-"
+        p = cell(c["p"], ".3g") if c.get("p") is not None else "-"
+        rows.append([c["label"], str(len(c["test"])), *means, ends, p, c.get("words", "the baseline")])
+    header = ["candidate", "seeds", "validation", "test", "95 % interval of the difference", "p (Holm)", "verdict"]
+    note = "Chosen on validation data; the test split speaks only here."
+    return Listing("Confirmation on fresh seeds", header, rows, note)
+
+
+def _table(search: Mapping[str, Any], trials: Sequence[Trial], directory: Path) -> Listing:
+    goals = list(search["goals"])
+    rows: list[list[str | Cell]] = []
+    for rank, t in enumerate(trials, 1):
+        done, metrics = t["state"] == "complete", t.get("metrics", {})
+        place = Cell(str(t["number"]), t["number"], link(_place(directory, t), directory))
+        numbers = [(t.get("score"), "+.4f"), *((metrics.get(goal), ".4g") for goal in goals)]
+        numbers += [(t.get("mean_weight_sum"), ".3g"), (t.get("seconds"), ".1f")]
+        shown_numbers = ["-" if x is None else cell(x, form) for x, form in numbers]
+        head: list[str | Cell] = [Cell(str(rank), rank) if done else "", place, t.get("label", ""), STATES[t["state"]]]
+        rows.append([*head, *shown_numbers, t.get("error", "")])
+    header = ["rank", "trial", "candidate", "state", "score", *goals, "sum of weights", "seconds", "error"]
+    return Listing("Leaderboard", header, rows, "Single runs: noise ranks too.")
+
+
+def _place(directory: Path, trial: Trial) -> Path:
+    return directory / "trials" / f"{trial['number']:04d}"

@@ -1,0 +1,133 @@
+"""The page of a sweep: several runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from autoloss.core.tables import number
+from autoloss.report.board_charts import against, fronts, intervals, spread, weights_by_choice
+from autoloss.report.commands import again, shown
+from autoloss.report.intervals import interval
+from autoloss.report.leaderboard import BASELINE, Entrant, Leaderboard, build, notes
+from autoloss.report.page import Block, Cell, Chart, Code, Listing, Page, Words
+from autoloss.report.runs import Run, read_runs
+
+
+def sweep_page(directory: Path) -> Page:
+    """The leaderboard of the runs under ``directory``, and what tells them apart."""
+    board = build(read_runs(directory))
+    runs = [run for entrant in board.entrants for run in entrant.runs]
+    names = list(dict.fromkeys(name for run in runs for name in summary(run).get("final_weights", {})))
+    blocks: list[Block] = [Words("What was found", _said(board))]
+    if board.entrants:
+        blocks += [*_intervals(board), _table(board, directory)]
+        choices = [(e.label, _mean_weights(e.runs)) for e in board.entrants]
+        blocks += weights_by_choice(choices, names)
+        blocks += against([(e.label, run.directory) for e in board.entrants for run in e.runs])
+        points = [(e.label, {m: e.mean(m) for m in board.metrics}) for e in board.entrants]
+        blocks += fronts(points, board.goals)
+    blocks += [_runs([*runs, *board.failed, *board.unfinished], board.metrics, directory)]
+    blocks.append(Code("Again", again(directory)))
+    problem = next((summary(run).get("problem", "") for run in runs), "")
+    facts = [("runs", str(len(runs))), ("choices", str(len(board.entrants)))]
+    facts += [("failed", str(len(board.failed)))] if board.failed else []
+    facts += [("not finished", str(len(board.unfinished)))] if board.unfinished else []
+    return Page(f"Sweep of {problem or directory.name}", shown(directory), facts, blocks, names)
+
+
+def summary(run: Run) -> Mapping[str, Any]:
+    """What a run left; empty if it did not finish."""
+    return run.summary or {}
+
+
+def _said(board: Leaderboard) -> list[str]:
+    if not board.entrants:
+        return ["No run of this sweep finished.", *notes(board)]
+    best, said = board.entrants[0], []
+    if best.scores:
+        mean, low, high = interval(best.scores)
+        seeds = len(best.scores)
+        sure = f" (95 % interval {low:+.3g} to {high:+.3g} over {seeds} seeds)" if seeds > 1 else " on one seed"
+        said.append(f"`{best.label}` ranks first with a score of {mean:+.3g}{sure}.")
+        known = {e.label: interval(e.scores) for e in board.entrants if summary(e.runs[0])["weighting"] != BASELINE}
+        better = [label for label, (_, low, _) in known.items() if low > 0]
+        if seeds > 1 and not better:
+            said.append("No interval lies above 0: these seeds show no gain over equal weights.")
+        elif better and len(known) > 1:
+            said.append(
+                f"{len(known)} choices were looked at, and the intervals are of each alone: of several, one is lucky."
+            )
+        said.append("`autoloss compare` tests such differences, corrected for their number.")
+    return [*said, *notes(board)]
+
+
+def _intervals(board: Leaderboard) -> list[Chart]:
+    charts = []
+    for name in board.metrics[:5]:
+        rows = [_row(e, [float(summary(run)["metrics"][name]) for run in e.runs]) for e in board.entrants]
+        charts.append(intervals(name, rows, name, f"Goal: {board.goals.get(name, 'none')}.", zero=False))
+    if board.baseline is None:
+        return charts
+    note = "Mean relative improvement over equal weights; line: 95 % interval; grey: single seeds."
+    rows = [_row(entrant, entrant.scores) for entrant in board.entrants]
+    return [intervals("Score", rows, "score (0: equal weights)", note), *charts]
+
+
+def _row(entrant: Entrant, values: Sequence[float]) -> dict[str, Any]:
+    return spread(entrant.label, values, interval(values)[1:])
+
+
+def _table(board: Leaderboard, directory: Path) -> Listing:
+    header = ["rank", "choice", "seeds", "score", "95 % interval", *board.metrics, "sum of weights"]
+    rows: list[list[str | Cell]] = []
+    for rank, e in enumerate(board.entrants, 1):
+        mean, low, high = interval(e.scores)
+        where = link(e.runs[0].directory, directory) if len(e.runs) == 1 else ""
+        rows.append(
+            [
+                str(rank),
+                Cell(e.label, None, where),
+                str(len(e.runs)),
+                cell(mean, "+.4f"),
+                f"{low:+.3g} to {high:+.3g}" if low == low else "-",
+                *(cell(e.mean(name), ".4g") for name in board.metrics),
+                cell(e.weight_sum, ".3g"),
+            ]
+        )
+    return Listing("Leaderboard", header, rows)
+
+
+def _runs(runs: Sequence[Run], metrics: Sequence[str], directory: Path) -> Listing:
+    rows: list[list[str | Cell]] = []
+    for run in runs:
+        state = "finished" if run.finished else "failed" if run.error else "not finished"
+        found = summary(run).get("metrics", {})
+        rows.append(
+            [
+                Cell(run.directory.name, None, link(run.directory, directory)),
+                state,
+                str(summary(run).get("seed", "-")),
+                *(cell(found[name], ".4g") if name in found else "-" for name in metrics),
+                run.error or "",
+            ]
+        )
+    return Listing("Runs", ["run", "state", "seed", *metrics, "error"], rows)
+
+
+def _mean_weights(runs: Sequence[Run]) -> dict[str, float]:
+    found = [summary(run)["final_weights"] for run in runs]
+    return {name: sum(of.get(name, 0.0) for of in found) / len(found) for name in found[0]}
+
+
+def cell(value: float, form: str) -> Cell:
+    """``value`` in ``form``, sorted by its size."""
+    return Cell(number(value, form), value if value == value else None)
+
+
+def link(run: Path, directory: Path) -> str:
+    """Where the page of ``run`` lies, seen from ``directory``; empty if it has none."""
+    page = run / "report.html"
+    return quote(page.relative_to(directory).as_posix()) if page.exists() else ""

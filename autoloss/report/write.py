@@ -1,0 +1,73 @@
+"""Writes the page of a directory, whatever kind of directory it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from autoloss.core.errors import ConfigError
+from autoloss.core.files import read_json, write_text
+from autoloss.report.compare_page import compare_page
+from autoloss.report.page import Page, render
+from autoloss.report.record import Record, read_record
+from autoloss.report.run_page import run_page
+from autoloss.report.runs import read_runs
+from autoloss.report.search_page import search_page
+from autoloss.report.sweep_page import sweep_page
+
+RUN = ("trajectory.csv", "summary.json", "failed.json", "record.json")
+
+
+def write(directory: str | Path) -> Path:
+    """Write ``report.html`` for the run, sweep, search or comparison in ``directory``, and return its path."""
+    place = Path(directory)
+    path = place / "report.html"
+    write_text(path, render(build(place)))
+    return path
+
+
+def build(directory: Path) -> Page:
+    """The page of ``directory``.
+
+    Raises :class:`ConfigError` for a directory that holds none of these, or a file in it that cannot be read.
+    """
+    if not directory.is_dir():
+        raise ConfigError(f"A report needs the directory of a run, but there is no directory {str(directory)!r}.")
+    try:
+        if (search := read_json(directory / "search.json")) is not None:
+            return search_page(directory, search)
+        if (compared := read_json(directory / "compare.json")) is not None:
+            return compare_page(directory, compared)
+        if _is_run(directory):
+            return run_page(read_record(directory))
+        if read_runs(directory):
+            return sweep_page(directory)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"A report needs files that can be read, but one in {directory} is damaged: {error}."
+        ) from error
+    raise ConfigError(
+        f"A report needs the directory of a run, sweep, search or comparison, but {str(directory)!r} holds none of "
+        f"{', '.join(RUN)}, and no directory with one of them."
+    )
+
+
+def read(directory: str | Path) -> Record:
+    """The run in ``directory`` as arrays: ``read(DIR).weights["rec"]``.
+
+    >>> import tempfile
+    >>> place = tempfile.mkdtemp()
+    >>> _ = Path(place, "trajectory.csv").write_text("step,epoch,progress,loss_weight/rec\\n0,0,0,1\\n5,0,1,0.5\\n")
+    >>> read(place).weights["rec"]
+    array([1. , 0.5])
+    """
+    place = Path(directory)
+    if not _is_run(place):
+        missing = f"{str(place)!r} holds none of {', '.join(RUN)}"
+        found = missing if place.is_dir() else f"there is no {str(place)!r}"
+        raise ConfigError(f"read() needs the directory of one run, but {found}. Name a run's own directory.")
+    return read_record(place)
+
+
+def _is_run(directory: Path) -> bool:
+    return any((directory / name).exists() for name in RUN)

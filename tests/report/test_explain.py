@@ -1,0 +1,114 @@
+"""Each sentence follows from the columns, and is silent where it should be."""
+
+import numpy as np
+import pytest
+
+from autoloss.report import read
+from autoloss.report.explain import findings, swings
+
+T = 200
+FLAT = np.ones(T)
+RNG = np.random.default_rng(0)
+
+
+def said(place):
+    return " ".join(findings(read(place)))
+
+
+def columns(weights, **more):
+    table = {f"loss_weight/{name}": x for name, x in weights.items()}
+    table |= {f"loss_raw/{name}": FLAT for name in weights}
+    return table | {"loss/total": FLAT} | {tag.replace("__", "/"): x for tag, x in more.items()}
+
+
+def test_a_scaled_loss_is_explained_by_its_gradient(run_directory):
+    falling = np.concatenate([np.geomspace(1, 1 / 12, 100), np.full(100, 1 / 12)])
+    norms = {"grad_norm__a": 9 * FLAT, "grad_norm__b": FLAT}
+    place = run_directory(columns=columns({"a": falling, "b": 2 - falling}, **norms))
+    when = int(np.argmax(np.log(falling) / np.log(1 / 12) >= 0.9))
+    assert f"`a` was scaled down 12x by step {when} because its gradient norm was 1.8x the mean" in said(place)
+
+
+def test_a_weighting_that_saw_no_gradients_is_not_said_to_have_acted_on_them(run_directory):
+    norms = {"grad_norm__a": 9 * FLAT, "grad_norm__b": FLAT}
+    weights = {"a": np.geomspace(1, 0.1, T), "b": FLAT}
+    assert "while its gradient norm was 1.8x" in said(run_directory(columns=columns(weights, **norms), measures=False))
+
+
+def test_a_base_weight_is_no_scaling(run_directory):
+    place = run_directory(columns=columns({"a": 0.1 * FLAT, "b": FLAT}), base={"a": 0.1, "b": 1.0})
+    assert "`a` kept about its weight: 0.1" in said(place)
+    assert "These weights never moved." in said(place)
+
+
+def test_conflicts_are_counted_over_measured_steps(run_directory):
+    cosines = np.where(np.arange(T) % 100 < 34, -0.5, 0.5)
+    cosines[::2] = np.nan
+    known = cosines[np.isfinite(cosines)]
+    place = run_directory(columns=columns({"a": FLAT, "b": FLAT}, grad_cosine__a__b=cosines))
+    assert f"`a` and `b` conflicted (cosine below 0) in {(known < 0).mean():.0%} of the measured steps" in said(place)
+
+
+def test_weights_that_stand_still_could_be_fixed(run_directory):
+    late = np.concatenate([np.linspace(1, 2, 100), 2 + 0.02 * np.sin(np.arange(100))])
+    place = run_directory(columns=columns({"a": late, "b": 3 - late}))
+    assert "a fixed weighting would do (weights {a:2,b:" in said(place)
+    moving = run_directory("moving", columns=columns({"a": np.linspace(1, 2, T), "b": FLAT}))
+    assert "fixed weighting" not in said(moving)
+
+
+@pytest.mark.parametrize(
+    ("total", "expected"),
+    [
+        (1 + 0.5 * np.sin(np.arange(T) / 4), True),
+        (np.exp(-np.arange(T) / 50), False),
+        (1 + 0.3 * RNG.standard_normal(T), False),
+        (np.exp(-np.arange(T) / 50) * (1 + 0.1 * RNG.standard_normal(T)), False),
+    ],
+)
+def test_an_oscillating_total_is_told_from_noise_and_from_progress(run_directory, total, expected):
+    table = columns({"a": FLAT, "b": FLAT}) | {"loss/total": total}
+    assert ("The total oscillates" in said(run_directory(columns=table))) == expected
+
+
+def test_swings_count_turns_of_a_size():
+    assert swings(np.array([0.0, 1.0, 0.0, 1.0, 0.0]), 0.5) == 3
+    assert swings(np.array([0.0, 0.1, 0.0, 0.1, 1.0]), 0.5) == 0
+
+
+def test_a_vanished_gradient_is_named(run_directory):
+    norms = {"grad_norm__a": np.geomspace(1, 1e-6, T), "grad_norm__b": FLAT}
+    assert "The gradient of `a` has vanished" in said(run_directory(columns=columns({"a": FLAT, "b": FLAT}, **norms)))
+
+
+def test_overfitting_is_a_held_out_loss_that_rises_while_training_goes_on(run_directory):
+    train = np.linspace(1, 0.1, T)
+    table = columns({"a": FLAT, "b": FLAT}) | {"loss_raw/a": train, "loss_raw/b": train}
+    held = {"val_loss/a": np.array([1, 0.5, 0.6, 0.7, 0.8]), "val_loss/b": np.array([1, 0.8, 0.6, 0.5, 0.4])}
+    text = said(run_directory(columns=table, curves=held))
+    assert "`a` overfits: on validation data it was best after 2 of 5 validations and is 60% higher" in text
+    assert "`b` overfits" not in text
+
+
+def test_each_loss_has_one_sentence_whatever_was_recorded(run_directory):
+    broken = FLAT.copy()
+    broken[50:60] = np.nan
+    for name, weights in {
+        "nan": {"a": broken, "b": FLAT},
+        "absent": {"a": np.full(T, np.nan), "b": FLAT},
+        "zero": {"a": np.zeros(T), "b": FLAT},
+        "one": {"a": FLAT[:1], "b": FLAT[:1]},
+    }.items():
+        steps = len(weights["a"])
+        table = {f"loss_weight/{n}": x for n, x in weights.items()} | {f"loss_raw/{n}": FLAT[:steps] for n in weights}
+        sentences = findings(read(run_directory(name, columns=table | {"loss/total": FLAT[:steps]})))
+        for loss in ("`a`", "`b`"):
+            assert sum(loss in sentence.split(" ")[:4] for sentence in sentences) == 1, (name, sentences)
+
+
+def test_a_group_is_explained_by_its_own_gradient(run_directory):
+    weights = {"a": np.geomspace(1, 0.2, T), "b": np.geomspace(1, 0.2, T), "c": FLAT}
+    norms = {"grad_norm__ab": 3 * FLAT, "grad_norm__c": FLAT}
+    place = run_directory(columns=columns(weights, **norms), losses=("a", "b", "c"), groups={"ab": ["a", "b"]})
+    assert "`b` was scaled down 4.6x" in said(place)
+    assert "because its gradient norm was 1.5x the mean" in said(place)
