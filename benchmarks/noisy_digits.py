@@ -25,19 +25,20 @@ from autoloss.training.loaders import loader
 EPOCHS, BATCH, RATE, NOISE = 50, 64, 1e-3, 0.4
 GRIDS: dict[str, dict[str, list[Any]]] = {
     "uniform": {},
-    "small_loss": {"rate": [0.2, 0.3, 0.5], "ramp": [5, 10]},
-    "percentile": {"p": [0.5, 0.7, 0.8]},
-    "self_paced": {
-        "form": ["hard", "linear", "logarithmic"],
-        "keep": [0.5, 0.7, "linear(1,0.5,0,0.2)", "linear(0.5,1,0,0.8)"],
-    },
-    "super_loss": {"lam": [0.1, 0.25, 1.0]},
-    "data_parameters": {"lr": [0.1, 0.5, 2.0]},
+    "small_loss": {"rate": [0.3, 0.5], "ramp": [10, 20]},
+    "percentile": {"p": [0.5, 0.7], "burn_in": [5], "slope": [0.0, 1.0]},
+    "self_paced": {"form": ["hard", "linear", "logarithmic"], "keep": [0.6, 0.8], "burn_in": [5]},
+    "super_loss": {"lam": [0.25, 1.0, 4.0]},
+    "data_parameters": {"lr": [10.0, 40.0], "decay": [0.0, 0.01]},
     "class_balanced": {"beta": [0.999]},
     "focal": {"gamma": [2.0]},
     "top_k": {"share": [0.7]},
 }
-TOLD = {"small_loss": {"rate": NOISE, "ramp": 10}, "percentile": {"p": 1 - NOISE}, "self_paced": {"keep": 1 - NOISE}}
+TOLD = {
+    "small_loss": {"rate": NOISE, "ramp": 10},
+    "percentile": {"p": 1 - NOISE, "burn_in": 5},
+    "self_paced": {"keep": 1 - NOISE, "burn_in": 5},
+}
 Choice = tuple[str, tuple[tuple[str, Any], ...]]
 
 

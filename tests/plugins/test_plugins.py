@@ -51,6 +51,7 @@ def test_every_component_is_listed_and_loads(site, python) -> None:
         ("loss", "template_quantile", "template"),
         ("weighting", "template_inverse_mean", "template"),
         ("problem", "template_noisy_sine", "template"),
+        ("sample_weighting", "template_winsor", "template"),
         ("weighting", "torchjd_pcgrad", "autoloss-torchjd"),
         # Its solver may be missing: it is listed all the same.
         ("weighting", "torchjd_upgrad", "autoloss-torchjd"),
@@ -80,9 +81,12 @@ def test_the_template_trains_by_name(site, python, tmp_path) -> None:
         "weighting=template_inverse_mean",
         "weighting.decay=0.5",
         "losses.upper.q=0.8",
+        "sample_weighting=template_winsor",
+        "sample_weighting.factor=3",
     )
     assert summary["config"]["losses"]["upper"] == {"name": "template_quantile", "q": 0.8}
     assert summary["config"]["weighting"]["decay"] == 0.5
+    assert (summary["sample_weighting"], summary["config"]["sample_weighting"]["factor"]) == ("template_winsor", 3)
     assert sum(summary["final_weights"].values()) == pytest.approx(2.0, rel=1e-4)
     assert set(summary["metrics"]) == {"middle_mae", "upper_pinball"}
 
