@@ -17,6 +17,7 @@ VERBS = {
     "compare": "any axis x seeds, with a test: autoloss compare weighting=equal,gradnorm compare.seeds=5",
     "distill": "a run's weights as a schedule for other runs: autoloss distill outputs/train/NAME/001",
     "report": "a page of a run, sweep, search or comparison: autoloss report outputs/train/...",
+    "replay": "what other weightings would have chosen on a run: autoloss replay RUN_DIR weighting=gradnorm,nash_mtl",
     "describe": "what a component does: autoloss describe weighting gradnorm",
     "plugins": "every component and where it comes from; --json, --check",
 }

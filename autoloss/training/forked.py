@@ -13,7 +13,7 @@ from torch import Tensor
 from autoloss.core.clock import Clock
 from autoloss.core.constants import constant, flags
 from autoloss.core.errors import SignalError
-from autoloss.core.need import GRADIENTS, Need
+from autoloss.core.need import GRADIENTS
 from autoloss.core.precision import full_precision
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import Reduced
@@ -129,7 +129,7 @@ def combine(
     if rows is not None and (probe or needs & GRADIENTS):
         items = met.features.shape[0] if met.features.dim() else 1
         shown = rows if terms.plain else _unbased(rows, terms)
-        found = measure_at_fork(shown, reached, items, Need.GRAM if probe else needs, group)
+        found = measure_at_fork(shown, reached, items, GRADIENTS if probe else needs, group)
         measured, probed = (None, found) if probe else (found, None)
     signals = see(terms, weighed.clock, values, present & ~apart, measured)
     weights = torch.where(apart, 1.0, weighting(signals).detach().float())

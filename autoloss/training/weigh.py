@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import SignalError
-from autoloss.core.need import GRADIENTS, Need
+from autoloss.core.need import GRADIENTS
 from autoloss.core.signals import Signals
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable, Reduced
@@ -103,7 +103,7 @@ def _probe(table: LossTable, terms: Terms, losses: Reduced, scale: Tensor | None
             "LossTable(..., anchor=features), pass anchor=features to the balancer, or leave probe_every out."
         )
     point = locate(table.anchor, terms.units, "record.probe_every")
-    return measure(terms.scalars(losses), point, Need.GRAM, scale)
+    return measure(terms.scalars(losses), point, GRADIENTS, scale)
 
 
 def see(terms: Terms, clock: Clock, values: Tensor, balanced: Tensor, measured: Measured | None = None) -> Signals:

@@ -1,0 +1,68 @@
+"""The page of a replay: what other weightings would have chosen on a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from autoloss.report.commands import shown
+from autoloss.report.page import Block, Cell, Listing, Page, Words
+from autoloss.report.record import Array, Part, Record
+from autoloss.report.run_page import colour_names, lines
+
+Replayed = tuple[Array, Mapping[str, Array]]
+
+
+def replay_page(record: Record, part: Part, found: Mapping[str, Replayed]) -> Page:
+    """The weights of each weighting in ``found`` (steps, and weights by loss) beside those of the run."""
+    own = {part.title(name): x for name, x in part.weights.items()}
+    blocks: list[Block] = [Words("What this is", _said(record, found)), _table(record, own, found)]
+    everything = [np.abs(x) for x in [*own.values(), *(x for _, of in found.values() for x in of.values())]]
+    positive = np.concatenate([x[np.isfinite(x) & (x > 0)] for x in everything] or [np.ones(1)])
+    log = bool(len(positive)) and float(positive.max()) > 30 * float(positive.min())
+    blocks.append(lines("The run itself", record.steps, own, "As it was trained.", log, zero=not log))
+    for name, (steps, weights) in found.items():
+        blocks.append(lines(name, steps, weights, "As it would have weighed these losses.", log, zero=not log))
+    facts = [("weightings", str(len(found))), ("recorded steps", f"{len(record.steps):,}")]
+    return Page(f"Replay of {record.directory.name}", shown(record.directory), facts, blocks, colour_names([record]))
+
+
+def _said(record: Record, found: Mapping[str, Replayed]) -> list[str]:
+    gap = float(np.median(np.diff(record.steps))) if len(record.steps) > 1 else 1.0
+    said = ["The losses and gradients are those of the run: under other weights it would have gone elsewhere."]
+    if gap > 1:
+        said.append(f"Every {gap:.0f}th step was recorded: a weighting with a memory learns from these alone.")
+    part = [name for name, (steps, _) in found.items() if len(steps) < len(record.steps)]
+    if part:
+        said.append(f"{', '.join(f'`{n}`' for n in part)} saw only the steps at which gradients were measured.")
+    return said
+
+
+def _table(record: Record, own: Mapping[str, Array], found: Mapping[str, Replayed]) -> Listing:
+    rows: list[list[str | Cell]] = [["of the run", *(_end(x) for x in own.values()), "-"]]
+    for name, (steps, weights) in found.items():
+        at = np.isin(record.steps, steps)
+        apart = [_apart(weights[loss], own[loss][at]) for loss in own]
+        apart = [x for x in apart if np.isfinite(x)]
+        mean = float(np.mean(apart)) if apart else np.nan
+        rows.append(
+            [name, *(_end(weights[loss]) for loss in own), Cell(f"{np.exp(mean):.2f}x", mean) if apart else "-"]
+        )
+    note = (
+        "Medians over the last tenth; the last column is by which factor a weight differs from the run's, on average."
+    )
+    return Listing("Weights at the end", ["weighting", *own, "apart"], rows, note)
+
+
+def _apart(one: Array, other: Array) -> float:
+    known = np.isfinite(one) & np.isfinite(other) & (one > 0) & (other > 0)
+    return float(np.abs(np.log(one[known] / other[known])).mean()) if known.any() else np.nan
+
+
+def _end(values: Array) -> Cell | str:
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return "-"
+    last = float(np.median(known[-max(1, round(0.1 * len(known))) :]))
+    return Cell(f"{last:.4g}", last)
