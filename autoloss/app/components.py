@@ -11,7 +11,7 @@ from autoloss.app.gan import build_gan, check_game, check_not_game
 from autoloss.app.instantiate import factory
 from autoloss.app.parts import build_loss, build_scheduler, loss_nodes
 from autoloss.core.errors import AutolossError, ConfigError, require, unknown
-from autoloss.core.need import Need
+from autoloss.core.need import OUTCOME, Need
 from autoloss.core.problem import Problem
 from autoloss.core.registry import registry
 from autoloss.core.terms import Terms
@@ -22,12 +22,18 @@ from autoloss.training.follows_plateaus import FollowsPlateaus
 from autoloss.training.loaders import HeldOut
 from autoloss.training.modules.curriculum import CurriculumModule, check_curriculum
 from autoloss.training.modules.gan import GanModule
-from autoloss.training.modules.multitask import ANCHORS, MultiTaskModule, check_anchor, check_lookahead
+from autoloss.training.modules.multitask import ANCHORS, MultiTaskModule, check_anchor, check_lookahead, learner
 from autoloss.training.sample_weights import SampleWeights
 from autoloss.training.watch import Watch
 
 HELD_OUT: Mapping[str, Any] = {"share": 0.1, "batch_size": None, "primary": ()}
 Module = MultiTaskModule | GanModule
+
+
+LOOKS = (
+    "A game of two networks needs weightings that do not look at a step's outcome",
+    "the one chosen does, or learns from held-out data",
+)
 
 
 def build_problem(config: Mapping[str, Any]) -> Problem:
@@ -111,11 +117,11 @@ def check(config: Mapping[str, Any]) -> None:
     weighting = attempt(lambda: build_weighting(config["weighting"]))
     samples = attempt(lambda: build_sample_weighting(config.get("sample_weighting", "uniform")))
     optimizer = attempt(lambda: factory(config["optimizer"]))
-    if weighting is not None and Need.ALIGNMENT in weighting.needs:
+    if weighting is not None and (who := learner(weighting, samples)):
         share, forked = config["held_out"]["share"], config.get("anchor") == "fork"
         attempt(lambda: require(0 < share < 1, "held_out.share must lie between 0 and 1", f"it is {share}"))
-        attempt(lambda: check_lookahead(weighting, forked, True))
-        if optimizer is not None:
+        attempt(lambda: check_lookahead(who, forked, True))
+        if optimizer is not None and Need.ALIGNMENT in weighting.needs:
             attempt(lambda: check_optimizer(optimizer.func))
     attempt(
         lambda: require(config["batch_size"] >= 1, "batch_size must be at least 1", f"it is {config['batch_size']}")
@@ -132,6 +138,9 @@ def check(config: Mapping[str, Any]) -> None:
         module = attempt(lambda: module_name(config, problem))
         if module == "curriculum":
             attempt(lambda: check_curriculum(**config.get("curriculum", {})))
+        if module == "gan" and weighting is not None:
+            looks = bool(weighting.needs & OUTCOME) or bool(learner(weighting, samples))
+            attempt(lambda: require(not looks, *LOOKS, "Choose another."))
         if module == "gan":
             check_game(config, problem, attempt)
         elif module is not None:

@@ -21,15 +21,15 @@ from autoloss.app.components import HELD_OUT, build_module, build_problem
 from autoloss.app.screen import report
 from autoloss.core.errors import ConfigError
 from autoloss.core.files import write_json
-from autoloss.core.need import Need
 from autoloss.core.problem import Problem
-from autoloss.training.build import build_weighting
+from autoloss.training.build import build_sample_weighting, build_weighting
 from autoloss.training.callbacks.progress import Progress
 from autoloss.training.callbacks.record import Record
 from autoloss.training.callbacks.sample_grid import SampleGrid
 from autoloss.training.export import write_export
 from autoloss.training.loaders import HeldOut, loader
 from autoloss.training.modules.curriculum import CurriculumModule
+from autoloss.training.modules.multitask import learner
 from autoloss.training.player import Player
 
 CONVENTIONS = {
@@ -68,7 +68,8 @@ def train(
     if not {"train", "val"} <= set(data):
         raise ConfigError(f"datasets() must give 'train' and 'val', but it gives {sorted(data)}.")
     whole, held_out = data["train"], None
-    if Need.ALIGNMENT in build_weighting(config["weighting"]).needs:
+    samples = build_sample_weighting(config.get("sample_weighting", "uniform"))
+    if learner(build_weighting(config["weighting"]), samples):
         data, held_out = _held_out(config, problem, data)
     module = build_module(config, problem, whole, held_out)
     # A curriculum orders its data itself.

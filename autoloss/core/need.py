@@ -40,12 +40,16 @@ class SampleNeed(Flag):
 
     ``SLOPES``: the derivative of each loss in the temperature that its prediction was divided by. One pass
     through the loss alone.
+
+    ``ALIGNMENT``: the inner product of each loss's gradient with that of a held-out objective, at the parameters as
+    they stand. One forward and backward of the held-out batch, and one forward-mode pass of the batch.
     """
 
     LOSSES = auto()
     INDEX = auto()
     LABELS = auto()
     SLOPES = auto()
+    ALIGNMENT = auto()
 
 
 GRADIENTS = Need.GRAM | Need.STATS

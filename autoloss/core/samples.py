@@ -29,6 +29,14 @@ class Samples:
     known_labels: Tensor | None = None
     measured_slopes: Tensor | None = None
     keys: Mapping[str, Tensor] = field(default_factory=dict)
+    measured_alignment: Tensor | None = None
+
+    @property
+    def alignment(self) -> Tensor:
+        """How fast a held-out objective falls as the parameters go down each sample's gradient, [B]."""
+        if self.measured_alignment is None:
+            raise _undeclared("alignment", "ALIGNMENT")
+        return self.measured_alignment
 
     @property
     def index(self) -> Tensor:
@@ -88,8 +96,11 @@ class Samples:
         return pair[0].lerp(pair[1], (at - low).to(pair.dtype))
 
     def finite(self) -> Tensor:
-        """A scalar bool tensor: is every present loss finite?"""
-        return (self.losses.isfinite() | ~self.present).all()
+        """A scalar bool tensor: is everything that was measured of present samples finite?"""
+        ok = self.losses.isfinite()
+        if self.measured_alignment is not None:
+            ok = ok & self.measured_alignment.isfinite()
+        return (ok | ~self.present).all()
 
 
 def _undeclared(attribute: str, member: str) -> SignalError:

@@ -41,7 +41,12 @@ class Entry:
 
     def samples(self) -> tuple[Tensor, Tensor]:
         """The loss of each sample [B], the mean over its present items, detached; and whether it has any [B]."""
-        values = self.values.detach().float().flatten(1) if self.values.dim() > 1 else self.values.detach().float()
+        values, present = self.each()
+        return values.detach(), present
+
+    def each(self) -> tuple[Tensor, Tensor]:
+        """The same with a graph."""
+        values = self.values.float().flatten(1) if self.values.dim() > 1 else self.values.float()
         if self.mask is None:
             return (values.mean(1) if values.dim() > 1 else values), torch.ones(
                 len(values), dtype=torch.bool, device=values.device

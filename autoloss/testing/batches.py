@@ -17,8 +17,8 @@ SIZE, CLASSES = 40, 3
 def batches(steps: int = 8, batch: int = 12, seed: int = 0, device: str = "cpu") -> list[Samples]:
     """``steps`` batches of distinct samples of :data:`SIZE`, losses between 0.01 and 10 that fall; no two are equal.
 
-    Everything is known: index, labels (of :data:`CLASSES`), slopes, and the keys ``weight`` and ``corrupted``. An
-    epoch is two steps; progress reaches 1.
+    Everything is known: index, labels (of :data:`CLASSES`), slopes, alignments, and the keys ``weight`` and
+    ``corrupted``. An epoch is two steps; progress reaches 1.
 
     >>> first, second = batches(steps=2)
     >>> first.losses.shape, second.step, second.progress
@@ -45,6 +45,8 @@ def batches(steps: int = 8, batch: int = 12, seed: int = 0, device: str = "cpu")
                 labels[index],
                 slopes,
                 known,
+                # Of its own source: the other numbers stay what they were.
+                torch.randn(batch, generator=torch.Generator().manual_seed(seed + t)).to(device),
             )
         )
     return found
@@ -63,6 +65,7 @@ def taken(samples: Samples, rows: Tensor) -> Samples:
         known_index=of(samples.known_index),
         known_labels=of(samples.known_labels),
         measured_slopes=of(samples.measured_slopes),
+        measured_alignment=of(samples.measured_alignment),
         keys={name: column[rows] for name, column in samples.keys.items()},
     )
 
@@ -70,19 +73,25 @@ def taken(samples: Samples, rows: Tensor) -> Samples:
 def masked(samples: Samples, rows: Sequence[int], filler: float = 0.0) -> Samples:
     """The batch when ``rows`` are masked: absent, with the loss ``filler`` (0 in training)."""
     missing = torch.tensor([i in rows for i in range(len(samples.losses))], device=samples.losses.device)
-    slopes = samples.measured_slopes
+    slopes, alignment = samples.measured_slopes, samples.measured_alignment
     return replace(
         samples,
         losses=samples.losses.masked_fill(missing, filler),
         present=~missing,
         measured_slopes=None if slopes is None else slopes.masked_fill(missing, filler),
+        measured_alignment=None if alignment is None else alignment.masked_fill(missing, filler),
     )
 
 
 def scaled(samples: Samples, by: float) -> Samples:
     """The batch when all losses are multiplied by ``by``; powers of 2 scale without rounding."""
-    slopes = samples.measured_slopes
-    return replace(samples, losses=samples.losses * by, measured_slopes=None if slopes is None else slopes * by)
+    slopes, alignment = samples.measured_slopes, samples.measured_alignment
+    return replace(
+        samples,
+        losses=samples.losses * by,
+        measured_slopes=None if slopes is None else slopes * by,
+        measured_alignment=None if alignment is None else alignment * by,
+    )
 
 
 def only(samples: Samples, needs: SampleNeed) -> Samples:
@@ -92,4 +101,5 @@ def only(samples: Samples, needs: SampleNeed) -> Samples:
         known_index=samples.known_index if SampleNeed.INDEX in needs else None,
         known_labels=samples.known_labels if SampleNeed.LABELS in needs else None,
         measured_slopes=samples.measured_slopes if SampleNeed.SLOPES in needs else None,
+        measured_alignment=samples.measured_alignment if SampleNeed.ALIGNMENT in needs else None,
     )

@@ -120,7 +120,7 @@ class SampleWeightingSuite:
             rule.temperature(samples)
             rule(samples)
             learn(rule, samples)
-            for name in ("losses", "present", "index", "labels", "slopes"):
+            for name in ("losses", "present", "index", "labels", "slopes", "alignment"):
                 assert same(getattr(samples, name), getattr(untouched, name)), (
                     f"A sample weighting must only read its samples, but samples.{name} changed at step {samples.step}."
                 )
@@ -189,14 +189,16 @@ class SampleWeightingSuite:
         """In real steps: d(total)/d(loss of a sample) is its weight over their number."""
         rule = self.sample_weighting()
         balancer = Balancer(["a"], "equal", sample_weighting=rule, samples=batches.SIZE, total_steps=self.steps)
+        rules = balancer.player.samples
         for samples in self.stream():
             balancer.set_epoch(samples.epoch)
             logits = samples.losses.double().log().requires_grad_()
             values = balancer.temper("a", logits, samples.index, samples.labels).exp().float()
             seen = replace(samples, losses=values.detach(), progress=balancer.clock.progress)
-            rules = balancer.player.samples
             expected = torch.ones_like(values) if rules is None else rules.rules[0](seen)
             entry = Entry(values, labels=samples.labels)
+            if rules is not None and balancer.player.foresees:
+                rules.foresee({"a": samples.alignment})
             total = balancer({"a": entry}, index=samples.index, keys=samples.keys)
             (slope,) = torch.autograd.grad(total, values, retain_graph=True)
             assert torch.allclose(slope * len(values), expected, rtol=1e-5), (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -44,8 +44,12 @@ class Ahead:
         names = player.terms.names
         self.primary = [i for i, name in enumerate(names) if not primary or name in primary]
         self._looks: list[tuple[Moment, Table]] = []
-        self._slopes: Slopes | None = None
         self._checked = False
+
+    @cached_property
+    def slopes(self) -> Slopes:
+        """What asks for derivatives along a direction."""
+        return Slopes(self.network)
 
     def __len__(self) -> int:
         return len(self._looks)
@@ -57,6 +61,25 @@ class Ahead:
     def drop(self) -> None:
         """Forget what was noted."""
         self._looks = []
+
+    def foresee(self, step: int, moment: Moment, table: Table, held_out: Table) -> None:
+        """Measure what the samples of a micro-batch would do for the held-out objective, before it is weighed."""
+        samples = self.player.samples
+        assert samples is not None
+        at: dict[Tensor, Tensor] = {p: p.detach() for p in self.network.parameters() if p.requires_grad}
+        with replayed(self.network, Moment.seeded(moment.where, 0x5EED + step), graph=True):
+            direction = gradient_of(partial(self._objective, held_out), self.network)
+        found: list[str] = []
+        with replayed(self.network, moment, graph=True):
+            _, slopes = self.slopes.along(partial(self._each, table, samples.names, found), at, direction)
+        samples.foresee({name: s.float() for name, s in zip(found, slopes, strict=True) if s is not None})
+
+    def _each(self, table: Table, names: Sequence[str], found: list[str]) -> list[Tensor]:
+        with self.around():
+            made = table()
+        entries = {name: entry for name in names if (entry := made.entry(name)) is not None and entry.values.dim()}
+        found[:] = entries
+        return [torch.where(present, values, 0.0) for values, present in (e.each() for e in entries.values())]
 
     def look(self, step: int, taken: Taken | None, held_out: Table | None) -> None:
         """Measure what the weighting asks of optimiser step ``step``, which was ``taken``, and tell the player."""
@@ -75,8 +98,6 @@ class Ahead:
             return table()
 
     def _alignment(self, step: int, looks: Sequence[tuple[Moment, Table]], taken: Taken, held_out: Table) -> Tensor:
-        if self._slopes is None:
-            self._slopes = Slopes(self.network)
         _check_parameters(self.network, taken)
         device = self.player.last.device
         # Drawn from numbers of its own: the next forward must not see the same masks.
@@ -86,7 +107,7 @@ class Ahead:
         for (moment, table), weighed in zip(looks, self.player.window.steps, strict=True):
             with replayed(self.network, moment, graph=True):
                 losses = partial(self._scalars, table, weighed.sampled)
-                values, slopes = self._slopes.along(losses, taken.before, direction)
+                values, slopes = self.slopes.along(losses, taken.before, direction)
             if not self._checked:
                 self._check(values, weighed.losses.scalars)
             found.append(_stacked(slopes))

@@ -245,16 +245,21 @@ class Balancer(StateModule):
         """
         network, step, before = bare(network), self.clock.step, self.calls
         aligns = bool(Need.ALIGNMENT & self.player.looks_ahead(step))
-        if aligns and (optimizer is None or held_out is None):
+        foresees = self.player.foresees and self.training and not self._frozen
+        if (aligns and (optimizer is None or held_out is None)) or (foresees and held_out is None):
+            title = self.player.weighting.title() if aligns else self.player.samples.title  # type: ignore[union-attr]
             raise ConfigError(
-                f"Weighting {self.player.weighting.title()!r} needs the optimizer and held-out losses, but the "
-                "look-ahead lacks one. Write "
-                "balancer.lookahead(network, optimizer, train=losses_of, held_out=losses_of_held_out)."
+                f"Weighting {title!r} needs {'the optimizer and ' * aligns}held-out losses, but the look-ahead lacks "
+                "one. Write balancer.lookahead(network, optimizer, train=losses_of, held_out=losses_of_held_out)."
             )
         if self._ahead is None or self._ahead.network is not network:
             self._ahead = Ahead(self.player, network, primary, self.accumulate)
         ahead, self._within = self._ahead, True
         moment = Moment.now(next(network.parameters()).device)
+        again = lambda: _table(train(network), None)  # noqa: E731
+        held = None if held_out is None else lambda: _table(held_out(network), None)
+        if foresees and held is not None:
+            ahead.foresee(step, moment, again, held)
         taken: Taken | None
         try:
             with watching(optimizer) if aligns and optimizer is not None else nullcontext() as taken:
@@ -264,11 +269,11 @@ class Balancer(StateModule):
             ahead.drop()
             raise
         if self.calls > before and len(self.player.window.steps) > len(ahead):
-            ahead.note(moment, lambda: _table(train(network), None))
+            ahead.note(moment, again)
         if self.calls % self.accumulate:
             return
         self._within = False
-        ahead.look(step, taken, None if held_out is None else lambda: _table(held_out(network), None))
+        ahead.look(step, taken, held)
         if taken is None or taken:
             self.player.commit()
         else:

@@ -12,7 +12,7 @@ from autoloss.core.cadence import Cadence
 from autoloss.core.clock import Clock
 from autoloss.core.constants import constant, flags
 from autoloss.core.errors import ConfigError, SignalError, unknown
-from autoloss.core.need import GRADIENTS, OUTCOME, Need
+from autoloss.core.need import GRADIENTS, OUTCOME, Need, SampleNeed
 from autoloss.core.notes import Notes
 from autoloss.core.ranks import world_size
 from autoloss.core.sample_weighting import SampleWeighting
@@ -166,6 +166,11 @@ class Player(StateModule):
     def looks_ahead(self, step: int) -> Need:
         """What of this optimiser step's outcome is wanted after it, by :meth:`look_again` and :meth:`align`."""
         return self.weighting.needs_at(step) & OUTCOME
+
+    @property
+    def foresees(self) -> bool:
+        """Whether the samples of a batch are weighed by what they would do for held-out data."""
+        return self.samples is not None and SampleNeed.ALIGNMENT in self.samples.needs
 
     def look_again(self, tables: Sequence[LossTable]) -> None:
         """Take the losses of the window's micro-batches after the optimiser's step, one table for each."""

@@ -62,6 +62,11 @@ class SampleWeights(StateModule):
         self._leaves: dict[str, Tensor] = {}
         self._seen: set[str] = set()
         self._empty: dict[str, Tensor] = {}
+        self._alignments: dict[str, Tensor] = {}
+
+    def foresee(self, alignments: Mapping[str, Tensor]) -> None:
+        """Take the alignment [B] of each term's samples of the batch that :meth:`weigh` is called with next."""
+        self._alignments = dict(alignments)
 
     def weigh(self, table: LossTable, clock: Clock) -> tuple[LossTable, tuple[Sampled, ...]]:
         """``table`` with its losses times their samples' weights, and what those were."""
@@ -129,9 +134,21 @@ class SampleWeights(StateModule):
                 )
             return None
         samples = self._known(name, *entry.samples(), entry, table, clock)
-        return (
-            replace(samples, measured_slopes=self._slopes(name, entry)) if self.needs & SampleNeed.SLOPES else samples
-        )
+        if SampleNeed.ALIGNMENT in self.needs:
+            samples = replace(samples, measured_alignment=self._alignment(name, len(samples.losses)))
+        if SampleNeed.SLOPES in self.needs:
+            samples = replace(samples, measured_slopes=self._slopes(name, entry))
+        return samples
+
+    def _alignment(self, name: str, batch: int) -> Tensor:
+        found = self._alignments.pop(name, None)
+        if found is None or len(found) != batch:
+            raise SignalError(
+                f"Sample weighting {self.title!r} needs to know what each sample does for held-out data, but for loss "
+                f"{name!r} that was not measured. Write `with balancer.lookahead(network, train=losses_of, "
+                "held_out=losses_of_held_out):` around each step."
+            )
+        return found
 
     def _slopes(self, name: str, entry: Entry) -> Tensor | None:
         leaf = self._leaves.pop(name, None)
@@ -238,5 +255,6 @@ def _union(seen: Sequence[Samples]) -> Samples:
         known_index=cat([s.known_index for s in seen]),
         known_labels=cat([s.known_labels for s in seen]),
         measured_slopes=cat([s.measured_slopes for s in seen]),
+        measured_alignment=cat([s.measured_alignment for s in seen]),
         keys=keys,
     )

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, require, unknown
 from autoloss.core.loss import Loss
-from autoloss.core.need import Need
+from autoloss.core.need import Need, SampleNeed
 from autoloss.core.problem import Outputs, Problem
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.surgery import Surgery
@@ -36,6 +36,7 @@ from autoloss.training.term_losses import TermLosses
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerFactory = Callable[[Optimizer, int], Any]
 ANCHORS = ("features", "fork")
+SHARDING = (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
 
 
 class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
@@ -86,8 +87,9 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
         self._optimizer, self._scheduler = optimizer, scheduler
         self._ahead = Ahead(self.player, nn.ModuleList([self.network, self.loss_modules]), primary)
         self.held_out = held_out
+        self._learner = learner(weighting, sample_weighting)
         self._aligns = Need.ALIGNMENT in weighting.needs
-        check_lookahead(weighting, self.forked, held_out is not None)
+        check_lookahead(self._learner, self.forked, held_out is not None)
         self._stepped: Tensor | None = None
         self.follow_plateaus(problem.metrics, **(plateau or {}))
 
@@ -112,7 +114,10 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Weigh one batch; Lightning calls ``backward`` on what this returns."""
         clock = self.clock
-        moment = Moment.now(self.device) if self.player.looks_ahead(clock.step) else None
+        foresees, again = self.player.foresees, lambda: self.table(self._outputs(batch))
+        moment = Moment.now(self.device) if foresees or self.player.looks_ahead(clock.step) else None
+        if foresees and moment is not None:
+            self._ahead.foresee(clock.step, moment, again, partial(self._held_out_table, clock.step))
         table = self.table(self._outputs(batch))
         if self.forked and not isinstance(table.anchor, Fork):
             raise ConfigError(
@@ -122,8 +127,8 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
             )
         accumulates = self.trainer.accumulate_grad_batches > 1
         weighed = self.player.step(table, clock, loss_scale(self.trainer, self.device), accumulates)
-        if moment is not None and weighed is not None:
-            self._ahead.note(moment, lambda: self.table(self._outputs(batch)))
+        if moment is not None and weighed is not None and self.player.looks_ahead(clock.step):
+            self._ahead.note(moment, again)
         return None if weighed is None else weighed.total
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
@@ -134,9 +139,11 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
 
     def on_fit_start(self) -> None:
         """Check that the strategy leaves the parameters whole, if they are to be looked ahead with."""
-        if self._aligns and isinstance(self.trainer.strategy, (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)):
+        if self._learner and isinstance(
+            self.trainer.strategy, (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
+        ):
             raise ConfigError(
-                f"Weighting {self.player.weighting.title()!r} needs whole parameters, but "
+                f"{self._learner} needs whole parameters, but "
                 f"{type(self.trainer.strategy).__name__} shards them. Set trainer.strategy=ddp or train on one device."
             )
         self._ahead.parts = self.trainer.accumulate_grad_batches
@@ -202,10 +209,19 @@ def check_anchor(anchor: str) -> None:
     require(anchor in ANCHORS, f"anchor must be one of {', '.join(ANCHORS)}", f"it is {anchor!r}")
 
 
-def check_lookahead(weighting: Weighting, forked: bool, held_out: bool) -> None:
-    """Raise :class:`ConfigError` if ``weighting`` learns from held-out data and cannot."""
-    if Need.ALIGNMENT not in weighting.needs:
+def learner(weighting: Weighting, sample_weighting: SampleWeighting | None) -> str:
+    """Who learns from held-out data, in words; empty if nobody does."""
+    if Need.ALIGNMENT in weighting.needs:
+        return f"Weighting {weighting.title()!r}"
+    if sample_weighting is not None and SampleNeed.ALIGNMENT in sample_weighting.needs:
+        return f"Sample weighting {sample_weighting.title()!r}"
+    return ""
+
+
+def check_lookahead(who: str, forked: bool, held_out: bool) -> None:
+    """Raise :class:`ConfigError` if ``who`` learns from held-out data and cannot."""
+    if not who:
         return
-    must = f"Weighting {weighting.title()!r} needs"
+    must = f"{who} needs"
     require(held_out, f"{must} held-out data", "there is none", "Keep some: held_out.share=0.1.")
     require(not forked, f"{must} weights that reach the heads", "anchor=fork leaves them out", "Set anchor=features.")
