@@ -37,7 +37,8 @@ def rows(chosen: list[str] | None) -> dict[str, tuple[str, partial[Step]]]:
     table |= {name: ("gram", partial(ours, weighting=name)) for name in GRAM}
     table |= {f"{name}, fork": ("fork", partial(forked, weighting=name)) for name in FORK}
     table["famo"] = ("ahead", partial(ahead, weighting="famo"))
-    table["mgda, all shared parameters"] = ("exact", partial(ours, weighting="mgda", anchor="parameters"))
+    table["mgda, all shared parameters"] = ("exact", partial(forked, weighting="mgda", at="parameters"))
+    table["mgda, all shared parameters, heads weighted"] = ("", partial(ours, weighting="mgda", anchor="parameters"))
     table["TorchJD mgda, default"] = ("", partial(torchjd, chunk=None))
     table["TorchJD mgda, parallel_chunk_size=1"] = ("", partial(torchjd, chunk=1))
     return {name: row for name, row in table.items() if not chosen or name == "sum" or name in chosen}

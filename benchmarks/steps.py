@@ -72,13 +72,13 @@ def ahead(size: int, device: str, weighting: str) -> Step:
     return step
 
 
-def forked(size: int, device: str, weighting: str) -> Step:
-    """Each loss computed from its own copy of the features; the gradients meet in a fork."""
+def forked(size: int, device: str, weighting: str, at: str = "features") -> Step:
+    """Each loss computed from its own copy of the features; the gradients meet there, or at all shared parameters."""
     setting = Setting(size, device)
     balancer, net = Balancer(setting.names, weighting).to(device), setting.net
 
     def step() -> None:
-        fork = balancer.fork(net.trunk(setting.images))
+        fork = balancer.fork(net.trunk(setting.images), at)
         heads = zip(setting.names, net.heads, setting.classes, strict=True)
         losses = {n: functional.cross_entropy(head(fork[n]), classes) for n, head, classes in heads}
         setting.finish(balancer(losses, anchor=fork))

@@ -118,7 +118,7 @@ def check(config: Mapping[str, Any]) -> None:
     samples = attempt(lambda: build_sample_weighting(config.get("sample_weighting", "uniform")))
     optimizer = attempt(lambda: factory(config["optimizer"]))
     if weighting is not None and (who := learner(weighting, samples)):
-        share, forked = config["held_out"]["share"], config.get("anchor") == "fork"
+        share, forked = config["held_out"]["share"], config.get("anchor", ANCHORS[0]) != ANCHORS[0]
         attempt(lambda: require(0 < share < 1, "held_out.share must lie between 0 and 1", f"it is {share}"))
         attempt(lambda: check_lookahead(who, forked, True))
         if optimizer is not None and Need.ALIGNMENT in weighting.needs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,9 +11,20 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from autoloss.core.errors import SignalError, unknown
-from autoloss.probe.ways import ways
+from autoloss.probe.ways import leaves, ways
 
 Combine = Callable[[Sequence[Tensor | None], Tensor], Tensor | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where gradients meet: ``shape`` and ``dtype`` of one, the ``items`` (samples) in it, if at ``parameters``."""
+
+    shape: torch.Size
+    items: int
+    dtype: torch.dtype
+    device: torch.device
+    parameters: bool
 
 
 class Fork(Mapping[str, Tensor]):
@@ -22,6 +34,9 @@ class Fork(Mapping[str, Tensor]):
     then brings the gradients of all losses to one place, where they are combined to the one that
     the features get: K heads are walked once, and not twice as by a probe. The ``token``, a zero
     that joins the total, tells by which factor the total was scaled.
+
+    With ``parameters`` each gradient goes on alone, through what the features were computed from,
+    and all of them meet at the parameters there: K passes through the trunk, and not K + 1.
 
     **Heads are unweighted**: whatever a loss takes from elsewhere than its copy gets the gradient
     of that loss with its base weight alone.
@@ -34,10 +49,11 @@ class Fork(Mapping[str, Tensor]):
     tensor([2., 2.])
     """
 
-    def __init__(self, features: Tensor, names: Sequence[str]) -> None:
+    def __init__(self, features: Tensor, names: Sequence[str], parameters: bool = False) -> None:
         self.features = features
-        self._meeting = _Meeting()
-        *copies, self.token = _Split.apply(features, len(names), self._meeting)
+        self._leaves = leaves(features) if parameters and torch.is_grad_enabled() else ()
+        self._meeting = _Meeting(features if self._leaves else None, self._leaves)
+        *copies, self.token = _Split.apply(features, len(names), self._meeting, *self._leaves)
         self._copies = dict(zip(names, copies, strict=True))
 
     def __getitem__(self, name: str) -> Tensor:
@@ -53,6 +69,16 @@ class Fork(Mapping[str, Tensor]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._copies
+
+    @property
+    def place(self) -> Place:
+        """Where the gradients meet."""
+        if not self._leaves:
+            features = self.features
+            items = features.shape[0] if features.dim() else 1
+            return Place(features.shape, items, features.dtype, features.device, False)
+        size = sum(leaf.numel() for leaf in self._leaves)
+        return Place(torch.Size([size]), 1, torch.float32, self.features.device, True)
 
     def meets(self, combine: Combine) -> None:
         """Say what becomes of the gradients.
@@ -117,9 +143,10 @@ class Fork(Mapping[str, Tensor]):
 class _Meeting:
     """What the backward of a fork has to do. The node in the graph holds it, and must not hold the fork: a cycle."""
 
-    def __init__(self) -> None:
+    def __init__(self, features: Tensor | None, leaves: tuple[Tensor, ...]) -> None:
         self.combine: Combine | None = None
         self.asked = self.over = False
+        self._features, self.leaves = features, leaves
 
     def __call__(self, gradients: Sequence[Tensor | None], scale: Tensor | None) -> Tensor | None:
         if self.asked:
@@ -136,14 +163,31 @@ class _Meeting:
         combine, self.combine, self.over = self.combine, None, True
         # A backward inside autocast would cast what is compared here.
         with torch.autocast(scale.device.type, enabled=False):
+            if self.leaves:
+                gradients = [None if gradient is None else self._onwards(gradient) for gradient in gradients]
             return combine(gradients, scale)
+
+    def _onwards(self, gradient: Tensor) -> Tensor:
+        """The gradient at the leaves, [P], of what has ``gradient`` at the features."""
+        assert self._features is not None
+        # The graph is kept: the backward around this one goes the same way, with nothing to carry.
+        found = torch.autograd.grad(self._features, self.leaves, gradient, retain_graph=True, allow_unused=True)
+        whole = [torch.zeros_like(of) if g is None else g for g, of in zip(found, self.leaves, strict=True)]
+        return torch.cat([part.reshape(-1).float() for part in whole])
+
+    def apart(self, combined: Tensor | None) -> tuple[Tensor | None, ...]:
+        """``combined`` [P] as the gradient of each leaf."""
+        if combined is None or not self.leaves:
+            return (None,) * len(self.leaves)
+        parts = zip(combined.split([leaf.numel() for leaf in self.leaves]), self.leaves, strict=True)
+        return tuple(part.reshape(leaf.shape).to(leaf.dtype) for part, leaf in parts)
 
 
 class _Split(torch.autograd.Function):
     """K times the input, and a zero."""
 
     @staticmethod
-    def forward(features: Tensor, size: int, meeting: _Meeting) -> tuple[Tensor, ...]:
+    def forward(features: Tensor, size: int, meeting: _Meeting, *leaves: Tensor) -> tuple[Tensor, ...]:
         # Float32 whatever the features are: 1 / 3, an accumulation's scale, has 8 bits in bfloat16.
         zero = torch.zeros((), dtype=torch.float32, device=features.device)
         return (*(features.view_as(features) for _ in range(size)), zero)
@@ -151,13 +195,14 @@ class _Split(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.set_materialize_grads(False)
-        _, ctx.size, ctx.meeting = inputs
+        _, ctx.size, ctx.meeting, *_ = inputs
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         *at_copies, scale = gradients
-        return ctx.meeting(at_copies, scale), None, None
+        combined = ctx.meeting(at_copies, scale)
+        return None if ctx.meeting.leaves else combined, None, None, *ctx.meeting.apart(combined)
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> tuple[Tensor, ...]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from autoloss.core.need import Need
 from autoloss.core.ranks import world_size
 from autoloss.core.signals import Stats
+from autoloss.probe.fork import Place
 from autoloss.probe.gradients import Measured
 
 # Weak on both sides: a group that outlives destroy_process_group() has threads that abort the process at its end.
@@ -35,15 +36,20 @@ def own_group() -> dist.ProcessGroup | None:
 
 
 def measure_at_fork(
-    rows: Tensor, reached: Tensor, items: int, needs: Need, group: dist.ProcessGroup | None
+    rows: Tensor, reached: Tensor, place: Place, needs: Need, group: dist.ProcessGroup | None, keep_rows: bool = False
 ) -> Measured:
-    """Compare the gradients ``rows`` [K, P] at the features of ``items`` samples, over the ranks of ``group``."""
-    rows = rows.float()
+    """Compare the gradients ``rows`` [K, P] that met at ``place``, over the ranks of ``group``."""
+    rows, items = rows.float(), place.items
+    if place.parameters and group is not None:
+        rows = rows.clone()
+        dist.all_reduce(rows, group=group)
+        rows /= dist.get_world_size(group)
+        group = None
     gram = rows @ rows.T if Need.GRAM in needs else None
     stats = _statistics(rows, items) if Need.STATS in needs else None
     if group is not None:
         gram, stats = _over_ranks(gram, stats, items, rows.shape[1], group)
-    return Measured(reached, gram, stats, items=items)
+    return Measured(reached, gram, stats, rows if keep_rows and place.parameters else None, items)
 
 
 def _statistics(rows: Tensor, items: int) -> Stats:

@@ -78,3 +78,19 @@ def check_static(losses: Sequence[Tensor | None]) -> None:
                 )
             return
         waiting += [inside for inside, _ in node.next_functions]
+
+
+def leaves(tensor: Tensor) -> tuple[Tensor, ...]:
+    """The leaves (parameters) that ``tensor`` is computed from; its graph is walked."""
+    if tensor.grad_fn is None:
+        return (tensor,) if tensor.requires_grad else ()
+    waiting, seen, found = [tensor.grad_fn], set(), []
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.name() == "torch::autograd::AccumulateGrad":
+            found.append(node.variable)  # type: ignore[attr-defined]
+        waiting += [inside for inside, _ in node.next_functions if inside is not None]
+    return tuple(found)

@@ -172,7 +172,7 @@ class Balancer(StateModule):
             self.player.close_window()
         return self.player.last.new_zeros((), requires_grad=True) if weighed is None else weighed.total
 
-    def fork(self, features: Tensor) -> Fork:
+    def fork(self, features: Tensor, at: str = "features") -> Fork:
         """A copy of ``features`` for each loss, whose gradients meet in the one backward of the total.
 
         Compute each loss from its own copy and pass the fork as ``anchor``. The features then get
@@ -181,13 +181,17 @@ class Balancer(StateModule):
         get the gradient of their own loss with its base weight. Losses that come through no copy
         and not through the features (a KL term) keep their base weight too.
 
+        With ``at="parameters"`` the gradients meet at all parameters that the features are computed
+        from: exact, for K passes through the trunk and memory for K gradients of it.
+
         >>> trunk, heads = torch.nn.Linear(2, 3), {name: torch.nn.Linear(3, 1) for name in ("depth", "normals")}
         >>> balancer = Balancer(list(heads), "graddrop")
         >>> fork = balancer.fork(trunk(torch.ones(4, 2)))
         >>> total = balancer({name: head(fork[name]).square() for name, head in heads.items()}, anchor=fork)
         >>> total.backward()
         """
-        return self.player.fork(features)
+        require(at in ("features", "parameters"), "`at` must be 'features' or 'parameters'", f"at={at!r}")
+        return self.player.fork(features, at == "parameters")
 
     def validated(self, value: float, goal: str = "min") -> None:
         """Take in a metric of a validation, for schedules by plateau; set ``plateaus`` to be more or less patient."""

@@ -19,7 +19,7 @@ from autoloss.core.surgery import Surgery
 from autoloss.core.table import Reduced
 from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
-from autoloss.probe.fork import Fork
+from autoloss.probe.fork import Fork, Place
 from autoloss.probe.fork_measure import measure_at_fork
 from autoloss.training.weigh import Weighed, see, weighted_sum
 
@@ -71,12 +71,12 @@ def weigh_forked(losses: Reduced, fork: Fork, terms: Terms, clock: Clock, apart:
 class Met:
     """The gradients [...] that came to the copies of a fork, one for each loss, ``None`` where nothing came.
 
-    They have the base weights and the ``scale`` of the total in them; ``features`` has their shape.
+    They have the base weights and the ``scale`` of the total in them.
     """
 
     gradients: Sequence[Tensor | None]
     scale: Tensor
-    features: Tensor
+    place: Place
 
     def reached(self, terms: Terms) -> tuple[bool, ...]:
         """Which units came through the fork; with a base weight of 0 nobody can tell."""
@@ -86,8 +86,13 @@ class Met:
     @cached_property
     def stacked(self) -> Tensor:
         """The gradients as rows [N, P], zeros where nothing came."""
-        nothing = torch.zeros_like(self.features) if any(g is None for g in self.gradients) else self.features
-        rows = torch.stack([nothing if gradient is None else gradient for gradient in self.gradients])
+        place = self.place
+        zeros = (
+            [torch.zeros(place.shape, dtype=place.dtype, device=place.device)]
+            if any(g is None for g in self.gradients)
+            else []
+        )
+        rows = torch.stack([zeros[0] if gradient is None else gradient for gradient in self.gradients])
         return rows.to(torch.promote_types(rows.dtype, torch.float32)).reshape(len(rows), -1)
 
     def rows(self, terms: Terms) -> Tensor:
@@ -100,8 +105,8 @@ class Met:
 
     def weighted(self, factors: Tensor) -> Tensor:
         """The sum of the gradients times ``factors`` [N]."""
-        with full_precision(self.features.device.type):
-            return (factors.to(self.stacked.dtype) @ self.stacked).reshape(self.features.shape)
+        with full_precision(self.place.device.type):
+            return (factors.to(self.stacked.dtype) @ self.stacked).reshape(self.place.shape)
 
 
 def combine(
@@ -113,6 +118,7 @@ def combine(
     declared: tuple[bool, ...],
     group: dist.ProcessGroup | None,
     probe: bool = False,
+    keep_rows: bool = False,
 ) -> tuple[Weighed, Tensor]:
     """Measure what ``weighting`` needs of the gradients that met, ask it, and combine them.
 
@@ -127,9 +133,8 @@ def combine(
     rows = met.rows(terms) if surgical or probe or needs & GRADIENTS else None
     measured = probed = None
     if rows is not None and (probe or needs & GRADIENTS):
-        items = met.features.shape[0] if met.features.dim() else 1
         shown = rows if terms.plain else _unbased(rows, terms)
-        found = measure_at_fork(shown, reached, items, GRADIENTS if probe else needs, group)
+        found = measure_at_fork(shown, reached, met.place, GRADIENTS if probe else needs, group, keep_rows)
         measured, probed = (None, found) if probe else (found, None)
     signals = see(terms, weighed.clock, values, present & ~apart, measured)
     weights = torch.where(apart, 1.0, weighting(signals).detach().float())
@@ -137,7 +142,7 @@ def combine(
     if isinstance(weighting, Surgery) and rows is not None:
         if any(declared):
             rows = rows.where(~flags(declared, rows.device)[:, None], 0.0)
-        combined = weighting.combine(rows.reshape(-1, *met.features.shape), signals) * met.scale
+        combined = weighting.combine(rows.reshape(-1, *met.place.shape), signals) * met.scale
         if any(declared):
             combined = combined + met.weighted(_by_loss((present & apart).float(), terms))
     else:

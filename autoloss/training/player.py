@@ -90,10 +90,10 @@ class Player(StateModule):
         if cadence is not None:
             _keep_compiled_buffers()
 
-    def fork(self, features: Tensor) -> Fork:
+    def fork(self, features: Tensor, parameters: bool = False) -> Fork:
         """A copy of ``features`` for each loss, to be the anchor of the step."""
         _keep_compiled_buffers()
-        return Fork(features, self.terms.names)
+        return Fork(features, self.terms.names, parameters)
 
     def step(
         self,
@@ -113,7 +113,7 @@ class Player(StateModule):
         if self.samples is not None:
             table, sampled = self.samples.weigh(table, clock)
         if isinstance(table.anchor, Fork):
-            return self._step_forked(table, sampled, table.anchor, clock, done)
+            return self._step_forked(table, sampled, table.anchor, clock, accumulates, done)
         probe = self._probes(clock)
         measures = probe or self.weighting.needs_at(clock.step) & GRADIENTS
         if not self._checked and measures and world_size() > 1:
@@ -227,6 +227,7 @@ class Player(StateModule):
         sampled: tuple[Sampled, ...],
         fork: Fork,
         clock: Clock,
+        accumulates: bool,
         done: Callable[[Weighed], None] | None,
     ) -> Weighed | None:
         losses = table.reduced(self.terms.names)
@@ -237,14 +238,16 @@ class Player(StateModule):
         if self.watch.rejects(weighed):
             return None
         # The graph holds what is below until the backward; none of it may hold the graph.
-        bare, like, window, declared = weighed.bare(), fork.features.detach(), self.window, self._declared
+        bare, place, window, declared = weighed.bare(), fork.place, self.window, self._declared
         probe = self._probes(clock)
         group = own_group() if probe or self.weighting.needs & GRADIENTS else None
 
         def meet(gradients: Sequence[Tensor | None], scale: Tensor) -> Tensor:
-            met = Met(gradients, scale, like)
+            met = Met(gradients, scale, place)
             self._note_reached(self._here(bare.losses), flags(met.reached(self.terms), self.apart.device))
-            settled, combined = combine(bare, met, self.weighting, self.terms, self.apart, declared, group, probe)
+            settled, combined = combine(
+                bare, met, self.weighting, self.terms, self.apart, declared, group, probe, accumulates
+            )
             self._remember(settled)
             window.settle(bare, settled)
             if done is not None:
@@ -261,7 +264,7 @@ class Player(StateModule):
         total = weighted_sum(losses, torch.where(losses.present, constant(self.terms.base, self.last.device), 0.0))
         if not fork.token.requires_grad:
             return total
-        last, like, title = self.last.clone(), fork.features.detach(), self.weighting.title()
+        last, place, title = self.last.clone(), fork.place, self.weighting.title()
         surgical = isinstance(self.weighting, Surgery)
 
         def meet(gradients: Sequence[Tensor | None], scale: Tensor) -> Tensor:
@@ -270,7 +273,7 @@ class Player(StateModule):
                     f"A backward of a frozen or evaluated total must have weights to use again, but {title!r} has "
                     "none. Go through the fork in training only."
                 )
-            return hold(Met(gradients, scale, like), last, self.terms)
+            return hold(Met(gradients, scale, place), last, self.terms)
 
         fork.meets(meet)
         return total + fork.token

@@ -12,7 +12,13 @@ from autoloss import Balancer, Entry, Need, Weighting
 
 CASES = [(weighting, uneven, "plain") for weighting in ("mgda", "uncertainty", "remembering") for uneven in (0, 1)]
 CASES += [("gradnorm", 1, "find_unused"), ("gradnorm", 0, "static_graph"), ("graddrop", 0, "plain")]
-OPTIONS = {"find_unused": {"find_unused_parameters": True}, "static_graph": {"static_graph": True}, "plain": {}}
+CASES += [("mgda", 1, "parameters"), ("remembering", 0, "parameters")]
+OPTIONS = {
+    "find_unused": {"find_unused_parameters": True},
+    "static_graph": {"static_graph": True},
+    "plain": {},
+    "parameters": {},
+}
 
 
 class Remembering(Weighting):
@@ -49,8 +55,9 @@ class Net(nn.Module):
 
 def train(weighting, uneven, wrapped, rank, ranks):
     balancer = Balancer("abc", Remembering() if weighting == "remembering" else weighting)
-    net = Net(balancer.fork)
-    if wrapped == "plain":
+    at = "parameters" if wrapped == "parameters" else "features"
+    net = Net(lambda features: balancer.fork(features, at))
+    if wrapped in ("plain", "parameters"):
         del net.unused
     # Buckets of one parameter each: as many reductions as can be, in between ours.
     module = DistributedDataParallel(net, bucket_cap_mb=1e-6, **OPTIONS[wrapped]) if ranks > 1 else net

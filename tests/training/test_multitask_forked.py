@@ -37,6 +37,7 @@ def rows_of(directory):
         ["weighting=graddrop"],
         ["weighting=graddrop", "weighting.leak=0.5", "trainer.accumulate_grad_batches=2"],
         ["weighting=mgda", "anchor=fork"],
+        ["weighting=mgda", "anchor=parameters"],
         ["weighting=gradnorm", "anchor=fork", "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=0.5"],
         ["weighting=famo", "anchor=fork"],
     ],
@@ -79,7 +80,7 @@ def test_a_resumed_run_goes_on_bit_for_bit(tmp_path, config):
 
 
 def test_an_unknown_anchor_is_a_mistake_of_the_configuration(config):
-    with pytest.raises(ConfigError, match="anchor must be one of features, fork, but it is 'trunk'"):
+    with pytest.raises(ConfigError, match="anchor must be one of features, fork, parameters, but it is 'trunk'"):
         check(config("anchor=trunk"))
 
 

@@ -35,7 +35,7 @@ from autoloss.training.term_losses import TermLosses
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerFactory = Callable[[Optimizer, int], Any]
-ANCHORS = ("features", "fork")
+ANCHORS = ("features", "fork", "parameters")
 SHARDING = (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
 
 
@@ -48,6 +48,7 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
 
     With ``anchor="fork"``, as with any surgery, the problem's ``branch`` gives each term a copy of the
     features, and the gradients meet there: the network's heads get their loss's with its base weight alone.
+    With ``anchor="parameters"`` they meet at the parameters that the features are computed from.
     ``sample_weighting`` weighs the samples of each term; ``samples`` is how many the training data have.
     ``plateau`` says what a plateau of validation is that schedules can follow: ``metric``, ``patience``, ``change``.
     """
@@ -83,7 +84,8 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
         self.player = Player(
             list(problem.terms), weighting, base, groups, unbalanced, on_nonfinite, sample_weighting, samples
         )
-        self.forked = anchor == "fork" or isinstance(weighting, Surgery)
+        self.forked = anchor != "features" or isinstance(weighting, Surgery)
+        self._fork = partial(self.player.fork, parameters=anchor == "parameters")
         self._optimizer, self._scheduler = optimizer, scheduler
         self._ahead = Ahead(self.player, nn.ModuleList([self.network, self.loss_modules]), primary)
         self.held_out = held_out
@@ -183,7 +185,7 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _outputs(self, batch: Any) -> Outputs:
-        with self.problem.branching(self.player.fork if self.forked else None):
+        with self.problem.branching(self._fork if self.forked else None):
             return self.problem.outputs(self.network, batch)
 
     def _held_out_table(self, step: int) -> LossTable:
@@ -224,4 +226,5 @@ def check_lookahead(who: str, forked: bool, held_out: bool) -> None:
         return
     must = f"{who} needs"
     require(held_out, f"{must} held-out data", "there is none", "Keep some: held_out.share=0.1.")
-    require(not forked, f"{must} weights that reach the heads", "anchor=fork leaves them out", "Set anchor=features.")
+    found = "gradients that meet in a fork leave them out"
+    require(not forked, f"{must} weights that reach the heads", found, "Set anchor=features.")
