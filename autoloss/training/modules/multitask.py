@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -93,6 +94,7 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
         self._aligns = Need.ALIGNMENT in weighting.needs
         check_lookahead(self._learner, self.forked, held_out is not None)
         self._stepped: Tensor | None = None
+        self._steps: float = 0
         self.follow_plateaus(problem.metrics, **(plateau or {}))
 
     @property
@@ -103,8 +105,10 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
     @property
     def clock(self) -> Clock:
         """Where training stands."""
-        total = self.trainer.estimated_stepping_batches
-        step = self.trainer.global_step
+        # Lightning counts the batches of a training that there is no more when it only validates.
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self._steps = self.trainer.estimated_stepping_batches
+        total, step = self._steps, self.trainer.global_step
         return Clock(
             step, self.current_epoch, min(1.0, step / total) if total > 0 else 0.0, plateaus=self.plateaus.count
         )
