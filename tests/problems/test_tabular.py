@@ -15,8 +15,10 @@ import torch
 from autoloss.app.components import build_module, build_problem
 from autoloss.app.composition import composed, opened
 from autoloss.app.run import train
+from autoloss.core.clock import Clock
 from autoloss.core.errors import AutolossError, ConfigError, UnknownNameError
 from autoloss.problems.tabular import Tabular
+from autoloss.training.entries import table_of
 from autoloss.training.loaders import loader
 
 HEADER = ["age", "hours", "city", "income", "grade", "left"]
@@ -180,7 +182,8 @@ def test_missing_labels_have_no_part_in_loss_and_gradient(sheet):
     torch.manual_seed(0)
     module = build_module(settings(problem="unused"), problem)
     batch = tables(problem)
-    losses = module.table(problem.outputs(module.network, batch)).reduced(TARGETS)
+    outputs = problem.outputs(module.network, batch)
+    losses = table_of(outputs, module.losses, module.player, Clock(0, 0, 0.0)).reduced(TARGETS)
     sum(losses.scalars).backward()
     masked = [parameter.grad.clone() for parameter in module.network.parameters()]
     assert all(grad.isfinite().all() for grad in masked)
