@@ -2,8 +2,8 @@
 
 Trains every row of every protocol (protocols.py) on its seeds and writes the tables to benchmarks/results/. A run that
 is in benchmarks/results/quality/ already, with the same settings, is not trained again, so that the command goes on
-where it was stopped; --show writes the tables of what is there. DIR holds mnist/, adult/ and pinn/; protocols whose
-data is absent are left out, and say so.
+where it was stopped; --show writes the tables of what is there, and docs/choosing.md. DIR holds mnist/, adult/ and
+pinn/; protocols whose data is absent are left out, and say so.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import choosing
 from protocols import PROTOCOLS, SEARCHED, Protocol
 from quality_table import page
 
 RESULTS = Path(__file__).with_name("results")
 RUNS = RESULTS / "quality"
+CHOOSING = RESULTS.parents[1] / "docs/choosing.md"
 COMMON = ("record.every=1000", "checkpoint.every=0", "trainer.accelerator=cpu", "test=true")
 
 
@@ -131,6 +133,7 @@ def main() -> None:
         written = text(name)
         if written is not None:
             (RESULTS / f"{name}.md").write_text(written)
+    CHOOSING.write_text(choosing.page({name: cells(name) for name in PROTOCOLS}))
 
 
 if __name__ == "__main__":

@@ -30,8 +30,10 @@ def quality(monkeypatch, tmp_path):
     monkeypatch.setattr(quality, "PROTOCOLS", {"small": small})
     monkeypatch.setattr(quality, "RESULTS", tmp_path)
     monkeypatch.setattr(quality, "RUNS", tmp_path / "quality")
+    monkeypatch.setattr(quality, "CHOOSING", tmp_path / "choosing.md")
+    monkeypatch.setattr(quality.choosing, "PROTOCOLS", {"small": small})
     yield quality
-    for name in ("protocols", "quality", "quality_table"):
+    for name in ("protocols", "quality", "quality_table", "choosing"):
         sys.modules.pop(name, None)
 
 
@@ -71,6 +73,10 @@ def test_it_goes_on_where_it_stopped_and_shows_what_is_missing(quality, monkeypa
     assert table["bad"]["runs"].startswith("failed: Every weight must belong to a loss, but there is no loss 'nobody'")
     assert "not (wholly) run or failed: dwa, bad" in page
     assert "Seeds 0, 1; torch" in page
+    choice = cells((tmp_path / "choosing.md").read_text())
+    assert choice["uncertainty"]["[small](../benchmarks/results/small.md)"] == "**+0.500** better"
+    assert choice["dwa"]["[small](../benchmarks/results/small.md)"] == "not run"
+    assert choice["bad"]["[small](../benchmarks/results/small.md)"] == "failed"
 
     before = (tmp_path / "quality/small.jsonl").read_text()
     # A run that was stopped half way through the file is trained again, what is there is not.
@@ -102,7 +108,9 @@ def test_what_is_committed_is_what_the_records_say(monkeypatch):
     for name in quality.PROTOCOLS:
         text = quality.text(name)
         path = quality.RESULTS / f"{name}.md"
-        assert text == (path.read_text() if path.exists() else None), f"run: python benchmarks/quality.py --show {name}"
+        assert text == (path.read_text() if path.exists() else None), "run: python benchmarks/quality.py --show"
+    written = quality.choosing.page({name: quality.cells(name) for name in quality.PROTOCOLS})
+    assert quality.CHOOSING.read_text() == written, "run: python benchmarks/quality.py --show"
 
 
 def test_errors_are_compared_by_their_ratio_where_a_protocol_says_so(monkeypatch):
