@@ -13,6 +13,7 @@ from quality_table import Runs, summary, verdicts
 from autoloss.core.tables import markdown
 
 RESULTS = Path(__file__).with_name("results")
+BEGIN, END = "<!-- written by benchmarks/quality.py -->", "<!-- until here -->"
 MARKS = {"better": "**{}** better", "worse": "{} worse", "no difference shown": "{}"}
 HEAD = """\
 # Which weighting should I use?
@@ -43,10 +44,34 @@ def cell(row: str, name: str, cells: Mapping[str, Runs]) -> str:
     if row not in cells:
         return ""
     if row not in found:
-        return "failed" if any("error" in run for run in cells[row].values()) else "not run"
+        failed = any("error" in run for run in cells[row].values())
+        return "failed" if failed else f"{len(cells[row])} of {len(protocol.seeds)} run" if cells[row] else "not run"
     gain = fmean(found[row]) - fmean(found[EQUAL])
     shown = f"{math.exp(gain):.3g} x" if protocol.ratio else f"{gain:+.3f}"
     return MARKS[compared[row].words].format(shown) if row in compared else shown
+
+
+def block(cells: Mapping[str, Mapping[str, Runs]]) -> str:
+    """The short table of the README: each protocol's best weighting, and how many are better or worse than equal."""
+    table = [["problem", "best weighting", "against equal weights", "better / worse / tried"]]
+    for name, of in cells.items():
+        found, compared = verdicts(PROTOCOLS[name], of)
+        if not compared:
+            continue
+        best = max(compared, key=lambda row: fmean(found[row]))
+        words = [c.words for c in compared.values()]
+        counts = f"{words.count('better')} / {words.count('worse')} / {len(words)}"
+        link = f"[{name}](benchmarks/results/{name}.md)"
+        gain = cell(best, name, of).replace("**", "") + (" smaller error" if PROTOCOLS[name].ratio else "")
+        shown = compared[best].words == "no difference shown"
+        table.append([link, f"`{best}`", gain + (", no difference shown" if shown else ""), counts])
+    return f"{BEGIN}\n{markdown(table)}\n{END}"
+
+
+def into(readme: str, cells: Mapping[str, Mapping[str, Runs]]) -> str:
+    """The text of the README with its table made anew."""
+    before, _, rest = readme.partition(BEGIN)
+    return before + block(cells) + rest.partition(END)[2]
 
 
 def page(cells: Mapping[str, Mapping[str, Runs]]) -> str:
@@ -65,5 +90,12 @@ def page(cells: Mapping[str, Mapping[str, Runs]]) -> str:
     lines += [markdown(table), ""]
     lines += [f"- **{PROTOCOLS[name].title}.** {summary(PROTOCOLS[name], of)}" for name, of in tried.items()]
     toy = RESULTS / "toy.md"
-    lines += ["- **Two losses in the plane.** [toy.md](../benchmarks/results/toy.md)."] if toy.exists() else []
+    if toy.exists():
+        plane = [line for line in toy.read_text().splitlines() if line.startswith("|")]
+        lines += [
+            "",
+            "Two losses in the plane ([toy.md](../benchmarks/results/toy.md)): starts that end on the front.",
+            "",
+        ]
+        lines += plane
     return "\n".join([*lines, ""])

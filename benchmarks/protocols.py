@@ -87,6 +87,15 @@ PROTOCOLS = {
         source="Wang, Teng, Perdikaris 2021: relative L2 error after 40,000 steps, one run",
         search=PINN_SEARCH,
     ),
+    "helmholtz_long": Protocol(
+        "Helmholtz' equation, trained four times as long",
+        ("problem=helmholtz", *SHORT[:1], "trainer.max_epochs=160", "trainer.check_val_every_n_epoch=160", *SHORT[3:]),
+        {row: PHYSICS[row] for row in (EQUAL, "lr_annealing")},
+        "As helmholtz, with 16,000 steps: does the difference stay when there is more time?",
+        ratio=True,
+        published={EQUAL: "1.06e-1", "lr_annealing": "1.12e-2"},
+        source="Wang, Teng, Perdikaris 2021: relative L2 error after 40,000 steps, one run",
+    ),
     "klein_gordon": Protocol(
         "The Klein-Gordon equation by a physics-informed network",
         ("problem=klein_gordon", *SHORT),

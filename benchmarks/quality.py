@@ -2,8 +2,8 @@
 
 Trains every row of every protocol (protocols.py) on its seeds and writes the tables to benchmarks/results/. A run that
 is in benchmarks/results/quality/ already, with the same settings, is not trained again, so that the command goes on
-where it was stopped; --show writes the tables of what is there, and docs/choosing.md. DIR holds mnist/, adult/ and
-pinn/; protocols whose data is absent are left out, and say so.
+where it was stopped; --show writes the tables of what is there, docs/choosing.md and the README's. DIR holds mnist/,
+adult/ and pinn/; protocols whose data is absent are left out, and say so.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from quality_table import page
 
 RESULTS = Path(__file__).with_name("results")
 RUNS = RESULTS / "quality"
-CHOOSING = RESULTS.parents[1] / "docs/choosing.md"
+CHOOSING, README = (RESULTS.parents[1] / page for page in ("docs/choosing.md", "README.md"))
 COMMON = ("record.every=1000", "checkpoint.every=0", "trainer.accelerator=cpu", "test=true")
 
 
@@ -92,7 +92,7 @@ def search(name: str, data: Path | None) -> None:
 
 def work(name: str, protocol: Protocol, rows: Sequence[str], data: Path | None) -> None:
     """Train the rows of a protocol, in their order."""
-    for row in rows or protocol.rows:
+    for row in (row for row in protocol.rows if row in rows or not rows):
         if row == SEARCHED and protocol.search and settings_of(name, row) is None:
             RUNS.mkdir(parents=True, exist_ok=True)
             search(name, data)
@@ -122,6 +122,10 @@ def main() -> None:
     for name in options.protocols:
         if name not in PROTOCOLS:
             parser.error(f"there is no protocol {name!r}: {', '.join(PROTOCOLS)}")
+    known = {row for protocol in PROTOCOLS.values() for row in protocol.rows}
+    for row in options.rows:
+        if row not in known:
+            parser.error(f"there is no row {row!r}: {', '.join(sorted(known))}")
     for name, protocol in PROTOCOLS.items():
         if options.protocols and name not in options.protocols:
             continue
@@ -133,7 +137,9 @@ def main() -> None:
         written = text(name)
         if written is not None:
             (RESULTS / f"{name}.md").write_text(written)
-    CHOOSING.write_text(choosing.page({name: cells(name) for name in PROTOCOLS}))
+    every = {name: cells(name) for name in PROTOCOLS}
+    CHOOSING.write_text(choosing.page(every))
+    README.write_text(choosing.into(README.read_text(), every))
 
 
 if __name__ == "__main__":

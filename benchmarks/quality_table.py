@@ -88,11 +88,11 @@ def summary(protocol: Protocol, cells: Mapping[str, Runs]) -> str:
         return "Not enough runs for a verdict."
     best = max(compared, key=lambda row: fmean(found[row]))
     gain, c = fmean(found[best]) - fmean(found[EQUAL]), compared[best]
-    size = f"{math.exp(gain):.3g} times smaller an error" if protocol.ratio else f"a score of {gain:+.3f}"
+    size = f"an error {math.exp(gain):.3g} times smaller than" if protocol.ratio else f"a score of {gain:+.3f} over"
     worse = [row for row, one in compared.items() if one.words == "worse"]
     better = sum(one.words == "better" for one in compared.values())
     missing = [row for row in cells if row not in found]
-    words = f"Best: {best} with {size} than equal weights ({c.words}); {better} of {len(compared)} better"
+    words = f"Best: {best}, {size} that of equal weights ({c.words}); {better} of {len(compared)} better"
     words += f"; worse: {', '.join(worse)}" if worse else ""
     words += f"; not (wholly) run or failed: {', '.join(missing)}" if missing else ""
     if not better and not worse:

@@ -31,6 +31,8 @@ def quality(monkeypatch, tmp_path):
     monkeypatch.setattr(quality, "RESULTS", tmp_path)
     monkeypatch.setattr(quality, "RUNS", tmp_path / "quality")
     monkeypatch.setattr(quality, "CHOOSING", tmp_path / "choosing.md")
+    monkeypatch.setattr(quality, "README", tmp_path / "README.md")
+    (tmp_path / "README.md").write_text(f"Before.\n{quality.choosing.BEGIN}\nold\n{quality.choosing.END}\nAfter.\n")
     monkeypatch.setattr(quality.choosing, "PROTOCOLS", {"small": small})
     yield quality
     for name in ("protocols", "quality", "quality_table", "choosing"):
@@ -73,6 +75,10 @@ def test_it_goes_on_where_it_stopped_and_shows_what_is_missing(quality, monkeypa
     assert table["bad"]["runs"].startswith("failed: Every weight must belong to a loss, but there is no loss 'nobody'")
     assert "not (wholly) run or failed: dwa, bad" in page
     assert "Seeds 0, 1; torch" in page
+    readme = (tmp_path / "README.md").read_text()
+    assert readme.startswith("Before.\n")
+    assert readme.endswith("\nAfter.\n")
+    assert cells(readme)["[small](benchmarks/results/small.md)"]["better / worse / tried"] == "1 / 0 / 1"
     choice = cells((tmp_path / "choosing.md").read_text())
     assert choice["uncertainty"]["[small](../benchmarks/results/small.md)"] == "**+0.500** better"
     assert choice["dwa"]["[small](../benchmarks/results/small.md)"] == "not run"
@@ -109,8 +115,11 @@ def test_what_is_committed_is_what_the_records_say(monkeypatch):
         text = quality.text(name)
         path = quality.RESULTS / f"{name}.md"
         assert text == (path.read_text() if path.exists() else None), "run: python benchmarks/quality.py --show"
-    written = quality.choosing.page({name: quality.cells(name) for name in quality.PROTOCOLS})
-    assert quality.CHOOSING.read_text() == written, "run: python benchmarks/quality.py --show"
+    every = {name: quality.cells(name) for name in quality.PROTOCOLS}
+    assert quality.CHOOSING.read_text() == quality.choosing.page(every), "run: python benchmarks/quality.py --show"
+    readme = quality.README.read_text()
+    assert readme == quality.choosing.into(readme, every), "run: python benchmarks/quality.py --show"
+    assert readme.count(quality.choosing.BEGIN) == readme.count(quality.choosing.END) == 1
 
 
 def test_errors_are_compared_by_their_ratio_where_a_protocol_says_so(monkeypatch):
@@ -128,4 +137,4 @@ def test_errors_are_compared_by_their_ratio_where_a_protocol_says_so(monkeypatch
     assert float(cells(page)["better"]["error of equal weights / its error"]) == pytest.approx(10, rel=0.02)
     assert cells(page)["better"]["verdict"] == "better"
     assert cells(page)["half"]["runs"] == "1 of 3"
-    assert "Best: better with 9.92 times smaller an error than equal weights (better); 1 of 1 better" in page
+    assert "Best: better, an error 9.92 times smaller than that of equal weights (better); 1 of 1 better" in page
