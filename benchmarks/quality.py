@@ -51,7 +51,7 @@ def done(name: str, row: str) -> dict[int, dict[str, Any]]:
 def train_row(name: str, row: str, data: Path | None) -> None:
     """Train what is missing of a row; a run that fails is on record with its error."""
     from autoloss.app.composition import composed
-    from autoloss.app.overrides import rewrite
+    from autoloss.app.overrides import rewritten
     from autoloss.app.run import train
     from autoloss.core.errors import AutolossError
 
@@ -59,7 +59,7 @@ def train_row(name: str, row: str, data: Path | None) -> None:
     for seed in protocol.seeds:
         if settings is None or seed in done(name, row):
             continue
-        overrides = [rewrite(one.replace("{data}", str(data))) for one in [*settings, f"seed={seed}"]]
+        overrides = rewritten([one.replace("{data}", str(data)) for one in [*settings, f"seed={seed}"]])
         record: dict[str, Any] = {"row": row, "seed": seed, "settings": settings}
         with tempfile.TemporaryDirectory() as place:
             try:
