@@ -15,6 +15,7 @@ VERBS = {
     "train": "train a model, or with -m any sweep: autoloss train -m weighting=equal,gradnorm seed=0,1,2",
     "search": "which weighting, which weights, and is it really better: autoloss search search.n_trials=20",
     "compare": "any axis x seeds, with a test: autoloss compare weighting=equal,gradnorm compare.seeds=5",
+    "diagnose": "what a problem is like and what to try, before training: autoloss diagnose problem=two_digits",
     "distill": "a run's weights as a schedule for other runs: autoloss distill outputs/train/NAME/001",
     "report": "a page of a run, sweep, search or comparison: autoloss report outputs/train/...",
     "replay": "what other weightings would have chosen on a run: autoloss replay RUN_DIR weighting=gradnorm,nash_mtl",
@@ -23,7 +24,7 @@ VERBS = {
 }
 
 
-COMPOSING = ("train", "search", "compare")
+COMPOSING = ("train", "search", "compare", "diagnose")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -25,7 +25,7 @@ def run_page(record: Record) -> Page:
         what.append(f"on {problem}")
     blocks: list[Block] = [Words("What happened", findings(record))]
     for part in record.parts.values():
-        blocks += _charts(part, record.steps)
+        blocks += charts(part, record.steps)
     blocks += _metrics(record)
     blocks += _others(record)
     blocks += [table for part in record.parts.values() if (table := _losses(part)).rows]
@@ -73,7 +73,8 @@ def lines(
     return Chart(title, "lines", {"x": x[there], "series": series, "log": log, **more}, note)
 
 
-def _charts(part: Part, steps: Array) -> list[Block]:
+def charts(part: Part, steps: Array) -> list[Block]:
+    """What was recorded of one player, as far as there is anything."""
     before = f"{part.player}: " if part.player else ""
 
     def titled(table: Mapping[str, Array]) -> dict[str, Array]:
@@ -81,7 +82,7 @@ def _charts(part: Part, steps: Array) -> list[Block]:
 
     positive = all((x[np.isfinite(x)] > 0).all() for x in part.weights.values())
     wide = positive and any(np.nanmax(x) > 30 * np.nanmin(x) for x in part.weights.values() if np.isfinite(x).any())
-    charts = [
+    drawn = [
         lines(f"{before}Weights", steps, titled(part.weights), "Effective: d(total)/d(loss).", wide, zero=not wide),
         lines(
             f"{before}Losses",
@@ -103,7 +104,7 @@ def _charts(part: Part, steps: Array) -> list[Block]:
         ),
         _area(f"{before}Share of the gradient", steps, titled(part.grad_shares)),
     ]
-    shown: list[Block] = [chart for chart in charts if chart.data["series"]]
+    shown: list[Block] = [chart for chart in drawn if chart.data["series"]]
     return [*shown, *_cosines(part, steps, before)]
 
 

@@ -29,7 +29,7 @@ def sweep_page(directory: Path) -> Page:
         blocks += against([(e.label, run.directory) for e in board.entrants for run in e.runs])
         points = [(e.label, {m: e.mean(m) for m in board.metrics}) for e in board.entrants]
         blocks += fronts(points, board.goals)
-    blocks += [_runs([*runs, *board.failed, *board.unfinished], board.metrics, directory)]
+    blocks += [runs_table([*runs, *board.failed, *board.unfinished], board.metrics, directory)]
     blocks.append(Code("Again", again(directory)))
     problem = next((summary(run).get("problem", "") for run in runs), "")
     facts = [("runs", str(len(runs))), ("choices", str(len(board.entrants)))]
@@ -100,7 +100,8 @@ def _table(board: Leaderboard, directory: Path) -> Listing:
     return Listing("Leaderboard", header, rows)
 
 
-def _runs(runs: Sequence[Run], metrics: Sequence[str], directory: Path) -> Listing:
+def runs_table(runs: Sequence[Run], metrics: Sequence[str], directory: Path) -> Listing:
+    """Each run with its metrics, and a link to its page."""
     rows: list[list[str | Cell]] = []
     for run in runs:
         state = "finished" if run.finished else "failed" if run.error else "not finished"

@@ -8,6 +8,7 @@ from pathlib import Path
 from autoloss.core.errors import ConfigError
 from autoloss.core.files import read_json, write_text
 from autoloss.report.compare_page import compare_page
+from autoloss.report.diagnosis_page import diagnosis_page
 from autoloss.report.page import Page, render
 from autoloss.report.record import Record, read_record
 from autoloss.report.run_page import run_page
@@ -34,6 +35,8 @@ def build(directory: Path) -> Page:
     if not directory.is_dir():
         raise ConfigError(f"A report needs the directory of a run, but there is no directory {str(directory)!r}.")
     try:
+        if (diagnosed := read_json(directory / "diagnosis.json")) is not None:
+            return diagnosis_page(directory, diagnosed)
         if (search := read_json(directory / "search.json")) is not None:
             return search_page(directory, search)
         if (compared := read_json(directory / "compare.json")) is not None:

@@ -1,0 +1,133 @@
+"""``autoloss diagnose``: measures a problem before it is trained, and recommends what to try."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from autoloss.app.composition import composed
+from autoloss.app.directories import OUTPUTS
+from autoloss.app.help import help_text
+from autoloss.app.hydra_app import asking, config_dirs, given, hydra_main, split
+from autoloss.app.overrides import run_name
+from autoloss.app.screen import report, say, shown
+from autoloss.core.errors import AutolossError, require
+from autoloss.core.files import write_json
+
+LOOKAHEAD = "auto_lambda"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the verb; the exit code is 0, or 2 for a user's mistake."""
+    flags, overrides = split(arguments)
+    if {"--help", "-h"} & set(flags):
+        print(help_text("diagnose", overrides, config_dirs(flags)))
+        return 0
+    if asking(flags):
+        return hydra_main("diagnose", lambda config: None, [*flags, *overrides])
+    base = config_dirs(flags)
+    config = composed("diagnose", overrides, base)
+    from autoloss.app.components import check
+
+    check(config)
+    how = config["diagnose"]
+    require(how["runs"] >= 1, "diagnose.runs must be at least 1", f"it is {how['runs']}")
+    require(how["batches"] >= 1, "diagnose.batches must be at least 1", f"it is {how['batches']}")
+    name = config["name"] or run_name(config["problem"]["name"], overrides, [f"diagnose.{key}" for key in how])
+    directory = Path(given(overrides, "hydra.run.dir") or OUTPUTS / "diagnose" / name)
+    shutil.rmtree(directory, ignore_errors=True)
+    epochs = how["epochs"] or max(2, config["trainer"]["max_epochs"] // 5)
+    settings = [*(o for o in overrides if not _own(o)), f"trainer.max_epochs={epochs}"]
+    settings += [f"{part}.{key}={config[part][key]}" for part in ("record", "checkpoint") for key in config[part]]
+    write_json(directory / "command.json", {"command": ["autoloss", "diagnose", *arguments]})
+    say(f"{how['runs']} short runs with equal weights, {epochs} epochs each ...")
+    runs = [_train(settings, "equal", config["seed"] + i, directory / f"equal_{i}", base) for i in range(how["runs"])]
+    ahead = _ahead(settings, config["seed"], directory / "lookahead", base) if how["lookahead"] else None
+    _show(config, directory, runs, ahead, epochs)
+    return 0
+
+
+def _show(
+    config: Mapping[str, Any], directory: Path, runs: list[dict[str, Any]], ahead: dict[str, Any] | None, epochs: int
+) -> None:
+    from autoloss.report.diagnosis import loss_advice, traits, weighting_advice, worth
+    from autoloss.report.page import plain
+    from autoloss.report.record import read_record
+
+    names = [f"equal_{i}" for i in range(len(runs))]
+    measured = traits([read_record(directory / name) for name in names])
+    targets, losses = _targets(config)
+    found = {
+        "problem": config["problem"]["name"],
+        "epochs": epochs,
+        "runs": names,
+        "traits": [asdict(trait) for trait in measured],
+        "targets": targets,
+        "weightings": weighting_advice(measured),
+        "losses": loss_advice(targets, losses),
+        "worth": worth(runs, ahead),
+    }
+    write_json(directory / "diagnosis.json", plain(found))
+    page = report(directory)
+    for title, key in (("Weightings", "weightings"), ("Losses", "losses"), ("A search", "worth")):
+        say("\n".join([f"\n{title}:", *(f"- {line.replace('`', '')}" for line in found[key] or ["nothing to change"])]))
+    if page is not None:
+        say(f"\nreport: {shown(page)}")
+
+
+def _train(settings: Sequence[str], weighting: str, seed: int, place: Path, base: Sequence[str]) -> dict[str, Any]:
+    from autoloss.app.run import train
+
+    whole = [*settings, f"weighting={weighting}", f"seed={seed}"]
+    config = composed("train", whole, base)
+    return train(config, place, whole, title=place.name, command=["autoloss", "train", *whole])
+
+
+def _ahead(settings: Sequence[str], seed: int, place: Path, base: Sequence[str]) -> dict[str, Any] | None:
+    # A problem without data to hold out, or an optimiser that nobody can look through, has no look-ahead.
+    try:
+        return _train(settings, LOOKAHEAD, seed, place, base)
+    except AutolossError as error:
+        say(f"no look-ahead: {error}")
+        shutil.rmtree(place, ignore_errors=True)
+        return None
+
+
+def _targets(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The facts about each term's targets over some batches, and the losses that the terms have."""
+    import torch
+
+    from autoloss.app.components import build_problem
+    from autoloss.app.parts import loss_nodes
+    from autoloss.core.problem import Problem, Term
+    from autoloss.probe.targets import look_at
+    from autoloss.training.loaders import loader
+
+    problem = build_problem(config)
+    if not isinstance(problem, Problem):
+        return {}, {}
+    nodes = loss_nodes(config["losses"], problem.terms)
+    chosen = {name: node if isinstance(node, str) else str(node["name"]) for name, node in nodes.items()}
+    network, data = problem.network(), problem.datasets(config["seed"])["train"]
+    seen: dict[str, list[torch.Tensor]] = {}
+    for number, batch in enumerate(loader(data, config["batch_size"], config["seed"], True, 0)):
+        if number == config["diagnose"]["batches"]:
+            break
+        for name, term in problem.outputs(network, batch).terms.items():
+            if isinstance(term, Term):
+                target = term.target if term.mask is None else term.target[term.mask]
+                seen.setdefault(name, []).append(target.detach().reshape(-1))
+    return {name: asdict(look_at(torch.cat(of))) for name, of in seen.items()}, chosen
+
+
+def _own(override: str) -> bool:
+    key = override.lstrip("+~").partition("=")[0]
+    return key.startswith(("diagnose.", "hydra.", "record.", "checkpoint.")) or key in (
+        "name",
+        "seed",
+        "weighting",
+        "trainer.max_epochs",
+    )
