@@ -22,7 +22,7 @@ class DataParameters(SampleWeighting):
     which shrinks its gradient. The weights are 1: the temperature is all. Samples are divided in training only.
 
     ``lr`` meets the derivative of the sample's own loss; the authors' code takes that of the batch's mean, which
-    is smaller by the batch size.
+    is smaller by the batch size. A sample is seen once an epoch: 10 suits some fifty epochs, more suits fewer.
 
     Args:
         lr: of the samples' temperatures, at least 0.
@@ -38,14 +38,14 @@ class DataParameters(SampleWeighting):
     classes_speed: Tensor
     needs = SampleNeed.LOSSES | SampleNeed.INDEX | SampleNeed.LABELS | SampleNeed.SLOPES
     claims = frozenset({"non_increasing", "non_decreasing", "at_most_one", "mean_one"})
-    search_space = {"lr": Interval(0.01, 3.0, log=True)}
+    search_space = {"lr": Interval(1.0, 100.0, log=True)}
     use = "Noisy labels and a data set that is seen many times: it learns which samples to distrust."
     avoid = "A sample is seen a few times only; outputs are no logits; data without end."
     citation = "Saxena, Tuzel, DeCoste: Data parameters, NeurIPS 2019"
 
     def __init__(
         self,
-        lr: float = 0.1,
+        lr: float = 10.0,
         class_lr: float = 0.0,
         momentum: float = 0.9,
         decay: float = 0.0,
@@ -80,13 +80,13 @@ class DataParameters(SampleWeighting):
 
     def _step(self, log: Tensor, speed: Tensor, lr: float, rows: Tensor, slopes: Tensor, present: Tensor) -> None:
         """SGD with momentum on the rows of ``log`` that are ``present`` in the batch, by the mean of their slopes."""
-        number = torch.zeros_like(log).index_add(0, rows, present.float())
-        slope = torch.zeros_like(log).index_add(0, rows, slopes) / number.clamp(min=1)
-        here = number > 0
-        faster = self.momentum * speed + slope * log.exp() + self.decay * log
-        speed.copy_(torch.where(here, faster, speed))
-        bound = math.log(20)
-        log.copy_(torch.where(here, (log - lr * speed).clamp(-bound, bound), log))
+        number = torch.zeros_like(log).index_add_(0, rows, present.float())[rows]
+        slope = torch.zeros_like(log).index_add_(0, rows, slopes)[rows] / number.clamp(min=1)
+        # A row that the batch holds twice is written twice, with the same numbers.
+        here, old, bound = number > 0, log[rows], math.log(20)
+        faster = self.momentum * speed[rows] + slope * old.exp() + self.decay * old
+        speed[rows] = torch.where(here, faster, speed[rows])
+        log[rows] = torch.where(here, (old - lr * faster).clamp(-bound, bound), old)
 
     def _labels(self, samples: Samples) -> Tensor:
         labels = samples.labels

@@ -52,7 +52,7 @@ def lambert(x: Tensor) -> Tensor:
     """W(x), the solution of ``w e^w = x`` from -1 upwards; ``x`` below -1/e counts as -1/e.
 
     Halley's iteration in float64, from the series at the branch point and from a bound (Iacono, Boyd, 2017)
-    further out: float32's precision is reached everywhere.
+    for positive numbers: float32's precision is reached everywhere.
 
     >>> lambert(torch.tensor([1.0, 0.0, -1.0]))
     tensor([ 0.5671,  0.0000, -1.0000])
@@ -60,8 +60,9 @@ def lambert(x: Tensor) -> Tensor:
     z = x.double().clamp(-1 / math.e, 1e300)
     root = (2 * (math.e * z + 1).clamp(min=0)).sqrt()
     far = torch.log1p(z.clamp(min=0))
-    w = torch.where(z < 0.3, -1 + root - root.square() / 3, far * (1 - torch.log1p(far) / (2 + far)))
-    for _ in range(5):
+    near = root * (1 + root * (root * (11 / 72) - 1 / 3)) - 1
+    w = torch.where(z < 0, near, far * (1 - torch.log1p(far) / (2 + far)))
+    for _ in range(3):
         e = w.exp()
         error, beyond = w * e - z, (w + 1).clamp(min=1e-9)
         w = w - error / (e * beyond - (beyond + 1) * error / (2 * beyond))

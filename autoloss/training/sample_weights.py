@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -106,9 +107,20 @@ class SampleWeights(StateModule):
     def commit(self, batches: Sequence[tuple[Sampled, ...]], finite: Tensor) -> None:
         """Let the rules learn from an optimiser step's micro-batches, unless something was not ``finite``."""
         for name, rule in zip(self.names, self.rules, strict=True):
-            if any(True for _ in rule.buffers()):
-                seen = [s.samples for batch in batches for s in batch if s.samples.term == name]
-                commit(rule, lambda rule=rule, seen=seen: _learn(rule, seen), finite, finite)  # type: ignore[misc]
+            if next(rule.buffers(), None) is None:
+                continue
+            seen = [s.samples for batch in batches for s in batch if s.samples.term == name]
+            union = _union(seen) if seen else None
+            here = finite if union is None else finite & union.finite()
+            if world_size() > 1:
+                write = partial(_learn_together, rule, union, here)
+                commit(rule, write, finite, finite)
+            elif union is not None and here.device.type != "cpu":
+                commit(rule, partial(rule.update, union), here, here)  # type: ignore[operator]
+            elif union is not None and bool(here):
+                # Nothing to wait for, and no copy of a number for each sample.
+                with torch.no_grad():
+                    rule.update(union)  # type: ignore[operator]
 
     def check(self) -> None:
         """Warn of a term whose samples' weights were all 0 in some batch; waits for the device."""
@@ -223,20 +235,15 @@ def applied(table: LossTable, sampled: Sequence[Sampled]) -> LossTable:
     return replace(table, entries=entries) if sampled else table
 
 
-def _learn(rule: nn.Module, seen: Sequence[Samples]) -> None:
-    """One update from micro-batches as one batch; then all ranks keep the average of what those that wrote wrote."""
+def _learn_together(rule: nn.Module, union: Samples | None, here: Tensor) -> None:
+    """Learn from this rank's samples, if they are finite; then keep the mean of what the ranks that moved it have."""
     before = {name: buffer.clone() for name, buffer in rule.named_buffers()}
-    if seen:
-        union = _union(seen)
-        rule.update(union)  # type: ignore[operator]
-        finite = union.finite()
-        for name, buffer in rule.named_buffers():
-            buffer.copy_(torch.where(finite, buffer, before[name]))
-    if world_size() > 1:
-        for name, buffer in rule.named_buffers():
-            moved = ~((buffer == before[name]) | (buffer.isnan() & before[name].isnan()))
-            total, number = sum_over_ranks(torch.stack([buffer.double().where(moved, 0.0), moved.double()]))
-            buffer.copy_(torch.where(number > 0, (total / number.clamp(min=1)).to(buffer.dtype), before[name]))
+    if union is not None:
+        commit(rule, partial(rule.update, union), here, here)  # type: ignore[operator]
+    for name, buffer in rule.named_buffers():
+        moved = ~((buffer == before[name]) | (buffer.isnan() & before[name].isnan()))
+        total, number = sum_over_ranks(torch.stack([buffer.double().where(moved, 0.0), moved.double()]))
+        buffer.copy_(torch.where(number > 0, (total / number.clamp(min=1)).to(buffer.dtype), before[name]))
 
 
 def _union(seen: Sequence[Samples]) -> Samples:
