@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +73,7 @@ class SampleWeights(StateModule):
     def weigh(self, table: LossTable, clock: Clock) -> tuple[LossTable, tuple[Sampled, ...]]:
         """``table`` with its losses times their samples' weights, and what those were."""
         sampled = []
-        for name, rule in zip(self.names, self.rules, strict=True):
+        for name, rule in self._pairs():
             samples = self._samples(name, table, clock)
             if samples is None:
                 continue
@@ -99,14 +100,14 @@ class SampleWeights(StateModule):
         zeros = torch.zeros(len(prediction), device=prediction.device)
         samples = self._known(name, zeros, torch.ones_like(zeros).bool(), entry, table, clock)
         with torch.no_grad():
-            leaf = self.rules[self.names.index(name)].temperature(samples).detach()  # type: ignore[operator]
+            leaf = dict(self._pairs())[name].temperature(samples).detach()
         if torch.is_grad_enabled():
             self._leaves[name] = leaf.requires_grad_()
         return prediction / leaf.view(-1, *[1] * (prediction.dim() - 1))
 
     def commit(self, batches: Sequence[tuple[Sampled, ...]], finite: Tensor) -> None:
         """Let the rules learn from an optimiser step's micro-batches, unless something was not ``finite``."""
-        for name, rule in zip(self.names, self.rules, strict=True):
+        for name, rule in self._pairs():
             if next(rule.buffers(), None) is None:
                 continue
             seen = [s.samples for batch in batches for s in batch if s.samples.term == name]
@@ -116,11 +117,11 @@ class SampleWeights(StateModule):
                 write = partial(_learn_together, rule, union, here)
                 commit(rule, write, finite, finite)
             elif union is not None and here.device.type != "cpu":
-                commit(rule, partial(rule.update, union), here, here)  # type: ignore[operator]
+                commit(rule, partial(rule.update, union), here, here)
             elif union is not None and bool(here):
                 # Nothing to wait for, and no copy of a number for each sample.
                 with torch.no_grad():
-                    rule.update(union)  # type: ignore[operator]
+                    rule.update(union)
 
     def check(self) -> None:
         """Warn of a term whose samples' weights were all 0 in some batch; waits for the device."""
@@ -133,6 +134,9 @@ class SampleWeights(StateModule):
                     f"for loss {name!r}: that loss was 0.",
                     stacklevel=2,
                 )
+
+    def _pairs(self) -> list[tuple[str, SampleWeighting]]:
+        return list(zip(self.names, cast(Sequence[SampleWeighting], self.rules), strict=True))
 
     def _samples(self, name: str, table: LossTable, clock: Clock) -> Samples | None:
         entry = table.entry(name)
@@ -235,11 +239,11 @@ def applied(table: LossTable, sampled: Sequence[Sampled]) -> LossTable:
     return replace(table, entries=entries) if sampled else table
 
 
-def _learn_together(rule: nn.Module, union: Samples | None, here: Tensor) -> None:
+def _learn_together(rule: SampleWeighting, union: Samples | None, here: Tensor) -> None:
     """Learn from this rank's samples, if they are finite; then keep the mean of what the ranks that moved it have."""
     before = {name: buffer.clone() for name, buffer in rule.named_buffers()}
     if union is not None:
-        commit(rule, partial(rule.update, union), here, here)  # type: ignore[operator]
+        commit(rule, partial(rule.update, union), here, here)
     for name, buffer in rule.named_buffers():
         moved = ~((buffer == before[name]) | (buffer.isnan() & before[name].isnan()))
         total, number = sum_over_ranks(torch.stack([buffer.double().where(moved, 0.0), moved.double()]))
