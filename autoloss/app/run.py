@@ -196,6 +196,8 @@ def _quiet() -> None:
         ".*litlogger.*",
         ".*Checkpoint directory.*exists and is not empty.*",
         ".*LeafSpec.*",
+        # A frozen network in a loss (perceptual).
+        ".*in eval mode at the start of training.*",
         # A batch that was left out on purpose; it is counted in the summary.
         ".*`training_step` returned `None`.*",
     ):

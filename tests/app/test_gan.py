@@ -106,3 +106,26 @@ def test_one_network_is_no_game(mistaken):
     code, _, err = mistaken("train problem=two_digits module=gan")
     assert code == 2
     assert "module=gan needs a problem with a generator and a discriminator" in err
+
+
+@pytest.mark.slow
+def test_search_and_compare_take_a_game_as_they_take_anything(autoloss, tmp_path):
+    done = autoloss(
+        *(
+            "search",
+            "problem=digits_gan",
+            "search.weightings=[fixed,gradnorm]",
+            "search.n_trials=3",
+            *SHORT,
+            "name=found",
+        ),
+        *("search.confirm=1", "search.confirm_seeds=2", "search.space.discriminator.optimizer.lr=interval(1e-4,1e-2)"),
+    )
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "outputs/search/found/leaderboard.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3
+    assert all(float(row["frechet"]) > 0 for row in rows)
+    done = autoloss("compare", "problem=digits_gan", "weighting=equal,uncertainty", "compare.seeds=2", *SHORT, "name=c")
+    assert done.returncode == 0, done.stderr
+    assert "frechet" in (tmp_path / "outputs/compare/c/leaderboard.md").read_text()

@@ -81,7 +81,7 @@ class GanModule(KeepsRandomState, TermLosses):
         self.average = None if average is None else MovingAverage(self.network, average)
         self.pace, self.collapse = pace, Collapse()
         self.forked = anchor == "fork" or isinstance(generator.weighting, Surgery)
-        self.batches = 0
+        self.batches, self.seed = 0, torch.initial_seed()
         self._waiting: list[Any] = []
         self._shared: Generated | None = None
         self._acting: Seat | None = None
@@ -139,18 +139,21 @@ class GanModule(KeepsRandomState, TermLosses):
 
     def _play(self, turn: Sequence[Any]) -> None:
         before = {name: player.weighed for name, player in self.players.items()}
-        here = self.clock.step
+        clock, ranks = self.clock, self.trainer.world_size
+        if ranks > 1:
+            # Ranks begin with one seed, and would all draw the same noise.
+            torch.manual_seed(((self.seed + self.batches * 1_000_003) * ranks + self.global_rank) % 2**63)
         plays = (True, True) if self.pace is None else self.pace.turn()
         mine, its = (turn[-seat.role.batches :] for seat in (self.generator_seat, self.discriminator_seat))
         shares = all(plays) and len(mine) == 1
         if plays[1]:
-            self._steps(self.discriminator_seat, its, keep_last=shares)
+            self._steps(self.discriminator_seat, its, clock, keep_last=shares)
         if plays[0]:
             trained = [p for p in self.discriminator.parameters() if p.requires_grad]
             for parameter in trained:
                 parameter.requires_grad_(False)
             try:
-                self._steps(self.generator_seat, mine)
+                self._steps(self.generator_seat, mine, clock)
             finally:
                 for parameter in trained:
                     parameter.requires_grad_(True)
@@ -160,16 +163,15 @@ class GanModule(KeepsRandomState, TermLosses):
         self._schedule()
         for name, player in self.players.items():
             if player.weighed is not None and player.weighed is not before[name]:
-                player.weighed = replace(player.weighed, signals=replace(player.weighed.signals, step=here))
+                player.weighed = replace(player.weighed, signals=replace(player.weighed.signals, step=clock.step))
 
-    def _steps(self, seat: Seat, batches: Sequence[Any], keep_last: bool = False) -> None:
+    def _steps(self, seat: Seat, batches: Sequence[Any], clock: Clock, keep_last: bool = False) -> None:
         size = seat.role.accumulate
         for first in range(0, len(batches), size):
             window = batches[first : first + size]
-            self._step(seat, window, keep_last and first + size >= len(batches))
+            self._step(seat, window, replace(clock, step=seat.done), keep_last and first + size >= len(batches))
 
-    def _step(self, seat: Seat, window: Sequence[Any], keep_last: bool) -> None:
-        clock = replace(self.clock, step=seat.done)
+    def _step(self, seat: Seat, window: Sequence[Any], clock: Clock, keep_last: bool) -> None:
         scale, walked = loss_scale(self.trainer, self.device), False
         for i, batch in enumerate(window):
             last = i == len(window) - 1
@@ -279,12 +281,12 @@ class GanModule(KeepsRandomState, TermLosses):
             self._resume()
 
     def get_extra_state(self) -> dict[str, int]:
-        """The count of batches for ``state_dict``."""
-        return {"batches": self.batches}
+        """The count of batches and the seed for ``state_dict``."""
+        return {"batches": self.batches, "seed": self.seed}
 
     def set_extra_state(self, state: dict[str, int]) -> None:
-        """The count of batches from ``state_dict``."""
-        self.batches = state["batches"]
+        """The count of batches and the seed from ``state_dict``."""
+        self.batches, self.seed = state["batches"], state["seed"]
 
     def _measure(self, split: str, batch: Any) -> None:
         log_means(self, split, self.problem.measure(self.problem.outputs(self.evaluated, batch)))

@@ -1,0 +1,45 @@
+"""Two players on two real processes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("ddp_script.py")
+CASES = ("plain", "weighted", "accumulated", "paced", "skipping")
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    out = tmp_path_factory.mktemp("ddp")
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        str(SCRIPT),
+        str(out),
+    ]
+    done = subprocess.run(
+        launch, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads((out / f"{rank}.json").read_text()) for rank in (0, 1)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_ranks_stay_identical_and_draw_noise_of_their_own(ranks, case):
+    one, other = (rank[case] for rank in ranks)
+    assert one["state"].keys() == other["state"].keys()
+    for name, value in one["state"].items():
+        if name == "pace.seen":  # what each has seen since they last put it together
+            continue
+        assert value == other["state"][name], name
+    assert one["done"] == other["done"]
+    assert one["drawn"] != other["drawn"]
+    assert (one["skipped"], other["skipped"]) == ((1, 1) if case == "skipping" else (0, 0))
