@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from autoloss.core.errors import SignalError, require
 from autoloss.core.table import Anchor
@@ -53,10 +53,12 @@ def locate(anchor: Anchor | None, names: Sequence[str], asked_by: str) -> Anchor
         if not tensor.requires_grad:
             raise SignalError(
                 f"An anchor must carry gradients, but a tensor of shape {list(tensor.shape)} does not. "
-                "Pass the features that the losses are computed from, not detached and not under no_grad."
+                "Pass the features that the losses are computed from, not detached and not under no_grad; of a frozen "
+                "network, features.requires_grad_() before the heads."
             )
-    parameters = all(t.is_leaf for t in tensors)
-    if not parameters and any(t.is_leaf for t in tensors):
+    # A leaf that is no parameter is the features of a frozen network: each rank has its own.
+    parameters = all(isinstance(t, nn.Parameter) for t in tensors)
+    if not parameters and any(isinstance(t, nn.Parameter) for t in tensors):
         raise SignalError("An anchor must be features or parameters, but it mixes both. Pass one kind.")
     return AnchorPoint(tensors, tuple(tuple(at[id(t)] for t in each[name]) for name in names), parameters)
 

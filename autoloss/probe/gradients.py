@@ -15,6 +15,7 @@ from autoloss.core.precision import gram_of
 from autoloss.core.ranks import max_over_ranks, sum_over_ranks, world_size
 from autoloss.core.signals import Stats
 from autoloss.probe.anchor import AnchorPoint
+from autoloss.probe.obstacles import explained
 from autoloss.probe.statistics import statistics
 from autoloss.probe.ways import source
 
@@ -92,12 +93,15 @@ def _rows(
         if loss is None or not loss.requires_grad or not wanted:
             reached.append(False)
             continue
-        gradients = torch.autograd.grad(
-            loss if scale is None else loss * scale,
-            [sources[i] for i in wanted],  # type: ignore[arg-type]  # a mixture is as good as either
-            retain_graph=True,
-            allow_unused=True,
-        )
+        try:
+            gradients = torch.autograd.grad(
+                loss if scale is None else loss * scale,
+                [sources[i] for i in wanted],  # type: ignore[arg-type]  # a mixture is as good as either
+                retain_graph=True,
+                allow_unused=True,
+            )
+        except RuntimeError as error:
+            raise explained(error) or error from error
         parts = row.split(sizes)
         for i, gradient in zip(wanted, gradients, strict=True):
             if gradient is not None:

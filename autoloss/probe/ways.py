@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 
-from autoloss.core.errors import SignalError
-
 Edge = tuple[Node | None, int]
 SINK = "_DDPSinkBackward"
 
@@ -60,37 +58,21 @@ def source(tensor: Tensor) -> Tensor | GradientEdge:
     return GradientEdge(inside, output)
 
 
-def check_static(losses: Sequence[Tensor | None]) -> None:
-    """Raise if ``losses`` come from a raw DDP with a static graph, whose reduction a probe would set off too early."""
-    waiting = [loss.grad_fn for loss in losses if loss is not None]
-    seen = set()
+def graph(tensors: Sequence[Tensor | None]) -> dict[Node, None]:
+    """Every node of the graphs of ``tensors``, in the order in which they are met."""
+    waiting = [tensor.grad_fn for tensor in tensors if tensor is not None]
+    seen: dict[Node, None] = {}
     while waiting:
         node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if node.name() == SINK:
-            if node.ddp_weakref().static_graph:  # type: ignore[attr-defined]
-                raise SignalError(
-                    "Gradients must be measured inside the forward that DistributedDataParallel wraps where its graph "
-                    "is static, but the losses were computed outside. Compute losses and total in the wrapped "
-                    "module's forward, leave out static_graph=True, or use a fork."
-                )
-            return
-        waiting += [inside for inside, _ in node.next_functions]
+        if node is not None and node not in seen:
+            seen[node] = None
+            waiting += [inside for inside, _ in node.next_functions]
+    return seen
 
 
 def leaves(tensor: Tensor) -> tuple[Tensor, ...]:
     """The leaves (parameters) that ``tensor`` is computed from; its graph is walked."""
     if tensor.grad_fn is None:
         return (tensor,) if tensor.requires_grad else ()
-    waiting, seen, found = [tensor.grad_fn], set(), []
-    while waiting:
-        node = waiting.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if node.name() == "torch::autograd::AccumulateGrad":
-            found.append(node.variable)  # type: ignore[attr-defined]
-        waiting += [inside for inside, _ in node.next_functions if inside is not None]
-    return tuple(found)
+    leads = [node for node in graph([tensor]) if node.name() == "torch::autograd::AccumulateGrad"]
+    return tuple(node.variable for node in leads)  # type: ignore[attr-defined]

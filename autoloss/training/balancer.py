@@ -20,6 +20,7 @@ from autoloss.core.plateaus import Plateaus
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.state import StateModule
 from autoloss.core.table import Anchor, Entry, LossTable
+from autoloss.core.uncompiled import uncompiled
 from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork
 from autoloss.probe.lookahead import Moment
@@ -136,6 +137,7 @@ class Balancer(StateModule):
         """Say which epoch begins; for weightings that compare epochs."""
         self.epoch = epoch
 
+    @uncompiled
     def forward(
         self,
         losses: Losses | LossTable,
@@ -298,15 +300,15 @@ class Balancer(StateModule):
         if self._journal is not None:
             self._journal.measured(self.clock, metrics, goals or {})
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """Counters for ``state_dict``."""
-        return {"calls": self.calls, "epoch": self.epoch, "plateaus": self.plateaus.state()}
+    def get_extra_state(self) -> Tensor:
+        """Counters for ``state_dict``; a tensor, since safetensors and sharded checkpoints hold nothing else."""
+        return torch.tensor([self.calls, self.epoch, *self.plateaus.state().values()], dtype=torch.float64)
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
+    def set_extra_state(self, state: Tensor) -> None:
         """Counters from ``state_dict``."""
-        self.calls, self.epoch = state["calls"], state["epoch"]
-        if "plateaus" in state:
-            self.plateaus.load(state["plateaus"])
+        calls, epoch, *plateaus = state.tolist()
+        self.calls, self.epoch = int(calls), int(epoch)
+        self.plateaus.load(dict(zip(self.plateaus.state(), plateaus, strict=True)))
 
     def _follow(self, table: LossTable) -> None:
         entry = next((e for name in table.entries if (e := table.entry(name)) is not None), None)

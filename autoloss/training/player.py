@@ -14,16 +14,17 @@ from autoloss.core.constants import constant, flags
 from autoloss.core.errors import ConfigError, SignalError, unknown
 from autoloss.core.need import GRADIENTS, OUTCOME, Need, SampleNeed
 from autoloss.core.notes import Notes
-from autoloss.core.ranks import world_size
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.state import StateModule, commit
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable, Reduced
 from autoloss.core.terms import Terms
+from autoloss.core.uncompiled import uncompiled
 from autoloss.core.weighting import Weighting
+from autoloss.probe.anchor import locate
 from autoloss.probe.fork import Fork
 from autoloss.probe.fork_measure import own_group
-from autoloss.probe.ways import check_static
+from autoloss.probe.obstacles import check_obstacles
 from autoloss.sample_weightings.uniform import Uniform
 from autoloss.training.forked import Met, combine, hold, look, weigh_forked
 from autoloss.training.sample_weights import Sampled, SampleWeights, applied
@@ -95,6 +96,7 @@ class Player(StateModule):
         _keep_compiled_buffers()
         return Fork(features, self.terms.names, parameters)
 
+    @uncompiled
     def step(
         self,
         table: LossTable,
@@ -116,8 +118,9 @@ class Player(StateModule):
             return self._step_forked(table, sampled, table.anchor, clock, accumulates, done)
         probe = self._probes(clock)
         measures = probe or self.weighting.needs_at(clock.step) & GRADIENTS
-        if not self._checked and measures and world_size() > 1:
-            check_static(table.reduced(self.terms.names).scalars)
+        if measures and not self._checked and table.anchor is not None:
+            values = [None if entry is None else entry.values for entry in map(table.entry, self.terms.names)]
+            check_obstacles(values, locate(table.anchor, self.terms.units, self.weighting.title()))
             self._checked = True
         weighed = weigh(table, self.weighting, self.terms, clock, scale, accumulates, self.apart, probe)
         if weighed.measured is not None:
@@ -131,6 +134,7 @@ class Player(StateModule):
             done(weighed)
         return weighed
 
+    @uncompiled
     def frozen(self, table: LossTable, clock: Clock | None = None) -> Tensor:
         """The total with the last weights (through a fork: of the base weights); measures nothing, learns nothing.
 

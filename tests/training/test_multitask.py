@@ -112,6 +112,18 @@ def test_accumulation_clipping_and_low_precision_train(tmp_path):
     assert all(v == v for v in summary["metrics"].values())
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("weighting", ["gradnorm", "uncertainty"])
+@pytest.mark.parametrize("precision", ["32-true", "16-mixed", "bf16-mixed"])
+def test_a_gpu_learns_the_weights_that_the_processor_does(tmp_path, precision, weighting):
+    flags = {"accumulate_grad_batches": 2, "gradient_clip_val": 0.5}
+    plain = train(config(weighting, epochs=3, **flags), tmp_path / "cpu")
+    found = train(config(weighting, epochs=3, **flags, accelerator="gpu", precision=precision), tmp_path / "gpu")
+    close = 1e-3 if precision == "32-true" else 0.05
+    assert found["final_weights"] == pytest.approx(plain["final_weights"], rel=close)
+
+
 @pytest.mark.parametrize("weighting", ["auto_lambda", "learned"])
 def test_held_out_data_teaches_under_ordinary_flags(tmp_path, weighting):
     flags = {"accumulate_grad_batches": 2, "gradient_clip_val": 0.5, "precision": "bf16-mixed"}
