@@ -16,7 +16,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-DIGITS = 6
+DIGITS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def render(page: Page) -> str:
 
 
 def plain(value: Any) -> Any:
-    """``value`` for JSON: arrays as lists, numbers with six digits, what is not finite as ``None``."""
+    """``value`` for JSON: arrays as lists, numbers with five digits, what is not finite as ``None``."""
     if isinstance(value, np.ndarray):
         return [plain(x) for x in value.tolist()]
     if isinstance(value, Mapping):

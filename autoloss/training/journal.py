@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from autoloss.core.clock import Clock
 from autoloss.core.columns import Columns
 from autoloss.core.errors import require
@@ -49,7 +51,7 @@ class Journal:
         """Take down metrics on validation data; ``goals`` are ``"min"`` or ``"max"``, which a sweep's score needs."""
         wrong = {name: goal for name, goal in goals.items() if goal not in ("min", "max")}
         require(not wrong, "A metric's goal must be 'min' or 'max'", f"it is {wrong}")
-        self._metrics |= {str(name): float(value) for name, value in metrics.items()}
+        self._metrics |= {str(name): float(torch.as_tensor(value).detach()) for name, value in metrics.items()}
         self._goals |= goals
         row = {f"val/{name}": value for name, value in self._metrics.items()}
         self._columns.append([(clock, row | self.recorder.means())])

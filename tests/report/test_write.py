@@ -37,7 +37,7 @@ def test_what_the_page_draws_is_what_the_trajectory_holds(run_directory):
     charts = {chart["title"]: chart for chart in data_of(page_of(place))["charts"].values()}
     for title, kind in (("Weights", "loss_weight"), ("Losses", "loss_raw"), ("Gradient norms", "grad_norm")):
         for series in charts[title]["series"]:
-            assert series["y"] == pytest.approx(columns[f"{kind}/{series['name']}"], rel=1e-5)
+            assert series["y"] == pytest.approx(columns[f"{kind}/{series['name']}"], rel=1e-4)
         assert charts[title]["x"] == list(range(50))
 
 

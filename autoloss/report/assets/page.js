@@ -21,7 +21,8 @@
   const short = (text, length) => (String(text).length > length ? String(text).slice(0, length - 1) + "…" : String(text));
 
   async function unpack(id) {
-    const bytes = Uint8Array.from(atob(document.getElementById(id).textContent.trim()), c => c.charCodeAt(0));
+    const text = atob(document.getElementById(id).textContent.trim()), bytes = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
     return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
   }
 
