@@ -90,7 +90,25 @@ def losses() -> str:
             f"*Takes*: {'; '.join(card['takes'])}.",
             f"*Source*: {card['citation']}",
         ]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", *_penalties()])
+
+
+def _penalties() -> list[str]:
+    """The part on penalties."""
+    lines = [
+        "# Penalties",
+        "",
+        "What parameters cost, added to the losses and not balanced with them: `penalties.orthogonality=0.01`, or with",
+        "parameters, a schedule and a part of the network: `penalties.orthogonality.factor=linear(0,0.01)`",
+        "`penalties.orthogonality.on=[trunk]`. Without `on` they are of all weight matrices, not of biases and scales.",
+    ]
+    for one in registry.listings["penalty"]:
+        if one.origin == ORIGIN:
+            card = describe("penalty", one.name)
+            text = card["what"].partition("\n>>>")[0].rstrip().replace("``", "`")
+            lines += ["", f"## {one.name}", "", text, "", f"*Use it for*: {card['use']}"]
+            lines += [f"*Avoid it where*: {card['avoid']}", f"*Source*: {card['citation']}"]
+    return [*lines, ""]
 
 
 PAGES = {"methods.md": weightings, "losses.md": losses}

@@ -23,6 +23,7 @@ from autoloss.training.loaders import HeldOut
 from autoloss.training.modules.curriculum import CurriculumModule, check_curriculum
 from autoloss.training.modules.gan import GanModule
 from autoloss.training.modules.multitask import ANCHORS, MultiTaskModule, check_anchor, check_lookahead, learner
+from autoloss.training.penalties import Penalties
 from autoloss.training.sample_weights import SampleWeights
 from autoloss.training.watch import Watch
 
@@ -91,6 +92,7 @@ def _common(config: Mapping[str, Any], problem: Problem, data: Any, held_out: He
         "held_out": held_out,
         "primary": config.get("held_out", HELD_OUT)["primary"],
         "plateau": config.get("plateau"),
+        "penalties": config.get("penalties"),
     }
 
 
@@ -133,7 +135,10 @@ def check(config: Mapping[str, Any]) -> None:
             attempt(lambda node=node: build_loss(node))
         attempt(lambda: check_primary(config.get("held_out", HELD_OUT)["primary"], list(problem.terms)))
         attempt(lambda: Watch(tuple(problem.terms), config["on_nonfinite"]))
-        names = list(problem.terms)
+        penalties = {name: node for name, node in (config.get("penalties") or {}).items() if node is not None}
+        for name, node in penalties.items():
+            attempt(lambda name=name, node=node: Penalties({name: node}, problem.terms))
+        names = [*problem.terms, *(name for name in penalties if name not in problem.terms)]
         attempt(lambda: FollowsPlateaus().follow_plateaus(problem.metrics, **config.get("plateau", {})))
         module = attempt(lambda: module_name(config, problem))
         if module == "curriculum":
@@ -143,6 +148,8 @@ def check(config: Mapping[str, Any]) -> None:
             attempt(lambda: require(not looks, *LOOKS, "Choose another."))
         if module == "gan":
             check_game(config, problem, attempt)
+            listed = ", ".join(penalties)
+            attempt(lambda: require(not listed, "A game's networks must have no penalties", f"there is {listed}"))
         elif module is not None:
             attempt(lambda: check_not_game(problem))
         if samples is not None and names:

@@ -14,7 +14,7 @@ from autoloss.core.schedule import SCHEDULES
 
 # Mappings whose keys are the user's: Hydra would refuse a key that is not there yet.
 _OPEN = re.compile(
-    r"search\.(losses|space)(\.|=)|(discriminator\.)?((base|groups)(\.|=)|(weighting|problem)\.\w+(\.[^=]+=|=\{))"
+    r"search\.(losses|space)(\.|=)|(discriminator\.)?((base|groups|penalties)(\.|=)|(weighting|problem)\.\w+(\.[^=]+=|=\{))"
 )
 _TERM = re.compile(r"((?:discriminator\.)?losses\.\w+)=([\w.:,-]+)$")
 _TERM_OF_SEVERAL = re.compile(r"((?:discriminator\.)?losses\.\w+)=((?:[\w.:,-]+,)?\[.*)$")

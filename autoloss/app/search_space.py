@@ -22,7 +22,8 @@ from autoloss.search.space import BASELINE, STATIC, Space, normalising
 def build_space(config: Mapping[str, Any], problem: Problem) -> Space:
     """The space of ``config.search`` for ``problem``."""
     search = config["search"]
-    terms = Terms(list(problem.terms), config["base"], config["groups"])
+    base = {name: factor for name, factor in config["base"].items() if name not in config["penalties"]}
+    terms = Terms(list(problem.terms), base, config["groups"])
     names = list(dict.fromkeys([BASELINE, *search["weightings"]]))
     weightings = {name: dict(registry.load("weighting", name).search_space) for name in names}
     losses = {}
@@ -45,7 +46,7 @@ def _option(given: Any) -> str:
     if isinstance(given, str):
         registry.load("loss", given)
         return given
-    build("loss", {"name": "combined", "losses": given})
+    build("loss", given)
     return re.sub(r"['\" ]", "", str(given))
 
 

@@ -19,6 +19,7 @@ KINDS = {
     kind.name: kind
     for kind in (
         Kind("loss", "losses", "autoloss.losses", "autoloss.core.loss:Loss"),
+        Kind("penalty", "losses/penalties", "autoloss.penalties", "autoloss.core.penalty:Penalty"),
         Kind("weighting", "weightings", "autoloss.weightings", "autoloss.core.weighting:Weighting"),
         Kind("wrapper", "weightings/wrappers", "autoloss.wrappers", "autoloss.core.weighting:Wrapper"),
         Kind(

@@ -26,7 +26,7 @@ class Notices:
 
     def forbid(self, rule: str, wrong: Tensor, values: Tensor) -> None:
         """Note that ``values`` break ``rule`` (a sentence's beginning, "Labels must ...") where ``wrong``."""
-        if at_hand(wrong):
+        if self.at_hand(wrong):
             if bool(wrong.any()):
                 raise self._error(rule, float(values[wrong][0]))
             return
@@ -40,12 +40,16 @@ class Notices:
         """Note that a selection is ``empty`` (a bool scalar), said as ``remark``; warned of once."""
         if remark in self._warned:
             return
-        if at_hand(empty):
+        if self.at_hand(empty):
             if bool(empty):
                 self._warn(remark)
             return
         before = self._empty.get(remark)
         self._empty[remark] = empty.detach() if before is None else before | empty.detach()
+
+    def at_hand(self, tensor: Tensor) -> bool:
+        """Whether looking at ``tensor`` waits for no device."""
+        return tensor.device.type == "cpu"
 
     def check(self) -> None:
         """Raise :class:`LabelError`, or warn, of what was noted; waits for the device."""
@@ -67,8 +71,3 @@ class Notices:
     def _error(self, rule: str, value: float) -> LabelError:
         found = f"loss {self.term!r} was given {value:g}" if self.term else f"one is {value:g}"
         return LabelError(f"{rule}, but {found}.")
-
-
-def at_hand(tensor: Tensor) -> bool:
-    """Whether looking at ``tensor`` waits for no device."""
-    return tensor.device.type == "cpu"

@@ -45,6 +45,7 @@ class Progressive(Component, nn.Module):
 
 def build(kind: str, given: Any) -> Any:
     """The loss or penalty that ``given`` says: a name, ``{"name": ..., parameters}``, or the thing itself.
+    A list of losses is their average.
 
     A number, or each number of a list, may be written as a schedule, ``linear(0,2)``. It is built
     with the values at both ends and with the smallest and the largest, so that one that is not
@@ -52,6 +53,8 @@ def build(kind: str, given: Any) -> Any:
     """
     if isinstance(given, Progressive):
         return given
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        given = {"name": "combined", "losses": given}
     parameters: dict[str, Any] = {"name": given} if isinstance(given, str) else dict(given)
     if len(parameters) == 1 and isinstance(next(iter(parameters.values())), Mapping):
         ((name, inside),) = parameters.items()  # {focal: {gamma: 2}}, as weighting.wrap has it

@@ -69,14 +69,15 @@ class Reduced:
     """The losses as N scalars with a graph (``None`` where absent), and [N] measured tensors.
 
     ``values`` are means over the items of all ranks, ``counts`` the numbers of those items,
-    ``present`` says where there are any. Averaging the scalars' gradients over ranks, as DDP
-    does, gives the gradient of ``values``.
+    ``present`` says where there are any, ``masked`` whose items a mask selected. Averaging the
+    scalars' gradients over ranks, as DDP does, gives the gradient of ``values``.
     """
 
     scalars: tuple[Tensor | None, ...]
     values: Tensor
     counts: Tensor
     present: Tensor
+    masked: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,4 +136,5 @@ class LossTable:
             None if found is None else found[0] * scale[i] if scale else found[0] / max(numbers[i], 1.0)
             for i, found in enumerate(local)
         )
-        return Reduced(scalars, sums / counts.clamp(min=1), counts, present)
+        masked = tuple(isinstance(count, Tensor) for count in known)
+        return Reduced(scalars, sums / counts.clamp(min=1), counts, present, masked)

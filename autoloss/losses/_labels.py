@@ -9,7 +9,6 @@ from torch import Tensor
 from autoloss.core.constants import constant
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss
-from autoloss.core.notices import at_hand
 from autoloss.losses._shapes import same_shape, several_classes
 
 
@@ -36,7 +35,7 @@ def class_labels(
         keep = labels != ignore_index
         wrong, labels = wrong & keep, labels * keep
     loss.notices.forbid(f"Class labels must be whole and lie in [0, {count - 1}]", wrong, target)
-    return (labels if at_hand(labels) else labels.clamp(0, count - 1)), keep
+    return (labels if loss.notices.at_hand(labels) else labels.clamp(0, count - 1)), keep
 
 
 def binary_labels(loss: Loss, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

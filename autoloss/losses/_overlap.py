@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from autoloss.core.loss import Loss
 from autoloss.losses._labels import binary_labels, class_labels
@@ -26,7 +25,9 @@ def areas(
     else:
         labels, keep = class_labels(loss, prediction, target, ignore_index)
         probability = prediction.softmax(1)
-        truth = functional.one_hot(labels, prediction.shape[1]).movedim(-1, 1).to(prediction.dtype)
+        # Not one_hot: on some devices it looks at the largest label, which waits.
+        classes = torch.arange(prediction.shape[1], device=labels.device).view(1, -1, *[1] * (labels.dim() - 1))
+        truth = (labels.unsqueeze(1) == classes).to(prediction.dtype)
     if keep is not None:
         probability, truth = (torch.where(keep.unsqueeze(1), x, 0.0) for x in (probability, truth))
     return probability.unsqueeze(-1).flatten(2), truth.unsqueeze(-1).flatten(2), binary

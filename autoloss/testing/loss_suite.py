@@ -12,6 +12,7 @@ from torch import Tensor
 from autoloss.core.errors import EmptySelectionWarning
 from autoloss.core.loss import TAKES, FunctionLoss, Loss
 from autoloss.testing.samples import BOUNDED, SAMPLES, Sample
+from autoloss.testing.waiting import NoWaiting
 
 BATCH = 6
 
@@ -114,6 +115,17 @@ class LossSuite:
     def test_is_finite_for_large_predictions(self) -> None:
         for by in () if self._takes()[0] in BOUNDED else self.scales:
             self._expect_finite(self._draw(BATCH, by), f"for predictions of about {by:g}")
+
+    def test_waits_for_no_device(self) -> None:
+        """Neither forward nor backward looks at a number: what is wrong with labels waits for the next flush."""
+        prediction, target = self._draw(BATCH)
+        made = self._made()
+        for part in made.modules():
+            if isinstance(part, Loss):
+                part.notices.at_hand = lambda tensor: False  # type: ignore[method-assign]
+        prediction.requires_grad_()
+        with NoWaiting():
+            torch.autograd.grad(made.masked(prediction, target, torch.ones(BATCH).bool()).sum(), prediction)
 
     def test_is_finite_in_bfloat16(self) -> None:
         prediction, target = self._draw(64)

@@ -37,12 +37,12 @@ def _class_chances(batch: int) -> Sample:
 
 # Of each kind in autoloss.core.loss.TAKES, one or more samples.
 SAMPLES: dict[str, tuple[Callable[[int], Sample], ...]] = {
-    "numbers": (lambda batch: regression(batch, 3), regression, lambda batch: regression(batch, 2, 4, 4)),
+    "numbers": (lambda batch: regression(batch, 3), lambda batch: regression(batch, 2, 4, 4)),
     "counts": (lambda batch: (torch.randn(batch, 3), torch.poisson(torch.rand(batch, 3) * 4)),),
     "normal": (lambda batch: (torch.randn(batch, 6), torch.randn(batch, 3)),),
     "normals": (lambda batch: (torch.randn(batch, 6), torch.randn(batch, 6)),),
     "images": (lambda batch: regression(batch, 2, 4, 5),),
-    "binary": (binary, lambda batch: binary(batch, 3), lambda batch: binary(batch, 4, 4)),
+    "binary": (binary, lambda batch: binary(batch, 4, 4)),
     "classes": (classes,),
     "pixels": (lambda batch: classes(batch, 3, 4, 4),),
     "mixtures": (lambda batch: (2 * torch.randn(batch, 5), torch.randn(batch, 5).softmax(1)),),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from autoloss.core.errors import NonFiniteError, NonPositiveError, require
+from autoloss.core.notices import Notices
 from autoloss.training.weigh import Weighed
 
 POLICIES = ("raise", "skip")
@@ -44,7 +45,7 @@ class Watch:
     the next block of records elsewhere. With ``"skip"`` each step is looked at (which waits for
     the device), its batch is left out, and counted. ``positive_for`` names a weighting that needs
     its units' losses to be at least 0: a negative one is an error under either policy. ``whose`` names the player
-    whose losses these are.
+    whose losses these are. A mask that selects nothing is warned of, once for each loss.
     """
 
     def __init__(
@@ -60,12 +61,18 @@ class Watch:
         self.skips, self.positive_for = on_nonfinite == "skip", positive_for
         self.skipped = 0
         self._of = f"the {whose}'s loss" if whose else "loss"
+        self._empty = Notices()
         self._infinite, self._negative = FirstSeen(names), FirstSeen(units)
 
     def rejects(self, weighed: Weighed) -> bool:
         """Note a step's losses; ``True`` if its batch is to be left out."""
         losses, signals = weighed.losses, weighed.signals
         bad = losses.present & ~losses.values.isfinite()
+        for i, masked in enumerate(losses.masked):
+            if masked:
+                name = self._infinite.names[i]
+                said = f"A batch should have samples for every loss, but the mask of {self._of} {name!r} left none"
+                self._empty.remark(f"{said}: it was 0 there.", ~losses.present[i])
         if self.positive_for is not None:
             self._negative.note(signals.present & (signals.values < 0), signals.values, signals.step)
         rejected = self.skips and bool(bad.any())
@@ -78,6 +85,7 @@ class Watch:
 
     def check(self) -> None:
         """Raise :class:`NonFiniteError` or :class:`NonPositiveError` for the first bad loss, if any was seen."""
+        self._empty.check()
         if infinite := self._infinite.earliest():
             name, value, step = infinite
             raise NonFiniteError(

@@ -21,8 +21,8 @@ class Scheduled(Weighting):
 
     Args:
         schedules: by loss name, a number or one of ``constant(w)``, ``linear(from,to)``,
-            ``cosine(from,to)``, ``step(from,to,at)``, ``cyclical(low,high,cycles,rise)`` and
-            ``warmup(to,until)``; a loss that is not named has the weight 1.
+            ``cosine(from,to)``, ``step(from,to,at)``, ``cyclical(low,high,cycles,rise)``,
+            ``warmup(to,until)`` and ``rampup(to,until)`` (mean teacher's); a loss that is not named has the weight 1.
         load: a file of curves, which ``autoloss distill`` writes from a run; one for each loss. What
             ``schedules`` names comes before it.
         by: what they are functions of: ``progress``, from 0 at the start to 1 at the end; ``epoch``, from 0
@@ -30,7 +30,7 @@ class Scheduled(Weighting):
             metric had stopped improving (``step(1,0.1,2)`` falls at the second; the keys of ``plateau`` say which
             metric and when; in a loop of one's own ``balancer.validated`` counts).
 
-    ``linear``, ``cosine`` and ``warmup`` take further arguments for where they begin and end.
+    ``linear``, ``cosine``, ``warmup`` and ``rampup`` take further arguments for where they begin and end.
     Progress needs the length of training: Trainer flags give it, ``Balancer`` takes ``total_steps``.
     """
 

@@ -137,6 +137,11 @@ def test_losses_combine_and_follow_schedules_by_configuration_alone(autoloss, tm
         "losses.right.rule=product",
         "losses.pixels=[mse,mae]",
         "losses.pixels.weights=[1,rampup(0.5)]",
+        "penalties.orthogonality=0.01",
+        "penalties.small.name=sparsity",
+        "penalties.small.factor=linear(0,1e-4)",
+        "penalties.small.on=[trunk]",
+        "base.small=2",
         *SMALL,
     )
     assert done.returncode == 0, done.stderr
@@ -145,6 +150,8 @@ def test_losses_combine_and_follow_schedules_by_configuration_alone(autoloss, tm
     assert parts == [["focal"], ["cross_entropy", {"focal": {"gamma": "linear(0,2)"}}]]
     assert [one["right"]["rule"] for one in losses] == ["product"] * 2
     assert [one["pixels"]["weights"] for one in losses] == [[1, "rampup(0.5)"]] * 2
+    weights = [json.loads(path.read_text())["final_weights"] for path in summaries(tmp_path)]
+    assert [(one["orthogonality"], one["small"]) for one in weights] == [(1.0, 2.0)] * 2
 
 
 @pytest.mark.parametrize(
@@ -158,6 +165,9 @@ def test_losses_combine_and_follow_schedules_by_configuration_alone(autoloss, tm
         ("losses.left=[cross_entropy,focl]", "No loss is called 'focl'. Did you mean 'focal'?"),
         ("losses.left=[cross_entropy,focal] losses.left.rule=sum", "No rule of combined losses is called 'sum'."),
         ("losses.left=focal losses.left.gamma=linear(0,-2)", "`gamma` must be at least 0, but gamma=-2"),
+        ("penalties.sparsty=1", "No penalty is called 'sparsty'. Did you mean 'sparsity'?"),
+        ("penalties.sparsity=-1", "penalties.sparsity.factor must be at least 0, but it is -1."),
+        ("problem=digits_gan penalties.sparsity=1", "A game's networks must have no penalties, but there is sparsity."),
         ("base.kl=1", "No loss is called 'kl'. There are: left, pixels, right."),
         ("weighting=fixed weighting.weights.lft=1", "there is no loss 'lft'. The losses are: left, right, pixels."),
         ("weighting=fixed weighting.weights.left=-1", "must be finite and not negative, but weights.left=-1."),

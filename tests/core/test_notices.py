@@ -5,7 +5,6 @@ import warnings
 import pytest
 import torch
 
-from autoloss.core import notices
 from autoloss.core.errors import AutolossError, EmptySelectionWarning, LabelError
 from autoloss.core.notices import Notices
 
@@ -20,7 +19,7 @@ def bad(values: list[float]) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.fixture
 def far_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the tensors were on an accelerator."""
-    monkeypatch.setattr(notices, "at_hand", lambda tensor: False)
+    monkeypatch.setattr(Notices, "at_hand", lambda self, tensor: False)
 
 
 def test_an_error_comes_at_once_on_a_cpu() -> None:

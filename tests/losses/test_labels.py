@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from autoloss.core import notices
 from autoloss.core.errors import ConfigError, LabelError
+from autoloss.core.notices import Notices
 from autoloss.core.registry import registry
 from autoloss.losses.binary_cross_entropy import BinaryCrossEntropy
 from autoloss.losses.cross_entropy import CrossEntropy
@@ -67,8 +67,7 @@ def test_a_label_between_classes_is_named() -> None:
 
 @pytest.mark.parametrize("kind", ["classes", "pixels"])
 def test_elsewhere_than_on_a_cpu_the_error_waits_and_the_value_is_finite(kind: str, monkeypatch) -> None:
-    monkeypatch.setattr(notices, "at_hand", lambda tensor: False)
-    monkeypatch.setattr("autoloss.losses._labels.at_hand", lambda tensor: False)
+    monkeypatch.setattr(Notices, "at_hand", lambda self, tensor: False)
     for name in taking(kind):
         prediction, target = SAMPLES[kind][0](4)
         target.flatten()[2] = 99

@@ -177,6 +177,7 @@ def test_a_column_that_never_varies_in_training_says_nothing(sheet):
     assert not any(tables(problem, split)["inputs"][:, -1].any() for split in ("train", "val"))
 
 
+@pytest.mark.filterwarnings("ignore::autoloss.core.errors.EmptySelectionWarning")
 def test_missing_labels_have_no_part_in_loss_and_gradient(sheet):
     problem = Tabular(sheet(table(missing=0.3)), TARGETS)
     torch.manual_seed(0)

@@ -95,7 +95,18 @@ class DependsOnTheOrder(_Good):
         return good(prediction, target) * torch.arange(len(target))
 
 
+def looks_at_a_number(prediction: Tensor, target: Tensor) -> Tensor:
+    return good(prediction, target) * (1.0 if target.sum().item() < 1e9 else 2.0)
+
+
+def picks_by_a_mask(prediction: Tensor, target: Tensor) -> Tensor:
+    values = good(prediction, target)
+    return values.index_put((values < 0,), values.new_zeros(()))
+
+
 BROKEN = {
+    looks_at_a_number: ("test_waits_for_no_device", samples.regression),
+    picks_by_a_mask: ("test_waits_for_no_device", samples.regression),
     TakesNothingKnown(): ("test_says_what_it_takes", samples.regression),
     CleansTheValuesOnly(): ("test_masked_samples_take_no_part", samples.regression),
     DependsOnTheOrder(): ("test_order_of_samples_does_not_matter", samples.regression),

@@ -263,6 +263,7 @@ def test_an_unbalanced_loss_keeps_its_base_weight_by_either_way(net, weighting, 
     torch.testing.assert_close(features.grad, other.grad + 0.3 * b, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::autoloss.core.errors.EmptySelectionWarning")
 @pytest.mark.parametrize("weighting", ["gradnorm", "mgda", "pcgrad", "graddrop"])
 def test_an_absent_loss_takes_no_part(net, weighting):
     balancer, without = Balancer(NAMES, weighting), Balancer("ac", weighting)
@@ -466,6 +467,7 @@ class Careless(Weighting):
         return torch.where(signals.present, 2.0, torch.nan)
 
 
+@pytest.mark.filterwarnings("ignore::autoloss.core.errors.EmptySelectionWarning")
 @pytest.mark.parametrize("masked", [False, True])
 def test_what_is_answered_for_an_absent_loss_is_ignored(net, masked):
     data, nobody = batches(1)[0], torch.zeros(8, dtype=torch.bool)

@@ -5,8 +5,8 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from autoloss.core import notices
 from autoloss.core.errors import EmptySelectionWarning, LabelError
+from autoloss.core.notices import Notices
 from autoloss.core.problem import Outputs, Problem, Term
 from autoloss.core.progressive import build
 from autoloss.problems._tensors import TensorTable
@@ -117,8 +117,7 @@ def test_a_wrong_label_names_its_loss_at_once_on_a_cpu() -> None:
 
 
 def test_a_wrong_label_on_a_device_ends_the_epoch(monkeypatch) -> None:
-    monkeypatch.setattr(notices, "at_hand", lambda tensor: False)
-    monkeypatch.setattr("autoloss.losses._labels.at_hand", lambda tensor: False)
+    monkeypatch.setattr(Notices, "at_hand", lambda self, tensor: False)
     seen = Seen("label_smoothing")
     with pytest.raises(LabelError, match="but loss 'classes' was given 7"):
         fit({"combined": {"losses": ["cross_entropy", "focal"]}}, Labelled(wrong=7))

@@ -2,13 +2,21 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import nn
 
 from autoloss import Balancer, Entry, Weighting
-from autoloss.core.errors import AutolossError, ConfigError, NonFiniteError, SignalError, UnknownNameError
+from autoloss.core.errors import (
+    AutolossError,
+    ConfigError,
+    EmptySelectionWarning,
+    NonFiniteError,
+    SignalError,
+    UnknownNameError,
+)
 
 
 def model(seed=0):
@@ -94,6 +102,20 @@ def test_an_absent_loss_is_left_out_and_moves_no_state():
         assert torch.isfinite(total)
         moved = balancer.player.weighting.log_variance != before
         assert moved.tolist() == [True, present, True]
+
+
+def test_a_mask_that_selects_nothing_is_a_zero_loss_and_one_warning():
+    balancer, weight = Balancer("ab"), torch.ones(2, requires_grad=True)
+    for step in range(3):
+        values = weight[0] * torch.tensor([1.0, 2.0])
+        losses = {"a": weight[1] * torch.ones(2), "b": Entry(values, torch.zeros(2, dtype=torch.bool))}
+        with (
+            pytest.warns(EmptySelectionWarning, match="the mask of loss 'b' left none") if step == 0 else nullcontext()
+        ):
+            total = balancer(losses)
+        (gradient,) = torch.autograd.grad(total, weight)
+        assert total.isfinite()
+        assert gradient[0] == 0
 
 
 def test_a_nan_item_behind_a_mask_is_not_an_error():

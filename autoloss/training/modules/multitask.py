@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -29,6 +30,7 @@ from autoloss.training.entries import table_of
 from autoloss.training.follows_plateaus import FollowsPlateaus
 from autoloss.training.loaders import HeldOut
 from autoloss.training.metrics import log_mean, log_means
+from autoloss.training.penalties import Penalties
 from autoloss.training.player import Player
 from autoloss.training.rng import KeepsRandomState
 from autoloss.training.scaling import loss_scale, will_step
@@ -50,6 +52,7 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
     With ``anchor="fork"``, as with any surgery, the problem's ``branch`` gives each term a copy of the
     features, and the gradients meet there: the network's heads get their loss's with its base weight alone.
     With ``anchor="parameters"`` they meet at the parameters that the features are computed from.
+    ``penalties`` on the network's parameters (see :class:`Penalties`) are losses that keep their base weight.
     ``sample_weighting`` weighs the samples of each term; ``samples`` is how many the training data have.
     ``plateau`` says what a plateau of validation is that schedules can follow: ``metric``, ``patience``, ``change``.
     """
@@ -71,6 +74,7 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
         held_out: HeldOut | None = None,
         primary: Sequence[str] = (),
         plateau: Mapping[str, Any] | None = None,
+        penalties: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         check_anchor(anchor)
@@ -82,8 +86,16 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
         self.problem = problem
         self.network = problem.network()
         self.keep_losses(losses)
+        self.penalties = Penalties(penalties or {}, problem.terms).bind(self.network)
         self.player = Player(
-            list(problem.terms), weighting, base, groups, unbalanced, on_nonfinite, sample_weighting, samples
+            [*problem.terms, *self.penalties.names],
+            weighting,
+            base,
+            groups,
+            unbalanced,
+            on_nonfinite,
+            sample_weighting,
+            samples,
         )
         self.forked = anchor != "features" or isinstance(weighting, Surgery)
         self._fork = partial(self.player.fork, parameters=anchor == "parameters")
@@ -114,8 +126,14 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
         )
 
     def table(self, outputs: Outputs) -> LossTable:
-        """The losses of a batch, from what the network gave for it."""
-        return table_of(outputs, self.losses, self.player, self.clock)
+        """The losses of a batch, from what the network gave for it, and the penalties."""
+        table = self._terms(outputs)
+        return replace(table, entries={**table.entries, **self.penalties.entries(self.network)})
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Set what has a schedule."""
+        super().on_train_batch_start(batch, batch_idx)
+        self.penalties.follow(self.clock.progress)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Weigh one batch; Lightning calls ``backward`` on what this returns."""
@@ -196,14 +214,17 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
         assert self.held_out is not None
         batch = self.held_out.batch(step, self.global_rank)
         batch = self.trainer.precision_plugin.convert_input(self.transfer_batch_to_device(batch, self.device, 0))
-        return self.table(self._outputs(batch))
+        return self._terms(self._outputs(batch))
+
+    def _terms(self, outputs: Outputs) -> LossTable:
+        return table_of(outputs, self.losses, self.player, self.clock)
 
     def _measure(self, split: str, batch: Any) -> None:
         outputs = self.problem.outputs(self.network, batch)
         log_means(self, split, self.problem.measure(outputs))
         if split == "val":
             # The same losses as in training, for whoever wants to see the two part.
-            table = self.table(outputs)
+            table = self._terms(outputs)
             for name in table.entries:
                 if (entry := table.entry(name)) is not None:
                     total, number = entry.local()

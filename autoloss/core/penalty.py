@@ -1,0 +1,28 @@
+"""Penalties: what parameters cost, whatever they predict."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from autoloss.core.progressive import Progressive
+
+
+class Penalty(Progressive, ABC):
+    """Turns parameters into one number of at least 0, which training adds to the losses.
+
+    ``penalties.orthogonality.factor=0.01`` adds one of all weight matrices; see
+    :class:`autoloss.training.penalties.Penalties` for the parameters that it is of.
+    """
+
+    @abstractmethod
+    def forward(self, parameters: Sequence[Tensor]) -> Tensor:
+        """The penalty, a scalar, of ``parameters`` of any shapes; in float32 at least."""
+
+
+def precise(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """``parameters`` in float32 at least: a sum of many squares has no digits left in half precision."""
+    return [p if p.dtype == torch.float64 else p.float() for p in parameters]

@@ -1,0 +1,39 @@
+"""The elastic net: a penalty that makes weights exactly small, and keeps the rest moderate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from autoloss.core.errors import require
+from autoloss.core.penalty import Penalty, precise
+from autoloss.core.space import Interval
+
+
+class Sparsity(Penalty):
+    """``alpha ||w||_1 + ||w||_2^2 / 2`` of all entries of all tensors -> scalar.
+
+    Args:
+        alpha: at least 0; the least of ``||w - v||^2 / 2`` and this is ``soft(v, alpha) / 2``.
+
+    The slope at 0 is 0. A gradient method comes near 0 and does not stay there: cut off what is
+    below alpha times the learning rate.
+
+    >>> Sparsity(alpha=0.5)([torch.tensor([3.0, -4.0])])
+    tensor(16.)
+    """
+
+    search_space = {"alpha": Interval(0.01, 10.0, log=True)}
+    use = "Weights of which most should be 0: selection of inputs, pruning."
+    avoid = "The optimiser decays weights already: the second part is that."
+    citation = "Zou, Hastie: Regularization and variable selection via the elastic net, JRSS B 2005"
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__()
+        require(alpha >= 0, "`alpha` must be at least 0", f"alpha={alpha}")
+        self.alpha = alpha
+
+    def forward(self, parameters: Sequence[Tensor]) -> Tensor:
+        return torch.stack([self.alpha * p.abs().sum() + p.square().sum() / 2 for p in precise(parameters)]).sum()
