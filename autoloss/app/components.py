@@ -15,6 +15,7 @@ from autoloss.core.need import OUTCOME, Need
 from autoloss.core.problem import Problem
 from autoloss.core.registry import registry
 from autoloss.core.terms import Terms
+from autoloss.probe.implicit import Implicit
 from autoloss.probe.taken import check_optimizer
 from autoloss.training.ahead import check_primary
 from autoloss.training.build import build_sample_weighting, build_weighting
@@ -35,6 +36,18 @@ LOOKS = (
     "A game of two networks needs weightings that do not look at a step's outcome",
     "the one chosen does, or learns from held-out data",
 )
+
+
+def build_implicit(options: Mapping[str, Any]) -> Implicit | None:
+    """How ``config.held_out.implicit`` differentiates; ``None`` where it says nothing."""
+    given = options.get("implicit")
+    if not given:
+        return None
+    given = {"method": given} if isinstance(given, str) else dict(given)
+    for key in given:
+        if key not in Implicit.__dataclass_fields__:
+            raise unknown("key of held_out.implicit", key, Implicit.__dataclass_fields__)
+    return Implicit(**given)
 
 
 def build_problem(config: Mapping[str, Any]) -> Problem:
@@ -91,6 +104,7 @@ def _common(config: Mapping[str, Any], problem: Problem, data: Any, held_out: He
         "samples": len(data) if hasattr(data, "__len__") else None,
         "held_out": held_out,
         "primary": config.get("held_out", HELD_OUT)["primary"],
+        "implicit": build_implicit(config.get("held_out", HELD_OUT)),
         "plateau": config.get("plateau"),
         "penalties": config.get("penalties"),
     }
@@ -133,6 +147,7 @@ def check(config: Mapping[str, Any]) -> None:
     if problem is not None:
         for node in (attempt(lambda: loss_nodes(config["losses"], problem.terms)) or {}).values():
             attempt(lambda node=node: build_loss(node))
+        attempt(lambda: build_implicit(config.get("held_out", HELD_OUT)))
         attempt(lambda: check_primary(config.get("held_out", HELD_OUT)["primary"], list(problem.terms)))
         attempt(lambda: Watch(tuple(problem.terms), config["on_nonfinite"]))
         penalties = {name: node for name, node in (config.get("penalties") or {}).items() if node is not None}

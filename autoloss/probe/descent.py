@@ -25,8 +25,14 @@ def gradient_of(objective: Callable[[], Tensor], network: nn.Module) -> dict[Ten
             "Compute it from the network that is passed in, not detached and not under no_grad."
         )
     found = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
-    if (ranks := world_size()) > 1:
-        flat = sum_over_ranks(torch.cat([gradient.reshape(-1) for gradient in found])) / ranks
-        parts = flat.split([parameter.numel() for parameter in parameters])
-        found = tuple(part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True))
-    return dict(zip(parameters, found, strict=True))
+    return mean_over_ranks(dict(zip(parameters, found, strict=True)))
+
+
+def mean_over_ranks(gradient: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
+    """``gradient`` by parameter, averaged over all ranks."""
+    ranks = world_size()
+    if ranks == 1:
+        return gradient
+    flat = sum_over_ranks(torch.cat([value.reshape(-1) for value in gradient.values()])) / ranks
+    parts = flat.split([value.numel() for value in gradient.values()])
+    return {parameter: part.view_as(parameter) for part, parameter in zip(parts, gradient, strict=True)}

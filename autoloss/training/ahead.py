@@ -14,6 +14,7 @@ from autoloss.core.need import Need
 from autoloss.core.ranks import sum_over_ranks, world_size
 from autoloss.core.table import LossTable
 from autoloss.probe.descent import gradient_of
+from autoloss.probe.implicit import Implicit, hessian_of
 from autoloss.probe.lookahead import Moment, replayed
 from autoloss.probe.slopes import Slopes
 from autoloss.probe.taken import Taken
@@ -28,7 +29,8 @@ class Ahead:
 
     ``network`` holds every parameter that is stepped. The tables are computed again within
     ``around()`` (autocast). ``parts`` micro-batches make a step, each with that share of the gradient;
-    ``primary`` are the losses whose base-weighted sum is the held-out objective, all by default.
+    ``primary`` are the losses whose base-weighted sum is the held-out objective, all by default. With ``implicit``
+    a weight is judged by what it does to parameters that have settled, not to the next ones.
     """
 
     def __init__(
@@ -38,9 +40,11 @@ class Ahead:
         primary: Sequence[str] = (),
         parts: int = 1,
         around: Callable[[], AbstractContextManager[object]] = nullcontext,
+        implicit: Implicit | None = None,
     ) -> None:
         check_primary(primary, player.terms.names)
         self.player, self.network, self.parts, self.around = player, network, parts, around
+        self.implicit = implicit
         names = player.terms.names
         self.primary = [i for i, name in enumerate(names) if not primary or name in primary]
         self._looks: list[tuple[Moment, Table]] = []
@@ -102,7 +106,8 @@ class Ahead:
         device = self.player.last.device
         # Drawn from numbers of its own: the next forward must not see the same masks.
         with replayed(self.network, Moment.seeded(device, 0x5EED + step), graph=True):
-            direction = taken.through(gradient_of(partial(self._objective, held_out), self.network))
+            gradient = gradient_of(partial(self._objective, held_out), self.network)
+            direction = taken.through(gradient) if self.implicit is None else self._settled(looks, gradient)
         found = []
         for (moment, table), weighed in zip(looks, self.player.window.steps, strict=True):
             with replayed(self.network, moment, graph=True):
@@ -113,6 +118,20 @@ class Ahead:
             found.append(_stacked(slopes))
         total = torch.stack(found).sum(0) / self.parts
         return sum_over_ranks(total) / world_size()
+
+    def _settled(self, looks: Sequence[tuple[Moment, Table]], gradient: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
+        """The direction along which losses tell what their weights do to parameters that have settled."""
+        assert self.implicit is not None
+        product = hessian_of(partial(self._total, looks), self.network)
+        return self.implicit.solve(product, gradient)
+
+    def _total(self, looks: Sequence[tuple[Moment, Table]]) -> Tensor:
+        parts = []
+        for (moment, table), weighed in zip(looks, self.player.window.steps, strict=True):
+            moment.restore()
+            scalars = self._scalars(table, weighed.sampled)
+            parts += [w * s for w, s in zip(weighed.weights.unbind(), scalars, strict=True) if s is not None]
+        return torch.stack(parts).sum() / self.parts
 
     def _scalars(self, table: Table, sampled: Sequence[Sampled] = ()) -> tuple[Tensor | None, ...]:
         with self.around():

@@ -23,6 +23,7 @@ from autoloss.core.table import Anchor, Entry, LossTable
 from autoloss.core.uncompiled import uncompiled
 from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork
+from autoloss.probe.implicit import Implicit
 from autoloss.probe.lookahead import Moment
 from autoloss.probe.slopes import bare
 from autoloss.probe.taken import Taken, watching
@@ -231,6 +232,7 @@ class Balancer(StateModule):
         train: LossesOf,
         held_out: LossesOf | None = None,
         primary: Sequence[str] = (),
+        implicit: Implicit | None = None,
     ) -> Iterator[None]:
         """Around a step (forward, backward, ``optimizer.step()``) for weightings that look at its outcome.
 
@@ -240,7 +242,8 @@ class Balancer(StateModule):
         ``held_out(network)``, the losses of a batch that is not trained on; the base-weighted sum of
         those that are ``primary`` (all by default) is what they minimise. The gradients must not be zeroed before
         the end. Both functions must have no other effect; buffers and random generators are put back.
-        With ``accumulate``, the gradient is taken to be the micro-batches' mean.
+        With ``accumulate``, the gradient is taken to be the micro-batches' mean. ``implicit`` judges weights
+        by what they do to parameters that have settled, which costs several steps.
 
         >>> net, x, held = torch.nn.Linear(2, 2), torch.ones(3, 2), torch.zeros(3, 2)
         >>> losses_of = lambda net, x=x: {"a": net(x)[:, 0].square(), "b": net(x)[:, 1].square()}
@@ -259,7 +262,7 @@ class Balancer(StateModule):
                 "one. Write balancer.lookahead(network, optimizer, train=losses_of, held_out=losses_of_held_out)."
             )
         if self._ahead is None or self._ahead.network is not network:
-            self._ahead = Ahead(self.player, network, primary, self.accumulate)
+            self._ahead = Ahead(self.player, network, primary, self.accumulate, implicit=implicit)
         ahead, self._within = self._ahead, True
         moment = Moment.now(next(network.parameters()).device)
         again = lambda: _table(train(network), None)  # noqa: E731

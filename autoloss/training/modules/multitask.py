@@ -23,6 +23,7 @@ from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable
 from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork
+from autoloss.probe.implicit import Implicit
 from autoloss.probe.lookahead import Moment
 from autoloss.probe.taken import check_optimizer, watching
 from autoloss.training.ahead import Ahead
@@ -73,6 +74,7 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
         samples: int | None = None,
         held_out: HeldOut | None = None,
         primary: Sequence[str] = (),
+        implicit: Implicit | None = None,
         plateau: Mapping[str, Any] | None = None,
         penalties: Mapping[str, Any] | None = None,
     ) -> None:
@@ -100,7 +102,8 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
         self.forked = anchor != "features" or isinstance(weighting, Surgery)
         self._fork = partial(self.player.fork, parameters=anchor == "parameters")
         self._optimizer, self._scheduler = optimizer, scheduler
-        self._ahead = Ahead(self.player, nn.ModuleList([self.network, self.loss_modules]), primary)
+        parts = nn.ModuleList([self.network, self.loss_modules])
+        self._ahead = Ahead(self.player, parts, primary, implicit=implicit)
         self.held_out = held_out
         self._learner = learner(weighting, sample_weighting)
         self._aligns = Need.ALIGNMENT in weighting.needs

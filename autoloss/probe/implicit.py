@@ -1,0 +1,90 @@
+"""Implicit differentiation: what weights do to parameters that have settled, not to the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from autoloss.core.errors import require, unknown
+from autoloss.probe.descent import mean_over_ranks
+
+Direction = dict[Tensor, Tensor]
+Product = Callable[[Direction], Direction]
+METHODS = ("cg", "neumann")
+
+
+@dataclass(frozen=True, slots=True)
+class Implicit:
+    """Solves ``H v = gradient``, H the Hessian of the weighted training loss: then ``dL / dw_k = -<v, grad L_k>``.
+
+    ``neumann``: ``v = step sum_{j <= terms} (I - step H)^j gradient`` (Lorraine et al., 2020), which needs ``step``
+    below 2 over the largest eigenvalue and H without negative ones; with ``terms=0`` it is the one step that
+    Luketina et al. take (2016). ``cg``: ``terms`` steps of conjugate gradients on ``(H + damping I) v = gradient``;
+    they end where a direction of no positive curvature is met. Each term costs a product with H, about two
+    backwards of the training batch, whose graph is kept meanwhile: with 5 terms a step costs about 15.
+    """
+
+    method: str = "cg"
+    terms: int = 5
+    step: float = 0.1
+    damping: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise unknown("method", self.method, METHODS)
+        require(self.terms >= 0, "`terms` must be at least 0", f"terms={self.terms}")
+        require(self.step > 0, "`step` must be above 0", f"step={self.step}")
+        require(self.damping >= 0, "`damping` must be at least 0", f"damping={self.damping}")
+
+    def solve(self, product: Product, gradient: Mapping[Tensor, Tensor]) -> Direction:
+        """``v`` by parameter."""
+        return self._neumann(product, dict(gradient)) if self.method == "neumann" else self._cg(product, dict(gradient))
+
+    def _neumann(self, product: Product, gradient: Direction) -> Direction:
+        term = total = gradient
+        for _ in range(self.terms):
+            term = _add(term, product(term), -self.step)
+            total = _add(total, term, 1.0)
+        return {parameter: self.step * value for parameter, value in total.items()}
+
+    def _cg(self, product: Product, gradient: Direction) -> Direction:
+        solution = {parameter: torch.zeros_like(value) for parameter, value in gradient.items()}
+        rest = along = gradient
+        size = _dot(rest, rest)
+        for _ in range(self.terms):
+            curved = _add(product(along), along, self.damping)
+            curvature = _dot(along, curved)
+            # Nothing waits for the device: where curvature is not positive the length is 0 from there on.
+            length = torch.where(curvature > 0, size / curvature.clamp(min=1e-300), 0.0)
+            solution, rest = _add(solution, along, length), _add(rest, curved, -length)
+            fresh = _dot(rest, rest)
+            along = _add(rest, along, torch.where(size > 0, fresh / size.clamp(min=1e-300), 0.0))
+            size = torch.where(length > 0, fresh, 0.0)
+        return solution
+
+
+def hessian_of(total: Callable[[], Tensor], network: nn.Module) -> Product:
+    """Multiplies a direction by the Hessian of ``total()`` in the parameters of ``network``, the mean over ranks."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    slopes = torch.autograd.grad(total(), parameters, create_graph=True, allow_unused=True, materialize_grads=True)
+
+    def product(direction: Direction) -> Direction:
+        along = torch.stack([(slope * direction[p]).sum() for slope, p in zip(slopes, parameters, strict=True)]).sum()
+        if not along.requires_grad:
+            return {parameter: torch.zeros_like(parameter) for parameter in parameters}
+        found = torch.autograd.grad(along, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
+        return mean_over_ranks(dict(zip(parameters, found, strict=True)))
+
+    return product
+
+
+def _dot(one: Direction, other: Direction) -> Tensor:
+    return torch.stack([(value * other[parameter]).sum().double() for parameter, value in one.items()]).sum()
+
+
+def _add(one: Direction, other: Direction, factor: Tensor | float) -> Direction:
+    scale = factor if not isinstance(factor, Tensor) else factor.to(next(iter(one.values())).dtype)
+    return {parameter: value + scale * other[parameter] for parameter, value in one.items()}
