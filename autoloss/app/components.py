@@ -33,8 +33,8 @@ Module = MultiTaskModule | GanModule
 
 
 LOOKS = (
-    "A game of two networks needs weightings that do not look at a step's outcome",
-    "the one chosen does, or learns from held-out data",
+    "A game of two networks needs a sample weighting that does not learn from held-out data",
+    "the one chosen does",
 )
 
 
@@ -159,7 +159,7 @@ def check(config: Mapping[str, Any]) -> None:
         if module == "curriculum":
             attempt(lambda: check_curriculum(**config.get("curriculum", {})))
         if module == "gan" and weighting is not None:
-            looks = bool(weighting.needs & OUTCOME) or bool(learner(weighting, samples))
+            looks = bool(learner(weighting, samples)) and not weighting.needs & OUTCOME
             attempt(lambda: require(not looks, *LOOKS, "Choose another."))
         if module == "gan":
             check_game(config, problem, attempt)

@@ -16,6 +16,7 @@ VERBS = {
     "search": "which weighting, which weights, and is it really better: autoloss search search.n_trials=20",
     "compare": "any axis x seeds, with a test: autoloss compare weighting=equal,gradnorm compare.seeds=5",
     "diagnose": "what a problem is like and what to try, before training: autoloss diagnose problem=two_digits",
+    "meta": "one rule of weighting learned over problems: autoloss meta problems=[two_digits,tabular] unseen=mine:Mine",
     "distill": "a run's weights as a schedule for other runs: autoloss distill outputs/train/NAME/001",
     "report": "a page of a run, sweep, search or comparison: autoloss report outputs/train/...",
     "replay": "what other weightings would have chosen on a run: autoloss replay RUN_DIR weighting=gradnorm,nash_mtl",
@@ -24,7 +25,7 @@ VERBS = {
 }
 
 
-COMPOSING = ("train", "search", "compare", "diagnose")
+COMPOSING = ("train", "search", "compare", "diagnose", "meta")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,120 @@
+"""``autoloss meta``: one rule learned over several problems, and tried on one that it has not seen."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autoloss.app.comparison import Cell, measured, show
+from autoloss.app.composition import composed
+from autoloss.app.directories import OUTPUTS, finished
+from autoloss.app.help import help_text
+from autoloss.app.hydra_app import asking, config_dirs, given, hydra_main, record_failure, split
+from autoloss.app.overrides import run_name
+from autoloss.app.screen import say
+from autoloss.core.errors import ConfigError, require
+from autoloss.core.files import EXPORT, write_json
+from autoloss.meta.episodes import episodes
+
+BASELINE, FROZEN, ANEW = "equal", "the rule, frozen", "a rule from scratch"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the verb; the exit code is 0, 1 if a run failed, 2 for a user's mistake."""
+    flags, overrides = split(arguments)
+    if {"--help", "-h"} & set(flags):
+        print(help_text("meta", overrides, config_dirs(flags)))
+        return 0
+    if asking(flags):
+        return hydra_main("meta", lambda config: None, [*flags, *overrides])
+    folders = config_dirs(flags)
+    whole = composed("meta", list(overrides), folders)
+    problems, unseen = [str(one) for one in whole["problems"]], whole["unseen"]
+    turns = episodes(problems, whole["meta"]["rounds"], whole["seed"])
+    require(unseen not in problems, "The unseen problem must not be learned on", f"{unseen!r} is one of problems")
+    configs = {name: _composed(name, overrides, folders) for name in [*problems, *([unseen] if unseen else [])]}
+    _check(configs)
+    directory = Path(given(overrides, "hydra.run.dir") or OUTPUTS / "meta" / (whole["name"] or _name(overrides)))
+    before: str | None = None
+    for number, (turn, problem) in enumerate(turns):
+        place = directory / "rounds" / run_name(f"{number:02d}-{problem}", [])
+        config = _with(configs[problem], whole["seed"] + turn, {"load": before})
+        if _run(config, place, f"{number + 1}/{len(turns)} {problem}") is None:
+            return 1
+        before = str(place)
+    shutil.copyfile(Path(str(before)) / EXPORT, directory / EXPORT)
+    say(f"\nthe rule: {directory / EXPORT}\nuse it: autoloss train weighting=learned weighting.load={directory}")
+    if unseen is None:
+        say("Whether it helps elsewhere was not tried: give unseen=PROBLEM.")
+        return 0
+    return _tried(_composed(unseen, overrides, folders), whole, directory)
+
+
+def _tried(config: dict[str, Any], whole: Mapping[str, Any], directory: Path) -> int:
+    """Train the unseen problem with the rule, and with what it has to beat."""
+    require(whole["meta"]["seeds"] >= 1, "meta.seeds must be at least 1", f"it is {whole['meta']['seeds']}")
+    choices: dict[str, dict[str, Any]] = {BASELINE: {}, FROZEN: {"load": str(directory), "frozen": True}, ANEW: {}}
+    cells: dict[str, list[Cell]] = {label: [] for label in choices}
+    places: dict[str, list[str]] = {label: [] for label in choices}
+    failed = []
+    for seed in range(whole["seed"], whole["seed"] + whole["meta"]["seeds"]):
+        for label, changes in choices.items():
+            place = directory / "unseen" / run_name(label, []) / f"seed_{seed}"
+            chosen = _with(config, seed, changes)
+            if label == BASELINE:
+                chosen["weighting"] = {"name": "equal", "wrap": []}
+            summary = _run(chosen, place, f"{label}, seed {seed}")
+            if summary is None:
+                failed.append(f"{label}, seed {seed}")
+                continue
+            cells[label].append(summary)
+            places[label].append(place.relative_to(directory).as_posix())
+    show(cells, places, BASELINE, directory, failed, 0)
+    return 1 if failed else 0
+
+
+def _composed(problem: str, overrides: Sequence[str], folders: Sequence[str]) -> dict[str, Any]:
+    config = composed("meta", [f"problem={problem}", *overrides], folders)
+    if config["weighting"]["name"] != "learned":
+        raise ConfigError(
+            f"A rule must be learned by weighting=learned, but it is {config['weighting']['name']}. Leave it out."
+        )
+    return {key: value for key, value in config.items() if key not in ("problems", "unseen", "meta", "hydra")}
+
+
+def _check(configs: Mapping[str, Mapping[str, Any]]) -> None:
+    from autoloss.app.components import check
+
+    for name, config in configs.items():
+        try:
+            check(config)
+        except ConfigError as error:
+            raise ConfigError("\n".join(f"{name}: {line}" for line in str(error).splitlines())) from error
+
+
+def _with(config: Mapping[str, Any], seed: int, changes: Mapping[str, Any]) -> dict[str, Any]:
+    weighting = {**config["weighting"], "seed": config["weighting"].get("seed", 0), **changes}
+    return {**config, "seed": seed, "weighting": weighting}
+
+
+def _run(config: dict[str, Any], place: Path, title: str) -> Cell | None:
+    from autoloss.app.run import train
+
+    if not config["fresh"] and (before := finished(place, config)):
+        say(f"{title}: finished before, skipped (fresh=true runs it again)")
+        return before
+    try:
+        write_json(place / "config.json", config)
+        summary = train(config, place, title=title)
+    except Exception as error:
+        record_failure(place, error)
+        return None
+    (place / "failed.json").unlink(missing_ok=True)
+    say(f"{title}: " + "  ".join(f"{name} {value:.4g}" for name, value in measured(summary).items()))
+    return summary
+
+
+def _name(overrides: Sequence[str]) -> str:
+    return run_name("meta", overrides)
