@@ -52,4 +52,4 @@ def test_mistakes_are_one_sentence(mistaken, tmp_path):
     assert code == 2
     assert "held_out.share must lie between 0 and 1, but it is 1" in err
     assert "(SGD, Adam, AdamW), but this is RMSprop" in err
-    assert "needs weights that reach the heads, but anchor=fork leaves them out" in err
+    assert "needs weights that reach the heads, but gradients that meet in a fork leave them out" in err
