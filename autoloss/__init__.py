@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from autoloss.core.loss import Loss as Loss
     from autoloss.core.need import Need as Need
     from autoloss.core.need import SampleNeed as SampleNeed
+    from autoloss.core.penalty import Penalty as Penalty
     from autoloss.core.problem import Outputs as Outputs
     from autoloss.core.problem import Problem as Problem
     from autoloss.core.problem import Term as Term
@@ -44,6 +45,7 @@ _PLACES = {
     "LossTable": "core.table",
     "Need": "core.need",
     "Outputs": "core.problem",
+    "Penalty": "core.penalty",
     "Problem": "core.problem",
     "SampleNeed": "core.need",
     "SampleWeighting": "core.sample_weighting",

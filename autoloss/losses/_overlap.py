@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from autoloss.core.loss import Loss
-from autoloss.losses._labels import binary_labels, class_labels
+from autoloss.losses._labels import binary_labels, class_labels, class_weights
 
 
 def areas(
@@ -31,6 +33,12 @@ def areas(
     if keep is not None:
         probability, truth = (torch.where(keep.unsqueeze(1), x, 0.0) for x in (probability, truth))
     return probability.unsqueeze(-1).flatten(2), truth.unsqueeze(-1).flatten(2), binary
+
+
+def over_classes(values: Tensor, weights: Sequence[float]) -> Tensor:
+    """The mean of ``values`` [B, C] over the classes, by their ``weights``, [B]; plain without any."""
+    factors = class_weights(weights, values)
+    return values.mean(1) if factors is None else (values * factors).sum(1) / factors.sum()
 
 
 def tversky_index(probability: Tensor, truth: Tensor, alpha: float, beta: float, smooth: float) -> Tensor:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss
 from autoloss.core.space import Interval
-from autoloss.losses._overlap import areas, tversky_index
+from autoloss.losses._labels import check_class_weights
+from autoloss.losses._overlap import areas, over_classes, tversky_index
 
 
 class FocalTversky(Loss):
@@ -23,6 +26,7 @@ class FocalTversky(Loss):
         beta: what a false negative costs, at least 0.
         smooth: s, at least 0.
         ignore_index: a label whose pixels are left out; none by default.
+        class_weights: shares of the classes in the mean, at least 0 (0 for the background, say); alike by default.
 
     segmentation_models.pytorch takes the power of the mean over classes.
     """
@@ -43,12 +47,15 @@ class FocalTversky(Loss):
         beta: float = 0.7,
         smooth: float = 1.0,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] = (),
     ) -> None:
         super().__init__()
         require(gamma > 0, "`gamma` must be above 0", f"gamma={gamma}")
         good = alpha >= 0 and beta >= 0 and alpha + beta > 0
         require(good, "`alpha` and `beta` must be at least 0, and one above", f"alpha={alpha}, beta={beta}")
         require(smooth >= 0, "`smooth` must be at least 0", f"smooth={smooth}")
+        check_class_weights(class_weights)
+        self.class_weights = tuple(class_weights)
         self.gamma, self.alpha, self.beta = gamma, alpha, beta
         self.smooth, self.ignore_index = smooth, ignore_index
 
@@ -56,4 +63,4 @@ class FocalTversky(Loss):
         probability, truth, _ = areas(self, prediction, target, self.ignore_index)
         index = tversky_index(probability, truth, self.alpha, self.beta, self.smooth)
         # The slope of 0^gamma is infinite for gamma < 1.
-        return ((1 - index).clamp(min=1e-7) ** self.gamma).mean(1)
+        return over_classes((1 - index).clamp(min=1e-7) ** self.gamma, self.class_weights)

@@ -21,6 +21,9 @@ class GanHinge(AdversarialLoss):
 
     use = "Large image and audio generators, often with spectral normalisation."
     avoid = "The discriminator is soon perfect: it then learns nothing (r1, or relativistic)."
+    outliers = "A sample that the discriminator is sure of adds nothing on its side; the generator's side is linear."
+    imbalance = "The generator follows what the discriminator rewards: frequent modes, unless it is regularised."
+    gradients = "Of size 1 within the margin, none beyond it; the generator's never vanish."
     citation = "Lim, Ye: Geometric GAN, 2017, arXiv:1705.02894; Miyato et al., ICLR 2018, arXiv:1802.05957"
 
     def __init__(self, bounded: bool = False) -> None:

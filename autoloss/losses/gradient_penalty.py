@@ -26,6 +26,9 @@ class GradientPenalty(InputPenalty):
 
     use = "With wasserstein, as in WGAN-GP."
     avoid = "Samples meet in the discriminator (batch normalisation); cost matters (r1, every=16)."
+    outliers = "A sample where the discriminator is very steep costs the square of its slope."
+    imbalance = "Looks between real and generated samples, wherever those are."
+    gradients = "Second derivatives of the discriminator; pull its slope to the target from both sides."
     citation = "Gulrajani et al.: Improved training of Wasserstein GANs, NeurIPS 2017, arXiv:1704.00028"
 
     def __init__(self, strength: float = 10.0, target: float = 1.0, every: int = 1) -> None:

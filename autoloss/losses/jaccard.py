@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss
 from autoloss.core.space import Interval
-from autoloss.losses._overlap import areas, tversky_index
+from autoloss.losses._labels import check_class_weights
+from autoloss.losses._overlap import areas, over_classes, tversky_index
 
 
 class Jaccard(Loss):
@@ -19,6 +22,7 @@ class Jaccard(Loss):
     Args:
         smooth: s, at least 0; keeps an empty sample at 0 loss for an empty prediction.
         ignore_index: a label whose pixels are left out; none by default.
+        class_weights: shares of the classes in the mean, at least 0 (0 for the background, say); alike by default.
     """
 
     takes = ("pixels", "classes", "binary")
@@ -30,11 +34,15 @@ class Jaccard(Loss):
     gradients = "Steeper than those of dice for bad answers, flatter for good ones."
     citation = "Rahman, Wang: Optimizing intersection-over-union in deep neural networks, ISVC 2016"
 
-    def __init__(self, smooth: float = 1.0, ignore_index: int | None = None) -> None:
+    def __init__(
+        self, smooth: float = 1.0, ignore_index: int | None = None, class_weights: Sequence[float] = ()
+    ) -> None:
         super().__init__()
         require(smooth >= 0, "`smooth` must be at least 0", f"smooth={smooth}")
+        check_class_weights(class_weights)
+        self.class_weights = tuple(class_weights)
         self.smooth, self.ignore_index = smooth, ignore_index
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         probability, truth, _ = areas(self, prediction, target, self.ignore_index)
-        return (1 - tversky_index(probability, truth, 1.0, 1.0, self.smooth)).mean(1)
+        return over_classes(1 - tversky_index(probability, truth, 1.0, 1.0, self.smooth), self.class_weights)

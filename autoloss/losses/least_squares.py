@@ -22,6 +22,9 @@ class LeastSquares(AdversarialLoss):
 
     use = "Image translation with patch discriminators; stable without tuning."
     avoid = "The discriminator is far ahead: samples that are badly wrong pull hardest (non_saturating)."
+    outliers = "A sample that the discriminator is sure of pulls in proportion to its distance from the label."
+    imbalance = "Frequent modes lead; samples far from the boundary are drawn in."
+    gradients = "Linear in the logit: alive however sure the discriminator is."
     citation = "Mao et al.: Least squares GAN, ICCV 2017, arXiv:1611.04076"
 
     def __init__(self, fake: float = 0.0, real: float = 1.0, wanted: float = 1.0) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss
 from autoloss.core.space import Interval
-from autoloss.losses._overlap import areas, tversky_index
+from autoloss.losses._labels import check_class_weights
+from autoloss.losses._overlap import areas, over_classes, tversky_index
 
 
 class Tversky(Loss):
@@ -21,6 +24,7 @@ class Tversky(Loss):
         beta: what a false negative costs, at least 0; above alpha it favours recall.
         smooth: s, at least 0.
         ignore_index: a label whose pixels are left out; none by default.
+        class_weights: shares of the classes in the mean, at least 0 (0 for the background, say); alike by default.
     """
 
     takes = ("pixels", "classes", "binary")
@@ -33,14 +37,23 @@ class Tversky(Loss):
     citation = "Salehi, Erdogmus, Gholipour: Tversky loss function, MLMI 2017, arXiv:1706.05721"
 
     def __init__(
-        self, alpha: float = 0.3, beta: float = 0.7, smooth: float = 1.0, ignore_index: int | None = None
+        self,
+        alpha: float = 0.3,
+        beta: float = 0.7,
+        smooth: float = 1.0,
+        ignore_index: int | None = None,
+        class_weights: Sequence[float] = (),
     ) -> None:
         super().__init__()
         good = alpha >= 0 and beta >= 0 and alpha + beta > 0
         require(good, "`alpha` and `beta` must be at least 0, and one above", f"alpha={alpha}, beta={beta}")
         require(smooth >= 0, "`smooth` must be at least 0", f"smooth={smooth}")
+        check_class_weights(class_weights)
+        self.class_weights = tuple(class_weights)
         self.alpha, self.beta, self.smooth, self.ignore_index = alpha, beta, smooth, ignore_index
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         probability, truth, _ = areas(self, prediction, target, self.ignore_index)
-        return (1 - tversky_index(probability, truth, self.alpha, self.beta, self.smooth)).mean(1)
+        return over_classes(
+            1 - tversky_index(probability, truth, self.alpha, self.beta, self.smooth), self.class_weights
+        )

@@ -18,6 +18,9 @@ class Wasserstein(AdversarialLoss):
 
     use = "With gradient_penalty: a discriminator that may be trained far ahead, and a value that follows quality."
     avoid = "Nothing keeps the discriminator smooth; several of its steps for each of the generator's are too dear."
+    outliers = "Every sample pulls alike, however far out."
+    imbalance = "Modes count by their share of the data."
+    gradients = "Of constant size in the logit: their strength is the discriminator's slope."
     citation = "Arjovsky, Chintala, Bottou: Wasserstein GAN, ICML 2017, arXiv:1701.07875"
 
     def forward(self, prediction: Tensor, target: Tensor | None = None) -> Tensor:

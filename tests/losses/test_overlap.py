@@ -111,6 +111,17 @@ def test_ignored_pixels_do_not_count(loss) -> None:
     assert torch.allclose(values, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("loss", [Dice, Tversky, FocalTversky, Jaccard])
+def test_class_weights_are_shares_of_the_mean(loss) -> None:
+    by_class = torch.stack([loss(class_weights=[float(i == c) for i in range(3)])(PIXELS, MAP) for c in range(3)], 1)
+    assert torch.allclose(by_class.mean(1), loss()(PIXELS, MAP))
+    weights = torch.tensor([0.0, 3.0, 1.0])
+    expected = (by_class * weights).sum(1) / 4
+    assert torch.allclose(loss(class_weights=weights.tolist())(PIXELS, MAP), expected)
+    with pytest.raises(ConfigError, match="a weight for each class, but there are 2 for 3 classes"):
+        loss(class_weights=[1, 2])(PIXELS, MAP)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
