@@ -12,7 +12,7 @@ from autoloss.testing.samples import BOUNDED, SAMPLES
 
 NEEDS: dict[str, dict[str, Any]] = {"combined": {"losses": ["cross_entropy", "focal"]}}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "adaptive_robust": [{"alpha": a, "scale": 0.5} for a in (2.0, 1.5, 0.0, -2.0, -float("inf"))],
+    "adaptive_robust": [{"alpha": a, "scale": 0.5} for a in (2.0, 0.0, -2.0, -float("inf"))] + [{"learn": True}],
     "binary_cross_entropy": [{"positive_weight": 3.0}],
     "combined": [
         {"losses": ["mse", "mae"], "rule": "product"},

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from autoloss.core.errors import ConfigError, LabelError
-from autoloss.losses.adaptive_robust import AdaptiveRobust
+from autoloss.losses.adaptive_robust import AdaptiveRobust, log_partition
 from autoloss.losses.gaussian_nll import GaussianNll
 from autoloss.losses.log_cosh import LogCosh
 from autoloss.losses.mae import Mae
@@ -144,6 +144,38 @@ def test_adaptive_robust_with_less_alpha_counts_outliers_less() -> None:
     assert all(slope(AdaptiveRobust(alpha), 1e-6) == pytest.approx(1e-6) for alpha in (1.5, 0.0, -3.0))
 
 
+@pytest.mark.parametrize(
+    ("alpha", "expected"),
+    [(0.001, math.pi * math.sqrt(2)), (1.0, 2 * math.e * 0.6019072301972346), (1.999, math.sqrt(2 * math.pi))],
+)
+def test_the_partition_function_where_it_is_known(alpha: float, expected: float) -> None:
+    """Cauchy's at 0, by the Bessel function 2 e K_1(1) at 1, the normal one at 2."""
+    found = log_partition(torch.tensor(alpha, dtype=torch.float64)).exp().item()
+    assert found == pytest.approx(expected, rel=1e-5 if alpha == 1.0 else 3e-3)
+
+
+def test_adaptive_robust_learns_how_heavy_the_tails_are() -> None:
+    draw = torch.Generator().manual_seed(0)
+    normal = 3 * torch.randn(500, generator=draw)
+    cauchy = normal / torch.randn(500, generator=draw)
+    shapes = []
+    for errors, entropy in (
+        (normal, math.log(3 * math.sqrt(2 * math.pi * math.e))),
+        (cauchy, math.log(4 * math.pi * 3)),
+    ):
+        loss = AdaptiveRobust(learn=True)
+        optimizer = torch.optim.Adam(loss.parameters(), 0.2)
+        for _ in range(100):
+            optimizer.zero_grad()
+            value = loss(errors, torch.zeros(500)).mean()
+            value.backward()
+            optimizer.step()
+        assert value.item() == pytest.approx(entropy, abs=0.15)  # a likelihood, and nearly the best one
+        shapes.append(2 * loss.shape.sigmoid().item())
+    assert shapes[0] > 1.4
+    assert shapes[1] < 0.3
+
+
 def test_total_variation_of_a_step_is_its_height_times_its_length() -> None:
     image = torch.zeros(1, 1, 4, 6)
     image[..., 3:] = 2.5
@@ -174,6 +206,7 @@ def test_mse_and_relative_l2_agree_on_unit_targets() -> None:
         (lambda: Quantile(1.0), r"`q` must lie in \(0, 1\)"),
         (lambda: GaussianNll(0.0), "`smallest` must be above 0"),
         (lambda: AdaptiveRobust(math.nan), "`alpha` must be a number"),
+        (lambda: AdaptiveRobust(-1.0, learn=True), r"`alpha` must lie in \(0, 2\) to be learned, but alpha=-1"),
         (lambda: AdaptiveRobust(scale=0.0), "`scale` must be above 0, but scale=0"),
         (lambda: TotalVariation(eps=0.0), "`eps` must be above 0, but eps=0"),
     ],
