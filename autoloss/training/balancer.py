@@ -25,7 +25,7 @@ from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork
 from autoloss.probe.implicit import Implicit
 from autoloss.probe.lookahead import Moment
-from autoloss.probe.slopes import bare
+from autoloss.probe.slopes import bare, check_network
 from autoloss.probe.taken import Taken, watching
 from autoloss.training.ahead import Ahead
 from autoloss.training.build import build_sample_weighting, build_weighting
@@ -264,6 +264,8 @@ class Balancer(StateModule):
         if self._ahead is None or self._ahead.network is not network:
             self._ahead = Ahead(self.player, network, primary, self.accumulate, implicit=implicit)
         ahead, self._within = self._ahead, True
+        if aligns or foresees:
+            check_network(network)
         moment = Moment.now(next(network.parameters()).device)
         again = lambda: _table(train(network), None)  # noqa: E731
         held = None if held_out is None else lambda: _table(held_out(network), None)

@@ -1,6 +1,7 @@
 """Hypergradients of real steps, against the unrolled step differentiated twice, in float64."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -403,3 +404,12 @@ def test_what_cannot_be_looked_ahead_with_is_said_at_once():
         step(net, optimizer, held_out=lambda net: {"a": net(torch.randn(8, 4).double())[0]}, primary=["b"])
     with pytest.raises(UnknownNameError, match="No loss is called 'd'"):
         step(net, optimizer, primary=["d"])
+    sharded = copy.deepcopy(net)
+    sharded.trunk = type("FSDPSequential", (nn.Sequential,), {})(*net.trunk)
+    with pytest.raises(ConfigError, match="called with other parameters, but FSDP shards them"):
+        step(sharded, optimizer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.script(nn.Linear(4, 3).double())
+    with pytest.raises(ConfigError, match="called with other parameters, but it holds a RecursiveScriptModule"):
+        step(scripted, optimizer)

@@ -25,6 +25,7 @@ from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork
 from autoloss.probe.implicit import Implicit
 from autoloss.probe.lookahead import Moment
+from autoloss.probe.slopes import check_network
 from autoloss.probe.taken import check_optimizer, watching
 from autoloss.training.ahead import Ahead
 from autoloss.training.entries import table_of
@@ -108,6 +109,8 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
         self._learner = learner(weighting, sample_weighting)
         self._aligns = Need.ALIGNMENT in weighting.needs
         check_lookahead(self._learner, self.forked, held_out is not None)
+        if self._learner:
+            check_network(self.network)
         self._stepped: Tensor | None = None
         self._steps: float = 0
         self.follow_plateaus(problem.metrics, **(plateau or {}))
