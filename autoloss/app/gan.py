@@ -9,11 +9,11 @@ from typing import Any
 from autoloss.app.instantiate import factory
 from autoloss.app.parts import build_loss, build_scheduler, loss_nodes
 from autoloss.core.adversarial import AdversarialLoss
-from autoloss.core.errors import ConfigError, require
+from autoloss.core.errors import ConfigError
 from autoloss.core.gan_problem import GanProblem
 from autoloss.core.loss import Loss
 from autoloss.core.problem import Problem
-from autoloss.training.build import build_weighting
+from autoloss.training.build import build_sample_weighting, build_weighting
 from autoloss.training.gan.checks import check_flags, check_gan, check_surgery
 from autoloss.training.gan.moving_average import check_decay
 from autoloss.training.gan.pace import Pace
@@ -28,8 +28,14 @@ def build_gan(config: Mapping[str, Any], problem: Problem, data: Any = None, hel
     losses = _generator_losses(config, game)
     return GanModule(
         game,
-        _role(config, config["generator"], config, losses),
-        _role(config["discriminator"], config["discriminator"], config, _discriminator_losses(config, game, losses)),
+        _role(config, config["generator"], config, losses, _number(data)),
+        _role(
+            config["discriminator"],
+            config["discriminator"],
+            config,
+            _discriminator_losses(config, game, losses),
+            _number(data),
+        ),
         average=config["generator"]["average"],
         pace=_pace(config),
         on_nonfinite=config["on_nonfinite"],
@@ -46,8 +52,6 @@ def check_game(config: Mapping[str, Any], problem: Problem, attempt: Callable[[C
             trainer.get("gradient_clip_val"), trainer.get("accumulate_grad_batches", 1), trainer.get("max_steps", -1)
         )
     )
-    samples = config.get("sample_weighting", {"name": "uniform"})["name"]
-    attempt(lambda: require(samples == "uniform", "A game's samples must be weighted uniform", f"it is {samples!r}"))
     if game is None or side is None:
         return
     attempt(lambda: _pace(config))
@@ -70,7 +74,17 @@ def check_not_game(problem: Problem) -> None:
         )
 
 
-def _role(node: Mapping[str, Any], play: Mapping[str, Any], config: Mapping[str, Any], losses: dict[str, Loss]) -> Role:
+def _number(data: Any) -> int | None:
+    return len(data) if hasattr(data, "__len__") else None
+
+
+def _role(
+    node: Mapping[str, Any],
+    play: Mapping[str, Any],
+    config: Mapping[str, Any],
+    losses: dict[str, Loss],
+    samples: int | None = 1,
+) -> Role:
     return Role(
         losses,
         build_weighting(node["weighting"]),
@@ -82,6 +96,8 @@ def _role(node: Mapping[str, Any], play: Mapping[str, Any], config: Mapping[str,
         steps=play["steps"],
         accumulate=play["accumulate"],
         clip=play["clip"],
+        sample_weighting=build_sample_weighting(node.get("sample_weighting", "uniform")),
+        samples=samples,
     )
 
 

@@ -18,7 +18,7 @@ _OPEN = re.compile(
 )
 _TERM = re.compile(r"((?:discriminator\.)?losses\.\w+)=([\w.:,-]+)$")
 _TERM_OF_SEVERAL = re.compile(r"((?:discriminator\.)?losses\.\w+)=((?:[\w.:,-]+,)?\[.*)$")
-_OTHERS = re.compile(r"(discriminator\.(weighting|optimizer))=([\w.:,-]+)$")
+_OTHERS = re.compile(r"(discriminator\.(weighting|sample_weighting|optimizer))=([\w.:,-]+)$")
 _GROUP = re.compile(r"^(loss|weighting|optimizer)@")
 _SCHEDULE = re.compile(rf"(?<![\w\"'])((?:{'|'.join({**SCHEDULES, **PACINGS})})\([^()]*\))(?![\"'])")
 # What says nothing about which run it is.

@@ -70,6 +70,9 @@ class Player(StateModule):
         self.weighting = weighting.bind(self.terms.units)
         positive_for = weighting.title() if weighting.positive else None
         self.watch = Watch(self.terms.names, on_nonfinite, self.terms.units, positive_for, whose)
+        for name in sample_weighting.terms if sample_weighting is not None else ():
+            if name not in self.terms.names:
+                raise unknown("loss", name, self.terms.names)
         self.samples: SampleWeights | None = None
         if sample_weighting is not None and not isinstance(sample_weighting, Uniform):
             self.samples = SampleWeights(self.terms.names, sample_weighting, size)

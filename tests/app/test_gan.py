@@ -65,11 +65,24 @@ def test_equal_weights_are_the_discriminator_s_default():
     assert "discriminator" not in composed("train", ["problem=two_digits"])
 
 
+def test_each_side_s_samples_have_a_weighting_of_their_own():
+    from autoloss.app.components import build_module, build_problem
+    from autoloss.app.composition import composed
+    from autoloss.app.overrides import rewritten
+
+    typed = ["problem=digits_gan", "sample_weighting=top_k", "discriminator.sample_weighting=super_loss"]
+    config = composed("train", rewritten([*typed, "discriminator.sample_weighting.lam=2"]))
+    problem = build_problem(config)
+    module = build_module(config, problem)
+    mine, its = (seat.player.samples for seat in (module.generator_seat, module.discriminator_seat))
+    assert (mine.title, its.title, its.rules[0].lam) == ("top_k", "super_loss", 2)
+
+
 def test_everything_that_is_wrong_comes_in_one_message(mistaken):
     code, _, err = mistaken(
         "train problem=digits_gan weighting=famo discriminator.weighting=graddrop discriminator.steps=0 "
         "trainer.gradient_clip_val=1 trainer.accumulate_grad_batches=2 trainer.max_steps=10 pace.target=2 "
-        "generator.average=1 sample_weighting=focal"
+        "generator.average=1"
     )
     assert code == 2
     for says in (
@@ -81,7 +94,6 @@ def test_everything_that_is_wrong_comes_in_one_message(mistaken):
         "trainer.max_steps counts the steps of both optimisers",
         "pace.target must lie in (0.5, 1), but it is 2",
         "generator.average must lie in [0, 1)",
-        "A game's samples must be weighted uniform, but it is 'focal'",
     ):
         assert says in err
 
@@ -94,6 +106,8 @@ def test_everything_that_is_wrong_comes_in_one_message(mistaken):
         ("discriminator.weighting=gradnrom", "Did you mean 'gradnorm'"),
         ("module=multitask", "'digits_gan' has two networks"),
         ("discriminator.base.x=2", "No loss is called 'x'"),
+        ("discriminator.sample_weighting=reweight", "'reweight' learns from held-out data, but a game has none"),
+        ("discriminator.sample_weighting.terms=[x]", "No loss is called 'x'"),
     ],
 )
 def test_single_mistakes(mistaken, typed, says):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,8 @@ from torch.optim import Optimizer
 from autoloss.core.adversarial import InputPenalty
 from autoloss.core.errors import ConfigError, require, unknown
 from autoloss.core.loss import Loss
-from autoloss.core.need import OUTCOME
+from autoloss.core.need import OUTCOME, SampleNeed
+from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.weighting import Weighting
 from autoloss.training.player import Player
 
@@ -34,6 +36,8 @@ class Role:
         steps: optimiser steps in a turn, at least 1.
         accumulate: batches that make one step, at least 1.
         clip: largest norm of the gradient, above 0, or ``None``.
+        sample_weighting: weighs the samples of these losses; of penalties on the input gradient only if it names them.
+        samples: how many the training data have, for rules that keep a number for each.
     """
 
     losses: Mapping[str, Loss]
@@ -46,6 +50,8 @@ class Role:
     steps: int = 1
     accumulate: int = 1
     clip: float | None = None
+    sample_weighting: SampleWeighting | None = None
+    samples: int | None = None
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "`steps` must be at least 1", f"steps={self.steps}")
@@ -55,6 +61,11 @@ class Role:
             raise ConfigError(
                 f"Weighting {self.weighting.title()!r} needs to look at what its step did, but in a game the other "
                 "player moves in between. Choose a weighting without a look-ahead."
+            )
+        if self.sample_weighting is not None and SampleNeed.ALIGNMENT in self.sample_weighting.needs:
+            raise ConfigError(
+                f"Sample weighting {self.sample_weighting.title()!r} learns from held-out data, but a game has none. "
+                "Choose another."
             )
 
     @property
@@ -77,7 +88,20 @@ class Seat(nn.Module):
         self.losses = dict(role.losses)
         penalties = [term for term, loss in self.losses.items() if isinstance(loss, InputPenalty)]
         unbalanced = list(dict.fromkeys([*role.unbalanced, *penalties]))
-        self.player = Player(list(terms), role.weighting, role.base, role.groups, unbalanced, on_nonfinite, whose=name)
+        weighed = deepcopy(role.sample_weighting)
+        if weighed is not None and not weighed.terms:
+            weighed.terms = tuple(term for term in terms if term not in penalties)
+        self.player = Player(
+            list(terms),
+            role.weighting,
+            role.base,
+            role.groups,
+            unbalanced,
+            on_nonfinite,
+            sample_weighting=weighed,
+            size=role.samples,
+            whose=name,
+        )
 
     def get_extra_state(self) -> dict[str, int]:
         """The count of steps for ``state_dict``."""

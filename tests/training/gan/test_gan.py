@@ -2,6 +2,7 @@
 
 import csv
 import warnings
+from dataclasses import replace
 
 import pytest
 import pytorch_lightning as pl
@@ -15,7 +16,7 @@ from autoloss.core.problem import Outputs, Term
 from autoloss.core.registry import registry
 from autoloss.core.table import Entry
 from autoloss.losses.gan_hinge import GanHinge
-from autoloss.training.build import build_weighting
+from autoloss.training.build import build_sample_weighting, build_weighting
 from autoloss.training.callbacks.record import Record
 from autoloss.training.callbacks.sample_grid import SampleGrid
 from autoloss.training.gan.pace import Pace
@@ -355,3 +356,35 @@ class TestMistakes:
             play.fit(play.module(generator=play.role("generator", game=Mse())), 1)
         with pytest.raises(ConfigError, match="'penalty' must be a penalty on the input gradient, but 'mse' is none"):
             play.fit(play.module(discriminator=play.role("discriminator", losses={"penalty": Mse()})), 1)
+
+
+def test_samples_are_weighed_for_either_player(play, points, tmp_path):
+    class Indexed(points):
+        def datasets(self, seed):
+            data = super().datasets(seed)
+            data["train"].columns["index"] = torch.arange(48)
+            data["val"].columns["index"] = torch.arange(8)
+            return data
+
+        def generator_outputs(self, network, discriminator, generated, batch):
+            outputs = super().generator_outputs(network, discriminator, generated, batch)
+            return replace(outputs, index=batch["index"], keys={"weight": (batch["index"] < 24).float()})
+
+    given = build_sample_weighting({"name": "given", "terms": ["near"]})
+    module = play.module(
+        Indexed(),
+        generator=play.role("generator", sample_weighting=given, samples=48),
+        discriminator=play.role("discriminator", sample_weighting=build_sample_weighting("super_loss")),
+        average=0.9,
+    )
+    play.fit(module, 2, callbacks=[Record(tmp_path, every=1)])
+    its = module.discriminator_seat.player.samples
+    assert its.names == ("adv",)
+    assert its.rules[0].seen == 12
+    with (tmp_path / "trajectory.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    used = [float(row["sample_used/generator/near"]) for row in rows]
+    assert sum(used) / len(used) == pytest.approx(0.5)
+    assert float(rows[0]["sample_weight_mean/discriminator/adv"]) > 0
+    with pytest.raises(ConfigError, match="learns from held-out data, but a game has none"):
+        play.role("generator", sample_weighting=build_sample_weighting("reweight"))
