@@ -43,8 +43,9 @@ def tenth(*names: str) -> dict[str, tuple[str, ...]]:
 
 # The order is the one in which rows are run.
 PHYSICS = {
-    **named(EQUAL, "uncertainty"),
+    **named(EQUAL),
     **tenth("lr_annealing"),
+    **named("uncertainty"),
     "relobralo": ("weighting=relobralo", "weighting.temperature=0.1"),
     **named("imtl_l"),
     **tenth("gradnorm"),
