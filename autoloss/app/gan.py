@@ -40,6 +40,7 @@ def build_gan(config: Mapping[str, Any], problem: Problem, data: Any = None, hel
         pace=_pace(config),
         on_nonfinite=config["on_nonfinite"],
         anchor=config.get("anchor", ANCHORS[0]),
+        plateau=config.get("plateau"),
     )
 
 

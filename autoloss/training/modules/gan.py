@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import ParallelStrategy
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from autoloss.core.clock import Clock
@@ -19,24 +19,22 @@ from autoloss.core.gan_problem import GanProblem, Generated
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable
 from autoloss.probe.fork import Fork
-from autoloss.probe.lookahead import Moment
+from autoloss.training.follows_plateaus import FollowsPlateaus
 from autoloss.training.gan.checks import check_flags, check_gan, check_strategy, check_surgery
 from autoloss.training.gan.collapse import Collapse
+from autoloss.training.gan.evaluation import EvaluatesGenerator
 from autoloss.training.gan.moving_average import MovingAverage
 from autoloss.training.gan.pace import Pace
 from autoloss.training.gan.role import DISCRIMINATOR, GENERATOR, Role, Seat
 from autoloss.training.gan.sides import Logits, side_table
-from autoloss.training.metrics import log_means
 from autoloss.training.modules.multitask import ANCHORS, check_anchor
 from autoloss.training.player import Player
 from autoloss.training.rng import KeepsRandomState
 from autoloss.training.scaling import loss_scale, will_step
 from autoloss.training.term_losses import TermLosses
 
-EVALUATION_SEED = 20_140_610
 
-
-class GanModule(KeepsRandomState, TermLosses):
+class GanModule(FollowsPlateaus, KeepsRandomState, EvaluatesGenerator, TermLosses):
     """A problem's two networks, and the player of each, which weigh their losses through the same ``weigh``.
 
     A turn takes as many batches as the player that needs more of them (``steps * accumulate``). When they
@@ -56,6 +54,7 @@ class GanModule(KeepsRandomState, TermLosses):
         pace: learns which side to update more, or ``None`` for both alike.
         on_nonfinite: ``"raise"``, or ``"skip"`` to leave a batch out of the player's step and count it.
         anchor: ``"features"`` for what the problem gives, ``"fork"`` for gradients that meet at the samples.
+        plateau: what a plateau of validation is that schedules can follow: ``metric``, ``patience``, ``change``.
     """
 
     def __init__(
@@ -67,6 +66,7 @@ class GanModule(KeepsRandomState, TermLosses):
         pace: Pace | None = None,
         on_nonfinite: str = "raise",
         anchor: str = ANCHORS[0],
+        plateau: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         check_anchor(anchor)
@@ -85,7 +85,7 @@ class GanModule(KeepsRandomState, TermLosses):
         self._waiting: list[Any] = []
         self._shared: Generated | None = None
         self._acting: Seat | None = None
-        self._paused: Moment | None = None
+        self.follow_plateaus(problem.metrics, **(plateau or {}))
 
     @property
     def player(self) -> Player:
@@ -101,11 +101,12 @@ class GanModule(KeepsRandomState, TermLosses):
     def clock(self) -> Clock:
         """Where training stands, in batches."""
         total = self._total()
-        return Clock(self.batches, self.current_epoch, min(1.0, self.batches / total) if total else 0.0)
+        progress = min(1.0, self.batches / total) if total else 0.0
+        return Clock(self.batches, self.current_epoch, progress, plateaus=self.plateaus.count)
 
     @property
     def evaluated(self) -> nn.Module:
-        """The generator that is evaluated: its moving average, if there is one."""
+        """The generator's moving average, if there is one, else the generator."""
         return self.network if self.average is None else self.average.network
 
     def configure_callbacks(self) -> list[pl.Callback]:
@@ -247,39 +248,6 @@ class GanModule(KeepsRandomState, TermLosses):
         super().on_train_epoch_end()
         self.collapse.check()
 
-    def on_validation_epoch_start(self) -> None:
-        """Draw the same random numbers at each validation, and leave those of training alone."""
-        self._pause()
-
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Measure the problem's metrics of this batch."""
-        self._measure("val", batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Measure the problem's metrics of the whole split."""
-        self._evaluate("val")
-
-    def on_test_epoch_start(self) -> None:
-        """As for validation."""
-        self._pause()
-
-    def test_step(self, batch: Any, batch_idx: int) -> None:
-        """As for validation."""
-        self._measure("test", batch)
-
-    def on_test_epoch_end(self) -> None:
-        """As for validation."""
-        self._evaluate("test")
-
-    def gallery(self) -> Tensor | None:
-        """Samples of the evaluated generator to look at, the same random numbers each time."""
-        self._pause()
-        try:
-            with torch.no_grad():
-                return self.problem.gallery(self.evaluated)
-        finally:
-            self._resume()
-
     def get_extra_state(self) -> dict[str, int]:
         """The count of batches and the seed for ``state_dict``."""
         return {"batches": self.batches, "seed": self.seed}
@@ -287,25 +255,6 @@ class GanModule(KeepsRandomState, TermLosses):
     def set_extra_state(self, state: dict[str, int]) -> None:
         """The count of batches and the seed from ``state_dict``."""
         self.batches, self.seed = state["batches"], state["seed"]
-
-    def _measure(self, split: str, batch: Any) -> None:
-        log_means(self, split, self.problem.measure(self.problem.outputs(self.evaluated, batch)))
-
-    def _evaluate(self, split: str) -> None:
-        loaders = self.trainer.val_dataloaders if split == "val" else self.trainer.test_dataloaders
-        real = (loaders[0] if isinstance(loaders, list) else loaders).dataset  # type: ignore[union-attr]
-        for name, value in self.problem.evaluate(self.evaluated, real).items():
-            self.log(f"{split}/{name}", float(value), sync_dist=True)
-        self._resume()
-
-    def _pause(self) -> None:
-        self._paused = Moment.now(self.device)
-        torch.manual_seed(EVALUATION_SEED)
-
-    def _resume(self) -> None:
-        if self._paused is not None:
-            self._paused.restore()
-            self._paused = None
 
     def _turn_size(self) -> int:
         return max(self.generator_seat.role.batches, self.discriminator_seat.role.batches)
