@@ -89,7 +89,7 @@ def test_hydra_directories_do_what_a_hydra_user_expects(autoloss, tmp_path):
     assert (tmp_path / "mine/.hydra/config.yaml").exists()
     done = autoloss("train", "-m", "seed=3,4", *SMALL, "hydra.sweep.dir=swept", "hydra.sweep.subdir=${hydra.job.num}")
     assert done.returncode == 0, done.stderr
-    assert sorted(p.name for p in (tmp_path / "swept").iterdir() if p.is_dir()) == ["0", "1"]
+    assert sorted(p.name for p in (tmp_path / "swept").iterdir() if p.is_dir()) == ["0", "1", "leaderboard"]
     shown = autoloss("train", "--cfg", "job", "weighting=gradnorm")
     assert "alpha: 1.5" in shown.stdout
     assert not (tmp_path / "outputs").exists()

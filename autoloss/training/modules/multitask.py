@@ -228,7 +228,7 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
     def _measure(self, split: str, batch: Any) -> None:
         outputs = self.problem.outputs(self.network, batch)
         log_means(self, split, self.problem.measure(outputs))
-        if split == "val":
+        if split == "val" and outputs.terms:
             # The same losses as in training, for whoever wants to see the two part.
             table = self._terms(outputs)
             for name in table.entries:
