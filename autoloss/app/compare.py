@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from autoloss.app.claimed import claimed
 from autoloss.app.comparison import Cell, measured, show
 from autoloss.app.composition import composed, jobs
 from autoloss.app.directories import OUTPUTS, finished
@@ -55,18 +56,20 @@ def _run(config: Cell, settings: Cell, place: Path, overrides: list[str], title:
     from autoloss.app.run import train
 
     whole = {key: value for key, value in config.items() if key not in ("compare", "hydra")} | settings["config"]
-    if not config["fresh"] and (before := finished(place, whole)):
-        say(f"{title}: finished before, skipped (fresh=true runs it again)")
-        return before
-    try:
-        write_json(place / "config.json", whole)
-        more = [] if settings["fold"] else [f"{key}={value}" for key, value in settings["config"].items()]
-        command = ["autoloss", "train", *overrides, *more, f"test={whole['test']}"]
-        summary = train(whole, place, overrides, title=title, fold=settings["fold"], command=command)
-    except Exception as error:
-        record_failure(place, error)
-        return None
-    (place / "failed.json").unlink(missing_ok=True)
+    with claimed(place, title, waits=True):
+        if not config["fresh"] and (before := finished(place, whole)):
+            say(f"{title}: finished before, skipped (fresh=true runs it again)")
+            return before
+        for stale in ("summary.json", "failed.json"):
+            (place / stale).unlink(missing_ok=True)
+        try:
+            write_json(place / "config.json", whole)
+            more = [] if settings["fold"] else [f"{key}={value}" for key, value in settings["config"].items()]
+            command = ["autoloss", "train", *overrides, *more, f"test={whole['test']}"]
+            summary = train(whole, place, overrides, title=title, fold=settings["fold"], command=command)
+        except Exception as error:
+            record_failure(place, error)
+            return None
     say(f"{title}: " + "  ".join(f"{name} {value:.4g}" for name, value in measured(summary).items()))
     return summary
 

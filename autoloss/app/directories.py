@@ -8,9 +8,11 @@ from typing import Any
 
 from autoloss.core.errors import ConfigError
 from autoloss.core.files import read_json
+from autoloss.report.runs import FINISHED
 
 OUTPUTS = Path("outputs")
 CHECKPOINT = Path("checkpoints/last.ckpt")
+TRAJECTORY = "trajectory.csv"
 
 
 def numbered(parent: Path) -> Path:
@@ -28,7 +30,8 @@ def numbered(parent: Path) -> Path:
 
 def newest(parent: Path) -> Path:
     """The newest numbered directory under ``parent`` that has a checkpoint."""
-    runs = sorted(p for p in parent.glob("[0-9]*") if (p / CHECKPOINT).exists()) if parent.is_dir() else []
+    numbers = (p for p in (parent.iterdir() if parent.is_dir() else ()) if p.name.isdigit())
+    runs = sorted((p for p in numbers if (p / CHECKPOINT).exists()), key=lambda p: int(p.name))
     if not runs:
         raise ConfigError(
             f"ckpt=last needs an earlier run in {parent}, but there is none. Leave ckpt out to start one."
@@ -39,7 +42,8 @@ def newest(parent: Path) -> Path:
 def finished(directory: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
     """The summary of a finished run of the same configuration in ``directory``, if it holds one."""
     summary = read_json(directory / "summary.json")
-    same = summary is not None and _essence(summary["config"]) == _essence(config)
+    ended = summary is not None and summary.get("state", FINISHED) == FINISHED
+    same = ended and _essence(summary["config"]) == _essence(config)
     return summary if same else None
 
 

@@ -17,7 +17,7 @@ from autoloss.app.config_source import register
 from autoloss.app.load import loaded
 from autoloss.app.overrides import rewritten
 from autoloss.app.screen import say
-from autoloss.core.errors import AutolossError
+from autoloss.core.errors import AutolossError, first_line
 from autoloss.core.files import write_json
 
 FAILED, USER_ERROR = 1, 2
@@ -80,8 +80,7 @@ def hydra_main(config_name: str, job: Callable[[Any], Any], arguments: Sequence[
 def record_failure(directory: Path, error: BaseException) -> int:
     """Write the first line of ``error`` to ``failed.json``, say it, and return the exit code that it means."""
     ours = isinstance(error, AutolossError)
-    first = str(error).splitlines()[0] if str(error) else ""
-    sentence = first if ours else f"{type(error).__name__}: {first}"
+    sentence = first_line(error)
     write_json(directory / "failed.json", {"error": sentence})
     say(f"autoloss: {error if ours else sentence}", error=True)
     if os.environ.get("HYDRA_FULL_ERROR") == "1" and ours:

@@ -9,7 +9,9 @@ from importlib import import_module
 
 from autoloss import __version__
 from autoloss.app.completion import narrow
+from autoloss.app.stopping import stopping
 from autoloss.core.errors import AutolossError, unknown
+from autoloss.search.stop import Stopped
 
 VERBS = {
     "train": "train a model, or with -m any sweep: autoloss train -m weighting=equal,gradnorm seed=0,1,2",
@@ -25,6 +27,8 @@ VERBS = {
 }
 
 
+GOES_ON = {"train": "the same command with ckpt=last (a sweep: the same command)"}
+INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
 COMPOSING = ("train", "search", "compare", "diagnose", "meta")
 
 
@@ -43,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if verb not in VERBS:
             raise unknown("verb", verb, VERBS)
-        return int(import_module(f"autoloss.app.{verb}").main(rest))
+        with stopping():
+            return int(import_module(f"autoloss.app.{verb}").main(rest))
+    except Stopped as stopped:
+        print(f"autoloss: stopped by {stopped}; {GOES_ON.get(verb, 'the same command')} goes on from here.")
+        return INTERRUPTED if str(stopped) == "SIGINT" else 0
     except AutolossError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
@@ -51,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("autoloss: interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 def _complete(arguments: list[str]) -> int:

@@ -18,14 +18,20 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import Dataset
 
 from autoloss.app.components import HELD_OUT, build_module, build_problem
+from autoloss.app.directories import CHECKPOINT, TRAJECTORY
+from autoloss.app.obey import Obey
 from autoloss.app.screen import report
 from autoloss.core.errors import ConfigError
 from autoloss.core.files import write_json
 from autoloss.core.problem import Problem
+from autoloss.report.runs import FINISHED, INTERRUPTED
+from autoloss.search import stop
 from autoloss.training.build import build_sample_weighting, build_weighting
+from autoloss.training.callbacks.checkpoints import Resume, StepCheckpoint
 from autoloss.training.callbacks.progress import Progress
 from autoloss.training.callbacks.record import Record
 from autoloss.training.callbacks.sample_grid import SampleGrid
+from autoloss.training.checkpoint_file import CheckpointFile
 from autoloss.training.export import write_export
 from autoloss.training.loaders import HeldOut, loader
 from autoloss.training.modules.curriculum import CurriculumModule
@@ -56,7 +62,8 @@ def train(
     """Train what ``config`` says in ``directory`` and return the summary that is written there.
 
     ``fold`` (i, n) trains on all but the i-th of n parts of the problem's training and validation data. ``command`` is
-    what a person would type for the same.
+    what a person would type for the same. A training that is asked to stop leaves a summary too, whose state is
+    ``interrupted``, and raises :class:`Stopped`.
     """
     _quiet()
     begun = time.perf_counter()
@@ -79,6 +86,13 @@ def train(
         for split, dataset in data.items()
         for train in [split == "train"]
     }
+    checkpoints = _checkpoints(config, directory)
+    stepwise = config["checkpoint"].get("every_steps", 0)
+    if stepwise and not module.automatic_optimization:
+        raise ConfigError(
+            f"checkpoint.every_steps needs turns of one batch, but {type(module).__name__} collects several. "
+            "Leave it out: checkpoints at an epoch's end are whole."
+        )
     board = TensorBoardLogger(str(directory), name="", version="", default_hp_metric=False)
     trainer = pl.Trainer(
         **config["trainer"],
@@ -88,23 +102,35 @@ def train(
             Record(directory, **config["record"], config=config),
             Progress(title),
             SampleGrid(directory),
+            Resume(),
             *callbacks,
-            *_checkpoints(config, directory),
+            Obey(directory / CHECKPOINT if checkpoints else None),
+            *checkpoints,
         ],
+        plugins=[CheckpointFile()],
         enable_progress_bar=False,
         enable_model_summary=False,
-        enable_checkpointing=config["checkpoint"]["every"] > 0,
+        enable_checkpointing=bool(checkpoints),
         num_sanity_val_steps=0,
     )
-    trainer.fit(module, loaders["train"], loaders["val"], ckpt_path=str(checkpoint) if checkpoint else None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    if not any(name.startswith("val/") for name in trainer.callback_metrics):
+    stop.obey()
+    state = FINISHED
+    try:
+        trainer.fit(module, loaders["train"], loaders["val"], ckpt_path=str(checkpoint) if checkpoint else None)
+    except BaseException:
+        # Whoever is first: Lightning answers some signals itself, and a rank fails whose neighbour has stopped.
+        if not stop.asked() or not (directory / TRAJECTORY).exists():
+            raise
+        state = INTERRUPTED
+    # Before validation, which takes the training data away from the trainer.
+    steps = module.clock.step
+    if state == FINISHED and not any(name.startswith("val/") for name in trainer.callback_metrics):
         # A checkpoint of the last epoch: there was nothing left to train.
         trainer.validate(module, loaders["val"], verbose=False)
-    metrics = _metrics(trainer, "val")
+    metrics = _metrics(trainer, "val", state == FINISHED)
     others = {name: player for name, player in module.players.items() if player is not module.player}
     summary = {
+        "state": state,
         "problem": config["problem"]["name"],
         "weighting": config["weighting"]["name"],
         "sample_weighting": config.get("sample_weighting", {"name": "uniform"})["name"],
@@ -114,9 +140,9 @@ def train(
         "final_weights": _weights(module.player),
         # Of a game the weights are the generator's; the other player's stand beside them.
         **{f"{name}_weights": _weights(player) for name, player in others.items()},
-        "mean_weight_sum": _mean_weight_sum(directory / "trajectory.csv", set(others)),
+        "mean_weight_sum": _mean_weight_sum(directory / TRAJECTORY, set(others)),
         "skipped_batches": sum(player.watch.skipped for player in module.players.values()),
-        "steps": module.clock.step,
+        "steps": steps,
         "seconds": round(time.perf_counter() - begun, 2),
         "conventions": CONVENTIONS | (FORKED if module.forked else {}),
         "versions": {name: version(name) for name in ("torch", "pytorch-lightning", "hydra-core")},
@@ -124,7 +150,7 @@ def train(
         "command": list(command) or ["autoloss", "train", *overrides],
         "config": dict(config),
     }
-    if config["test"]:
+    if config["test"] and state == FINISHED:
         if "test" not in loaders:
             raise ConfigError("test=true needs a test split, but datasets() gives none.")
         trainer.test(module, loaders["test"], verbose=False)
@@ -133,6 +159,8 @@ def train(
         write_export(module.player.weighting, directory)
         write_json(directory / "summary.json", summary)
         report(directory)
+    if state == INTERRUPTED:
+        stop.obey()
     return summary
 
 
@@ -144,30 +172,28 @@ def _held_out(
     return {**data, "train": train}, HeldOut(held, options["batch_size"] or config["batch_size"], seed)
 
 
-def _metrics(trainer: pl.Trainer, split: str) -> dict[str, float]:
+def _metrics(trainer: pl.Trainer, split: str, needed: bool = True) -> dict[str, float]:
     found = {
         name.removeprefix(f"{split}/"): float(v)
         for name, v in trainer.callback_metrics.items()
         if name.startswith(f"{split}/")
     }
-    if not found:
+    if needed and not found:
         raise ConfigError("A problem must report metrics, but measure() gave none.")
     return found
 
 
 def _checkpoints(config: Mapping[str, Any], directory: Path) -> list[Callback]:
-    every = config["checkpoint"]["every"]
-    if every < 1:
-        return []
-    return [
-        ModelCheckpoint(
-            directory / "checkpoints",
-            filename="last",
-            every_n_epochs=every,
-            enable_version_counter=False,
-            save_on_train_epoch_end=True,
-        )
-    ]
+    epochs, steps = config["checkpoint"]["every"], config["checkpoint"].get("every_steps", 0)
+    # Both write the one file, of which the newest is wanted.
+    place = directory / CHECKPOINT
+    options: dict[str, Any] = {"dirpath": place.parent, "filename": place.stem, "enable_version_counter": False}
+    found: list[Callback] = []
+    if epochs > 0:
+        found.append(ModelCheckpoint(**options, every_n_epochs=epochs, save_on_train_epoch_end=True))
+    if steps > 0:
+        found.append(StepCheckpoint(**options, every_n_train_steps=steps))
+    return found
 
 
 def _weights(player: Player) -> dict[str, float]:
@@ -198,6 +224,9 @@ def _quiet() -> None:
         ".*LeafSpec.*",
         # A frozen network in a loss (perceptual).
         ".*in eval mode at the start of training.*",
+        # Checkpoints are written at other times, or elsewhere, than by the run that this one goes on with.
+        ".*callbacks used to create the checkpoint need to be provided.*",
+        ".*The dirpath has changed from.*",
         # A batch that was left out on purpose; it is counted in the summary.
         ".*`training_step` returned `None`.*",
     ):

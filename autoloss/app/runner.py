@@ -7,15 +7,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import pytorch_lightning as pl
-
 from autoloss.app.composition import composed
 from autoloss.app.overrides import rewritten
 from autoloss.app.run import train
 from autoloss.search.engine import Report, Result
 from autoloss.search.output import overrides
 from autoloss.search.space import Candidate
-from autoloss.search.stop import obey
 from autoloss.training.callbacks.report_metrics import ReportMetrics
 
 
@@ -36,40 +33,15 @@ class ConfigRunner:
         title = directory.name
         if self.folds < 2 or test:
             command = ["autoloss", "train", *whole]
-            summary = _train(config, directory, chosen, [ReportMetrics(report)], title=title, command=command)
+            summary = train(config, directory, chosen, callbacks=[ReportMetrics(report)], title=title, command=command)
             return _result(summary)
         summaries: list[dict[str, Any]] = []
         for fold in range(self.folds):
             inside = directory / f"fold_{fold}"
             said = f"{title} fold {fold}"
-            summaries.append(_train(config, inside, chosen, fold=(fold, self.folds), title=said))
+            summaries.append(train(config, inside, chosen, fold=(fold, self.folds), title=said))
             report(fold, summaries[-1]["metrics"])
         return _mean([_result(summary) for summary in summaries])
-
-
-def _train(
-    config: Mapping[str, Any],
-    directory: Path,
-    chosen: Sequence[str],
-    callbacks: Sequence[pl.Callback] = (),
-    **more: Any,
-) -> dict[str, Any]:
-    try:
-        return train(config, directory, chosen, callbacks=[_Obey(), *callbacks], **more)
-    except SystemExit:
-        # Lightning's own answer to SIGTERM may be the faster one.
-        obey()
-        raise
-
-
-class _Obey(pl.Callback):
-    """Ends a training after the batch during which it was asked to stop."""
-
-    def on_train_batch_end(self, *args: Any) -> None:
-        obey()
-
-    def on_validation_batch_end(self, *args: Any) -> None:
-        obey()
 
 
 def _result(summary: Mapping[str, Any]) -> Result:

@@ -15,13 +15,14 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from autoloss.app.claimed import emptied, joined
 from autoloss.app.composition import composed
 from autoloss.app.directories import OUTPUTS
 from autoloss.app.help import help_text
 from autoloss.app.hydra_app import USER_ERROR, asking, config_dirs, given, hydra_main, quoted, split
 from autoloss.app.overrides import run_name
 from autoloss.app.screen import report, say, shown
-from autoloss.app.workers import Workers, follow, helper_number, stopping
+from autoloss.app.workers import Workers, follow, helper_number
 from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.files import write_json, write_text
 from autoloss.search.stop import Stopped
@@ -61,13 +62,13 @@ def job(config: DictConfig) -> float | None:
     settings = [str(o) for o in context.overrides.task if not _about_search(str(o))]
     directory = Path(context.runtime.output_dir)
     try:
-        with stopping():
-            if helper_number():
-                follow()
+        if helper_number():
+            follow()
+        if plain["fresh"] and not helper_number():
+            with emptied(directory):
+                _begin_anew(directory, plain["search"]["storage"])
+        with joined(directory):
             _outcome.append(_search(plain, settings, directory))
-    except Stopped as stop:
-        say(f"autoloss: stopped by {stop}; the same command goes on from here.")
-        _outcome.append(0)
     except AutolossError as error:
         say(f"autoloss: {error}", error=True)
         _outcome.append(USER_ERROR)
@@ -90,8 +91,6 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     space = build_space(config, problem)
     objectives = tuple(search["objectives"])
     helper = helper_number() > 0
-    if config["fresh"] and not helper:
-        _begin_anew(directory, search["storage"])
     storage = open_storage(search["storage"], directory)
     name = NAME if search["storage"] is None else f"{NAME}/{directory.name}"
     pruner = build_pruner(search["pruner"], len(objectives), search["folds"])
@@ -110,13 +109,20 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     if not helper:
         worker.plan(list(space.grid(search["grid_points"])) if search["sampler"]["name"] == "grid" else [])
     confirmed: list[Any] = []
-    with Workers(0 if helper else search["workers"] - 1, ["search", *_arguments], directory):
-        worker.work()
-        if search["confirm"] and len(objectives) == 1 and worker.reference is not None:
-            if not helper:
-                say("\nconfirming on fresh seeds ...")
-            candidates = chosen(study, search["confirm"])
-            confirmed = confirm(runner, candidates, problem.metrics, search["confirm_seeds"], directory)
+    try:
+        with Workers(0 if helper else search["workers"] - 1, ["search", *_arguments], directory):
+            worker.work()
+            if search["confirm"] and len(objectives) == 1 and worker.reference is not None:
+                if not helper:
+                    say("\nconfirming on fresh seeds ...")
+                candidates = chosen(study, search["confirm"])
+                confirmed = confirm(runner, candidates, problem.metrics, search["confirm_seeds"], directory)
+    except Stopped:
+        outcome = Outcome(study, problem.metrics, objectives)
+        if outcome.ranked and not helper:
+            # What is known so far.
+            _show(outcome, config, settings, directory)
+        raise
     if helper:
         return 0
     outcome = Outcome(study, problem.metrics, objectives, tuple(confirmed))

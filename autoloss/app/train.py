@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from autoloss.app.claimed import claimed
 from autoloss.app.composition import composed, constant, jobs
 from autoloss.app.directories import CHECKPOINT, OUTPUTS, finished, newest, numbered
 from autoloss.app.help import help_text
@@ -27,9 +28,10 @@ from autoloss.app.hydra_app import (
     split,
 )
 from autoloss.app.overrides import parse, run_name, ungrouped
-from autoloss.app.screen import print_run, print_sweep, report, say
-from autoloss.core.errors import AutolossError
+from autoloss.app.screen import print_run, print_sweep, report, say, shown
+from autoloss.core.errors import AutolossError, BusyError
 from autoloss.core.files import read_json, write_json
+from autoloss.search.stop import Stopped
 
 _RUN_DIR = "AUTOLOSS_RUN_DIR"
 
@@ -49,11 +51,16 @@ def main(arguments: Sequence[str]) -> int:
     name = config["name"] or run_name(config["problem"]["name"], overrides, () if swept else ("trainer.max_epochs",))
     parent = OUTPUTS / "train" / name
     if swept:
-        code = hydra_main("train", job, [*flags, *overrides, *_sweep_directories(overrides, parent)])
+        root = _sweep_root(overrides, parent)
+        try:
+            code = hydra_main("train", job, [*flags, *overrides, *_sweep_directories(overrides, parent)])
+        except (Stopped, KeyboardInterrupt):
+            print_sweep(root)
+            raise
         if code == USER_ERROR:
             return code
-        write_json(_sweep_root(overrides, parent) / "command.json", {"command": ["autoloss", "train", *arguments]})
-        return max(code, print_sweep(_sweep_root(overrides, parent)))
+        write_json(root / "command.json", {"command": ["autoloss", "train", *arguments]})
+        return max(code, print_sweep(root))
     if _RUN_DIR not in os.environ and not given(overrides, "hydra.run.dir"):
         # A strategy that starts further processes runs this command again: they join this directory.
         os.environ[_RUN_DIR] = str(newest(parent) if config["ckpt"] == "last" else numbered(parent))
@@ -73,14 +80,23 @@ def job(config: DictConfig) -> float | None:
     swept = context.mode == RunMode.MULTIRUN
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     overrides = [str(o) for o in context.overrides.task]
+    number = int(context.job.num) if swept else None
+    count = f"[{(number or 0) + 1}/{_jobs}] " if _jobs else ""
+    title = plain["weighting"]["name"] if number is None else f"{count}{directory.name}"
     try:
-        summary = _train(plain, directory, overrides, int(context.job.num) if swept else None)
+        with claimed(directory, title, waits=swept):
+            summary = _train(plain, directory, overrides, swept, title)
+    except BusyError as error:
+        say(f"autoloss: {error}", error=True)
+        _outcome.append(USER_ERROR)
+        return None
+    except Stopped:
+        say(f"{title}: interrupted, see {shown(directory)}")
+        raise
     except AutolossError as error:
         _outcome.append(record_failure(directory, error))
         report(directory)
         return None
-    except KeyboardInterrupt:
-        raise
     except Exception as error:
         if not swept or os.environ.get("HYDRA_FULL_ERROR") == "1":
             traceback.print_exc()
@@ -94,19 +110,23 @@ def job(config: DictConfig) -> float | None:
     return float(values[0]) if len(values) == 1 else None
 
 
-def _train(config: dict[str, Any], directory: Path, overrides: Sequence[str], number: int | None) -> dict[str, Any]:
+def _train(
+    config: dict[str, Any], directory: Path, overrides: Sequence[str], swept: bool, title: str
+) -> dict[str, Any]:
     from autoloss.app.run import train
 
-    count = f"[{(number or 0) + 1}/{_jobs}] " if _jobs else ""
-    title = config["weighting"]["name"] if number is None else f"{count}{directory.name}"
-    if number is not None and not config["fresh"] and (before := finished(directory, config)):
+    if swept and not config["fresh"] and (before := finished(directory, config)):
         say(f"{title}: finished before, skipped (fresh=true runs it again)")
         return before
-    checkpoint = _checkpoint(config, directory, number is not None)
+    checkpoint = _checkpoint(config, directory, swept)
+    stale = ["summary.json", "failed.json"]
     if checkpoint is not None:
         say(f"{title}: goes on from {checkpoint}")
-    for stale in ("summary.json", "failed.json"):
-        (directory / stale).unlink(missing_ok=True)
+    else:
+        # Of another configuration; if this run is killed before its own it would be taken for it.
+        stale.append(str(CHECKPOINT))
+    for name in stale:
+        (directory / name).unlink(missing_ok=True)
     write_json(directory / "config.json", config)
     summary = train(config, directory, overrides, checkpoint, title=title)
     metrics = "  ".join(f"{name} {value:.4g}" for name, value in summary["metrics"].items())

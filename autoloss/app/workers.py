@@ -1,4 +1,4 @@
-"""Further worker processes of a search, and signals that ask it to stop."""
+"""Further worker processes of a search."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -80,17 +79,3 @@ def follow() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=look, daemon=True).start()
-
-
-@contextmanager
-def stopping() -> Iterator[None]:
-    """Within it SIGTERM and SIGUSR1, a cluster's warning, end the search so that it can go on later."""
-
-    numbers = (signal.SIGTERM, signal.SIGUSR1)
-    before = [signal.signal(number, lambda number, frame: stop.ask(signal.Signals(number).name)) for number in numbers]
-    try:
-        yield
-    finally:
-        stop.forget()
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

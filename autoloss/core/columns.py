@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from autoloss.core.clock import Clock
+from autoloss.core.files import whole
 
 CLOCK = ("step", "epoch", "progress")
 
@@ -28,7 +28,9 @@ class Columns:
         if start and path.exists():
             with path.open(newline="") as file:
                 reader = csv.DictReader(file)
-                rows = [row for row in reader if (row.get("step") or "").isdigit() and int(row["step"]) < start]
+                # Of a last row that a killed process left half written the cells at its end are missing.
+                complete = (row for row in reader if None not in row.values() and row["step"].isdigit())
+                rows = [row for row in complete if int(row["step"]) < start]
                 before = [tag for tag in reader.fieldnames or () if tag not in CLOCK]
         self.tags = list(dict.fromkeys([*before, *tags]))
         with self._anew() as writer:
@@ -56,10 +58,7 @@ class Columns:
 
     @contextmanager
     def _anew(self) -> Iterator[Any]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.path.with_suffix(".tmp")
-        with fresh.open("w", newline="") as file:
+        with whole(self.path, newline="") as file:
             writer = csv.writer(file)
             writer.writerow([*CLOCK, *self.tags])
             yield writer
-        os.replace(fresh, self.path)

@@ -41,12 +41,36 @@ class LabelError(AutolossError, ValueError):
     """A target (or prediction) whose values a loss cannot take: a class that there is not, a negative count."""
 
 
+class LoaderError(AutolossError, RuntimeError):
+    """A process that loads data has died."""
+
+
+class BusyError(AutolossError, BlockingIOError):
+    """A directory that another process is at work in."""
+
+
 class EmptySelectionWarning(UserWarning):
     """A loss had nothing to look at in a batch, and counts as 0 there."""
 
 
 class CollapseWarning(UserWarning):
     """One of two players has won: its losses say nothing any more."""
+
+
+def first_line(error: BaseException) -> str:
+    """The error in one line: a sentence of ours as it is, others with their type.
+
+    What happened in a process that loads data is at the end of what torch says of it.
+
+    >>> first_line(OSError("disk on fire"))
+    'OSError: disk on fire'
+    """
+    lines = str(error).strip().splitlines() or [""]
+    if isinstance(error, AutolossError):
+        return lines[0]
+    if lines[0].startswith("Caught ") and len(lines) > 1:
+        return f"{lines[-1]} ({lines[0].partition(' in ')[2].rstrip('.')})"
+    return f"{type(error).__name__}: {lines[0]}"
 
 
 def require(holds: bool, rule: str, found: str, advice: str = "") -> None:

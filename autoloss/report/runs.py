@@ -8,10 +8,13 @@ from typing import Any
 
 from autoloss.core.files import read_json
 
+# The states that a summary may be of; one without a state is of a run that finished.
+FINISHED, INTERRUPTED = "finished", "interrupted"
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run's directory: its summary if it finished, its first error if it failed."""
+    """One run's directory: its summary if it finished or was interrupted, its first error if it failed."""
 
     directory: Path
     summary: dict[str, Any] | None = None
@@ -20,7 +23,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether the run ended with a result."""
-        return self.summary is not None
+        return self.summary is not None and self.summary.get("state", FINISHED) == FINISHED
 
 
 def read_run(directory: Path) -> Run:

@@ -13,11 +13,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from autoloss.core.claim import claim
-from autoloss.core.errors import ConfigError
+from autoloss.core.errors import ConfigError, first_line
 from autoloss.core.files import read_json, write_json
 from autoloss.core.score import relative_improvement
 from autoloss.search import stop
-from autoloss.search.engine import Result, Runner, best_of, first_line
+from autoloss.search.engine import Result, Runner, best_of
 from autoloss.search.space import BASELINE, Candidate
 from autoloss.search.verdict import Comparison, compare
 

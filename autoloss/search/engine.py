@@ -13,7 +13,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from autoloss.core.errors import AutolossError, ConfigError, require
+from autoloss.core.errors import ConfigError, first_line, require
 from autoloss.core.score import relative_improvement
 from autoloss.search import budget, stop
 from autoloss.search.alive import BEAT, GRACE, Watch, beating
@@ -284,9 +284,3 @@ def _noting(curve: dict[int, Mapping[str, float]]) -> Report:
         curve[step] = dict(metrics)
 
     return report
-
-
-def first_line(error: BaseException) -> str:
-    """The error in one line: a sentence of ours as it is, others with their type."""
-    first = str(error).splitlines()[0] if str(error) else ""
-    return first if isinstance(error, AutolossError) else f"{type(error).__name__}: {first}"

@@ -10,7 +10,7 @@ import time
 
 
 class Stopped(BaseException):
-    """This worker was asked to end; what it was running is queued again."""
+    """This process was asked to end, by the signal that it names; what it was running can go on later."""
 
 
 _asked: list[str] = []
@@ -19,6 +19,11 @@ _asked: list[str] = []
 def ask(by: str) -> None:
     """Note that this process is to stop, and who says so."""
     _asked.append(by)
+
+
+def asked() -> bool:
+    """Whether somebody asked."""
+    return bool(_asked)
 
 
 def forget() -> None:

@@ -79,21 +79,37 @@ def open_study(
 
 
 class _Lock(BaseJournalFileLock):
-    """Lets go when its process dies. Optuna's own locks make everybody wait half a minute for the dead."""
+    """Lets go when its process dies. Optuna's own locks make everybody wait half a minute for the dead.
+
+    Whoever has it is the only one that writes: half a line at the file's end is what a killed process left, and goes.
+    The next line would be glued to it, and the study could never be read again.
+    """
 
     def __init__(self, path: str) -> None:
-        self._path, self._file = f"{path}.lock", -1
+        self._journal, self._path, self._file = Path(path), f"{path}.lock", -1
 
     def acquire(self) -> bool:
         self.release()
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT)
         fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._mend()
         return True
 
     def release(self) -> None:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+    def _mend(self) -> None:
+        if not self._journal.exists():
+            return
+        with self._journal.open("r+b") as file:
+            if not (size := file.seek(0, os.SEEK_END)):
+                return
+            file.seek(size - 1)
+            if file.read(1) != b"\n":
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
 
-from autoloss.core.files import EXPORT
+from autoloss.core.files import EXPORT, whole
 from autoloss.core.weighting import Weighting
 
 
@@ -16,6 +15,5 @@ def write_export(weighting: Weighting, directory: Path) -> None:
     found = weighting.export()
     if found is None:
         return
-    fresh = directory / f".{EXPORT}.{os.getpid()}"
-    torch.save(found, fresh)
-    os.replace(fresh, directory / EXPORT)
+    with whole(directory / EXPORT, "wb") as file:
+        torch.save(found, file)

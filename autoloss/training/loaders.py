@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from autoloss.core.errors import require
+from autoloss.core.errors import LoaderError, require
+from autoloss.training.rng import untouched_rng
 
 
 class EpochShuffle(Sampler[int]):
@@ -27,6 +28,46 @@ class EpochShuffle(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         return iter(torch.randperm(self.size, generator=generator).tolist())
+
+
+class EpochLoader(DataLoader[Any]):
+    """A loader that a checkpoint within an epoch can name the place of, and go on from there.
+
+    What came before that place is loaded again and dropped, and the random generators do not see it. Its iterator
+    begins when the first batch is wanted: Lightning makes that of a resumed run before it says which epoch it is, and
+    processes that load data would begin with the order of the first one.
+    """
+
+    _taken, _skip = 0, 0
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        self._taken, self._skip = self._skip, 0
+        batches: Iterator[Any] = super().__iter__()
+        try:
+            if self._taken:
+                with untouched_rng():
+                    for _ in range(self._taken):
+                        next(batches)
+            for batch in batches:
+                self._taken += 1
+                yield batch
+        except (RuntimeError, OSError, EOFError) as error:
+            # What torch says depends on what the process was at: often no more than that a connection was reset.
+            died = [one.exitcode for one in getattr(batches, "_workers", ()) if one.exitcode]
+            if not died:
+                raise
+            raise LoaderError(
+                f"Processes that load data must live, but one ended with {died[0]} (a negative number is a signal, -9 "
+                "often means that memory ran out). Lower workers or batch_size, or set workers=0 to see what it did."
+            ) from error
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches of the epoch were taken."""
+        return {"taken": self._taken}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin the next epoch behind the batches that were taken; at an epoch's end those are none."""
+        self._skip = int(state["taken"]) % max(1, len(self))
 
 
 class HeldOut:
@@ -59,14 +100,14 @@ def loader(
     shuffle: bool,
     workers: int = 0,
     order: Sampler[int] | None = None,
-) -> DataLoader[Any]:
+) -> EpochLoader:
     """A loader of ``dataset``, in the ``order`` of a sampler if given; its last batch may be smaller.
 
     The dataset's own ``collate`` is used where it has one.
     """
     if order is None and shuffle:
         order = EpochShuffle(len(dataset), seed)  # type: ignore[arg-type]
-    return DataLoader(
+    return EpochLoader(
         dataset,
         batch_size=batch_size,
         sampler=order,

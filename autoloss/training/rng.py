@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,16 @@ def restore_rng(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
 
 
+@contextmanager
+def untouched_rng() -> Iterator[None]:
+    """Leave the generators as they were, whatever is drawn within."""
+    state = rng_state()
+    try:
+        yield
+    finally:
+        restore_rng(state)
+
+
 class KeepsRandomState:
     """For a Lightning module: its checkpoints hold the random generators' state, which Lightning leaves out."""
 
@@ -51,8 +63,8 @@ class KeepsRandomState:
         """Keep the state of the random generators until training starts."""
         self._rng = checkpoint.get("autoloss_rng")
 
-    def on_train_epoch_start(self) -> None:
-        """Restore the random generators of a resumed run."""
+    def on_train_start(self) -> None:
+        """Restore the random generators of a resumed run; its first epoch may have begun before."""
         if self._rng is not None:
             restore_rng(self._rng)
             self._rng = None

@@ -55,3 +55,22 @@ def test_optuna_reads_the_journal(finish, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ})
     assert done.returncode == 0, done.stderr
     assert '"state": "COMPLETE"' in done.stdout
+
+
+@pytest.mark.parametrize("cut", [1, 2, 40])
+def test_half_a_line_of_a_killed_worker_does_not_spoil_the_study(tmp_path, cut):
+    journal = tmp_path / "study.log"
+
+    def opened():
+        return open_study(open_storage(None, tmp_path), "autoloss", {}, ["maximize"], NONE)
+
+    study = opened()
+    study.tell(study.ask(), 1.0)
+    trials = len(study.trials)
+    torn = study.ask()
+    journal.write_bytes(journal.read_bytes()[:-cut])
+    again = opened()
+    again.tell(again.ask(), 2.0)
+    assert [t.value for t in opened().trials if t.state.is_finished()] == [1.0, 2.0]
+    assert trials == 1
+    assert torn.number == 1

@@ -70,6 +70,14 @@ class Record(pl.Callback):
                 self._recorder.record(player.weighed, name, player.notes)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._settle(pl_module)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._settle(pl_module)
+
+    def _settle(self, pl_module: pl.LightningModule) -> None:
         for player in _players(pl_module).values():
             player.check()
         if self._recorder is not None:

@@ -64,9 +64,17 @@ class CurriculumModule(MultiTaskModule):
             self.difficulty = torch.full((size,), torch.nan, device=self.device)
         return self._order
 
+    def on_train_start(self) -> None:
+        """Order the data of an epoch that began before a checkpoint in its midst."""
+        super().on_train_start()
+        self._set_pace()
+
     def on_train_epoch_start(self) -> None:
         """Measure the difficulty when it is time to, and say how long an epoch is."""
         super().on_train_epoch_start()
+        self._set_pace()
+
+    def _set_pace(self) -> None:
         if self.pacing is None:
             return
         if self._order is None:
