@@ -53,7 +53,7 @@ class EpochLoader(DataLoader[Any]):
                 yield batch
         except (RuntimeError, OSError, EOFError) as error:
             # What torch says depends on what the process was at: often no more than that a connection was reset.
-            died = [one.exitcode for one in getattr(batches, "_workers", ()) if one.exitcode]
+            died = [] if str(error).startswith("Caught ") else _died(batches)
             if not died:
                 raise
             raise LoaderError(
@@ -91,6 +91,15 @@ class HeldOut:
         taken = getattr(self.dataset, "__getitems__", None)
         rows = taken(chosen) if taken else [self.dataset[i] for i in chosen]
         return (getattr(self.dataset, "collate", None) or default_collate)(rows)
+
+
+def _died(batches: Any) -> list[int]:
+    """How the processes that load ``batches`` ended, of those that did."""
+    workers = getattr(batches, "_workers", ())
+    for one in workers:
+        # Its connection ends a moment before the process does.
+        one.join(0.5)
+    return [one.exitcode for one in workers if one.exitcode]
 
 
 def loader(

