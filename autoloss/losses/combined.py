@@ -21,7 +21,8 @@ class Combined(Loss):
     It is combined sample by sample, before any mean. On the command line
     ``losses.TERM=[cross_entropy,dice]`` is this one; ``losses.TERM.rule=product`` and
     ``losses.TERM.weights=[1,0.5]`` go with it, and a part with parameters is written as
-    ``[cross_entropy,{focal:{gamma:linear(0,2)}}]``. Losses that shall be *balanced* are terms of
+    ``[cross_entropy,{focal:{gamma:linear(0,2)}}]``; in an experiment's YAML it is
+    ``override /loss@losses.TERM: combined`` and ``losses.TERM.losses``. Losses that shall be *balanced* are terms of
     their own.
 
     Args:
