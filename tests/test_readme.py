@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/searching.md", "docs/gans.md")
+PAGES = ("README.md", "docs/searching.md", "docs/gans.md", "docs/seeing.md")
 BLOCKS = [
     (page, block) for page in PAGES for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
 ]

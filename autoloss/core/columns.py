@@ -26,7 +26,7 @@ class Columns:
         rows: list[dict[str, str]] = []
         before: list[str] = []
         if start and path.exists():
-            with path.open(newline="") as file:
+            with path.open(newline="", encoding="utf-8") as file:
                 reader = csv.DictReader(file)
                 # Of a last row that a killed process left half written the cells at its end are missing.
                 complete = (row for row in reader if None not in row.values() and row["step"].isdigit())
@@ -41,11 +41,11 @@ class Columns:
         fresh = [tag for tag in dict.fromkeys(tag for _, row in rows for tag in row) if tag not in self.tags]
         if fresh:
             self._widen(fresh)
-        with self.path.open("a", newline="") as file:
+        with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(self._cells(clock, row) for clock, row in rows)
 
     def _widen(self, fresh: Sequence[str]) -> None:
-        with self.path.open(newline="") as file:
+        with self.path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))[1:]
         self.tags += fresh
         with self._anew() as writer:
@@ -58,7 +58,7 @@ class Columns:
 
     @contextmanager
     def _anew(self) -> Iterator[Any]:
-        with whole(self.path, newline="") as file:
+        with whole(self.path, newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow([*CLOCK, *self.tags])
             yield writer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +19,10 @@ def whole(path: Path, mode: str = "w", alone: bool = False, **options: Any) -> I
     """A file to write that takes the place of ``path`` in one step when it is complete; not at all after an error.
 
     It is written beside ``path``: only within one file system is a renaming a single step. Where nobody else writes it
-    (``alone``) what a killed process left is written over; else each process has a file of its own.
+    (``alone``) what a killed process left is written over; else each thread has a file of its own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{'new' if alone else os.getpid()}")
+    fresh = path.with_name(f".{path.name}.{'new' if alone else f'{os.getpid()}.{threading.get_ident()}'}")
     try:
         with fresh.open(mode, **options) as file:
             yield file
@@ -34,7 +35,7 @@ def whole(path: Path, mode: str = "w", alone: bool = False, **options: Any) -> I
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` in one step: whoever reads sees the old file or the new one."""
-    with whole(path) as file:
+    with whole(path, encoding="utf-8") as file:
         file.write(text)
 
 
@@ -46,6 +47,6 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The value in the JSON file ``path``, or ``None`` if there is no such file."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None

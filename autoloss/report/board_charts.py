@@ -102,7 +102,7 @@ def _front(points: Sequence[tuple[str, Metrics]], pair: tuple[str, str], goals: 
     dots: list[dict[str, Any]] = [{"name": label, "x": of[x], "y": of[y]} for label, of in points]
     parts: list[tuple[dict[str, Any], list[dict[str, Any]]]] = [
         ({"name": "beaten", "grey": True}, [d for i, d in enumerate(dots) if i not in best]),
-        ({"name": "Pareto front"}, [d for i, d in enumerate(dots) if i in best - {middle}]),
+        ({"name": "Pareto front", "accent": True}, [d for i, d in enumerate(dots) if i in best - {middle}]),
         ({"name": "knee: the best compromise", "large": True}, [dots[middle]]),
     ]
     groups = [{**look, "points": of} for look, of in parts if of]

@@ -162,7 +162,7 @@ def read_columns(path: Path) -> Table:
     """The columns of a CSV file of numbers; empty cells are NaN, and a line that was cut off is left out."""
     if not path.exists():
         return {}
-    with path.open(newline="", errors="replace") as file:
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
         reader = csv.reader(line for line in file if "\0" not in line)
         header = next(reader, [])
         rows = [found for row in reader if len(row) == len(header) and (found := _numbers(row)) is not None]

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optuna.exceptions import ExperimentalWarning
 from optuna.importance import get_param_importances
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -61,11 +60,13 @@ def importance(study: Study, done: Sequence[FrozenTrial]) -> dict[str, float]:
     values = [t.values[0] for t in done if t.values]
     if max(values) == min(values):
         return {}
+    # It explains what makes the target low, whatever the study's direction.
+    sign = -1.0 if study.directions[0].name == "MAXIMIZE" else 1.0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        warnings.simplefilter("ignore", RuntimeWarning)
+        # Of its being experimental, and of what the sign is for.
+        warnings.simplefilter("ignore")
         try:
-            return get_param_importances(study, target=lambda t: t.values[0])
+            return get_param_importances(study, target=lambda t: sign * t.values[0])
         except (RuntimeError, ValueError):
             return {}
 

@@ -297,7 +297,7 @@ class Balancer(StateModule):
             self._journal = None
         self.player.check()
 
-    def measured(self, metrics: Mapping[str, float], goals: Mapping[str, str] | None = None) -> None:
+    def measured(self, metrics: Mapping[str, float | Tensor], goals: Mapping[str, str] | None = None) -> None:
         """Record metrics on validation data, by name; ``goals`` says ``"min"`` or ``"max"`` for each.
 
         A row of ``metrics.csv``; the last ones are the summary's. Without ``log_dir`` nothing happens.

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from autoloss.core.clock import Clock
 from autoloss.core.columns import Columns
@@ -47,11 +47,11 @@ class Journal:
         if weighed.clock.step % self._check_every == 0:
             self.player.check()
 
-    def measured(self, clock: Clock, metrics: Mapping[str, float], goals: Mapping[str, str]) -> None:
+    def measured(self, clock: Clock, metrics: Mapping[str, float | Tensor], goals: Mapping[str, str]) -> None:
         """Take down metrics on validation data; ``goals`` are ``"min"`` or ``"max"``, which a sweep's score needs."""
         wrong = {name: goal for name, goal in goals.items() if goal not in ("min", "max")}
         require(not wrong, "A metric's goal must be 'min' or 'max'", f"it is {wrong}")
-        self._metrics |= {str(name): float(torch.as_tensor(value).detach()) for name, value in metrics.items()}
+        self._metrics |= {name: _number(value) for name, value in metrics.items()}
         self._goals |= goals
         row = {f"val/{name}": value for name, value in self._metrics.items()}
         self._columns.append([(clock, row | self.recorder.means())])
@@ -81,3 +81,7 @@ class Journal:
         write_json(self.directory / "summary.json", summary)
         write_export(self.player.weighting, self.directory)
         write(self.directory)
+
+
+def _number(value: float | Tensor) -> float:
+    return float(value.detach() if isinstance(value, Tensor) else value)

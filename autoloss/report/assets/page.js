@@ -34,10 +34,11 @@
   const tip = extra => ({
     confine: true, backgroundColor: css("--card"), borderColor: css("--line"), textStyle: { color: css("--ink"), fontSize: 12 }, ...extra,
   });
+  const stroke = "path://M0 0h18v3h-18z";
   const legend = series => ({
-    type: series.length > 8 ? "scroll" : "plain", bottom: 0, icon: "roundRect", itemWidth: 18, itemHeight: 3,
+    type: series.length > 8 ? "scroll" : "plain", bottom: 0, icon: stroke, symbolKeepAspect: true, itemWidth: 18, itemHeight: 12,
     textStyle: { color: css("--ink") }, pageTextStyle: { color: css("--soft") }, pageIconColor: css("--accent"),
-    formatter: name => short(name, 28), data: series.map(s => s.name),
+    formatter: name => short(name, 28), data: series.map(s => (s.type === "scatter" ? { name: s.name, icon: s.symbol } : { name: s.name, icon: stroke })),
   });
   const frame = (bottom, extra) => ({
     animation: false, backgroundColor: "transparent", aria: { enabled: true },
@@ -50,8 +51,7 @@
     return values.map((x, i) => {
       if (x === null) return null;
       let sum = 0, count = 0;
-      const near = Math.min(reach, i, values.length - 1 - i);
-      for (let j = i - near; j <= i + near; j++) if (values[j] !== null) { sum += values[j]; count++; }
+      for (let j = Math.max(0, i - reach); j <= Math.min(values.length - 1, i + reach); j++) if (values[j] !== null) { sum += values[j]; count++; }
       return sum / count;
     });
   }
@@ -133,6 +133,7 @@
 
   function bars(spec, state, width) {
     return frame(28, {
+      grid: { left: 8, right: 60, top: 14, bottom: 28, containLabel: true },
       xAxis: axis({ type: "value", name: spec.axis, nameLocation: "middle", nameGap: 26 }),
       yAxis: axis({ type: "category", inverse: true, data: spec.rows.map(r => r.name), splitLine: { show: false }, axisLabel: { color: css("--ink"), interval: 0, formatter: name => short(name, width < 500 ? 16 : 40) } }),
       series: [{ type: "bar", barMaxWidth: 22, data: spec.rows.map(r => r.value), itemStyle: { color: css("--accent"), borderRadius: [0, 4, 4, 0] },
@@ -143,18 +144,18 @@
 
   function scatter(spec, state, width) {
     const series = spec.groups.map((g, i) => ({
-      name: g.name, type: "scatter", symbolSize: g.large ? 16 : 10, symbol: g.symbol || ["circle", "rect", "triangle", "diamond"][i % 4], color: g.large ? "#D55E00" : g.grey ? css("--soft") : colour(g.colour || g.name),
+      name: g.name, type: "scatter", symbolSize: g.large ? 16 : 10, symbol: g.symbol || ["circle", "rect", "triangle", "diamond"][i % 4], color: g.large ? "#D55E00" : g.grey ? css("--soft") : g.accent ? css("--accent") : colour(g.colour || g.name),
       itemStyle: { opacity: 0.85, borderColor: css("--card"), borderWidth: 1 }, data: g.points.map(p => ({ value: [p.x, p.y], name: p.name })),
     }));
     if (spec.line) series.push({ name: spec.line.name, type: "line", data: spec.line.points, showSymbol: false, step: spec.line.step, color: css("--soft"), lineStyle: { type: "dashed", width: 1.5 }, tooltip: { show: false } });
     const rows = 22 * Math.ceil(series.reduce((sum, s) => sum + 9 * Math.min(28, s.name.length) + 44, 0) / width);
     const option = frame((series.length > 8 ? 30 : rows) + 24, {
       xAxis: axis({ type: spec.log ? "log" : "value", name: spec.xname, nameLocation: "middle", nameGap: 26, scale: true, axisLabel: { color: css("--soft"), formatter: digits, hideOverlap: true } }),
-      yAxis: axis({ type: spec.log ? "log" : "value", name: spec.yname, nameLocation: "middle", nameRotate: 90, nameGap: 46, scale: true, axisLabel: { color: css("--soft"), formatter: digits } }),
-      legend: { ...legend(series), itemWidth: 12, itemHeight: 10, icon: undefined }, series,
+      yAxis: axis({ type: spec.log ? "log" : "value", name: spec.yname, nameLocation: "end", nameGap: 10, nameTextStyle: { color: css("--soft"), align: "left" }, scale: true, axisLabel: { color: css("--soft"), formatter: digits } }),
+      legend: { ...legend(series), itemWidth: 14 }, series,
       tooltip: tip({ formatter: p => `${safe(p.name)}<br>${safe(spec.xname)} <b>${safe(digits(p.value[0]))}</b><br>${safe(spec.yname)} <b>${safe(digits(p.value[1]))}</b>` }),
     });
-    option.grid.left = 26;
+    option.grid.top = 34;
     return option;
   }
 
@@ -166,7 +167,7 @@
       xAxis: axis({ type: state.log ? "log" : "value", name: spec.axis, nameLocation: "middle", nameGap: 26, axisLabel: { color: css("--soft"), formatter: digits, hideOverlap: true } }),
       yAxis: axis({ type: "category", data: spec.rows, inverse: true, splitLine: { show: true, lineStyle: { color: css("--line"), opacity: 0.5 } },
         axisLabel: { color: css("--ink"), interval: 0, formatter: name => short(name, width < 500 ? 16 : 44) } }),
-      legend: { ...legend(series), itemWidth: 12, itemHeight: 10, icon: undefined }, series,
+      legend: { ...legend(series), itemWidth: 14 }, series,
       tooltip: tip({ formatter: p => `${safe(spec.rows[p.data[1]])}<br>${safe(p.seriesName)} <b>${safe(digits(p.data[0]))}</b>` }),
     });
   }
@@ -183,7 +184,7 @@
     }));
     return {
       animation: false, backgroundColor: "transparent", aria: { enabled: true },
-      parallel: { left: width < 500 ? 34 : 60, right: width < 500 ? 44 : 70, top: 24, bottom: 84, axisExpandable: spec.axes.length > 12, parallelAxisDefault: {} }, parallelAxis: axes,
+      parallel: { left: width < 500 ? 52 : 60, right: width < 500 ? 44 : 70, top: 24, bottom: 84, axisExpandable: spec.axes.length > 12, parallelAxisDefault: {} }, parallelAxis: axes,
       visualMap: { show: true, dimension: spec.axes.length - 1, min: low, max: high > low ? high : low + 1, orient: "horizontal", left: "center", bottom: 0, itemHeight: 140, itemWidth: 10,
         text: [spec.goal + " " + digits(high), digits(low)], textStyle: { color: css("--soft") }, inRange: { color: RAMP } },
       series: [{ type: "parallel", lineStyle: { width: 2, opacity: 0.6 }, emphasis: { lineStyle: { width: 4, opacity: 1 } }, smooth: 0.15,

@@ -1,0 +1,93 @@
+"""The pages of a search and of a comparison, from the files that they leave."""
+
+import json
+import re
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import autoloss
+from autoloss.core.space import Interval
+from autoloss.report import write
+from autoloss.report.page import unpacked
+
+
+def charts_of(directory):
+    html = write(directory).read_text(encoding="utf-8")
+    data = json.loads(unpacked(re.search(r'id="data">([^<]*)<', html)[1]))
+    return html, {chart["title"]: chart for chart in data["charts"].values()}
+
+
+def run(trial):
+    import torch
+
+    for _ in range(2):
+        trial.balancer({"a": torch.tensor(1.0), "b": torch.tensor(2.0)})
+    lr = trial.parameters["lr"]
+    noise = (trial.seed % 7) / 1000
+    return {"error": abs(lr - 0.1) + 0.1 + noise, "size": trial.balancer.weights["b"] + noise}
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    place = tmp_path_factory.mktemp("search")
+    goals = {"error": "min", "size": "min"}
+    space = {"lr": Interval(0.01, 1.0, log=True)}
+    options = {"weightings": ["fixed"], "n_trials": 12, "confirm_best": 2, "confirm_seeds": 3, "directory": place}
+    autoloss.search(run, ["a", "b"], goals, space=space, sampler="random", says=lambda line: None, **options)
+    return place
+
+
+def test_a_search_shows_what_it_tried_and_how_sure_it_is(searched):
+    html, charts = charts_of(searched)
+    told = json.loads((searched / "search.json").read_text())
+    assert len(told["trials"]) == 12
+    assert {
+        "Confirmed",
+        "score by trial",
+        "Trials",
+        "Parameter importance",
+        "Final weights",
+        "error against size",
+    } <= set(charts)
+    assert "Verdict" in html
+    rows = charts["Trials"]["rows"]
+    scores = sorted(t["score"] for t in told["trials"])
+    assert sorted(row["values"][-1] for row in rows) == pytest.approx(scores, rel=1e-4, abs=1e-9)
+    assert "trials/0000/report.html" in html
+    assert (searched / "trials/0000/report.html").exists()
+
+
+def test_importance_is_of_what_makes_the_score_good(searched):
+    told = json.loads((searched / "search.json").read_text())
+    assert sum(told["importance"].values()) == pytest.approx(1, abs=1e-6)
+    assert told["importance"]["lr"] > told["importance"]["weighting"]
+
+
+def test_the_knee_is_marked_on_the_front_of_two_metrics(searched):
+    _, charts = charts_of(searched)
+    groups = {group["name"]: group["points"] for group in charts["error against size"]["groups"]}
+    (knee,) = groups["knee: the best compromise"]
+    everyone = [p for points in groups.values() for p in points]
+    assert len(everyone) == 12
+    assert not any(p["x"] < knee["x"] and p["y"] < knee["y"] for p in everyone)
+
+
+def test_a_search_is_a_run_of_its_own_in_tensorboard(searched):
+    events = EventAccumulator(str(searched / "study"), size_guidance={"scalars": 0, "tensors": 0}).Reload()
+    best = [s.value for s in events.Scalars("search/best_score")]
+    assert len(best) == 12
+    assert best == sorted(best)
+    weights = [events.Scalars(f"search/weight/{name}") for name in ("a", "b")]
+    assert [a.value + b.value for a, b in zip(*weights, strict=True)] == pytest.approx([2.0] * 12)
+
+
+def test_a_search_that_was_killed_has_a_page(searched, tmp_path):
+    told = json.loads((searched / "search.json").read_text())
+    told |= {"confirmed": [], "verdict": [], "over": False, "trials": told["trials"][:2], "importance": {}}
+    (tmp_path / "search.json").write_text(json.dumps(told))
+    html, _ = charts_of(tmp_path)
+    assert "The search is not over" in html
+    told["trials"] = []
+    (tmp_path / "search.json").write_text(json.dumps(told))
+    assert "No trial finished." in charts_of(tmp_path)[0]
