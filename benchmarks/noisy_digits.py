@@ -27,9 +27,9 @@ from autoloss.training.loaders import loader
 EPOCHS, BATCH, RATE, NOISE = 50, 64, 1e-3, 0.4
 GRIDS: dict[str, dict[str, list[Any]]] = {
     "uniform": {},
-    "data_parameters": {"lr": [10.0, 40.0]},
-    "super_loss": {"lam": [0.25, 1.0]},
-    "small_loss": {"rate": [0.3, 0.5], "ramp": [10]},
+    "data_parameters": {"lr": [40.0, 10.0]},
+    "super_loss": {"lam": [1.0, 0.25]},
+    "small_loss": {"rate": [0.5, 0.3], "ramp": [10]},
     "self_paced": {"form": ["logarithmic"], "keep": [0.7], "burn_in": [5]},
     "percentile": {"p": [0.6], "burn_in": [5], "slope": [1.0]},
     "focal": {"gamma": [2.0]},

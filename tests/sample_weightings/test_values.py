@@ -266,6 +266,11 @@ def test_a_confident_right_sample_cools_and_a_wrong_one_heats_up_to_its_bound():
     assert hot == pytest.approx(math.log(20))
 
 
+def test_a_batch_of_one_class_and_labels_that_are_never_seen_are_fine():
+    one = weights(ClassBalanced(), 1.0, 2.0, known_labels=torch.tensor([7, 7]))
+    assert one.tolist() == [1, 1]
+
+
 # Bad input
 
 BAD = [
