@@ -11,7 +11,7 @@ from autoloss.app.composition import composed, jobs
 from autoloss.app.directories import OUTPUTS, finished
 from autoloss.app.help import help_text
 from autoloss.app.hydra_app import asking, config_dirs, given, hydra_main, record_failure, split
-from autoloss.app.overrides import parse, run_name
+from autoloss.app.overrides import directory_name, parse, run_name
 from autoloss.app.screen import say
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.files import write_json
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     first = next(iter(configs.values()))
     baseline = _baseline(configs, first["compare"]["baseline"])
     _check(configs)
-    name = first["name"] or run_name(first["problem"]["name"], overrides, _HOW)
+    name = directory_name(first, overrides, _HOW)
     directory = Path(given(overrides, "hydra.run.dir") or OUTPUTS / "compare" / name)
     repeats = _repeats(first)
     cells: dict[str, list[Cell]] = {label: [] for label in configs}

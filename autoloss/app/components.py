@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch.optim import Optimizer
+
 from autoloss.app.gan import build_gan, check_game, check_not_game
 from autoloss.app.instantiate import factory
-from autoloss.app.parts import build_loss, build_scheduler, loss_nodes
+from autoloss.app.parts import build_loss, build_scheduler, checked_optimizer, loss_nodes
 from autoloss.core.errors import AutolossError, ConfigError, require, unknown
 from autoloss.core.need import OUTCOME, Need
 from autoloss.core.problem import Problem
@@ -93,7 +95,7 @@ def _common(config: Mapping[str, Any], problem: Problem, data: Any, held_out: He
     return {
         "losses": {name: build_loss(node) for name, node in loss_nodes(config["losses"], problem.terms).items()},
         "weighting": build_weighting(config["weighting"]),
-        "optimizer": factory(config["optimizer"]),
+        "optimizer": factory(config["optimizer"], Optimizer),
         "scheduler": partial(build_scheduler, config["lr_schedule"]),
         "base": config["base"],
         "groups": config["groups"],
@@ -132,7 +134,7 @@ def check(config: Mapping[str, Any]) -> None:
     problem = attempt(lambda: build_problem(config))
     weighting = attempt(lambda: build_weighting(config["weighting"]))
     samples = attempt(lambda: build_sample_weighting(config.get("sample_weighting", "uniform")))
-    optimizer = attempt(lambda: factory(config["optimizer"]))
+    optimizer = attempt(lambda: checked_optimizer(config["optimizer"], config["lr_schedule"]))
     if weighting is not None and (who := learner(weighting, samples)):
         share, forked = config["held_out"]["share"], config.get("anchor", ANCHORS[0]) != ANCHORS[0]
         attempt(lambda: require(0 < share < 1, "held_out.share must lie between 0 and 1", f"it is {share}"))

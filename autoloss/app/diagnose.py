@@ -12,7 +12,7 @@ from autoloss.app.composition import composed
 from autoloss.app.directories import OUTPUTS
 from autoloss.app.help import help_text
 from autoloss.app.hydra_app import asking, config_dirs, given, hydra_main, split
-from autoloss.app.overrides import run_name
+from autoloss.app.overrides import directory_name
 from autoloss.app.screen import report, say, shown
 from autoloss.core.errors import AutolossError, require
 from autoloss.core.files import write_json
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     how = config["diagnose"]
     require(how["runs"] >= 1, "diagnose.runs must be at least 1", f"it is {how['runs']}")
     require(how["batches"] >= 1, "diagnose.batches must be at least 1", f"it is {how['batches']}")
-    name = config["name"] or run_name(config["problem"]["name"], overrides, [f"diagnose.{key}" for key in how])
+    name = directory_name(config, overrides, [f"diagnose.{key}" for key in how])
     directory = Path(given(overrides, "hydra.run.dir") or OUTPUTS / "diagnose" / name)
     shutil.rmtree(directory, ignore_errors=True)
     epochs = how["epochs"] or max(2, config["trainer"]["max_epochs"] // 5)

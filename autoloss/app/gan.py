@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from torch.optim import Optimizer
+
 from autoloss.app.instantiate import factory
 from autoloss.app.parts import build_loss, build_scheduler, loss_nodes
 from autoloss.core.adversarial import AdversarialLoss
@@ -60,7 +62,7 @@ def check_game(config: Mapping[str, Any], problem: Problem, attempt: Callable[[C
     losses = attempt(lambda: _generator_losses(config, game)) or {}
     attempt(lambda: Seat(GENERATOR, list(game.terms), _role(config, config["generator"], config, losses)))
     weighting = attempt(lambda: build_weighting(side["weighting"]))
-    attempt(lambda: factory(side["optimizer"]))
+    attempt(lambda: factory(side["optimizer"], Optimizer))
     its = attempt(lambda: _discriminator_losses(config, game, losses))
     if weighting is not None and its is not None:
         attempt(lambda: check_surgery(weighting))
@@ -89,7 +91,7 @@ def _role(
     return Role(
         losses,
         build_weighting(node["weighting"]),
-        factory(node["optimizer"]),
+        factory(node["optimizer"], Optimizer),
         partial(build_scheduler, config["lr_schedule"]),
         base=node["base"],
         groups=node["groups"],

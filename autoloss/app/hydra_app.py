@@ -17,6 +17,7 @@ from autoloss.app.config_source import register
 from autoloss.app.load import loaded
 from autoloss.app.overrides import rewritten
 from autoloss.app.screen import say
+from autoloss.app.trust import check_loaded, trust
 from autoloss.core.errors import AutolossError, first_line
 from autoloss.core.files import write_json
 
@@ -49,8 +50,11 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             waiting = argument in _VALUED
         else:
             overrides.append(argument)
+    trust(overrides)
     file = given(overrides, "load")
-    typed = rewritten([*(loaded(file) if file else []), *overrides])
+    read = loaded(file) if file else []
+    check_loaded(read, overrides, str(file))
+    typed = rewritten([*read, *overrides])
     return flags, opened(typed, config_dirs(flags))
 
 

@@ -1,28 +1,28 @@
-"""The only caller of ``hydra.utils.instantiate``."""
+"""What a configuration's ``_target_`` may make: optimisers and schedules of learning rates, and nothing else."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from functools import partial
+from importlib import import_module
 from typing import Any
 
-import hydra.utils
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
-
-from autoloss.core.errors import ConfigError
+from autoloss.app.trust import typed
+from autoloss.core.errors import AutolossError, ConfigError, first_line, require, unknown
 from autoloss.core.registry import ORIGIN, registry
 
-ALLOWED = ("autoloss", "torch", "pytorch_lightning", "lightning")
+ALLOWED = ("torch.optim", "autoloss")
 
 
-def factory(node: Mapping[str, Any]) -> Any:
-    """What the node's ``_target_`` names, with the node's other keys bound as arguments.
+def factory(node: Mapping[str, Any], base: type) -> partial[Any]:
+    """The class, a ``base``, that the node's ``_target_`` names, with the node's other keys bound as arguments.
 
-    Only targets from autoloss, torch, Lightning and installed plugins are made: a configuration
-    file may come from somebody else.
+    It must lie in torch.optim, in autoloss or in an installed plugin, or somebody must have typed it: a configuration
+    file may come from somebody else. ``hydra.utils.instantiate`` would call any function that a ``_target_`` names,
+    nested ones too, and reach any module through the attributes of an allowed one.
     """
-    target = str(node.get("_target_", ""))
+    target, parameters = str(node.get("_target_", "")), {k: v for k, v in node.items() if k != "_target_"}
     plugins = {
         listing.target.split(".")[0].split(":")[0]
         for listings in registry.listings.values()
@@ -30,12 +30,40 @@ def factory(node: Mapping[str, Any]) -> Any:
         if listing.origin != ORIGIN
     }
     allowed = [*ALLOWED, *sorted(plugins)]
-    if target.split(".")[0] not in allowed:
-        raise ConfigError(f"A _target_ must lie in one of {', '.join(allowed)}, but it is {target!r}.")
-    extra: dict[str, Any] = {}
-    if "_execution_whitelist_" in inspect.signature(hydra.utils.instantiate).parameters:
-        extra["_execution_whitelist_"] = [f"{module}.*" for module in allowed]
+    if not any(target.startswith(f"{one}.") for one in allowed) and not typed(target):
+        raise ConfigError(
+            f"A _target_ must lie in one of {', '.join(allowed)}, or be typed on the command line, but it is "
+            f"{target!r}."
+        )
+    hidden = sorted(_underscored(parameters))
+    require(not hidden, "A _target_'s parameters must be plain values", f"{', '.join(hidden)} is among them")
+    module, _, name = target.rpartition(".")
     try:
-        return hydra.utils.instantiate(OmegaConf.create(dict(node)), _partial_=True, **extra)
-    except HydraException as error:
-        raise ConfigError(f"{target} must be importable, but that failed: {str(error).splitlines()[0]}.") from error
+        made = getattr(import_module(module), name)
+    except Exception as error:
+        raise ConfigError(f"{target} must be importable, but that failed: {first_line(error)}.") from error
+    if not (inspect.isclass(made) and issubclass(made, base)):
+        raise ConfigError(f"{target} must be a class of {base.__name__}s, but it is {made!r}.")
+    known = inspect.signature(made).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        for key in parameters:
+            if key not in known:
+                raise unknown(f"parameter of {target}", key, list(known)[1:])
+    return partial(made, **parameters)
+
+
+def tried(make: partial[Any], what: Any, title: str) -> None:
+    """Raise :class:`ConfigError` unless ``make``, called ``title``, takes its parameters, with ``what`` before them."""
+    try:
+        make(what)
+    except AutolossError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{title} must take its parameters, but it does not: {first_line(error)}.") from error
+
+
+def _underscored(value: Any) -> set[str]:
+    if isinstance(value, Mapping):
+        here = {str(key) for key in value if str(key).startswith("_")}
+        return here.union(*(_underscored(one) for one in value.values()))
+    return set().union(*(_underscored(one) for one in value)) if isinstance(value, list) else set()

@@ -12,7 +12,7 @@ from autoloss.app.composition import composed
 from autoloss.app.directories import OUTPUTS, finished
 from autoloss.app.help import help_text
 from autoloss.app.hydra_app import asking, config_dirs, given, hydra_main, record_failure, split
-from autoloss.app.overrides import run_name
+from autoloss.app.overrides import checked_name, run_name
 from autoloss.app.screen import say
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.files import EXPORT, write_json
@@ -36,7 +36,10 @@ def main(arguments: Sequence[str]) -> int:
     require(unseen not in problems, "The unseen problem must not be learned on", f"{unseen!r} is one of problems")
     configs = {name: _composed(name, overrides, folders) for name in [*problems, *([unseen] if unseen else [])]}
     _check(configs)
-    directory = Path(given(overrides, "hydra.run.dir") or OUTPUTS / "meta" / (whole["name"] or _name(overrides)))
+    directory = Path(
+        given(overrides, "hydra.run.dir")
+        or OUTPUTS / "meta" / (checked_name(str(whole["name"])) if whole["name"] else _name(overrides))
+    )
     before: str | None = None
     for number, (turn, problem) in enumerate(turns):
         place = directory / "rounds" / run_name(f"{number:02d}-{problem}", [])

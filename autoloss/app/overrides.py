@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
+from autoloss.core.errors import require
 from autoloss.core.pacing import PACINGS
 from autoloss.core.schedule import SCHEDULES
 
@@ -82,6 +84,24 @@ def run_name(problem: str, overrides: Sequence[str], unnamed: Sequence[str] = ()
     if len(name) > _LONGEST:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         name = f"{name[:_LONGEST]}-{digest}"
+    return name
+
+
+def directory_name(config: Mapping[str, Any], overrides: Sequence[str], unnamed: Sequence[str] = ()) -> str:
+    """The name of a run's directory: the user's, or else made from the problem and the overrides."""
+    if config["name"] in (None, ""):
+        return run_name(str(config["problem"]["name"]), overrides, unnamed)
+    return checked_name(str(config["name"]))
+
+
+def checked_name(name: str) -> str:
+    """``name`` if it can be the name of a directory among others, and of none elsewhere."""
+    require(
+        re.fullmatch(r"[\w+][\w.+ -]*", name) is not None,
+        "name must be a directory's name, of letters, digits, blanks and ._+-",
+        f"it is {name!r}",
+        "For a directory somewhere else set hydra.run.dir.",
+    )
     return name
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from torch.optim import Optimizer
+import torch
+from torch.nn import Parameter
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
-from autoloss.app.instantiate import factory
+from autoloss.app.instantiate import factory, tried
 from autoloss.core.errors import unknown
 from autoloss.core.loss import Loss
 from autoloss.core.progressive import build
@@ -38,4 +42,13 @@ def loss_nodes(
 def build_scheduler(node: Mapping[str, Any], optimizer: Optimizer, steps: int) -> Any:
     """The learning-rate scheduler of ``optimizer`` over ``steps`` steps."""
     filled = {key: steps if key == "T_max" and value is None else value for key, value in node.items()}
-    return factory(filled)(optimizer)
+    return factory(filled, LRScheduler)(optimizer)
+
+
+def checked_optimizer(node: Mapping[str, Any], schedule: Mapping[str, Any]) -> partial[Any]:
+    """The optimiser that ``node`` names, once it and its ``schedule`` were seen to take their parameters."""
+    parameter = Parameter(torch.zeros(1))
+    make = factory(node, Optimizer)
+    tried(make, [parameter], str(node["_target_"]))
+    tried(partial(build_scheduler, schedule, steps=1), SGD([parameter], lr=0.1), str(schedule["_target_"]))
+    return make

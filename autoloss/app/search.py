@@ -20,7 +20,7 @@ from autoloss.app.composition import composed
 from autoloss.app.directories import OUTPUTS
 from autoloss.app.help import help_text
 from autoloss.app.hydra_app import USER_ERROR, asking, config_dirs, given, hydra_main, quoted, split
-from autoloss.app.overrides import run_name
+from autoloss.app.overrides import directory_name
 from autoloss.app.screen import report, say, shown
 from autoloss.app.workers import Workers, follow, helper_number
 from autoloss.core.errors import AutolossError, ConfigError, require
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     config = composed("search", tasks, _dirs)
     _check(config)
     unnamed = [f"search.{key}" for key in _HOW] + ["search/sampler", "search/pruner"]
-    directory = OUTPUTS / "search" / (config["name"] or run_name(config["problem"]["name"], overrides, unnamed))
+    directory = OUTPUTS / "search" / directory_name(config, overrides, unnamed)
     extra = [] if given(overrides, "hydra.run.dir") else [f"hydra.run.dir={quoted(str(directory))}"]
     hydra_main("search", job, [*flags, *overrides, *extra])
     return _outcome[-1] if _outcome else 1

@@ -27,7 +27,7 @@ from autoloss.app.hydra_app import (
     record_failure,
     split,
 )
-from autoloss.app.overrides import parse, run_name, ungrouped
+from autoloss.app.overrides import directory_name, parse, run_name, ungrouped
 from autoloss.app.screen import print_run, print_sweep, report, say, shown
 from autoloss.core.errors import AutolossError, BusyError
 from autoloss.core.files import read_json, write_json
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     if given(overrides, "hydra/sweeper") == "autoloss" and not swept:
         flags, swept = ["-m", *flags], True
     config = _checked(flags, overrides, swept)
-    name = config["name"] or run_name(config["problem"]["name"], overrides, () if swept else ("trainer.max_epochs",))
+    name = directory_name(config, overrides, () if swept else ("trainer.max_epochs",))
     parent = OUTPUTS / "train" / name
     if swept:
         root = _sweep_root(overrides, parent)

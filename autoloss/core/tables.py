@@ -23,8 +23,13 @@ def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = ()) -> str:
 def markdown(rows: Sequence[Sequence[str]]) -> str:
     """``rows`` as a Markdown table, the first being its header."""
     header, *rest = rows
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join([*lines, *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rest)])
+    lines = ["| " + " | ".join(map(_escaped, header)) + " |", "|" + "---|" * len(header)]
+    return "\n".join([*lines, *("| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in rest)])
+
+
+def _escaped(cell: str) -> str:
+    """A name may hold anything; a cell is one line without tags."""
+    return " ".join(cell.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def number(value: float, form: str) -> str:
