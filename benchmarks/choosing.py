@@ -63,9 +63,9 @@ def block(cells: Mapping[str, Mapping[str, Runs]]) -> str:
         words = [c.words for c in compared.values()]
         counts = f"{words.count('better')} / {words.count('worse')} / {len(words)}"
         link = f"[{name}](benchmarks/results/{name}.md)"
-        gain = cell(best, name, of).replace("**", "") + (" smaller error" if PROTOCOLS[name].ratio else "")
-        shown = compared[best].words == "no difference shown"
-        table.append([link, f"`{best}`", gain + (", no difference shown" if shown else ""), counts])
+        gain = fmean(found[best]) - fmean(found[EQUAL])
+        size = f"error {math.exp(gain):.3g} times smaller" if PROTOCOLS[name].ratio else f"score {gain:+.3f}"
+        table.append([link, f"`{best}`", f"{size}, {compared[best].words}", counts])
     return f"{BEGIN}\n{markdown(table)}\n{END}"
 
 
