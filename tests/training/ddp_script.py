@@ -4,6 +4,7 @@ import gc
 import json
 import sys
 
+import ddp_ways
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -89,7 +90,9 @@ if __name__ == "__main__":
         for at in ("features", "parameters")
         for split in ("even", "uneven", "absent")
     }
+    found |= ddp_ways.train_in_each_way(rank, ranks)
     if ranks > 1:
+        found["mistakes"] = ddp_ways.mistakes()
         found["static"] = {at: static(at) for at in ("features", "parameters")}
     with open(f"{sys.argv[3]}/{ranks}-{rank}.json", "w") as file:
         json.dump(found, file)
