@@ -26,10 +26,10 @@ class Network(nn.Module):
         self.encoder = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 16))
         self.total, self.sign = nn.Linear(16, 1), nn.Linear(16, 1)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The predicted sum [B], the logit of its sign [B], and the shared features [B, 16]."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The predicted sum [B] and the logit of its sign [B]."""
         features = self.encoder(x)
-        return self.total(features)[:, 0], self.sign(features)[:, 0], features
+        return self.total(features)[:, 0], self.sign(features)[:, 0]
 
 
 def train(
@@ -53,12 +53,14 @@ def train(
 
     balancer = autoloss.Balancer(["sum", "sign"], weighting="gradnorm", accumulate=accumulate)
     accelerator.register_for_checkpointing(balancer)
+    # Not the features: Accelerate casts what a network returns to copies that no head has seen.
+    shared = list(accelerator.unwrap_model(network).encoder[-1].parameters())
     if resume is not None:
         accelerator.load_state(str(resume))
     for _ in range(epochs):
         for inputs, targets in loader:
             with accelerator.accumulate(network):
-                total, sign, features = network(inputs)
+                total, sign = network(inputs)
                 losses = {
                     "sum": (total.float() - targets).square(),
                     "sign": nn.functional.binary_cross_entropy_with_logits(
@@ -66,8 +68,10 @@ def train(
                     ),
                 }
                 # Under float16 gradients are measured at the scale of the backward.
-                scale = None if accelerator.scaler is None else accelerator.scaler.scale(torch.ones((), device=x.device))
-                accelerator.backward(balancer(losses, anchor=features, scale=scale))
+                scale = (
+                    None if accelerator.scaler is None else accelerator.scaler.scale(torch.ones((), device=x.device))
+                )
+                accelerator.backward(balancer(losses, anchor=shared, scale=scale))
                 if accelerator.sync_gradients:
                     accelerator.clip_grad_norm_(network.parameters(), 1.0)
                 optimizer.step()

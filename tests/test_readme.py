@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/searching.md", "docs/gans.md", "docs/seeing.md")
+GUIDES = ("quickstart", "migrating", "searching", "gans", "seeing")
+PAGES = ("README.md", *(f"docs/{name}.md" for name in GUIDES))
 BLOCKS = [
     (page, block) for page in PAGES for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
 ]

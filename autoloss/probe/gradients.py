@@ -69,7 +69,8 @@ def measure(
     if not any(reached) and not (ranks > 1 and bool(found.any())):
         raise SignalError(
             "An anchor must be reached by at least one loss, but none of the losses depends on it. Compute the "
-            "losses from the very tensor that is the anchor (under torch.compile: compile trunk and heads apart)."
+            "losses from the very tensor that is the anchor (under torch.compile: compile trunk and heads apart), or "
+            "pass the last shared layer's parameters (where a wrapper casts what the network returns)."
         )
     with torch.no_grad(), torch.autocast(rows.device.type, enabled=False):
         if anchor.parameters and ranks > 1:
