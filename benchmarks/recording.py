@@ -77,37 +77,50 @@ def long_run(directory: Path, steps: int, size: int, every: int) -> float:
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print what recording costs, and what long runs leave."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[2, 8, 20])
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--weightings", nargs="*", default=["equal", "gradnorm"])
+    parser.add_argument("--every", type=int, nargs="*", default=[10, 1], help="record.every of the long runs")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.weightings:
+        cost(options)
+    for every in options.every:
+        long_runs(every)
+
+
+def cost(options: argparse.Namespace) -> None:
+    """Print what recording costs a step."""
     print(f"LeNet 36x36, batch {options.batch}, cpu, 1 thread, torch {torch.__version__}; record_every=10\n")
     print("| weighting | " + " | ".join(f"K = {size}" for size in options.sizes) + " |")
     print("|---|" + "---|" * len(options.sizes))
     over = False
-    for weighting in ("equal", "gradnorm"):
+    for weighting in options.weightings:
         found = [min(share(k, weighting, 650, options.batch) for _ in range(options.repeats)) for k in options.sizes]
         over |= max(found) > COST_BAR
         print(f"| {weighting} | " + " | ".join(f"{x:.2%}" for x in found) + " |", flush=True)
     print(f"\nThe bar is {COST_BAR:.0%} of a step: {'exceeded' if over else 'held'}.\n")
-    for every in (10, 1):
-        directory = Path(tempfile.mkdtemp())
-        seconds = long_run(directory, 100_000, 20, every)
-        events = sum(path.stat().st_size for path in directory.glob("events.out.tfevents.*")) / 2**20
-        table = (directory / "trajectory.csv").stat().st_size / 2**20
-        begun = time.process_time()
-        page = write(directory).stat().st_size / 2**20
-        made = time.process_time() - begun
-        verdict = "held" if events <= EVENTS_BAR else "exceeded"
-        print(
-            f"100,000 steps, 20 losses, record.every={every}: events {events:.1f} MiB (the bar is {EVENTS_BAR:.0f}: "
-            f"{verdict}), trajectory.csv {table:.1f} MiB, report.html {page:.1f} MiB made in {made:.1f} s; "
-            f"{seconds:.0f} s in the recorder."
-        )
-        shutil.rmtree(directory)
+
+
+def long_runs(every: int) -> None:
+    """Print what 100,000 steps leave."""
+    directory = Path(tempfile.mkdtemp())
+    seconds = long_run(directory, 100_000, 20, every)
+    events = sum(path.stat().st_size for path in directory.glob("events.out.tfevents.*")) / 2**20
+    table = (directory / "trajectory.csv").stat().st_size / 2**20
+    begun = time.process_time()
+    page = write(directory).stat().st_size / 2**20
+    made = time.process_time() - begun
+    verdict = "held" if events <= EVENTS_BAR else "exceeded"
+    print(
+        f"100,000 steps, 20 losses, record.every={every}: events {events:.1f} MiB (the bar is {EVENTS_BAR:.0f}: "
+        f"{verdict}), trajectory.csv {table:.1f} MiB, report.html {page:.1f} MiB made in {made:.1f} s; "
+        f"{seconds:.0f} s in the recorder."
+    )
+    shutil.rmtree(directory)
 
 
 if __name__ == "__main__":
