@@ -15,9 +15,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from optuna.study import Study
 from optuna.trial import Trial
 
+from autoloss.core.errors import first_line
 from autoloss.core.files import write_json
 from autoloss.report.runs import Run, read_run
-from autoloss.search.engine import first_line
 
 # A network file system shows a file of another machine some seconds after it was written.
 PATIENCE = 10.0
