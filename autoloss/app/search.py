@@ -22,6 +22,7 @@ from autoloss.app.help import help_text
 from autoloss.app.hydra_app import USER_ERROR, asking, config_dirs, given, hydra_main, quoted, split
 from autoloss.app.overrides import directory_name
 from autoloss.app.screen import report, say, shown
+from autoloss.app.trust import import_paths
 from autoloss.app.workers import Workers, follow, helper_number
 from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.files import write_json, write_text
@@ -140,7 +141,9 @@ def _show(outcome: Any, config: Mapping[str, Any], settings: Sequence[str], dire
     say(f"\n{outcome.text()}\n")
     say(f"report: {place}/report.html")
     say(f"leaderboard: {place}/leaderboard.md")
-    say(f"train the best: autoloss train load={place}/best.yaml")
+    # What a file may not import is typed.
+    typed = "".join(f" {shlex.quote(one)}" for one in settings if import_paths([one]))
+    say(f"train the best: autoloss train load={place}/best.yaml{typed}")
     if config["search"]["storage"] is None:
         say(f"look at the trials: optuna best-trial --storage {place}/study.log --study-name autoloss")
     say(f"look at the weights: tensorboard --logdir {place}")

@@ -128,7 +128,7 @@ class Player(StateModule):
         weighed = weigh(table, self.weighting, self.terms, clock, scale, accumulates, self.apart, probe)
         if weighed.measured is not None:
             self._note_reached(self.terms.gather(weighed.losses)[2], weighed.measured.reached)
-        if self.watch.rejects(weighed):
+        if self.watch.rejects(weighed, scaled=scale is not None):
             return None
         weighed = replace(weighed, sampled=sampled)
         self._remember(weighed)

@@ -62,12 +62,17 @@ class Watch:
         self.skipped = 0
         self._of = f"the {whose}'s loss" if whose else "loss"
         self._empty = Notices()
-        self._infinite, self._negative = FirstSeen(names), FirstSeen(units)
+        self._infinite, self._negative, self._overflown = FirstSeen(names), FirstSeen(units), FirstSeen(names)
 
-    def rejects(self, weighed: Weighed) -> bool:
-        """Note a step's losses; ``True`` if its batch is to be left out."""
+    def rejects(self, weighed: Weighed, scaled: bool = False) -> bool:
+        """Note a step's losses and weights; ``True`` if its batch is to be left out.
+
+        Where losses are ``scaled`` gradients overflow now and then, and the scaler skips the step.
+        """
         losses, signals = weighed.losses, weighed.signals
         bad = losses.present & ~losses.values.isfinite()
+        # An inner product overflows where the gradients themselves do not.
+        overflown = losses.present & ~bad & ~weighed.weights.isfinite() & ~bad.any() & (not scaled)
         for i, masked in enumerate(losses.masked):
             if masked:
                 name = self._infinite.names[i]
@@ -75,10 +80,11 @@ class Watch:
                 self._empty.remark(f"{said}: it was 0 there.", ~losses.present[i])
         if self.positive_for is not None:
             self._negative.note(signals.present & (signals.values < 0), signals.values, signals.step)
-        rejected = self.skips and bool(bad.any())
+        rejected = self.skips and bool((bad | overflown).any())
         self.skipped += rejected
         if not self.skips:
             self._infinite.note(bad, losses.values, signals.step)
+            self._overflown.note(overflown, weighed.weights, signals.step)
         if bad.device.type == "cpu":
             self.check()
         return rejected
@@ -91,6 +97,13 @@ class Watch:
             raise NonFiniteError(
                 f"Every loss must be finite, but {self._of} {name!r} is {value:g} at step {step}. Look at that batch, "
                 "lower the learning rate or clip gradients, or set on_nonfinite=skip to leave such batches out."
+            )
+        if overflown := self._overflown.earliest():
+            name, value, step = overflown
+            raise NonFiniteError(
+                f"Every weight must be finite, but that of {self._of} {name!r} is {value:g} at step {step}: inner "
+                "products of the gradients, or the losses, leave what float32 holds. Scale that loss by its base "
+                "weight, clip gradients, or set on_nonfinite=skip to leave such batches out."
             )
         if negative := self._negative.earliest():
             name, value, step = negative
