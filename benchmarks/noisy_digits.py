@@ -32,6 +32,8 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
     "data_parameters": {"lr": [40.0, 10.0]},
     "super_loss": {"lam": [1.0]},
     "small_loss": {"rate": [0.5], "ramp": [10]},
+    # As they come.
+    **{name: {} for name in ("self_paced", "percentile", "focal", "top_k", "class_balanced")},
 }
 TOLD: dict[str, dict[str, Any]] = {"small_loss": {"rate": NOISE, "ramp": 10}}
 Choice = tuple[str, tuple[tuple[str, Any], ...]]
