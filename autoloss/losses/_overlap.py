@@ -7,8 +7,40 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from autoloss.core.errors import require
 from autoloss.core.loss import Loss
-from autoloss.losses._labels import binary_labels, class_labels, class_weights
+from autoloss.losses._labels import binary_labels, check_class_weights, class_labels, class_weights
+
+
+class Overlap(Loss):
+    """A loss on how far soft sets of pixels overlap, class by class."""
+
+    takes = ("pixels", "classes", "binary")
+
+    def __init__(self, smooth: float, ignore_index: int | None, weights: Sequence[float]) -> None:
+        super().__init__()
+        require(smooth >= 0, "`smooth` must be at least 0", f"smooth={smooth}")
+        check_class_weights(weights)
+        self.smooth, self.ignore_index, self.class_weights = smooth, ignore_index, tuple(weights)
+
+    def index(self, prediction: Tensor, target: Tensor, alpha: float, beta: float, smooth: float) -> Tensor:
+        """``(TP + s) / (TP + alpha FP + beta FN + s)`` of the soft sets of each class, [B, C]."""
+        probability, truth, _ = areas(self, prediction, target, self.ignore_index)
+        shared = (probability * truth).sum(2)
+        extra, missed = probability.sum(2) - shared, truth.sum(2) - shared
+        # Without smoothing an empty class would be 0 / 0.
+        return (shared + smooth) / (shared + alpha * extra + beta * missed + smooth).clamp(min=1e-7)
+
+    def over_classes(self, values: Tensor) -> Tensor:
+        """The mean of ``values`` [B, C] over the classes, by their weights, [B]."""
+        factors = class_weights(self.class_weights, values)
+        return values.mean(1) if factors is None else (values * factors).sum(1) / factors.sum()
+
+
+def check_costs(alpha: float, beta: float) -> None:
+    """An error unless a false positive or a false negative costs something, and neither less than nothing."""
+    good = alpha >= 0 and beta >= 0 and alpha + beta > 0
+    require(good, "`alpha` and `beta` must be at least 0, and one above", f"alpha={alpha}, beta={beta}")
 
 
 def areas(
@@ -33,17 +65,3 @@ def areas(
     if keep is not None:
         probability, truth = (torch.where(keep.unsqueeze(1), x, 0.0) for x in (probability, truth))
     return probability.unsqueeze(-1).flatten(2), truth.unsqueeze(-1).flatten(2), binary
-
-
-def over_classes(values: Tensor, weights: Sequence[float]) -> Tensor:
-    """The mean of ``values`` [B, C] over the classes, by their ``weights``, [B]; plain without any."""
-    factors = class_weights(weights, values)
-    return values.mean(1) if factors is None else (values * factors).sum(1) / factors.sum()
-
-
-def tversky_index(probability: Tensor, truth: Tensor, alpha: float, beta: float, smooth: float) -> Tensor:
-    """``(TP + s) / (TP + alpha FP + beta FN + s)`` of soft sets [B, C, P], [B, C]."""
-    shared = (probability * truth).sum(2)
-    extra, missed = probability.sum(2) - shared, truth.sum(2) - shared
-    # Without smoothing an empty class would be 0 / 0.
-    return (shared + smooth) / (shared + alpha * extra + beta * missed + smooth).clamp(min=1e-7)

@@ -6,14 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from autoloss.core.errors import require
-from autoloss.core.loss import Loss
 from autoloss.core.space import Interval
-from autoloss.losses._labels import check_class_weights
-from autoloss.losses._overlap import areas, over_classes, tversky_index
+from autoloss.losses._overlap import Overlap
 
 
-class Dice(Loss):
+class Dice(Overlap):
     """``1 - (2 sum p g + s) / (sum p + sum g + s)`` for each sample, mean over classes.
 
     Logits [B, C, ...] with classes [B, ...] take a softmax, logits and 0/1 targets of one shape a
@@ -28,7 +25,6 @@ class Dice(Loss):
     loss would depend on its neighbours.
     """
 
-    takes = ("pixels", "classes", "binary")
     search_space = {"smooth": Interval(1e-3, 10.0, log=True)}
     use = "Segmentation of regions that are small against the background."
     avoid = "Pixel probabilities must be calibrated; very small batches of tiny regions (noisy)."
@@ -40,13 +36,8 @@ class Dice(Loss):
     def __init__(
         self, smooth: float = 1.0, ignore_index: int | None = None, class_weights: Sequence[float] = ()
     ) -> None:
-        super().__init__()
-        require(smooth >= 0, "`smooth` must be at least 0", f"smooth={smooth}")
-        check_class_weights(class_weights)
-        self.class_weights = tuple(class_weights)
-        self.smooth, self.ignore_index = smooth, ignore_index
+        super().__init__(smooth, ignore_index, class_weights)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        probability, truth, _ = areas(self, prediction, target, self.ignore_index)
         # Both sides halved: 2 sum p g + s is twice TP + s / 2.
-        return over_classes(1 - tversky_index(probability, truth, 0.5, 0.5, self.smooth / 2), self.class_weights)
+        return self.over_classes(1 - self.index(prediction, target, 0.5, 0.5, self.smooth / 2))

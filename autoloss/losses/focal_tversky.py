@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from autoloss.core.errors import require
-from autoloss.core.loss import Loss
 from autoloss.core.space import Interval
-from autoloss.losses._labels import check_class_weights
-from autoloss.losses._overlap import areas, over_classes, tversky_index
+from autoloss.losses._overlap import Overlap, check_costs
 
 
-class FocalTversky(Loss):
+class FocalTversky(Overlap):
     """``(1 - TI)^gamma`` of the Tversky index of each class and sample, mean over classes -> [B].
 
     Logits [B, C, ...] with classes [B, ...] take a softmax, logits and 0/1 targets of one shape a
@@ -31,7 +29,6 @@ class FocalTversky(Loss):
     segmentation_models.pytorch takes the power of the mean over classes.
     """
 
-    takes = ("pixels", "classes", "binary")
     search_space = {"gamma": Interval(0.5, 3.0), "beta": Interval(0.1, 1.0)}
     use = "Segmentation of small regions that tversky leaves half found."
     avoid = "Labels are noisy at the edges: with gamma below 1 the last pixels pull hardest."
@@ -49,18 +46,12 @@ class FocalTversky(Loss):
         ignore_index: int | None = None,
         class_weights: Sequence[float] = (),
     ) -> None:
-        super().__init__()
+        super().__init__(smooth, ignore_index, class_weights)
         require(gamma > 0, "`gamma` must be above 0", f"gamma={gamma}")
-        good = alpha >= 0 and beta >= 0 and alpha + beta > 0
-        require(good, "`alpha` and `beta` must be at least 0, and one above", f"alpha={alpha}, beta={beta}")
-        require(smooth >= 0, "`smooth` must be at least 0", f"smooth={smooth}")
-        check_class_weights(class_weights)
-        self.class_weights = tuple(class_weights)
+        check_costs(alpha, beta)
         self.gamma, self.alpha, self.beta = gamma, alpha, beta
-        self.smooth, self.ignore_index = smooth, ignore_index
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        probability, truth, _ = areas(self, prediction, target, self.ignore_index)
-        index = tversky_index(probability, truth, self.alpha, self.beta, self.smooth)
+        index = self.index(prediction, target, self.alpha, self.beta, self.smooth)
         # The slope of 0^gamma is infinite for gamma < 1.
-        return over_classes((1 - index).clamp(min=1e-7) ** self.gamma, self.class_weights)
+        return self.over_classes((1 - index).clamp(min=1e-7) ** self.gamma)

@@ -6,14 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from autoloss.core.errors import require
-from autoloss.core.loss import Loss
 from autoloss.core.space import Interval
-from autoloss.losses._labels import check_class_weights
-from autoloss.losses._overlap import areas, over_classes, tversky_index
+from autoloss.losses._overlap import Overlap
 
 
-class Jaccard(Loss):
+class Jaccard(Overlap):
     """``1 - (I + s) / (U + s)``, ``I = sum p g``, ``U = sum p + sum g - I``, for each sample, mean over classes -> [B].
 
     Logits [B, C, ...] with classes [B, ...] take a softmax, logits and 0/1 targets of one shape a
@@ -25,7 +22,6 @@ class Jaccard(Loss):
         class_weights: shares of the classes in the mean, at least 0 (0 for the background, say); alike by default.
     """
 
-    takes = ("pixels", "classes", "binary")
     search_space = {"smooth": Interval(1e-3, 10.0, log=True)}
     use = "Segmentation that is judged by intersection over union."
     avoid = "The hard index itself is wanted: lovasz is nearer to it. Calibrated probabilities are wanted."
@@ -37,12 +33,7 @@ class Jaccard(Loss):
     def __init__(
         self, smooth: float = 1.0, ignore_index: int | None = None, class_weights: Sequence[float] = ()
     ) -> None:
-        super().__init__()
-        require(smooth >= 0, "`smooth` must be at least 0", f"smooth={smooth}")
-        check_class_weights(class_weights)
-        self.class_weights = tuple(class_weights)
-        self.smooth, self.ignore_index = smooth, ignore_index
+        super().__init__(smooth, ignore_index, class_weights)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        probability, truth, _ = areas(self, prediction, target, self.ignore_index)
-        return over_classes(1 - tversky_index(probability, truth, 1.0, 1.0, self.smooth), self.class_weights)
+        return self.over_classes(1 - self.index(prediction, target, 1.0, 1.0, self.smooth))

@@ -6,14 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from autoloss.core.errors import require
-from autoloss.core.loss import Loss
 from autoloss.core.space import Interval
-from autoloss.losses._labels import check_class_weights
-from autoloss.losses._overlap import areas, over_classes, tversky_index
+from autoloss.losses._overlap import Overlap, check_costs
 
 
-class Tversky(Loss):
+class Tversky(Overlap):
     """``1 - (TP + s) / (TP + alpha FP + beta FN + s)`` of soft counts for each sample, mean over classes -> [B].
 
     Logits [B, C, ...] with classes [B, ...] take a softmax, logits and 0/1 targets of one shape a
@@ -27,7 +24,6 @@ class Tversky(Loss):
         class_weights: shares of the classes in the mean, at least 0 (0 for the background, say); alike by default.
     """
 
-    takes = ("pixels", "classes", "binary")
     search_space = {"alpha": Interval(0.1, 1.0), "beta": Interval(0.1, 1.0)}
     use = "Segmentation where a miss is worse than a false alarm, or the other way round."
     avoid = "Both mistakes cost alike (dice); calibrated probabilities are wanted (cross_entropy)."
@@ -44,16 +40,9 @@ class Tversky(Loss):
         ignore_index: int | None = None,
         class_weights: Sequence[float] = (),
     ) -> None:
-        super().__init__()
-        good = alpha >= 0 and beta >= 0 and alpha + beta > 0
-        require(good, "`alpha` and `beta` must be at least 0, and one above", f"alpha={alpha}, beta={beta}")
-        require(smooth >= 0, "`smooth` must be at least 0", f"smooth={smooth}")
-        check_class_weights(class_weights)
-        self.class_weights = tuple(class_weights)
-        self.alpha, self.beta, self.smooth, self.ignore_index = alpha, beta, smooth, ignore_index
+        super().__init__(smooth, ignore_index, class_weights)
+        check_costs(alpha, beta)
+        self.alpha, self.beta = alpha, beta
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        probability, truth, _ = areas(self, prediction, target, self.ignore_index)
-        return over_classes(
-            1 - tversky_index(probability, truth, self.alpha, self.beta, self.smooth), self.class_weights
-        )
+        return self.over_classes(1 - self.index(prediction, target, self.alpha, self.beta, self.smooth))

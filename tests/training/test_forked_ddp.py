@@ -1,9 +1,5 @@
 """Two real processes through a fork: ranks agree to the last bit, and with the union batch."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,15 +9,8 @@ SCRIPT = Path(__file__).with_name("fork_ddp_script.py")
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    out = tmp_path_factory.mktemp("ddp")
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(SCRIPT), "2"]
-    both = subprocess.Popen([*launch, str(out)], env=env, stderr=subprocess.PIPE, text=True)
-    subprocess.run([sys.executable, str(SCRIPT), "1", str(out)], env=env, check=True)
-    _, errors = both.communicate(timeout=120)
-    assert both.returncode == 0, errors
-    return [json.loads((out / name).read_text()) for name in ("1-0.json", "2-0.json", "2-1.json")]
+def results(learned):
+    return learned(SCRIPT)
 
 
 def test_ranks_are_identical_to_the_last_bit(results):

@@ -1,9 +1,5 @@
 """Lightning on two real processes, our module and others': ranks agree to the last bit, and with the union batch."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,15 +10,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    out = tmp_path_factory.mktemp("ddp")
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(SCRIPT), "2"]
-    both = subprocess.Popen([*launch, str(out)], env=env, stderr=subprocess.PIPE, text=True)
-    subprocess.run([sys.executable, str(SCRIPT), "1", str(out)], env=env, check=True)
-    _, errors = both.communicate(timeout=240)
-    assert both.returncode == 0, errors
-    return [json.loads((out / name).read_text()) for name in ("1-0.json", "2-0.json", "2-1.json")]
+def results(learned):
+    return learned(SCRIPT, timeout=240)
 
 
 def test_ranks_are_identical_to_the_last_bit(results):

@@ -1,9 +1,6 @@
 """Two players on two real processes."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,21 +10,9 @@ CASES = ("plain", "weighted", "accumulated", "paced", "skipping")
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
+def ranks(two_ranks, tmp_path_factory):
     out = tmp_path_factory.mktemp("ddp")
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        str(SCRIPT),
-        str(out),
-    ]
-    done = subprocess.run(
-        launch, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
+    two_ranks(SCRIPT, str(out))(timeout=300)
     return [json.loads((out / f"{rank}.json").read_text()) for rank in (0, 1)]
 
 
