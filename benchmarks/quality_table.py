@@ -62,14 +62,13 @@ def page(name: str, protocol: Protocol, cells: Mapping[str, Runs], searched: Seq
         line += [number(fmean(run["mean_weight_sum"] for run in rows[row]), ".3g") if row in rows else ""]
         line += [_change(protocol, row, rows)] if protocol.single else []
         table.append(line + ([protocol.published.get(row, "")] if protocol.published else []))
-    versions = ", ".join(f"{package} {version}" for package, version in any_run["versions"].items())
     lines = [f"# {protocol.title}", "", f"Written by `python benchmarks/quality.py --data DIR {name}`.", ""]
     lines += [
         protocol.notes,
         "",
         markdown(table),
         "",
-        f"- Seeds {', '.join(map(str, protocol.seeds))}; {versions}; CPU.",
+        f"- Seeds {', '.join(map(str, protocol.seeds))}; {_versions(cells)}; CPU.",
     ]
     lines += [f"- Intervals are of 95 % (Student's t over seeds). {_how(protocol)}"]
     lines += [f"- Published: {protocol.source}."] if protocol.source else []
@@ -99,6 +98,19 @@ def summary(protocol: Protocol, cells: Mapping[str, Runs]) -> str:
         words = f"No difference shown between any of {len(compared)} weightings and equal weights"
         words += f"; not (wholly) run or failed: {', '.join(missing)}" if missing else ""
     return words + "."
+
+
+def _versions(cells: Mapping[str, Runs]) -> str:
+    """What the rows were run with; where that is not the same for all of them, which were run with what."""
+    rows: dict[str, list[str]] = {}
+    for row, of in cells.items():
+        for run in of.values():
+            if "versions" in run:
+                words = ", ".join(f"{package} {version}" for package, version in run["versions"].items())
+                rows.setdefault(words, []).append(row)
+    if len(rows) == 1:
+        return next(iter(rows))
+    return "; ".join(f"{words} for {', '.join(dict.fromkeys(of))}" for words, of in rows.items())
 
 
 def _how(protocol: Protocol) -> str:

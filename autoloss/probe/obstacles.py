@@ -17,7 +17,8 @@ SAYINGS = {
     "use_reentrant": "Losses must be differentiable on their own to be compared, but activation checkpointing between "
     "them and the anchor is reentrant. Pass use_reentrant=False to torch.utils.checkpoint.",
     "setStorage": "Gradients must be measured while parameters are whole, but FSDP has sharded them again. Compute "
-    "losses and total in the wrapped module's forward, or use fully_shard.",
+    "losses and total in the wrapped module's forward, or use fully_shard and return from it the losses in a dict or "
+    "list of tensors, in which torch finds them.",
 }
 
 

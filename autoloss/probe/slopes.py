@@ -27,9 +27,9 @@ class Slopes:
     """Asks how fast losses change when the parameters of ``network`` move along a direction.
 
     One pass in forward mode gives it for every loss, or for every sample of every loss, whatever
-    their number; no graph is kept. What has no forward derivative (flash attention takes the math
-    kernel instead, custom functions without ``jvp``) is done by central differences, two forwards,
-    and is said once.
+    their number; no graph is kept. What has no forward derivative (custom functions without ``jvp``) is done by
+    central differences, two forwards, and is said once. Flash attention takes the math kernel instead, which
+    draws its dropout otherwise: whoever needs the step's own draws compares the losses and takes differences.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -51,21 +51,25 @@ class Slopes:
             except (NotImplementedError, RuntimeError) as error:
                 if not _unsupported(error):
                     raise
-                self.exact = False
                 moment.restore()
-                warnings.warn(
-                    "A loss has no forward derivative, so that hypergradients are central differences from here on: "
-                    f"two forwards, and less exact. ({str(error).splitlines()[0][:200]})",
-                    stacklevel=2,
-                )
-        return self._differences(losses, at, direction)
+                self.give_up("A loss has no forward derivative", str(error).splitlines()[0][:200])
+        return self.differences(losses, at, direction)
+
+    def give_up(self, reason: str, details: str = "") -> None:
+        """Take differences from now on, and say why."""
+        self.exact = False
+        warnings.warn(
+            f"{reason}, so that hypergradients are central differences from here on: two forwards, and less exact."
+            + f" ({details})" * bool(details),
+            stacklevel=3,
+        )
 
     def _forward_mode(
         self, losses: Losses, at: Mapping[Tensor, Tensor], direction: Mapping[Tensor, Tensor]
     ) -> tuple[list[Tensor | None], list[Tensor | None]]:
         with forward_ad.dual_level():
             duals = {p: forward_ad.make_dual(at[p], direction[p].to(at[p].dtype)) for p in direction}
-            with _Constants():
+            with _Constants(), sdpa_kernel(SDPBackend.MATH):
                 found = self._call(losses, {**at, **duals})
             pairs = [None if one is None else forward_ad.unpack_dual(one) for one in found]
             values = [None if pair is None else pair.primal.detach() for pair in pairs]
@@ -75,9 +79,10 @@ class Slopes:
             ]
             return values, [None if slope is None else slope.detach() for slope in slopes]
 
-    def _differences(
+    def differences(
         self, losses: Losses, at: Mapping[Tensor, Tensor], direction: Mapping[Tensor, Tensor]
     ) -> tuple[list[Tensor | None], list[Tensor | None]]:
+        """The same as :meth:`along` by central differences, with the kernels that the step had."""
         length, size = _norm(direction.values()), _norm(at[p] for p in direction)
         # The cube root of the precision is where rounding and curvature err alike.
         step = torch.finfo(size.dtype).eps ** (1 / 3) * (1 + size) / length.clamp(min=torch.finfo(size.dtype).tiny)
@@ -94,7 +99,7 @@ class Slopes:
 
     def _call(self, losses: Losses, values: Mapping[Tensor, Tensor]) -> Sequence[Tensor | None]:
         given = {f"network.{name}": values.get(p, p.detach()) for name, p in self.network.named_parameters()}
-        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), eager():
+        with torch.enable_grad(), eager():
             return functional_call(_Call(self.network, losses), given, ())
 
 

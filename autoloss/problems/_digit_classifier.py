@@ -45,11 +45,13 @@ def digit_classifier() -> DigitClassifier:
     The cache is ``$XDG_CACHE_HOME/autoloss`` (``~/.cache/autoloss``).
     """
     path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autoloss" / f"digits_{VERSION}.pt"
-    network = _kept(path)
-    if network is None:
-        network = _trained()
-        _keep(network, path)
-    return network.requires_grad_(False).eval()
+    # A validation that asks first is in inference mode, where nothing can be trained, nor kept for a training.
+    with torch.inference_mode(False), torch.enable_grad():
+        network = _kept(path)
+        if network is None:
+            network = _trained()
+            _keep(network, path)
+        return network.requires_grad_(False).eval()
 
 
 def _kept(path: Path) -> DigitClassifier | None:
@@ -63,7 +65,7 @@ def _kept(path: Path) -> DigitClassifier | None:
 
 def _trained() -> DigitClassifier:
     images, labels = part("train")
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(SEED)
         network = DigitClassifier()
         optimizer = torch.optim.Adam(network.parameters(), 2e-3)

@@ -143,3 +143,12 @@ def test_search_and_compare_take_a_game_as_they_take_anything(autoloss, tmp_path
     done = autoloss("compare", "problem=digits_gan", "weighting=equal,uncertainty", "compare.seeds=2", *SHORT, "name=c")
     assert done.returncode == 0, done.stderr
     assert "frechet" in (tmp_path / "outputs/compare/c/leaderboard.md").read_text()
+
+
+def test_a_training_too_short_for_a_validation_is_validated_at_its_end(tmp_path):
+    from autoloss.app.composition import composed
+    from autoloss.app.run import train
+
+    summary = train(composed("train", ["problem=digits_gan", "trainer.max_epochs=1", "threads=1"]), tmp_path)
+    assert summary["goals"].keys() <= summary["metrics"].keys()
+    assert (tmp_path / "samples.png").exists()

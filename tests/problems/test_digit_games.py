@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from autoloss.problems import _digit_classifier
 from autoloss.problems._digit_classifier import DigitClassifier, _keep, _kept, digit_classifier
 from autoloss.problems._digit_games import once, spread
 from autoloss.problems._digits import part
@@ -51,6 +52,21 @@ class TestClassifier:
         assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
         path.write_bytes(b"half a file")
         assert _kept(path) is None
+
+    def test_it_can_be_asked_for_first_by_a_validation(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        monkeypatch.setattr(_digit_classifier, "EPOCHS", 1)
+        digit_classifier.cache_clear()
+        try:
+            for _ in ("trained", "read"):
+                with torch.inference_mode():
+                    network = digit_classifier()
+                images = torch.rand(2, 8, 8, requires_grad=True)
+                network(images)[0].sum().backward()
+                assert images.grad.abs().max() > 0
+                digit_classifier.cache_clear()
+        finally:
+            digit_classifier.cache_clear()
 
     def test_a_home_that_cannot_be_written_to_is_no_error(self, tmp_path):
         (tmp_path / "file").write_text("not a directory")

@@ -6,10 +6,20 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 # Scripts that torch.distributed.run starts, with their own folder on the path, are no modules to look for examples in.
 collect_ignore_glob = ["*_script.py"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, CUDA])])
+def device(request):
+    """Where a test trains."""
+    return request.param
 
 
 @pytest.fixture(scope="session")

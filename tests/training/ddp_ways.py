@@ -82,25 +82,30 @@ class Net(nn.Module):
             if self.way.frozen:
                 features = features.requires_grad_()
             losses = {name: self.loss(name, features) for name in "abc"}
-            losses["b"] = Entry(losses["b"], mask)
-        return self.total(losses, features, scale) if self.way.inside else (losses, features)
+        # The mask is applied outside: before 2.13 fully_shard's hooks see plain containers alone.
+        mask = None if self.way.tasks else mask
+        return self.total(losses, features, mask, scale) if self.way.inside else (losses, features, mask)
 
     def loss(self, name, features):
         return self.heads[name](features).square().mean(1) * 4 ** "abc".index(name)
 
-    def total(self, losses, features, scale=None):
+    def total(self, losses, features, mask, scale=None):
+        if mask is not None:
+            losses = {**losses, "b": Entry(losses["b"], mask)}
         return self.balancer(losses, features if self.at == "features" else list(self.trunk.parameters()), scale)
 
 
-def train(way, at, rank, ranks):
-    net = Net(way, at)
-    if ranks == 1:
+def train(way, at, rank, ranks, device="cpu", wrapped=None):
+    """Parameters and state; ``wrapped`` or not for distributed training, which more than one rank is."""
+    net = Net(way, at).to(device)
+    wrapped = ranks > 1 if wrapped is None else wrapped
+    if not wrapped:
         module = net
     elif way.sharded:
         module = fully_shard(net)
     else:
         module = DistributedDataParallel(net, find_unused_parameters=way.unused, static_graph=way.static)
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10) if way.cast == torch.float16 else None
+    scaler = torch.amp.GradScaler(device, init_scale=2.0**10) if way.cast == torch.float16 else None
     optimizer = torch.optim.SGD(net.parameters(), lr=0.02)
     generator = torch.Generator().manual_seed(1)
     for step in range(6):
@@ -110,12 +115,12 @@ def train(way, at, rank, ranks):
             # Sorted, so that no rank has every task.
             task = torch.randint(2 if step % 3 == 1 else 3, (16,), generator=generator).sort().values
             here = slice(None) if ranks == 1 else (slice(0, 11), slice(11, 16))[rank]
-            scale = None if scaler is None else scaler.scale(torch.ones(()))
+            scale = None if scaler is None else scaler.scale(torch.ones((), device=device))
             with ExitStack() as stack:
-                if ranks > 1 and part < way.accumulate - 1:
+                if wrapped and part < way.accumulate - 1:
                     stack.enter_context(module.no_sync())
-                with nullcontext() if way.cast is None else torch.autocast("cpu", dtype=way.cast):
-                    out = module(x[here], mask[here], task[here], scale)
+                with nullcontext() if way.cast is None else torch.autocast(device, dtype=way.cast):
+                    out = module(*(part[here].to(device) for part in (x, mask, task)), scale)
                 total = (out if way.inside else net.total(*out, scale)) / way.accumulate
                 (total if scaler is None else scaler.scale(total)).backward()
         if scaler is not None:
@@ -130,10 +135,10 @@ def train(way, at, rank, ranks):
     return {"state": state, "parameters": torch.cat([p.detach().reshape(-1) for p in whole]).tolist()}
 
 
-def train_in_each_way(rank, ranks):
+def train_in_each_way(rank, ranks, device="cpu", wrapped=None):
     """What was learned, by way and anchor."""
     return {
-        f"{name}/{at}": train(way, at, rank, ranks)
+        f"{name}/{at}": train(way, at, rank, ranks, device, wrapped)
         for name, way in WAYS.items()
         for at in ("features", "parameters")
         # Tasks have no features in common, a frozen trunk has no parameters to train, and these need no anchor.

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -111,16 +112,16 @@ def adam(optimizer, values, gradients):
     for value, gradient in zip(moved, gradients, strict=True):
         value.grad = gradient
         zeros = {key: torch.zeros_like(value) for key in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")}
-        before = plain.state[value] or {"step": torch.zeros(()), **zeros}
+        before = plain.state[value] or {"step": torch.zeros((), device=value.device), **zeros}
         # Its count is float32, and a differentiable step does not leave that.
         plain.state[value] = {**before, "step": before["step"].double()}
     plain.step()
     return moved
 
 
-def setting(which, dropout=0.0):
+def setting(which, dropout=0.0, device="cpu"):
     torch.manual_seed(0)
-    net = Net(dropout).double()
+    net = Net(dropout).double().to(device)
     kind, options = OPTIMIZERS[which]
     halves = [list(net.trunk.parameters()), list(net.heads.parameters())]
     groups = [{"params": halves[0]}, {"params": halves[1], "lr": options["lr"] / 2}]
@@ -128,7 +129,7 @@ def setting(which, dropout=0.0):
     # Adam's first step has hardly a derivative (it is a sign): what is left of it is rounding, on both sides.
     for _ in range(3 if options.get("eps", 1e-8) == 1e-8 and kind is not torch.optim.SGD else 0):
         optimizer.zero_grad()
-        torch.stack(net(torch.randn(16, 4).double())).square().mean().backward()
+        torch.stack(net(torch.randn(16, 4).double().to(device))).square().mean().backward()
         optimizer.step()
     return net, optimizer
 
@@ -142,14 +143,14 @@ def aligned(balancer):
 
 
 @pytest.mark.parametrize("which", OPTIMIZERS)
-def test_k_hypergradients_equal_the_unrolled_step(which):
-    net, optimizer = setting(which)
+def test_k_hypergradients_equal_the_unrolled_step(which, device):
+    net, optimizer = setting(which, device=device)
     base = {"b": 0.5}
     balancer = Balancer(NAMES, {"name": "auto_lambda", "lr": 0.1}, base=base)
     told = aligned(balancer)
-    factors = torch.tensor([1.0, 0.5, 1.0], dtype=torch.float64)
+    factors = torch.tensor([1.0, 0.5, 1.0], dtype=torch.float64, device=device)
     for step in range(4):
-        x, held = torch.randn(16, 4).double(), torch.randn(12, 4).double()
+        x, held = torch.randn(16, 4).double().to(device), torch.randn(12, 4).double().to(device)
         before, state = copy.deepcopy(net), copy.deepcopy(optimizer)
         with balancer.lookahead(
             net,
@@ -174,17 +175,17 @@ def test_k_hypergradients_equal_the_unrolled_step(which):
 
 
 @pytest.mark.parametrize("which", ["sgd", "nesterov", "adam", "adamw"])
-def test_b_hypergradients_equal_the_unrolled_step(which):
-    net, optimizer = setting(which)
+def test_b_hypergradients_equal_the_unrolled_step(which, device):
+    net, optimizer = setting(which, device=device)
     for _ in range(3):
-        x, held = torch.randn(16, 4).double(), torch.randn(12, 4).double()
-        weights = torch.rand(16).double()
+        x, held = torch.randn(16, 4).double().to(device), torch.randn(12, 4).double().to(device)
+        weights = torch.rand(16).double().to(device)
         before, state = copy.deepcopy(net), copy.deepcopy(optimizer)
         with watching(optimizer) as taken:
             optimizer.zero_grad()
             (weights * (net(x)[0] - 1).square()).mean().backward()
             optimizer.step()
-        moment = Moment.now(torch.device("cpu"))
+        moment = Moment.now(x.device)
         with replayed(net, moment, graph=True):
             direction = taken.through(gradient_of(lambda held=held: net(held)[1].square().mean(), net))
             (slopes,) = Slopes(net).along(lambda x=x: [(net(x)[0] - 1).square() / 16], taken.before, direction)[1]
@@ -336,6 +337,37 @@ def test_attention_takes_the_kernel_that_has_a_forward_derivative():
     assert float(slope) == pytest.approx(
         float(sum((g * direction[p]).sum() for g, p in zip(gradients, at, strict=True))), rel=1e-4
     )
+
+
+class OfKernels(nn.Module):
+    """Drops out other values where only the math kernel of attention may be used, as attention on CUDA does."""
+
+    def __init__(self, alike):
+        super().__init__()
+        self.weight, self.alike = nn.Parameter(torch.ones(4).double()), alike
+
+    def forward(self, x):
+        if not self.alike and not torch.backends.cuda.flash_sdp_enabled():
+            torch.rand(3)
+        return nn.functional.dropout((x * self.weight).tanh(), 0.5)
+
+
+def test_dropout_that_only_other_kernels_have_is_taken_by_differences():
+    told = {}
+    for alike in (True, False):
+        torch.manual_seed(0)
+        net, x, held = OfKernels(alike), torch.randn(16, 4).double(), torch.randn(16, 4).double()
+        of = lambda net, x=x: {"a": net(x).square().mean(), "b": (net(x) - 1).square().mean()}  # noqa: E731
+        balancer, optimizer = Balancer(("a", "b"), "auto_lambda"), torch.optim.SGD(net.parameters(), 0.1)
+        told[alike] = aligned(balancer)
+        for step in range(2):
+            says = pytest.warns(UserWarning, match="Attention drops out other weights in its kernel that has a forward")
+            ahead = balancer.lookahead(net, optimizer, train=of, held_out=lambda net, of=of, held=held: of(net, held))
+            with nullcontext() if alike or step else says, ahead:
+                optimizer.zero_grad()
+                balancer(of(net)).backward()
+                optimizer.step()
+    torch.testing.assert_close(told[False], told[True], rtol=1e-6, atol=1e-12)
 
 
 LAYERS = {

@@ -36,7 +36,7 @@ def batches(steps=8, size=16):
 
 
 def parameters(net):
-    return torch.cat([p.detach().reshape(-1) for p in net.parameters()])
+    return torch.cat([p.detach().reshape(-1) for p in net.parameters()]).cpu()
 
 
 def train(
@@ -50,17 +50,18 @@ def train(
     clip=None,
     accumulate=1,
     trained=None,
+    device="cpu",
 ):
     """Parameters and the weights of each call; with ``weights`` it is the plain loop that has them written by hand."""
-    net = net or Net()
+    net = (net or Net()).to(device)
     trunk = trunk or net.trunk
     balancer = Balancer("abc", weighting, accumulate=accumulate) if weights is None else None
     optimizer = torch.optim.SGD((trained or net).parameters(), lr=0.05)
     used = []
     for batch in batches():
         optimizer.zero_grad()
-        for part in batch.chunk(accumulate):
-            with nullcontext() if cast is None else torch.autocast("cpu", dtype=cast):
+        for part in batch.to(device).chunk(accumulate):
+            with nullcontext() if cast is None else torch.autocast(device, dtype=cast):
                 features = trunk(part)
                 losses = net.losses(features)
             if balancer is None:
@@ -69,7 +70,9 @@ def train(
                 used.append(hand)
             else:
                 anchor = features if at == "features" else list(net.trunk.parameters())
-                total = balancer(losses, anchor, None if scaler is None else scaler.scale(torch.ones(())))
+                total = balancer(
+                    losses, anchor, None if scaler is None else scaler.scale(torch.ones((), device=device))
+                )
                 used.append(balancer.weights)
             (total / accumulate if scaler is None else scaler.scale(total / accumulate)).backward()
         if scaler is not None:
@@ -94,34 +97,34 @@ WAYS = {
 @AT
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("weighting", ["gradnorm", "uncertainty"])
-def test_the_plain_loop_with_the_same_weights_written_by_hand_ends_at_the_same_parameters(way, at, weighting):
-    found, used, _ = train(weighting, at, **WAYS[way])
-    by_hand, _, _ = train(weighting, at, weights=used, **WAYS[way])
+def test_the_plain_loop_with_the_same_weights_written_by_hand_ends_at_the_same_parameters(way, at, weighting, device):
+    found, used, _ = train(weighting, at, device=device, **WAYS[way])
+    by_hand, _, _ = train(weighting, at, weights=used, device=device, **WAYS[way])
     torch.testing.assert_close(found, by_hand, rtol=1e-5, atol=1e-6)
     assert used[-1] != used[0]
 
 
 @AT
 @pytest.mark.parametrize("way", ["clipped", "bfloat16", "float16", "accumulated"])
-def test_weights_are_those_of_the_plain_run(way, at):
+def test_weights_are_those_of_the_plain_run(way, at, device):
     # The weights' first answers: training goes on elsewhere where gradients are clipped.
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12) if way == "float16" else None
+    scaler = torch.amp.GradScaler(device, init_scale=2.0**12) if way == "float16" else None
     options = {"cast": torch.float16, "scaler": scaler} if way == "float16" else WAYS[way]
     _, plain, _ = train("gradnorm", at)
-    _, used, balancer = train("gradnorm", at, **options)
+    _, used, balancer = train("gradnorm", at, device=device, **options)
     calls = balancer.accumulate
     for step in (0, 1):
         assert used[step * calls] == pytest.approx(plain[step], rel=0.02 if "float" in way else 1e-5)
 
 
-def test_a_step_that_the_scaler_skips_teaches_nothing():
+def test_a_step_that_the_scaler_skips_teaches_nothing(device):
     # 2^40 overflows float16: gradients are infinite until the scale has come down, by half at each step.
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
-    found, used, balancer = train("gradnorm", cast=torch.float16, scaler=scaler)
+    scaler = torch.amp.GradScaler(device, init_scale=2.0**40)
+    found, used, balancer = train("gradnorm", cast=torch.float16, scaler=scaler, device=device)
     assert torch.equal(found, parameters(Net()))
     fresh = Balancer("abc", "gradnorm").player.weighting.state_dict()
     for name, value in balancer.player.weighting.state_dict().items():
-        torch.testing.assert_close(value, fresh[name], equal_nan=True, msg=name)
+        torch.testing.assert_close(value.cpu(), fresh[name], equal_nan=True, msg=name)
 
 
 def compiled(backend):
@@ -149,14 +152,14 @@ def checkpointed(reentrant):
         pytest.param(checkpointed(True), id="checkpointed reentrantly"),
     ],
 )
-def test_a_trunk_that_runs_otherwise_trains_as_the_plain_one(way, weighting, at, request):
-    net = Net()
+def test_a_trunk_that_runs_otherwise_trains_as_the_plain_one(way, weighting, at, device, request):
+    net = Net().to(device)
     if "reentrantly" in request.node.name and at == "parameters":
         with pytest.raises(SignalError, match="4 of 4 are behind reentrant activation checkpointing. Pass use_reent"):
-            train(weighting, at, net, way(net))
+            train(weighting, at, net, way(net), device=device)
         return
-    plain, weights, _ = train(weighting, at)
-    found, used, _ = train(weighting, at, net, way(net))
+    plain, weights, _ = train(weighting, at, device=device)
+    found, used, _ = train(weighting, at, net, way(net), device=device)
     torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-6)
     assert used[-1] == pytest.approx(weights[-1], rel=1e-5)
     assert used[-1] != used[0]
@@ -171,8 +174,8 @@ def test_heads_that_are_checkpointed_reentrantly_are_an_error_that_says_what_to_
 
 
 @pytest.mark.parametrize("weighting", ["uncertainty", "rlw"])
-def test_a_step_that_is_compiled_whole_trains_as_the_plain_one(weighting):
-    net, balancer = Net(), Balancer("abc", weighting)
+def test_a_step_that_is_compiled_whole_trains_as_the_plain_one(weighting, device):
+    net, balancer = Net().to(device), Balancer("abc", weighting)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
 
     def step(x):
@@ -190,9 +193,9 @@ def test_a_step_that_is_compiled_whole_trains_as_the_plain_one(weighting):
         warnings.filterwarnings("ignore", ".*not a leaf Tensor.*")
         for batch in batches():
             optimizer.zero_grad()
-            run(batch).backward()
+            run(batch.to(device)).backward()
             optimizer.step()
-    torch.testing.assert_close(parameters(net), train(weighting)[0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(parameters(net), train(weighting, device=device)[0], rtol=1e-5, atol=1e-6)
     assert len(compilations) == 1
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import ParallelStrategy
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import nn
 from torch.optim import Optimizer
 
@@ -85,6 +86,7 @@ class GanModule(FollowsPlateaus, KeepsRandomState, EvaluatesGenerator, TermLosse
         self._waiting: list[Any] = []
         self._shared: Generated | None = None
         self._acting: Seat | None = None
+        self._batches_in_all: float = 0
         self.follow_plateaus(problem.metrics, **(plateau or {}))
 
     @property
@@ -266,5 +268,8 @@ class GanModule(FollowsPlateaus, KeepsRandomState, EvaluatesGenerator, TermLosse
         return -(-int(self.trainer.num_training_batches) // self._turn_size()) * epochs
 
     def _total(self) -> float:
-        total = self.trainer.estimated_stepping_batches
-        return total if 0 < total < float("inf") else 0
+        # Lightning counts the batches of a training that there is no more when it only validates.
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            total = self.trainer.estimated_stepping_batches
+            self._batches_in_all = total if 0 < total < float("inf") else 0
+        return self._batches_in_all
