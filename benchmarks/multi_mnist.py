@@ -84,9 +84,9 @@ class LeftRight(Problem):
         return _Network()
 
     def outputs(self, network: nn.Module, batch: Batch) -> Outputs:
-        features = network.trunk(batch["canvas"])
-        left, right = Term(network.left(features), batch["left"]), Term(network.right(features), batch["right"])
-        return Outputs({"left": left, "right": right}, anchor=features)
+        of, anchor = self.branch(network.trunk(batch["canvas"]))
+        left, right = (Term(getattr(network, name)(of[name]), batch[name]) for name in ("left", "right"))
+        return Outputs({"left": left, "right": right}, anchor)
 
     def measure(self, outputs: Outputs) -> Mapping[str, Tensor]:
         left, right = outputs.term("left"), outputs.term("right")
@@ -109,9 +109,9 @@ class BothDigits(LeftRight):
         return network
 
     def outputs(self, network: nn.Module, batch: Batch) -> Outputs:
-        features = network.trunk(batch["canvas"])
-        left, right = Term(network.left(features), batch["left"]), Term(network.right(features), batch["other"])
-        return Outputs({"left": left, "right": right}, anchor=features)
+        of, anchor = self.branch(network.trunk(batch["canvas"]))
+        pairs = (("left", "left"), ("right", "other"))
+        return Outputs({name: Term(getattr(network, name)(of[name]), batch[key]) for name, key in pairs}, anchor)
 
     def measure(self, outputs: Outputs) -> Mapping[str, Tensor]:
         terms = {name: outputs.term(name) for name in self.terms}
