@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from autoloss.core.constants import constant
 from autoloss.core.errors import SignalError
 
 
@@ -28,7 +31,8 @@ class Signals:
 
     ``names`` is the order of every [K] tensor. ``values`` [K] holds 1 where a loss is absent, so
     that logarithms and ratios stay finite; whoever averages over losses masks with ``present``
-    [K] (bool). A loss that is NaN is present: absence is not an error, NaN is.
+    [K] (bool). A loss that is NaN is present: absence is not an error, NaN is. ``whole`` says that
+    all are present, where that is known without the device: some kernels fewer.
     """
 
     names: tuple[str, ...]
@@ -42,6 +46,7 @@ class Signals:
     measured_stats: Stats | None = None
     measured_after: Tensor | None = None
     measured_alignment: Tensor | None = None
+    whole: bool = False
 
     @property
     def after(self) -> Tensor:
@@ -77,11 +82,13 @@ class Signals:
     @property
     def count(self) -> Tensor:
         """The number of present losses, a scalar tensor, at least 1."""
+        if self.whole:
+            return constant((float(len(self.names)),), self.present.device)[0]
         return self.present.sum().clamp(min=1)
 
     def mean(self, x: Tensor) -> Tensor:
         """The mean of ``x`` [K] over the present losses."""
-        return x.where(self.present, x.new_zeros(())).sum() / self.count
+        return self._masked(x).sum() / self.count
 
     def sum_to_count(self, x: Tensor) -> Tensor:
         """``x`` [K] scaled so that the present entries sum to their number; absent ones 0.
@@ -91,25 +98,29 @@ class Signals:
         >>> signals.sum_to_count(torch.tensor([1.0, 3.0]))
         tensor([0.5000, 1.5000])
         """
-        x = x.where(self.present, x.new_zeros(()))
+        x = self._masked(x)
         return x * (self.count / x.sum())
 
     def softmax(self, x: Tensor) -> Tensor:
         """Softmax of ``x`` [K] over the present losses; absent ones 0."""
-        return x.masked_fill(~self.present, -float("inf")).softmax(0)
+        return (x if self.whole else x.masked_fill(~self.present, -float("inf"))).softmax(0)
 
     def finite(self) -> Tensor:
         """A scalar bool tensor: is everything that was measured of present losses finite?"""
-        ok = (self.values.isfinite() | ~self.present).all()
+        of = [self.values]
         if self.measured_gram is not None:
-            ok = ok & self.measured_gram.isfinite().all()
+            of.append(self.measured_gram)
         if self.measured_stats is not None:
-            ok = ok & self.measured_stats.item_norm.isfinite().all()
+            of.append(self.measured_stats.item_norm)
         if self.measured_after is not None:
-            ok = ok & (self.measured_after.isfinite() | ~self.present).all()
+            of.append(torch.where(self.present, self.measured_after, 0.0))
         if self.measured_alignment is not None:
-            ok = ok & self.measured_alignment.isfinite().all()
-        return ok
+            of.append(self.measured_alignment)
+        # The largest magnitude of all: NaN if there is one. Absent losses have the value 1.
+        return torch.cat([each.reshape(-1).float() for each in of]).abs().amax() < math.inf
+
+    def _masked(self, x: Tensor) -> Tensor:
+        return x if self.whole else x.where(self.present, x.new_zeros(()))
 
 
 def _undeclared(attribute: str, member: str) -> SignalError:

@@ -38,8 +38,8 @@ class StateModule(nn.Module):
         return axes.get(name, 0)
 
 
-def commit(module: nn.Module, write: Callable[[], None], finite: Tensor, present: Tensor) -> None:
-    """Run ``write`` and keep what it wrote only where ``finite``, and only for ``present`` losses.
+def commit(module: nn.Module, write: Callable[[], None], finite: Tensor, present: Tensor | None) -> None:
+    """Run ``write`` and keep what it wrote only where ``finite``, and only for ``present`` losses (``None``: all).
 
     ``finite`` is a scalar and ``present`` a [K] bool tensor. Both stay on the device: nothing here waits for it.
     """
@@ -54,9 +54,9 @@ def commit(module: nn.Module, write: Callable[[], None], finite: Tensor, present
             now = getattr(part, name)
             keep = finite
             axes = part.loss_axes(name) if isinstance(part, StateModule) else 0
-            if axes:
+            if axes and present is not None:
                 rows = present.view(-1, *[1] * (now.dim() - 1))
                 keep = finite & rows
-            if axes == 2:
+            if axes == 2 and present is not None:
                 keep = keep & present.view(1, -1, *[1] * (now.dim() - 2))
-            now.copy_(torch.where(keep, now, before))
+            torch.where(keep, now, before, out=now)

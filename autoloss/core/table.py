@@ -69,8 +69,9 @@ class Reduced:
     """The losses as N scalars with a graph (``None`` where absent), and [N] measured tensors.
 
     ``values`` are means over the items of all ranks, ``counts`` the numbers of those items,
-    ``present`` says where there are any, ``masked`` whose items a mask selected. Averaging the
-    scalars' gradients over ranks, as DDP does, gives the gradient of ``values``.
+    ``present`` says where there are any, ``masked`` whose items a mask selected, ``whole`` that all are present, where
+    that is known without the device. Averaging the scalars' gradients over ranks, as DDP does, gives the gradient of
+    ``values``.
     """
 
     scalars: tuple[Tensor | None, ...]
@@ -78,6 +79,7 @@ class Reduced:
     counts: Tensor
     present: Tensor
     masked: tuple[bool, ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class LossTable:
         local = [None if entry is None else entry.local() for entry in entries]
         device = next(found[0].device for found in local if found is not None)
         known = [0.0 if found is None else found[1] for found in local]
-        zero = torch.zeros((), device=device)
+        zero = constant((0.0,), device)[0]
         sums = torch.stack([zero if found is None else found[0].detach().float() for found in local])
         numbers = [number for number in known if not isinstance(number, Tensor)]
         exact = len(numbers) == len(known)
@@ -133,8 +135,17 @@ class LossTable:
             exactly = torch.float64 if any(f is not None and f[0].dtype == torch.float64 for f in local) else None
             present, scale = counts > 0, (ranks / counts.to(exactly or counts.dtype).clamp(min=1)).unbind()
         scalars = tuple(
-            None if found is None else found[0] * scale[i] if scale else found[0] / max(numbers[i], 1.0)
+            None if found is None else found[0] * scale[i] if scale else _mean(found[0], numbers[i])
             for i, found in enumerate(local)
         )
+        if scale is not None:
+            values = sums / counts.clamp(min=1)
+        else:
+            values = sums if max(numbers) <= 1 else sums / constant(tuple(max(n, 1.0) for n in numbers), device)
         masked = tuple(isinstance(count, Tensor) for count in known)
-        return Reduced(scalars, sums / counts.clamp(min=1), counts, present, masked)
+        return Reduced(scalars, values, counts, present, masked, whole=scale is None and min(numbers) > 0)
+
+
+def _mean(total: Tensor, count: float) -> Tensor:
+    # A mean already is left as it is: K divisions by 1 would be dear where derivatives go forward.
+    return total / count if count > 1 else total

@@ -29,3 +29,13 @@ def uncompiled(function: F) -> F:
 
     call._torchdynamo_disable = True  # type: ignore[attr-defined]  # or this frame would be traced itself
     return cast(F, call)
+
+
+def keep_compiled_buffers() -> None:
+    """Have compiled backwards keep what they saved, for a probe that starts later (every_n, warmup).
+
+    They donate it unless told not to before they are first compiled.
+    """
+    from torch._functorch import config
+
+    config.donated_buffer = False

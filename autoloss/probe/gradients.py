@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from autoloss.core.constants import flags
+from autoloss.core.constants import constant, flags
 from autoloss.core.errors import SignalError
 from autoloss.core.need import Need
 from autoloss.core.precision import gram_of
@@ -24,9 +24,9 @@ from autoloss.probe.ways import source
 class Measured:
     """What the probe found: inner products [K, K], statistics [K], and which losses reach the anchor ([K] bool).
 
-    A loss that is absent from one rank's share of the batch reaches the anchor if it does on another.
-    ``rows`` [K, P], the gradients themselves, are kept only for parameters and on request: the
-    gradient of an accumulation window is the mean of them, and its Gram matrix is not.
+    A loss that is absent from one rank's share of the batch reaches the anchor if it does on another. ``whole`` says
+    that all do, where that is known without the device. ``rows`` [K, P], the gradients themselves, are kept only for
+    parameters and on request: the gradient of an accumulation window is the mean of them, and its Gram matrix is not.
     """
 
     reached: Tensor
@@ -34,6 +34,7 @@ class Measured:
     stats: Stats | None = None
     rows: Tensor | None = None
     items: int = 1
+    whole: bool = False
 
     def norms(self) -> Tensor:
         """The norm of each loss's gradient at the anchor, [K]; by item where no Gram was asked for."""
@@ -79,7 +80,8 @@ def measure(
         if gram is not None and not anchor.parameters and ranks > 1:
             gram = sum_over_ranks(gram) / ranks**2
         stats = statistics(rows, anchor) if Need.STATS in needs else None
-    return Measured(found, gram, stats, rows if keep_rows and anchor.parameters else None, anchor.items)
+    kept = rows if keep_rows and anchor.parameters else None
+    return Measured(found, gram, stats, kept, anchor.items, whole=ranks == 1 and all(reached))
 
 
 def _rows(
@@ -89,15 +91,16 @@ def _rows(
     rows = torch.zeros(len(losses), anchor.size, device=first.device)
     sizes = [tensor.numel() for tensor in anchor.tensors]
     sources = [source(tensor) for tensor in anchor.tensors]
-    reached = []
+    one, reached = constant((1.0,), first.device), []
     for row, loss, wanted in zip(rows, losses, anchor.of_loss, strict=True):
         if loss is None or not loss.requires_grad or not wanted:
             reached.append(False)
             continue
         try:
             gradients = torch.autograd.grad(
-                loss if scale is None else loss * scale,
+                loss,
                 [sources[i] for i in wanted],  # type: ignore[arg-type]  # a mixture is as good as either
+                (one if scale is None else scale).to(loss.dtype).view_as(loss),
                 retain_graph=True,
                 allow_unused=True,
             )

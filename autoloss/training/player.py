@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ from autoloss.core.state import StateModule, commit
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable, Reduced
 from autoloss.core.terms import Terms
-from autoloss.core.uncompiled import uncompiled
+from autoloss.core.uncompiled import keep_compiled_buffers, uncompiled
 from autoloss.core.weighting import Weighting
 from autoloss.probe.anchor import locate
 from autoloss.probe.fork import Fork
@@ -86,17 +87,17 @@ class Player(StateModule):
         self.add_state("last", self.terms.spread(torch.ones(len(self.terms.units))).clone())
         self.add_state("apart", torch.tensor(self._declared))
         if self.weighting.needs & GRADIENTS:
-            _keep_compiled_buffers()
+            keep_compiled_buffers()
 
     def watch_gradients(self, cadence: Cadence | None) -> None:
         """Compare gradients for the record at the steps of ``cadence`` at which the weighting asks for none."""
         self.probe = cadence
         if cadence is not None:
-            _keep_compiled_buffers()
+            keep_compiled_buffers()
 
     def fork(self, features: Tensor, parameters: bool = False) -> Fork:
         """A copy of ``features`` for each loss, to be the anchor of the step."""
-        _keep_compiled_buffers()
+        keep_compiled_buffers()
         return Fork(features, self.terms.names, parameters)
 
     @uncompiled
@@ -125,8 +126,12 @@ class Player(StateModule):
             values = [None if entry is None else entry.values for entry in map(table.entry, self.terms.names)]
             check_obstacles(values, locate(table.anchor, self.terms.units, self.weighting.title()))
             self._checked = True
-        weighed = weigh(table, self.weighting, self.terms, clock, scale, accumulates, self.apart, probe)
-        if weighed.measured is not None:
+        declared = any(self._declared)
+        apart = self.apart if declared or self.weighting.needs & GRADIENTS else None
+        weighed = weigh(table, self.weighting, self.terms, clock, scale, accumulates, apart, declared, probe)
+        if weighed.measured is not None and weighed.measured.whole and not declared:
+            self.apart.zero_()
+        elif weighed.measured is not None:
             self._note_reached(self.terms.gather(weighed.losses)[2], weighed.measured.reached)
         if self.watch.rejects(weighed, scaled=scale is not None):
             return None
@@ -165,10 +170,14 @@ class Player(StateModule):
         sampled, signals = window.sampled(), window.take()
         if signals is None:
             return
+        if self.samples is None and next(self.weighting.buffers(), None) is None:
+            self.weighting.update(signals)
+            return
         finite = signals.finite() if stepped is None else signals.finite() & stepped
         if self.samples is not None:
             self.samples.commit(sampled, finite)
-        commit(self.weighting, lambda: self.weighting.update(signals), finite, signals.present)
+        present = None if signals.whole else signals.present
+        commit(self.weighting, lambda: self.weighting.update(signals), finite, present)
 
     def looks_ahead(self, step: int) -> Need:
         """What of this optimiser step's outcome is wanted after it, by :meth:`look_again` and :meth:`align`."""
@@ -219,8 +228,10 @@ class Player(StateModule):
 
     def _remember(self, weighed: Weighed) -> None:
         self.weighed = weighed
-        known = weighed.losses.present & weighed.weights.isfinite()
-        self.last.copy_(torch.where(known, weighed.weights, self.last))
+        known = weighed.weights.abs() < math.inf
+        if not weighed.losses.whole:
+            known &= weighed.losses.present
+        torch.where(known, weighed.weights, self.last, out=self.last)
 
     def check(self) -> None:
         """Raise or warn of what was noted on the device."""
@@ -284,11 +295,3 @@ class Player(StateModule):
 
         fork.meets(meet)
         return total + fork.token
-
-
-def _keep_compiled_buffers() -> None:
-    # A compiled backward donates its saved tensors unless told not to before it is first compiled;
-    # a probe that starts later (every_n, warmup) then finds them gone.
-    from torch._functorch import config
-
-    config.donated_buffer = False

@@ -60,14 +60,16 @@ def weigh(
     scale: Tensor | None = None,
     keep_rows: bool = False,
     apart: Tensor | None = None,
+    declared: bool = True,
     probe: bool = False,
 ) -> Weighed:
     """Reduce ``table``, measure what ``weighting`` needs, ask for its weights, and sum.
 
     The weighting's answer is detached: one ordinary backward on ``total`` gives every parameter
     the gradient of ``sum(weights * losses)``. Units that are ``apart`` ([K] bool), or whose
-    losses turn out not to reach the anchor, keep their base weight and are absent to the weighting.
-    With ``probe`` gradients are compared for the record alone where the weighting needs none.
+    losses turn out not to reach the anchor, keep their base weight and are absent to the weighting; they are so no
+    longer once all reach it, unless somebody ``declared`` some apart. With ``probe`` gradients are compared for the
+    record alone where the weighting needs none.
     """
     if isinstance(weighting, Surgery):
         raise SignalError(
@@ -82,10 +84,12 @@ def weigh(
     if needs & GRADIENTS:
         point = locate(table.anchor, terms.units, weighting.title())
         measured = measure(terms.scalars(losses), point, needs, scale, keep_rows)
-        missed = ~measured.reached
-        apart = missed if apart is None else apart | missed
+        missed = None if measured.whole else ~measured.reached
+        # Where all of them reach the anchor now, nothing that was found out of earlier batches matters.
+        earlier = None if measured.whole and not declared else apart
+        apart = missed if earlier is None else earlier if missed is None else earlier | missed
     balanced = present if apart is None else present & ~apart
-    signals = see(terms, clock, values, balanced, measured)
+    signals = see(terms, clock, values, balanced, measured, whole=losses.whole and apart is None)
     with torch.no_grad():
         weights = weighting(signals).detach().float()
         if apart is not None:
@@ -106,16 +110,27 @@ def _probe(table: LossTable, terms: Terms, losses: Reduced, scale: Tensor | None
     return measure(terms.scalars(losses), point, GRADIENTS, scale)
 
 
-def see(terms: Terms, clock: Clock, values: Tensor, balanced: Tensor, measured: Measured | None = None) -> Signals:
-    """What a weighting sees: the ``values`` [K] of the ``balanced`` units ([K] bool), and what was ``measured``."""
+def see(
+    terms: Terms,
+    clock: Clock,
+    values: Tensor,
+    balanced: Tensor,
+    measured: Measured | None = None,
+    whole: bool = False,
+) -> Signals:
+    """What a weighting sees: the ``values`` [K] of the ``balanced`` units ([K] bool), and what was ``measured``.
+
+    All units are ``balanced`` where it is known that the batch is ``whole``.
+    """
     return Signals(
         names=terms.units,
-        values=torch.where(balanced, values, 1.0),
+        values=values if whole else torch.where(balanced, values, 1.0),
         present=balanced,
         step=clock.step,
         epoch=clock.epoch,
         progress=clock.progress,
         plateaus=clock.plateaus,
+        whole=whole,
         measured_gram=measured.gram if measured else None,
         measured_stats=measured.stats if measured else None,
     )

@@ -64,7 +64,9 @@ class Window:
         union = _as_one(steps)
         if alignment is None:
             return union
-        return replace(union, measured_alignment=torch.where(union.present, alignment, 0.0))
+        return replace(
+            union, measured_alignment=alignment if union.whole else torch.where(union.present, alignment, 0.0)
+        )
 
 
 def _as_one(steps: list[Weighed]) -> Signals:
@@ -87,6 +89,7 @@ def _union(steps: list[Weighed]) -> Signals:
         measured_gram=_gram(steps, shares),
         measured_stats=_stats(steps, shares),
         measured_after=_after(steps, shares),
+        whole=all(s.signals.whole for s in steps),
     )
 
 

@@ -15,6 +15,8 @@ from torch.nn import functional
 from autoloss import Balancer
 from autoloss.app.composition import composed
 from autoloss.app.run import train
+from autoloss.core.errors import NonFiniteError
+from autoloss.training.watch import BLOCK
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -199,3 +201,22 @@ def test_a_run_resumes_on_the_device(tmp_path, weighting):
     resumed = train(settings(f"weighting={weighting}"), tmp_path / "part", checkpoint=last)
     assert resumed["final_weights"] == pytest.approx(whole["final_weights"], rel=1e-4)
     assert resumed["metrics"] == pytest.approx(whole["metrics"], rel=0.02)
+
+
+def test_a_bad_loss_is_named_with_its_step_once_somebody_looks():
+    balancer = Balancer("ab", "uncertainty")
+    x = torch.ones(4, device="cuda", requires_grad=True)
+    for step in range(6):
+        balancer({"a": x.square().mean(), "b": (x * (float("nan") if step == 3 else 1.0)).mean()}).backward()
+    with pytest.raises(NonFiniteError, match="loss 'b' is nan at step 3"):
+        balancer.close()
+
+
+def test_a_bad_loss_is_named_though_nobody_looks():
+    balancer = Balancer("ab", "equal")
+    x = torch.ones(4, device="cuda", requires_grad=True)
+    batches = [{"a": x.mean(), "b": (x * (float("nan") if step == 1 else 1.0)).mean()} for step in range(BLOCK)]
+    for losses in batches[:-1]:
+        balancer(losses).backward()
+    with pytest.raises(NonFiniteError, match="loss 'b' is nan at step 1"):
+        balancer(batches[-1])
