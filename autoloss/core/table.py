@@ -64,6 +64,9 @@ class Entry:
             )
 
 
+Losses = Mapping[str, Entry | Tensor | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Reduced:
     """The losses as N scalars with a graph (``None`` where absent), and [N] measured tensors.
@@ -100,6 +103,17 @@ class LossTable:
     def __post_init__(self) -> None:
         if not self.entries:
             raise ConfigError("losses() must return at least one loss, but it returned none.")
+
+    @classmethod
+    def of(
+        cls,
+        losses: Losses | LossTable,
+        anchor: Anchor | None = None,
+        index: Tensor | None = None,
+        keys: Mapping[str, Tensor] | None = None,
+    ) -> LossTable:
+        """A table of ``losses`` by name; what is a table already stays as it is."""
+        return losses if isinstance(losses, LossTable) else cls(losses, anchor, index, keys or {})
 
     def entry(self, name: str) -> Entry | None:
         """The loss ``name``, or ``None`` if this batch has none."""

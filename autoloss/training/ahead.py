@@ -170,6 +170,15 @@ def check_primary(primary: Sequence[str], names: Sequence[str]) -> None:
             raise unknown("loss", name, names)
 
 
+def lacking(player: Player, aligns: bool) -> ConfigError:
+    """What to say to somebody whose look-ahead lacks what ``player`` wants to know of."""
+    title = player.weighting.title() if aligns else player.samples and player.samples.title
+    return ConfigError(
+        f"Weighting {title!r} needs {'the optimizer and ' * aligns}held-out losses, but the look-ahead lacks "
+        "one. Write balancer.lookahead(network, optimizer, train=losses_of, held_out=losses_of_held_out)."
+    )
+
+
 def _stacked(slopes: Sequence[Tensor | None]) -> Tensor:
     here = [slope for slope in slopes if slope is not None]
     zero = torch.zeros_like(torch.stack(here).sum())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,13 @@ from torch.optim import Optimizer
 
 from autoloss.core.cadence import Cadence
 from autoloss.core.clock import Clock
-from autoloss.core.errors import ConfigError, SignalError, require, unknown
+from autoloss.core.errors import SignalError, require, unknown
 from autoloss.core.need import Need
 from autoloss.core.notes import Notes
 from autoloss.core.plateaus import Plateaus
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.state import StateModule
-from autoloss.core.table import Anchor, Entry, LossTable
+from autoloss.core.table import Anchor, Entry, Losses, LossTable
 from autoloss.core.uncompiled import uncompiled
 from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork
@@ -27,15 +27,11 @@ from autoloss.probe.implicit import Implicit
 from autoloss.probe.lookahead import Moment
 from autoloss.probe.slopes import bare, check_network
 from autoloss.probe.taken import Taken, watching
-from autoloss.training.ahead import Ahead
+from autoloss.training.ahead import Ahead, lacking
 from autoloss.training.build import build_sample_weighting, build_weighting
+from autoloss.training.late_journal import LateJournal
 from autoloss.training.player import Player
-from autoloss.training.weigh import Weighed
 
-if TYPE_CHECKING:
-    from autoloss.training.journal import Journal
-
-Losses = Mapping[str, Entry | Tensor | None]
 LossesOf = Callable[[nn.Module], Losses | LossTable]
 
 
@@ -85,32 +81,23 @@ class Balancer(StateModule):
     ) -> None:
         super().__init__()
         require(accumulate >= 1, "`accumulate` must be at least 1", f"accumulate={accumulate}")
-        require(
-            total_steps is None or total_steps >= 1, "`total_steps` must be at least 1", f"total_steps={total_steps}"
-        )
+        require(probe_every >= 0, "`probe_every` must not be negative", f"probe_every={probe_every}")
+        require(total_steps is None or total_steps >= 1, "`total_steps` must be at least 1", f"it is {total_steps}")
+        sampled = build_sample_weighting(sample_weighting)
         self.player = Player(
-            losses,
-            build_weighting(weighting),
-            base,
-            groups,
-            unbalanced,
-            on_nonfinite,
-            build_sample_weighting(sample_weighting),
-            samples,
+            losses, build_weighting(weighting), base, groups, unbalanced, on_nonfinite, sampled, samples
         )
         self.total_steps, self.accumulate = total_steps, accumulate
         self.calls, self.epoch = 0, 0
         self.plateaus = Plateaus()
-        self._frozen = False
+        self._frozen = self._within = False
         self._ahead: Ahead | None = None
-        self._within = False
-        self._log_dir = None if log_dir is None else Path(log_dir)
-        self._every = record_every
-        self._weighting = weighting if isinstance(weighting, (str, Mapping)) else self.player.weighting.title()
-        require(probe_every >= 0, "`probe_every` must not be negative", f"probe_every={probe_every}")
+        named = weighting if isinstance(weighting, (str, Mapping)) else self.player.weighting.title()
+        self._journal = LateJournal(
+            log_dir, record_every, self.player, named, accumulate=accumulate, total_steps=total_steps
+        )
         if probe_every and log_dir is not None:
             self.player.watch_gradients(Cadence(probe_every))
-        self._journal: Journal | None = None
 
     @property
     def clock(self) -> Clock:
@@ -155,7 +142,7 @@ class Balancer(StateModule):
         (``scaler.scale(torch.ones(()))``), for float16; a fork finds it out by itself. ``index`` [B] says which
         samples of the training data these are, ``keys`` [B] by name what is known of them, for a sample weighting.
         """
-        table = _table(losses, anchor, index, keys)
+        table = LossTable.of(losses, anchor, index, keys)
         for name in table.entries:
             if name not in self.player.terms.names:
                 raise unknown("loss", name, self.player.terms.names)
@@ -169,7 +156,7 @@ class Balancer(StateModule):
                 "not inside a look-ahead. Write `with balancer.lookahead(network, optimizer, train=losses_of):` "
                 "around it."
             )
-        weighed = self.player.step(table, clock, scale, self.accumulate > 1, self._record)
+        weighed = self.player.step(table, clock, scale, self.accumulate > 1, self._journal.record)
         self.calls += 1
         if self.calls % self.accumulate == 0 and not self._within:
             self.player.close_window()
@@ -209,10 +196,9 @@ class Balancer(StateModule):
         """
         if self.player.samples is None or not self.training:
             return prediction
-        if prediction.device != self.player.last.device:
-            self.to(prediction.device)
-        entry = Entry(prediction.detach(), labels=labels)
-        return self.player.samples.temper(name, prediction, LossTable({name: entry}, index=index), self.clock)
+        table = LossTable({name: Entry(prediction.detach(), labels=labels)}, index=index)
+        self._follow(table)
+        return self.player.samples.temper(name, prediction, table, self.clock)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -256,19 +242,15 @@ class Balancer(StateModule):
         aligns = bool(Need.ALIGNMENT & self.player.looks_ahead(step))
         foresees = self.player.foresees and self.training and not self._frozen
         if (aligns and (optimizer is None or held_out is None)) or (foresees and held_out is None):
-            title = self.player.weighting.title() if aligns else self.player.samples.title  # type: ignore[union-attr]
-            raise ConfigError(
-                f"Weighting {title!r} needs {'the optimizer and ' * aligns}held-out losses, but the look-ahead lacks "
-                "one. Write balancer.lookahead(network, optimizer, train=losses_of, held_out=losses_of_held_out)."
-            )
+            raise lacking(self.player, aligns)
         if self._ahead is None or self._ahead.network is not network:
             self._ahead = Ahead(self.player, network, primary, self.accumulate, implicit=implicit)
         ahead, self._within = self._ahead, True
         if aligns or foresees:
             check_network(network)
         moment = Moment.now(next(network.parameters()).device)
-        again = lambda: _table(train(network), None)  # noqa: E731
-        held = None if held_out is None else lambda: _table(held_out(network), None)
+        again = lambda: LossTable.of(train(network))  # noqa: E731
+        held = None if held_out is None else lambda: LossTable.of(held_out(network))
         if foresees and held is not None:
             ahead.foresee(step, moment, again, held)
         taken: Taken | None
@@ -292,9 +274,7 @@ class Balancer(StateModule):
 
     def close(self) -> None:
         """Write what is left to record, ``summary.json`` and ``report.html``; raise if a loss was not finite."""
-        if self._journal is not None:
-            self._journal.close(self.clock)
-            self._journal = None
+        self._journal.close(self.clock)
         self.player.check()
 
     def measured(self, metrics: Mapping[str, float | Tensor], goals: Mapping[str, str] | None = None) -> None:
@@ -302,8 +282,7 @@ class Balancer(StateModule):
 
         A row of ``metrics.csv``; the last ones are the summary's. Without ``log_dir`` nothing happens.
         """
-        if self._journal is not None:
-            self._journal.measured(self.clock, metrics, goals or {})
+        self._journal.measured(self.clock, metrics, goals or {})
 
     def get_extra_state(self) -> Tensor:
         """Counters for ``state_dict``; a tensor, since safetensors and sharded checkpoints hold nothing else."""
@@ -319,23 +298,3 @@ class Balancer(StateModule):
         entry = next((e for name in table.entries if (e := table.entry(name)) is not None), None)
         if entry is not None and entry.values.device != self.player.last.device:
             self.to(entry.values.device)
-
-    def _record(self, weighed: Weighed) -> None:
-        if self._log_dir is None:
-            return
-        if self._journal is None:
-            from autoloss.training.journal import Journal
-
-            config = {**self.player.terms.about(), "weighting": self._weighting, "accumulate": self.accumulate}
-            config["total_steps"] = self.total_steps
-            self._journal = Journal(self._log_dir, self.player, self._every, config, weighed.clock.step)
-        self._journal.record(weighed)
-
-
-def _table(
-    losses: Losses | LossTable,
-    anchor: Anchor | None,
-    index: Tensor | None = None,
-    keys: Mapping[str, Tensor] | None = None,
-) -> LossTable:
-    return losses if isinstance(losses, LossTable) else LossTable(losses, anchor, index, keys or {})
