@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import mean
 
 import torch
+from spread import spread
 from torch import Tensor, nn
 
 from autoloss.app.composition import composed
@@ -72,17 +73,21 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("overrides", nargs="*", help="of the learned methods: weighting.lr=0.03")
     options = parser.parse_args()
     metrics = list(TwoDigits.metrics)
+    print(f"{options.epochs} epochs, torch {torch.__version__}\n")
     print(f"| method | seed | {' | '.join(REAL)} | noise / real mean | {' | '.join(metrics)} |")
     print("|" + "---|" * (len(REAL) + len(metrics) + 3), flush=True)
     good: dict[str, int] = dict.fromkeys(options.methods, 0)
     means = {}
+    jobs = [(method, seed, options.epochs, options.overrides) for method in options.methods for seed in options.seeds]
+    results = spread(run, jobs, options.workers)
     for method in options.methods:
         found = []
         for seed in options.seeds:
-            result = run(method, seed, options.epochs, options.overrides)
+            result = next(results)
             weights = result["weights"]
             real = mean(weights[name] for name in REAL)
             share = weights.get("noise", 0.0) / real

@@ -14,6 +14,7 @@ from statistics import mean, stdev
 
 import torch
 from multi_mnist import FILES, read_idx
+from spread import spread
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -64,6 +65,9 @@ def _joined(four: Tensor, nine: Tensor) -> tuple[Tensor, Tensor]:
 
 def accuracy(method: str, directory: Path, share: float, steps: int, seed: int, device: str) -> float:
     """Test accuracy after the last step."""
+    torch.set_num_threads(1)
+    # A batch in which no sample helps is left out by the method itself.
+    warnings.filterwarnings("ignore", message="A batch should have samples")
     parts = {split: (x.to(device), y.to(device)) for split, (x, y) in data(directory, share, seed).items()}
     torch.manual_seed(seed)
     net = network().to(device)
@@ -100,20 +104,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=1, help="processes")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    # A batch in which no sample helps is left out by the method itself.
-    warnings.filterwarnings("ignore", message="A batch should have samples")
-    print(f"share of nines {options.share}, {options.steps} steps, seeds {options.seeds}, {options.device}")
+    print(f"share of nines {options.share}, {options.steps} steps, seeds {options.seeds}, {options.device}", end=", ")
+    print(f"torch {torch.__version__}\n")
     print("| method | mean accuracy | deviation | each seed |\n|---|---|---|---|", flush=True)
     found = {}
+    rest = (options.data, options.share, options.steps)
+    jobs = [(method, *rest, seed, options.device) for method in options.methods for seed in options.seeds]
+    accuracies = spread(accuracy, jobs, options.workers)
     for method in options.methods:
-        each = [
-            accuracy(method, options.data, options.share, options.steps, seed, options.device) for seed in options.seeds
-        ]
+        each = [next(accuracies) for _ in options.seeds]
         found[method] = mean(each)
-        spread = stdev(each) if len(each) > 1 else float("nan")
-        print(f"| {method} | {mean(each):.4f} | {spread:.4f} | {' '.join(f'{a:.3f}' for a in each)} |", flush=True)
+        deviation = stdev(each) if len(each) > 1 else float("nan")
+        print(f"| {method} | {mean(each):.4f} | {deviation:.4f} | {' '.join(f'{a:.3f}' for a in each)} |", flush=True)
     if {"reweight", "unweighted", "the ten clean images alone"} <= set(found):
         ahead = found["reweight"] - max(found["unweighted"], found["the ten clean images alone"])
         within = found["reweight"] >= 0.94 and ahead >= 0.05
