@@ -133,8 +133,13 @@ class LossTable:
             exactly = torch.float64 if any(f is not None and f[0].dtype == torch.float64 for f in local) else None
             present, scale = counts > 0, (ranks / counts.to(exactly or counts.dtype).clamp(min=1)).unbind()
         scalars = tuple(
-            None if found is None else found[0] * scale[i] if scale else found[0] / max(numbers[i], 1.0)
+            None if found is None else found[0] * scale[i] if scale else _mean(found[0], numbers[i])
             for i, found in enumerate(local)
         )
         masked = tuple(isinstance(count, Tensor) for count in known)
         return Reduced(scalars, sums / counts.clamp(min=1), counts, present, masked)
+
+
+def _mean(total: Tensor, count: float) -> Tensor:
+    # A mean already is left as it is: K divisions by 1 would be dear where derivatives go forward.
+    return total / count if count > 1 else total
