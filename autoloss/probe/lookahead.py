@@ -48,7 +48,8 @@ def replayed(network: nn.Module, moment: Moment, graph: bool = False) -> Iterato
     buffers = [
         (part, name, buffer, buffer.clone())
         for part in network.modules()
-        for name, buffer in part.named_buffers(recurse=False)
+        for name, buffer in part._buffers.items()
+        if buffer is not None
     ]
     moment.restore()
     try:

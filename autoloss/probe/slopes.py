@@ -6,19 +6,16 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.func import functional_call
-from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
-from torch.overrides import TorchFunctionMode
 
 from autoloss.core.errors import ConfigError
 from autoloss.probe.lookahead import Moment
+from autoloss.probe.shortcuts import Shortcuts
 
 Losses = Callable[[], Sequence[Tensor | None]]
 
@@ -69,7 +66,7 @@ class Slopes:
     ) -> tuple[list[Tensor | None], list[Tensor | None]]:
         with forward_ad.dual_level():
             duals = {p: forward_ad.make_dual(at[p], direction[p].to(at[p].dtype)) for p in direction}
-            with _Constants(), sdpa_kernel(SDPBackend.MATH):
+            with Shortcuts(), sdpa_kernel(SDPBackend.MATH):
                 found = self._call(losses, {**at, **duals})
             pairs = [None if one is None else forward_ad.unpack_dual(one) for one in found]
             values = [None if pair is None else pair.primal.detach() for pair in pairs]
@@ -98,53 +95,27 @@ class Slopes:
         return values, [None if pair is None else (pair[1] - pair[0]) / (2 * step) for pair in pairs]
 
     def _call(self, losses: Losses, values: Mapping[Tensor, Tensor]) -> Sequence[Tensor | None]:
-        given = {f"network.{name}": values.get(p, p.detach()) for name, p in self.network.named_parameters()}
-        with torch.enable_grad(), eager():
-            return functional_call(_Call(self.network, losses), given, ())
+        with torch.enable_grad(), eager(), _standing_in(self.network, values):
+            return losses()
 
 
-class _Call(nn.Module):
-    """The losses as the forward of a module that holds the network: for ``functional_call``."""
-
-    def __init__(self, network: nn.Module, losses: Losses) -> None:
-        super().__init__()
-        self.network, self.losses = network, losses
-
-    def forward(self) -> Sequence[Tensor | None]:
-        return self.losses()
-
-
-class _Constants(TorchFunctionMode):
-    """What is a constant to a backward is one to forward mode: results under ``no_grad``, and the data.
-
-    Forward mode alone would differentiate through ``no_grad``, and multiply a layer's weights by the
-    data's derivative, a full tensor of zeros: a third of a first convolution.
-    """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if not torch.is_grad_enabled():
-            with forward_ad._set_fwd_grad_enabled(False):
-                return func(*args, **(kwargs or {}))
-        return _of_data(func, args, kwargs or {}) if func in LINEAR else func(*args, **(kwargs or {}))
-
-
-LINEAR = (functional.linear, functional.conv1d, functional.conv2d, functional.conv3d)
-
-
-def _of_data(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """A layer that is linear in its weights, of data without a derivative: that layer of the weights' derivative."""
-    if len(args) < 2 or args[0].requires_grad or forward_ad.unpack_dual(args[0]).tangent is not None:
-        return func(*args, **kwargs)
-    bias = args[2] if len(args) > 2 else kwargs.get("bias")
-    layer = [forward_ad.unpack_dual(one) for one in (args[1], bias) if one is not None]
-    if any(one.tangent is None for one in layer):
-        return func(*args, **kwargs)
-    rest = {key: value for key, value in kwargs.items() if key != "bias"}
-    absent = [None] * (2 - len(layer))
-    value, slope = (func(args[0], *weights, *absent, *args[3:], **rest) for weights in zip(*layer, strict=True))
-    return forward_ad.make_dual(value, slope)
+@contextmanager
+def _standing_in(network: nn.Module, values: Mapping[Tensor, Tensor]) -> Iterator[None]:
+    """Within it the parameters of ``network`` are the ``values``, or constants where there is none."""
+    held = [
+        (part._parameters, name, parameter)
+        for part in network.modules()
+        for name, parameter in part._parameters.items()
+        if parameter is not None
+    ]
+    try:
+        for parameters, name, parameter in held:
+            value = values.get(parameter)
+            parameters[name] = parameter.detach() if value is None else value  # type: ignore[assignment]
+        yield
+    finally:
+        for parameters, name, parameter in held:
+            parameters[name] = parameter
 
 
 def bare(network: nn.Module) -> nn.Module:
