@@ -13,15 +13,16 @@ Runner = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def python() -> Runner:
-    """Runs this interpreter in ``cwd``, with ``path`` in front of what it finds by itself."""
+    """Runs this interpreter in ``cwd``, with ``path`` in front of what it finds by itself; ``given`` is its input."""
 
-    def run(*arguments: str, path: Path | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, path: Path | None = None, cwd: Path | None = None, given: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("AUTOLOSS_")} | {"OMP_NUM_THREADS": "1"}
         if path is not None:
-            environment["PYTHONPATH"] = str(path)
-        return subprocess.run(
-            [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False
-        )
+            environment["PYTHONPATH"] = os.pathsep.join([str(path), *filter(None, [os.environ.get("PYTHONPATH")])])
+        flags = {"capture_output": True, "text": True, "check": False}
+        return subprocess.run([sys.executable, *arguments], cwd=cwd, env=environment, input=given, **flags)
 
     return run
 
