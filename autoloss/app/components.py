@@ -12,8 +12,10 @@ from torch.optim import Optimizer
 from autoloss.app.gan import build_gan, check_game, check_not_game
 from autoloss.app.instantiate import factory
 from autoloss.app.parts import build_loss, build_scheduler, checked_optimizer, loss_nodes
+from autoloss.app.shape import check_shape
 from autoloss.core.errors import AutolossError, ConfigError, require, unknown
 from autoloss.core.need import OUTCOME, Need
+from autoloss.core.parameters import named
 from autoloss.core.problem import Problem
 from autoloss.core.registry import registry
 from autoloss.core.terms import Terms
@@ -45,7 +47,9 @@ def build_implicit(options: Mapping[str, Any]) -> Implicit | None:
     given = options.get("implicit")
     if not given:
         return None
-    given = {"method": given} if isinstance(given, str) else dict(given)
+    good = isinstance(given, (str, Mapping))
+    require(good, "held_out.implicit must be a method, or a mapping with one", f"it is {given!r}", "Write cg.")
+    given = {"method": given} if isinstance(given, str) else {str(key): value for key, value in given.items()}
     for key in given:
         if key not in Implicit.__dataclass_fields__:
             raise unknown("key of held_out.implicit", key, Implicit.__dataclass_fields__)
@@ -54,8 +58,8 @@ def build_implicit(options: Mapping[str, Any]) -> Implicit | None:
 
 def build_problem(config: Mapping[str, Any]) -> Problem:
     """The problem that ``config.problem`` names."""
-    node = dict(config["problem"])
-    problem: Problem = registry.build("problem", node.pop("name"), **node)
+    name, parameters = named("problem", config["problem"], "problem=two_digits")
+    problem: Problem = registry.build("problem", name, **parameters)
     return problem
 
 
@@ -122,6 +126,7 @@ MODULES: dict[str, Callable[..., Module]] = {
 
 def check(config: Mapping[str, Any]) -> None:
     """Raise one :class:`ConfigError` that lists everything wrong with ``config``."""
+    check_shape(config)
     found: list[str] = []
 
     def attempt(build: Any) -> Any:

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from autoloss.app.config_source import register
 from autoloss.app.overrides import parse
 from autoloss.core.defaults import attribute
-from autoloss.core.errors import ConfigError, UnknownNameError, unknown
+from autoloss.core.errors import AutolossError, ConfigError, UnknownNameError, unknown
 from autoloss.core.registry import PACKAGE, registry
 
 # Hydra 1.4 deprecates version_base, 1.3 needs it.
@@ -49,7 +49,10 @@ def composed(verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = (
             if missing:
                 raise ConfigError("\n".join(f"{key} must be given, but it is not. Write {key}=..." for key in missing))
             plain = OmegaConf.to_container(config, resolve=True)
-        except (HydraException, OmegaConfBaseException) as error:
+        except AutolossError:
+            raise
+        except Exception as error:
+            # Hydra has errors of its own, and others where a group is no text: a list, a number, a name too long.
             raise _explained(verb, list(overrides), error) from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
@@ -97,7 +100,7 @@ def _terms_in_class(choices: tuple[str, ...], config_dirs: tuple[str, ...]) -> b
     with _initialised("train", config_dirs) as extra:
         try:
             config = compose("train", overrides=[*extra, *choices])
-        except (HydraException, OmegaConfBaseException):
+        except Exception:
             # Composing everything says what is wrong.
             return True
     return bool(attribute(registry.find("problem", config.problem.name), "terms", {}))
@@ -128,7 +131,7 @@ def _explained(verb: str, overrides: list[str], error: Exception) -> ConfigError
             f"An override must read key=value in Hydra's grammar, but {match[1]!r} does not: {match[2]}."
         )
     first = " ".join(line.strip() for line in text.splitlines() if line.strip())
-    return ConfigError(f"The configuration must compose, but it does not: {first}")
+    return ConfigError(f"The configuration must compose, but it does not: {first.rstrip('.')}.")
 
 
 def _siblings(verb: str, overrides: list[str], key: str) -> list[str]:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from autoloss.core.errors import ConfigError
+from autoloss.core.errors import ConfigError, require
 from autoloss.core.notices import Notices
 from autoloss.core.progressive import Progressive
 
@@ -57,17 +57,18 @@ class Loss(Progressive, ABC):
     def __init__(self) -> None:
         super().__init__()
         self.notices = Notices()
+        self.register_forward_pre_hook(_check_data)
 
     @abstractmethod
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """The loss of each sample, [B]; ``prediction`` and ``target`` have B as their first dimension."""
 
     def masked(self, prediction: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-        """The loss of each sample, [B]; where ``mask`` [B] is false the target is not looked at.
+        """The loss of each sample, [B]; where ``mask`` [B] is false nothing is looked at.
 
-        The values there mean nothing.
+        The values there mean nothing. A prediction that overflows there would be NaN in the gradient of all.
         """
-        return self(prediction, cleaned(target, mask, self.absent))
+        return self(cleaned(prediction, mask), cleaned(target, mask, self.absent))
 
     @classmethod
     def card(cls) -> dict[str, Any]:
@@ -92,6 +93,22 @@ class FunctionLoss(Loss):
         return self.function(prediction, target)
 
 
+def _check_data(loss: nn.Module, given: tuple[Any, ...]) -> None:
+    """Raise :class:`ConfigError` for what is wrong for any loss: torch would say it later, and not where it is from."""
+    first = given[0] if given else None
+    if not isinstance(first, Tensor):
+        return
+    found = f"it is {list(first.shape)} in {first.dtype}"
+    require(first.is_floating_point(), "A prediction must hold real numbers in floating point", found)
+    whole = first.dim() > 0 and (first.numel() > 0 or len(first) == 0)
+    require(whole, "A prediction must be [B, ...] with numbers for each sample", found)
+    for second in given[1:]:
+        if isinstance(second, Tensor):
+            fits = not second.is_complex() and second.dim() > 0 and len(second) == len(first)
+            found = f"the prediction is {list(first.shape)} and the target is {list(second.shape)} in {second.dtype}"
+            require(fits, "A target must be real, and as many samples [B, ...] as the prediction", found)
+
+
 def cleaned(target: Tensor, mask: Tensor | None, by: int = 0) -> Tensor:
     """``target`` [B, ...] with ``by`` where ``mask`` [B] is false.
 
@@ -99,6 +116,9 @@ def cleaned(target: Tensor, mask: Tensor | None, by: int = 0) -> Tensor:
     """
     if mask is None:
         return target
+    fits = mask.dtype == torch.bool and mask.shape == target.shape[:1]
+    found = f"it is {list(mask.shape)} in {mask.dtype} for a target {list(target.shape)}"
+    require(fits, "A mask must be bool, with one entry for each sample", found)
     keep = mask.view(-1, *[1] * (target.dim() - 1))
     return torch.where(keep, target, torch.full((), by, dtype=target.dtype, device=target.device))
 

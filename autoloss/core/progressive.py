@@ -12,6 +12,7 @@ from torch import nn
 from autoloss.core.component import Component
 from autoloss.core.defaults import defaults
 from autoloss.core.errors import ConfigError
+from autoloss.core.parameters import named
 from autoloss.core.registry import registry
 from autoloss.core.schedule import parse_schedule
 
@@ -55,13 +56,10 @@ def build(kind: str, given: Any) -> Any:
         return given
     if isinstance(given, Sequence) and not isinstance(given, str):
         given = {"name": "combined", "losses": given}
-    parameters: dict[str, Any] = {"name": given} if isinstance(given, str) else dict(given)
-    if len(parameters) == 1 and isinstance(next(iter(parameters.values())), Mapping):
-        ((name, inside),) = parameters.items()  # {focal: {gamma: 2}}, as weighting.wrap has it
-        parameters = {"name": name, **inside}
-    if "name" not in parameters:
-        raise ConfigError(f"A {kind} must have a name, but it is {parameters}. Write {{'name': ..., ...}}.")
-    name = parameters.pop("name")
+    if isinstance(given, Mapping) and len(given) == 1 and isinstance(next(iter(given.values())), Mapping):
+        ((name, inside),) = given.items()  # {focal: {gamma: 2}}, as weighting.wrap has it
+        given = {"name": name, **inside}
+    name, parameters = named(kind, given, "{'name': ..., ...}")
     known = defaults(registry.find(kind, name))
     schedules = {
         key: _values(key, value, known.get(key))

@@ -14,6 +14,7 @@ from typing import Any
 
 from autoloss.core.errors import AutolossError, ConfigError, PluginError, unknown
 from autoloss.core.kinds import KINDS
+from autoloss.core.parameters import check_parameters
 
 PACKAGE = Path(__file__).resolve().parents[1]
 ORIGIN = "autoloss"
@@ -50,6 +51,8 @@ class Registry:
 
     def find(self, kind: str, name: str) -> Listing:
         """The listing of ``name``; a spelling from :meth:`names` or an import path ``module:Name``."""
+        if not isinstance(name, str):
+            raise ConfigError(f"A {kind} must be named by text, but it is {name!r}.")
         for listing in self.listings[kind]:
             if listing.spelling == name:
                 return listing
@@ -98,9 +101,10 @@ class Registry:
         )
         known = {} if bare else inspect.signature(target).parameters
         if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            free = list(known)[len(args) :]
             for key in parameters:
-                if key not in known:
-                    raise unknown(f"parameter of {kind} {name!r}", key, list(known)[len(args) :])
+                if key not in free:
+                    raise unknown(f"parameter of {kind} {name!r}", str(key), free)
         given = {*list(known)[: len(args)], *parameters}
         for key, parameter in known.items():
             if (
@@ -109,6 +113,8 @@ class Registry:
                 and key not in given
             ):
                 raise ConfigError(f"The {kind} {name!r} must be given {key!r}, but it is not.")
+        if not bare:
+            check_parameters(kind, name, target, parameters)
         return target(*args, **parameters)
 
 

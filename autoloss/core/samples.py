@@ -100,6 +100,8 @@ class Samples:
         ok = self.losses.isfinite()
         if self.measured_alignment is not None:
             ok = ok & self.measured_alignment.isfinite()
+        if self.measured_slopes is not None:
+            ok = ok & self.measured_slopes.isfinite()
         return (ok | ~self.present).all()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from autoloss.core.errors import ConfigError, require, unknown
 
 Schedule = Callable[[float], float]
+EXAMPLE = "Write linear(0,1)."
 
 
 def _between(start: float, end: float, progress: float) -> float:
@@ -64,11 +65,11 @@ def parse_schedule(
     >>> parse_schedule("linear(0, 2)")(0.25)
     0.5
     """
-    if isinstance(text, (int, float)):
+    if isinstance(text, (int, float)) and not isinstance(text, bool):
         return _finite(constant(float(text)), str(text))
-    match = re.fullmatch(r"\s*(\w+)\s*\(([^()]*)\)\s*", text)
-    if not match:
-        raise ConfigError(f"A schedule must be a number or name(numbers), but it is {text!r}. Write linear(0,1).")
+    match = re.fullmatch(r"\s*(\w+)\s*\(([^()]*)\)\s*", text) if isinstance(text, str) else None
+    if not match or not isinstance(text, str):
+        raise ConfigError(f"A schedule must be a number or name(numbers), but it is {text!r}. {EXAMPLE}")
     name, inside = match.groups()
     if name not in named:
         raise unknown(what, name, named)

@@ -57,6 +57,8 @@ class Entry:
         return kept.sum(1) / mask.sum(1).clamp(min=1), mask.any(1)
 
     def _check_mask(self) -> None:
+        if self.mask is not None and self.mask.dtype != torch.bool:
+            raise ConfigError(f"A loss's mask must be bool, true for what is present, but it is {self.mask.dtype}.")
         if self.mask is not None and self.mask.shape != self.values.shape:
             raise ConfigError(
                 "A loss's mask must have the shape of its values, but the values are "

@@ -28,6 +28,9 @@ class Terms:
         groups: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.names = tuple(names)
+        for name, of in (groups or {}).items():
+            good = isinstance(of, Sequence) and not isinstance(of, str) and all(isinstance(one, str) for one in of)
+            require(good, "A group must be a list of losses", f"groups.{name} is {of!r}")
         base, groups = dict(base or {}), {name: tuple(of) for name, of in (groups or {}).items()}
         require(len(self.names) > 0, "There must be at least one loss", "there is none")
         require(len(set(self.names)) == len(self.names), "Losses must have distinct names", f"they are {self.names}")

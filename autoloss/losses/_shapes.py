@@ -23,6 +23,11 @@ def same_shape(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return prediction.to(dtype), target.to(dtype)
 
 
+def flat(values: Tensor) -> Tensor:
+    """``values`` [B, ...] as [B, P], of an empty batch too."""
+    return values.flatten(1) if values.dim() > 1 else values.unsqueeze(1)
+
+
 def several_classes(prediction: Tensor, target: Tensor) -> None:
     """An error unless ``prediction`` [B, C, ...] has at least two classes: a softmax over one is always 1."""
     if prediction.dim() < 2 or prediction.shape[1] < 2:

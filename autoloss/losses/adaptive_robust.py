@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss, per_sample
+from autoloss.core.parameters import Unbounded
 from autoloss.core.space import Interval
 from autoloss.losses._shapes import same_shape
 
@@ -27,7 +28,7 @@ class AdaptiveRobust(Loss):
     ``Z(alpha) = int exp(-rho(x, alpha, 1)) dx`` alpha would fall until nothing counts. It may be negative.
 
     Args:
-        alpha: the shape, any number but NaN (``-inf`` too); to learn it, where it starts, in (0, 2).
+        alpha: the shape, any number (``-inf`` too); to learn it, where it starts, in (0, 2).
         scale: the size of ordinary errors, above 0, in the target's units.
         learn: learn both.
 
@@ -45,9 +46,9 @@ class AdaptiveRobust(Loss):
     gradients = "e / scale^2 near the target; beyond the scale they fall off for alpha < 1."
     citation = "Barron: A general and adaptive robust loss function, CVPR 2019, arXiv:1701.03077"
 
-    def __init__(self, alpha: float = 1.0, scale: float = 1.0, learn: bool = False) -> None:
+    def __init__(self, alpha: Unbounded = 1.0, scale: float = 1.0, learn: bool = False) -> None:
         super().__init__()
-        require(not math.isnan(alpha), "`alpha` must be a number", f"alpha={alpha}")
+        require(alpha < math.inf, "`alpha` must be a number below infinity", f"alpha={alpha}")
         require(scale > 0, "`scale` must be above 0", f"scale={scale}")
         require(not learn or 0 < alpha < 2, "`alpha` must lie in (0, 2) to be learned", f"alpha={alpha}")
         self.alpha, self.scale, self.learn = alpha, scale, learn

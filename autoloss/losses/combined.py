@@ -45,7 +45,7 @@ class Combined(Loss):
 
     def __init__(
         self,
-        losses: Sequence[str | Mapping[str, Any] | Loss],
+        losses: Sequence[str | Mapping[str, Any] | Sequence[Any] | Loss],
         rule: str = "average",
         weights: Sequence[float] = (),
     ) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from autoloss.core.loss import Loss
 from autoloss.losses._labels import binary_labels
 from autoloss.losses._overlap import areas
+from autoloss.losses._shapes import flat
 
 
 class Lovasz(Loss):
@@ -36,7 +37,7 @@ class Lovasz(Loss):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         if prediction.dim() != target.dim() + 1:
-            score, truth = (x.reshape(len(x), -1) for x in binary_labels(self, prediction, target))
+            score, truth = (flat(x) for x in binary_labels(self, prediction, target))
             return _extension((1 - score * (2 * truth - 1)).clamp(min=0), truth)
         probability, truth, _ = areas(self, prediction, target, self.ignore_index)
         here = truth.amax(2)

@@ -8,7 +8,7 @@ from torch import Tensor
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss
 from autoloss.core.space import Interval
-from autoloss.losses._shapes import same_shape
+from autoloss.losses._shapes import flat, same_shape
 
 
 class RelativeL2(Loss):
@@ -33,6 +33,6 @@ class RelativeL2(Loss):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         prediction, target = same_shape(prediction, target)
-        error, target = (prediction - target).reshape(len(target), -1), target.reshape(len(target), -1)
+        error, target = flat(prediction - target), flat(target)
         length = torch.linalg.vector_norm(target, dim=1).clamp(min=self.eps)
         return torch.linalg.vector_norm(error, dim=1) / length

@@ -8,7 +8,7 @@ from torch import Tensor
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss
 from autoloss.core.space import Interval
-from autoloss.losses._shapes import same_shape
+from autoloss.losses._shapes import flat, same_shape
 
 
 class SmoothL2(Loss):
@@ -38,6 +38,6 @@ class SmoothL2(Loss):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         prediction, target = same_shape(prediction, target)
-        length = torch.linalg.vector_norm((prediction - target).reshape(len(target), -1), dim=1)
+        length = torch.linalg.vector_norm(flat(prediction - target), dim=1)
         # The square is taken of what is below eps only: that of a long vector overflows.
         return torch.where(length < self.eps, length.clamp(max=self.eps) ** 2 / (2 * self.eps), length - self.eps / 2)

@@ -49,6 +49,8 @@ class Triplet(Loss):
             return functional.triplet_margin_loss(anchor, positive, negative, margin=self.margin, reduction="none")
         vectors = of_vectors(prediction, target)
         same, other = relations(target)
+        if not len(vectors):
+            return vectors.sum(1)
         whole = same.any(1) & other.any(1)
         self.notices.remark(
             "Triplet needs two samples of a class and one of another, but a batch has none such: it costs 0. Draw "

@@ -34,7 +34,7 @@ class ClassBalanced(SampleWeighting):
     def __init__(self, beta: float = 0.999, classes: int = 1000) -> None:
         super().__init__()
         require(0 <= beta < 1, "`beta` must lie in [0, 1)", f"beta={beta}")
-        require(classes >= 2, "`classes` must be at least 2", f"classes={classes}")
+        require(2 <= classes <= 10**8, "`classes` must lie between 2 and 1e8", f"classes={classes}")
         self.beta, self.classes = beta, classes
 
     def allocate(self, size: int) -> None:

@@ -56,7 +56,7 @@ class DataParameters(SampleWeighting):
         require(class_lr >= 0, "`class_lr` must be at least 0", f"class_lr={class_lr}")
         require(0 <= momentum < 1, "`momentum` must lie in [0, 1)", f"momentum={momentum}")
         require(decay >= 0, "`decay` must be at least 0", f"decay={decay}")
-        require(classes >= 2, "`classes` must be at least 2", f"classes={classes}")
+        require(2 <= classes <= 10**8, "`classes` must lie between 2 and 1e8", f"classes={classes}")
         self.lr, self.class_lr, self.momentum, self.decay, self.classes = lr, class_lr, momentum, decay, classes
 
     def allocate(self, size: int) -> None:

@@ -43,7 +43,7 @@ class MetaWeightNet(SampleWeighting):
     def __init__(self, lr: float = 1e-3, width: int = 100, decay: float = 1e-4, seed: int = 0) -> None:
         super().__init__()
         require(lr > 0, "`lr` must be above 0", f"lr={lr}")
-        require(width >= 1, "`width` must be at least 1", f"width={width}")
+        require(1 <= width <= 10**6, "`width` must lie between 1 and 1e6", f"width={width}")
         require(decay >= 0, "`decay` must be at least 0", f"decay={decay}")
         self.width, self.seed = width, seed
         self.adam = AdamState(lr, weight_decay=decay)

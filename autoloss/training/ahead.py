@@ -22,6 +22,7 @@ from autoloss.training.player import Player
 from autoloss.training.sample_weights import Sampled, applied
 
 Table = Callable[[], LossTable]
+DROPS = "Attention drops out other weights"
 
 
 class Ahead:
@@ -113,13 +114,14 @@ class Ahead:
             losses, before = partial(self._scalars, table, weighed.sampled), weighed.losses.scalars
             with replayed(self.network, moment, graph=True):
                 values, slopes = self.slopes.along(losses, taken.before, direction)
-            if not self._checked and self.slopes.exact and not _agree(values, before):
-                with replayed(self.network, moment, graph=True):
-                    others = self.slopes.differences(losses, taken.before, direction)
-                if _agree(others[0], before, rounded=True):
-                    self.slopes.give_up("Attention drops out other weights in its kernel that has a forward derivative")
-                    values, slopes = others
-            if not self._checked:
+            # A fused optimiser leaves out a step without a word where gradients overflowed.
+            if not self._checked and all(bool(v.isfinite().all()) for v in direction.values()):
+                if self.slopes.exact and not _agree(values, before):
+                    with replayed(self.network, moment, graph=True):
+                        others = self.slopes.differences(losses, taken.before, direction)
+                    if _agree(others[0], before, rounded=True):
+                        self.slopes.give_up(f"{DROPS} in its kernel that has a forward derivative")
+                        values, slopes = others
                 self._check(values, before)
             found.append(_stacked(slopes))
         total = torch.stack(found).sum(0) / self.parts

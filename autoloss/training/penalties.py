@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -37,6 +37,8 @@ class Penalties(nn.Module):
             parameters = dict(node) if isinstance(node, Mapping) else {"factor": node}
             self.factors[name] = _factor(name, parameters.pop("factor", 1.0))
             on = parameters.pop("on", None) or ()
+            good = isinstance(on, Sequence) and all(isinstance(one, str) for one in on)
+            require(good, f"penalties.{name}.on must name parameters or modules", f"it is {on!r}", "Write on=[trunk].")
             self.on[name] = (on,) if isinstance(on, str) else tuple(on)
             made.append(build("penalty", {"name": name, **parameters}))
         self.parts = nn.ModuleList(made)

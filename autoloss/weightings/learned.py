@@ -65,7 +65,7 @@ class Learned(Weighting):
     ) -> None:
         super().__init__()
         require(lr > 0, "`lr` must be above 0", f"lr={lr}")
-        require(width >= 1, "`width` must be at least 1", f"width={width}")
+        require(1 <= width <= 4096, "`width` must lie in [1, 4096]", f"width={width}")
         require(
             load is not None or not frozen, "A frozen rule must be loaded", "load=null", "Set weighting.load=RUN_DIR."
         )

@@ -1,12 +1,10 @@
 """Odd losses and gradients, thrown at every registered weighting: a clear error or finite weights."""
 
-import math
 import warnings
-from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoloss.core.clock import Clock
@@ -15,21 +13,11 @@ from autoloss.core.need import OUTCOME
 from autoloss.core.registry import registry
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable
+from autoloss.training.build import build_weighting
 from autoloss.training.player import Player
+from tests.properties.odd import FINITE, ODD, QUICK, REQUIRED, THOROUGH
 
 NAMES = ("a", "b", "c")
-REQUIRED: dict[str, dict[str, Any]] = {
-    "gradient_cosine": {"main": "a"},
-    "ol_aux": {"main": ["a"]},
-    "vqgan": {"adversarial": "a"},
-}
-FINITE = (0.0, 1.0, -1.0, 0.3, 1e-40, 1e-20, 1e-8, 1e4, 1e10, 1e30, -1e30)
-ODD = (*FINITE, math.inf, -math.inf, math.nan)
-QUICK = settings(
-    max_examples=6, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
-THOROUGH = settings(QUICK, max_examples=300)
-
 steps_of_values = st.lists(st.lists(st.sampled_from(ODD), min_size=3, max_size=3), min_size=1, max_size=4)
 slopes = st.lists(
     st.lists(st.one_of(st.sampled_from(FINITE), st.floats(-1e3, 1e3, width=32)), min_size=3, max_size=3),
@@ -38,15 +26,12 @@ slopes = st.lists(
 )
 
 
-def made(kind, name, **parameters):
+def played(name, values, gradients, policy, wrap=()):
+    """Train with odd ``values`` [T][3] of losses whose gradients are odd, and then with ordinary ones."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return registry.build(kind, name, **REQUIRED.get(name, {}), **parameters)
-
-
-def played(name, values, gradients, policy):
-    """Train with odd ``values`` [T][3] of losses whose gradients are odd, and then with ordinary ones."""
-    player = Player(NAMES, made("weighting", name), on_nonfinite=policy)
+        weighting = build_weighting({"name": name, **REQUIRED.get(name, {}), "wrap": list(wrap)})
+    player = Player(NAMES, weighting, on_nonfinite=policy)
     rows = torch.tensor(gradients, dtype=torch.float32)
     ordinary = [[1.0, 0.5, 2.0], [0.9, 0.5, 1.5]]
     for step, one in enumerate([*values, *ordinary]):
@@ -86,3 +71,42 @@ class TestWeightings:
     @given(values=steps_of_values, gradients=slopes, policy=st.sampled_from(["raise", "skip"]))
     def test_thorough(self, name, values, gradients, policy):
         played(name, values, gradients, policy)
+
+
+# Odd, but allowed.
+SHARE = st.sampled_from((0.0, 1e-10, 0.5, 1.0 - 1e-7))
+WRAPPERS = {
+    "clamp": {"low": st.sampled_from((0.0, 1e-10, 1.0)), "high": st.sampled_from((1.0, 1e10, float("inf")))},
+    "ema": {"decay": SHARE},
+    "every_n": {"n": st.sampled_from((1, 2, 10**9))},
+    "normalise": {},
+    "regularise": {
+        "strength": SHARE | st.just(1.0),
+        "prior": st.dictionaries(st.sampled_from(NAMES), st.sampled_from((0.0, 1e-10, 1e10)), max_size=3),
+    },
+    "warmup": {"steps": st.sampled_from((0, 1, 10**9))},
+}
+inner = st.sampled_from(["equal", "uncertainty", "gradnorm", "mgda", "nash_mtl", "tchebycheff"])
+WRAPPED = {
+    "name": inner,
+    "values": steps_of_values,
+    "gradients": slopes,
+    "policy": st.sampled_from(["raise", "skip"]),
+    "others": st.lists(st.sampled_from(sorted(WRAPPERS)), max_size=2),
+}
+
+
+@pytest.mark.parametrize("wrapper", registry.names("wrapper"))
+class TestWrappers:
+    @settings(QUICK, max_examples=8)
+    @given(data=st.data(), **WRAPPED)
+    def test_quick(self, wrapper, data, others, **drawn):
+        options = data.draw(st.fixed_dictionaries({}, optional=WRAPPERS.get(wrapper, {})))
+        played(wrap=[*others, {wrapper: options}], **drawn)
+
+    @pytest.mark.slow
+    @settings(THOROUGH, max_examples=300)
+    @given(data=st.data(), **WRAPPED)
+    def test_thorough(self, wrapper, data, others, **drawn):
+        options = data.draw(st.fixed_dictionaries({}, optional=WRAPPERS.get(wrapper, {})))
+        played(wrap=[*others, {wrapper: options}], **drawn)

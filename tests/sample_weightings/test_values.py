@@ -283,7 +283,7 @@ BAD = [
     ("self_paced", {"power": 1.0}, "`power` must be above 1"),
     ("self_paced", {"mix": 1.0}, "`mix` must lie"),
     ("super_loss", {"lam": 0}, "`lam` must be above 0"),
-    ("super_loss", {"tau": math.inf}, "`tau` must be finite"),
+    ("super_loss", {"tau": math.inf}, "`tau` of .* must be a finite number"),
     ("percentile", {"p": 0}, "`p` must lie"),
     ("percentile", {"decay": 1}, "`decay` must lie"),
     ("small_loss", {"rate": 1.0}, "`rate` must lie"),

@@ -370,6 +370,27 @@ def test_dropout_that_only_other_kernels_have_is_taken_by_differences():
     torch.testing.assert_close(told[False], told[True], rtol=1e-6, atol=1e-12)
 
 
+# The first step that is taken says that its dropout is not that of forward mode.
+@pytest.mark.filterwarnings("ignore:Attention drops out other weights")
+def test_a_step_that_a_fused_kernel_skips_teaches_nothing():
+    torch.manual_seed(0)
+    net, x, held = OfKernels(alike=False).float(), torch.randn(16, 4), torch.randn(16, 4)
+    of = lambda net, x=x: {"a": 64 * net(x).square().mean(), "b": (net(x) - 1).square().mean()}  # noqa: E731
+    balancer, optimizer = Balancer(("a", "b"), "auto_lambda"), torch.optim.AdamW(net.parameters(), fused=True)
+    # The scaler says nothing to a fused optimiser but a tensor: its step is called, and leaves the parameters alone.
+    scaler, taught = torch.amp.GradScaler("cpu", init_scale=2.0**127), []
+    for _ in range(12):
+        before = net.weight.detach().clone()
+        optimizer.zero_grad()
+        with balancer.lookahead(net, optimizer, train=of, held_out=lambda net: of(net, held)):
+            scaler.scale(balancer(of(net))).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        taught.append((not torch.equal(before, net.weight), bool(balancer.player.weighting.value.any())))
+    assert taught[0] == (False, False)
+    assert taught[-1] == (True, True)
+
+
 LAYERS = {
     "linear": (nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)), (5, 4)),
     "no bias": (nn.Sequential(nn.Linear(4, 3, bias=False), nn.Tanh(), nn.Linear(3, 2)), (5, 4)),

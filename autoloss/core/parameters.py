@@ -1,0 +1,119 @@
+"""Whether what people write fits the parameters that a component declares, by the annotations of its ``__init__``."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import numbers
+from collections.abc import Iterator, Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from autoloss.core.errors import ConfigError
+
+Unbounded = Annotated[float, "may be infinite"]  # a number whose infinity means something, as "no bound" does
+
+# The square and the inverse of a number between them is one that float32 holds.
+LEAST, MOST = 1e-18, 1e18
+WHOLE = 2**63  # and whole numbers fit an int64
+SIZE = f"0 or a number whose size lies between {LEAST:g} and {MOST:g}"
+NAMES = {float: "a number", int: "a whole number", bool: "true or false", str: "text", type(None): "null"}
+
+Fault = tuple[str, str, Any]  # which key, what it must be, what it is
+
+
+def named(what: str, given: Any, example: str) -> tuple[Any, dict[str, Any]]:
+    """The name and the parameters that ``given`` says: a name, or a mapping that has one among its keys.
+
+    >>> named("weighting", {"name": "gradnorm", "alpha": 1.0}, "")
+    ('gradnorm', {'alpha': 1.0})
+    """
+    if isinstance(given, str):
+        return given, {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"A {what} must be a name or a mapping with a name, but it is {given!r}. Write {example}.")
+    parameters = dict(given)
+    if "name" not in parameters:
+        raise ConfigError(f"A {what} must have a name, but it is {parameters}. Write {example}.")
+    check_keys(what, parameters)
+    return parameters.pop("name"), parameters
+
+
+def check_keys(what: str, parameters: Mapping[Any, Any]) -> None:
+    """Raise :class:`ConfigError` unless the parameters of a ``what`` have names: YAML has numbers for keys too."""
+    for key in parameters:
+        if not isinstance(key, str):
+            raise ConfigError(f"The parameters of a {what} must have names, but one is {key!r}.")
+
+
+def check_parameters(kind: str, name: str, target: Any, given: Mapping[str, Any]) -> None:
+    """Raise :class:`ConfigError` where a parameter ``given`` to the class ``target`` is not what it is annotated as.
+
+    A string for a number, true for a number, NaN, or a number that float32 cannot square, would fail later, in another
+    place and in torch's words, or give weights that are NaN. What has no annotation, or one that says more than
+    numbers, texts, lists and mappings of those, is the component's own to check; its default always fits.
+    """
+    known = inspect.signature(target).parameters
+    try:
+        hints = get_type_hints(target.__init__, include_extras=True)
+    except Exception:
+        # A plugin may name types that are imported for its type checker alone.
+        return
+    for key, value in given.items():
+        if key in hints and key in known and not _same(value, known[key].default):
+            for where, rule, found in _faults(key, value, hints[key]):
+                raise ConfigError(f"`{where}` of {kind} {name!r} must be {rule}, but it is {found!r}.")
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Whether it is the default; no bool equals a number here."""
+    return value is default or (type(value) is type(default) and isinstance(value, (int, float)) and value == default)
+
+
+def _faults(key: str, value: Any, hint: Any) -> Iterator[Fault]:
+    """What is wrong with ``value`` under ``key``; nothing where the ``hint`` says nothing that can be checked."""
+    origin, inside = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        each = [list(_faults(key, value, one)) for one in inside]
+        if all(each):
+            # Of a list of numbers with a bad one the bad one is told, not that it might have been a number.
+            deepest = max((faults[0] for faults in each), key=lambda fault: (len(fault[0]), fault[1] == SIZE))
+            told = deepest[0] != key or deepest[1] == SIZE
+            yield deepest if told else (key, " or ".join(dict.fromkeys(f[0][1] for f in each)), value)
+    elif hint == Unbounded:
+        if not (_number(value) and math.isinf(value)):
+            yield from _faults(key, value, float)
+    elif origin is Mapping:
+        yield from _faults_of_mapping(key, value, inside)
+    elif origin is Sequence:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            yield key, "a list", value
+        else:
+            for i, one in enumerate(value):
+                yield from _faults(f"{key}[{i}]", one, inside[0])
+    elif hint is float:
+        if not _number(value):
+            yield key, NAMES[float], value
+        elif not math.isfinite(value):
+            yield key, "a finite number", value
+        elif value != 0 and not LEAST <= abs(value) <= MOST:
+            yield key, SIZE, value
+    elif hint is int:
+        if not (_number(value) and isinstance(value, numbers.Integral) and abs(int(value)) < WHOLE):
+            yield key, NAMES[int], value
+    elif inspect.isclass(hint) and hint is not Any and not isinstance(value, hint):
+        yield key, NAMES.get(hint, f"a {hint.__name__}"), value
+
+
+def _faults_of_mapping(key: str, value: Any, inside: tuple[Any, ...]) -> Iterator[Fault]:
+    if not isinstance(value, Mapping):
+        yield key, "a mapping of names", value
+        return
+    for name, one in value.items():
+        if not isinstance(name, str):
+            yield key, "a mapping of names", value
+        yield from _faults(f"{key}.{name}", one, inside[1])
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
