@@ -21,7 +21,9 @@ from autoloss.app.config_source import register
 from autoloss.app.overrides import parse
 from autoloss.core.defaults import attribute
 from autoloss.core.errors import AutolossError, ConfigError, UnknownNameError, unknown
+from autoloss.core.pacing import PACINGS
 from autoloss.core.registry import PACKAGE, registry
+from autoloss.core.schedule import SCHEDULES
 
 # Hydra 1.4 deprecates version_base, 1.3 needs it.
 VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
@@ -55,6 +57,12 @@ def composed(verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = (
             # Hydra has errors of its own, and others where a group is no text: a list, a number, a name too long.
             raise _explained(verb, list(overrides), error) from error
     assert isinstance(plain, dict)
+    for group in {"experiment", "debug"} & set(plain):
+        keys = ", ".join(map(str, plain[group] or ()))
+        raise ConfigError(
+            f"A file of the group {group} must begin with `# @package _global_`, but this one does not, so that "
+            f"nobody looks at its keys ({keys}). Write that as its first line."
+        )
     return {str(key): value for key, value in plain.items()}
 
 
@@ -126,6 +134,12 @@ def _explained(verb: str, overrides: list[str], error: Exception) -> ConfigError
         return unknown(match[1].partition("@")[0], match[2], match[3].split())
     if match := re.search(r"Could not override '(loss@)?([^']+)'", text):
         return unknown("key", match[2], _siblings(verb, overrides, match[2]))
+    if match := re.search(r"Unknown function '(\w+)'", text):
+        return unknown("function", match[1], {**SCHEDULES, **PACINGS})
+    if match := re.search(r"Ambiguous value for argument '(.*)'", text):
+        return ConfigError(
+            f"One run must have one value for each key, but {match[1]!r} has several. Add -m for a sweep."
+        )
     if match := re.search(r"Error parsing override '(.*)'\n(.*)", text):
         return ConfigError(
             f"An override must read key=value in Hydra's grammar, but {match[1]!r} does not: {match[2]}."

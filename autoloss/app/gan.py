@@ -117,6 +117,13 @@ def _discriminator_losses(config: Mapping[str, Any], game: GanProblem, losses: M
             raise ConfigError(
                 f"Both sides play one game, but discriminator.losses.{name} chooses another. Set losses.{name} alone."
             )
+    for name, default in game.terms.items():
+        alone = name in losses and name in game.discriminator_terms and name not in {*shared, *chosen}
+        if alone and default is not None and isinstance(build_loss({"name": default}), AdversarialLoss):
+            raise ConfigError(
+                f"Both sides play {name!r}, so its loss must be adversarial, but {losses[name].title()!r} is not. "
+                f"Choose another losses.{name}, or discriminator.losses.{name} too."
+            )
     nodes = loss_nodes(chosen, game.discriminator_terms, DISCRIMINATOR)
     return {**{name: build_loss(node) for name, node in nodes.items()}, **shared}
 

@@ -61,11 +61,17 @@ def main(arguments: Sequence[str]) -> int:
             return code
         write_json(root / "command.json", {"command": ["autoloss", "train", *arguments]})
         return max(code, print_sweep(root))
-    if _RUN_DIR not in os.environ and not given(overrides, "hydra.run.dir"):
+    first = _RUN_DIR not in os.environ and not given(overrides, "hydra.run.dir")
+    if first:
         # A strategy that starts further processes runs this command again: they join this directory.
         os.environ[_RUN_DIR] = str(newest(parent) if config["ckpt"] == "last" else numbered(parent))
     directory = [f"hydra.run.dir={quoted(os.environ[_RUN_DIR])}"] if _RUN_DIR in os.environ else []
-    hydra_main("train", job, [*flags, *overrides, *directory])
+    _outcome.clear()
+    try:
+        hydra_main("train", job, [*flags, *overrides, *directory])
+    finally:
+        if first:
+            del os.environ[_RUN_DIR]
     return _outcome[-1] if _outcome else FAILED
 
 

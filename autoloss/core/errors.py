@@ -89,6 +89,8 @@ def unknown(what: str, name: str, options: Iterable[str]) -> UnknownNameError:
     "No weighting is called 'gradnrom'. Did you mean 'gradnorm'?"
     """
     listed = sorted(options)
-    close = difflib.get_close_matches(name, listed, n=1)
+    # The end of a dotted key is what somebody remembers of it.
+    ends = [option for option in listed if option.endswith(f".{name}")]
+    close = ends if len(ends) == 1 else difflib.get_close_matches(name, listed, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(listed) or 'none'}."
     return UnknownNameError(f"No {what} is called {name!r}. {hint}")

@@ -68,7 +68,7 @@ def read(directory: str | Path) -> Record:
     if not _is_run(place):
         missing = f"{str(place)!r} holds none of {', '.join(RUN)}"
         found = missing if place.is_dir() else f"there is no {str(place)!r}"
-        raise ConfigError(f"read() needs the directory of one run, but {found}. Name a run's own directory.")
+        raise ConfigError(f"A record is read from the directory of one run, but {found}. Name a run's own directory.")
     return read_record(place)
 
 
