@@ -106,10 +106,9 @@ def _faults(key: str, value: Any, hint: Any) -> Iterator[Fault]:
     elif inspect.isclass(hint) and hint in NAMES:
         if not isinstance(value, hint):
             yield key, NAMES[hint], value
-    elif inspect.isclass(hint) and hint is not Any and not isinstance(value, hint):
-        # A text may stand for a path, and a list for a tuple: only what is a number or nothing cannot be meant.
-        if value is None or isinstance(value, numbers.Number):
-            yield key, f"a {hint.__name__}", value
+    elif inspect.isclass(hint) and hint is not Any and not isinstance(value, (hint, str, Sequence, Mapping)):
+        # A text may stand for a path, and a list for a tuple.
+        yield key, f"a {hint.__name__}", value
 
 
 def _faults_of_mapping(key: str, value: Any, inside: tuple[Any, ...]) -> Iterator[Fault]:
