@@ -16,6 +16,7 @@ Unbounded = Annotated[float, "may be infinite"]  # a number whose infinity means
 # The square and the inverse of a number between them is one that float32 holds.
 LEAST, MOST = 1e-18, 1e18
 WHOLE = 2**63  # and whole numbers fit an int64
+FINITE = "a finite number"
 SIZE = f"0 or a number whose size lies between {LEAST:g} and {MOST:g}"
 NAMES = {float: "a number", int: "a whole number", bool: "true or false", str: "text", type(None): "null"}
 
@@ -77,8 +78,9 @@ def _faults(key: str, value: Any, hint: Any) -> Iterator[Fault]:
         each = [list(_faults(key, value, one)) for one in inside]
         if all(each):
             # Of a list of numbers with a bad one the bad one is told, not that it might have been a number.
-            deepest = max((faults[0] for faults in each), key=lambda fault: (len(fault[0]), fault[1] == SIZE))
-            told = deepest[0] != key or deepest[1] == SIZE
+            near = (SIZE, FINITE)
+            deepest = max((faults[0] for faults in each), key=lambda fault: (len(fault[0]), fault[1] in near))
+            told = deepest[0] != key or deepest[1] in near
             yield deepest if told else (key, " or ".join(dict.fromkeys(f[0][1] for f in each)), value)
     elif hint == Unbounded:
         if not (_number(value) and math.isinf(value)):
@@ -95,14 +97,18 @@ def _faults(key: str, value: Any, hint: Any) -> Iterator[Fault]:
         if not _number(value):
             yield key, NAMES[float], value
         elif not math.isfinite(value):
-            yield key, "a finite number", value
+            yield key, FINITE, value
         elif value != 0 and not LEAST <= abs(value) <= MOST:
             yield key, SIZE, value
     elif hint is int:
         if not (_number(value) and isinstance(value, numbers.Integral) and abs(int(value)) < WHOLE):
             yield key, NAMES[int], value
-    elif inspect.isclass(hint) and hint is not Any and not isinstance(value, hint):
-        yield key, NAMES.get(hint, f"a {hint.__name__}"), value
+    elif inspect.isclass(hint) and hint in NAMES:
+        if not isinstance(value, hint):
+            yield key, NAMES[hint], value
+    elif inspect.isclass(hint) and hint is not Any and not isinstance(value, (hint, str, Sequence, Mapping)):
+        # A text may stand for a path, and a list for a tuple.
+        yield key, f"a {hint.__name__}", value
 
 
 def _faults_of_mapping(key: str, value: Any, inside: tuple[Any, ...]) -> Iterator[Fault]:

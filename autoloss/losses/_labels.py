@@ -22,7 +22,7 @@ def class_labels(
     """
     several_classes(prediction, target)
     require(
-        prediction.dim() == target.dim() + 1 and prediction.shape[2:] == target.shape[1:],
+        prediction.dim() == target.dim() + 1 and [len(prediction), *prediction.shape[2:]] == list(target.shape),
         "Logits [B, C, ...] must have a class [B, ...] each",
         f"the prediction is {list(prediction.shape)} and the target is {list(target.shape)}",
     )

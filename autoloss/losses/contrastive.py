@@ -48,5 +48,7 @@ class Contrastive(Loss):
             "Contrastive needs pairs, but a batch has none: it costs 0. Draw larger batches.", ~(same | other).any()
         )
         apart = distances(vectors)
-        cost = torch.where(same, apart.square(), torch.where(other, (self.margin - apart).clamp(min=0).square(), 0.0))
+        # Chosen before the squares: one of a distance that overflows would have a NaN gradient where it does not count.
+        near, far = torch.where(same, apart, 0.0), torch.where(other, self.margin - apart, 0.0).clamp(min=0)
+        cost = near.square() + far.square()
         return cost.sum(1) / (same | other).sum(1).clamp(min=1)

@@ -73,15 +73,15 @@ class Tabular(Problem):
     def __init__(
         self,
         csv: str,
-        targets: Sequence[str],
-        inputs: Sequence[str] = [],
-        ignore: Sequence[str] = [],
+        targets: str | Sequence[str | int],
+        inputs: str | Sequence[str | int] = [],
+        ignore: str | Sequence[str | int] = [],
         kinds: Mapping[str, str] = {},
         hidden: Sequence[int] = [64, 64],
         val: float = 0.2,
         test: float = 0.2,
         split_seed: int = 0,
-        missing: Sequence[str] = ["", "NA", "N/A", "nan", "null", "?"],
+        missing: Sequence[str | float] = ["", "NA", "N/A", "nan", "null", "?"],
     ) -> None:
         super().__init__()
         require(
@@ -166,7 +166,7 @@ class Tabular(Problem):
         return tables
 
 
-def _names(given: str | Sequence[str]) -> list[str]:
+def _names(given: str | Sequence[str | int]) -> list[str]:
     return list(dict.fromkeys([given] if isinstance(given, str) else map(str, given)))
 
 

@@ -171,7 +171,10 @@ def test_losses_combine_and_follow_schedules_by_configuration_alone(autoloss, tm
         ("base.kl=1", "No loss is called 'kl'. There are: left, pixels, right."),
         ("weighting=fixed weighting.weights.lft=1", "there is no loss 'lft'. The losses are: left, right, pixels."),
         ("weighting=fixed weighting.weights.left=-1", "must be finite and not negative, but weights.left=-1."),
-        ("weighting=fixed weighting.weights.left=nan", "must be finite and not negative, but weights.left=nan."),
+        (
+            "weighting=fixed weighting.weights.left=nan",
+            "`weights.left` of weighting 'fixed' must be a finite number, but it is nan.",
+        ),
         ("weighting=gradnorm weighting.wrap=[emma]", "No wrapper is called 'emma'. Did you mean 'ema'?"),
         ("on_nonfinite=ignore", "on_nonfinite must be one of raise, skip, but it is 'ignore'."),
         ("batch_size=0", "batch_size must be at least 1, but it is 0."),

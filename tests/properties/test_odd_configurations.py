@@ -110,7 +110,7 @@ class TestParameters:
         works(MAKERS[kind], data.draw(configured(kind, name)))
 
     @pytest.mark.slow
-    @THOROUGH
+    @settings(THOROUGH, max_examples=100)
     @given(data=st.data())
     def test_thorough(self, kind, name, data):
         works(MAKERS[kind], data.draw(configured(kind, name)))

@@ -137,13 +137,13 @@ class TestLosses:
         reshaped(name, kind, **drawn)
 
     @pytest.mark.slow
-    @THOROUGH
+    @settings(THOROUGH, max_examples=100)
     @given(**VALUES)
     def test_odd_values_thoroughly(self, name, kind, **drawn):
         tried(name, kind, **drawn)
 
     @pytest.mark.slow
-    @THOROUGH
+    @settings(THOROUGH, max_examples=100)
     @given(**SHAPES)
     def test_odd_shapes_thoroughly(self, name, kind, **drawn):
         reshaped(name, kind, **drawn)
