@@ -13,6 +13,7 @@ from autoloss.app.gan import build_gan, check_game, check_not_game
 from autoloss.app.instantiate import factory
 from autoloss.app.parts import build_loss, build_scheduler, checked_optimizer, loss_nodes
 from autoloss.app.shape import check_shape
+from autoloss.app.trainer import check_trainer
 from autoloss.core.errors import AutolossError, ConfigError, require, unknown
 from autoloss.core.need import OUTCOME, Need
 from autoloss.core.parameters import named
@@ -149,6 +150,7 @@ def check(config: Mapping[str, Any]) -> None:
     attempt(
         lambda: require(config["batch_size"] >= 1, "batch_size must be at least 1", f"it is {config['batch_size']}")
     )
+    attempt(lambda: check_trainer(config["trainer"]))
     attempt(lambda: check_anchor(config.get("anchor", ANCHORS[0])))
     attempt(lambda: _check_checkpoint(config["ckpt"]))
     if problem is not None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import Dataset
@@ -22,7 +21,8 @@ from autoloss.app.components import HELD_OUT, build_module, build_problem
 from autoloss.app.directories import CHECKPOINT, TRAJECTORY
 from autoloss.app.obey import Obey
 from autoloss.app.screen import report
-from autoloss.core.errors import ConfigError, require
+from autoloss.app.trainer import build_trainer
+from autoloss.core.errors import ConfigError
 from autoloss.core.files import write_json
 from autoloss.core.problem import Problem
 from autoloss.report.runs import FINISHED, INTERRUPTED
@@ -95,7 +95,7 @@ def train(
             "Leave it out: checkpoints at an epoch's end are whole."
         )
     board = TensorBoardLogger(str(directory), name="", version="", default_hp_metric=False)
-    trainer = _trainer(
+    trainer = build_trainer(
         config["trainer"],
         default_root_dir=str(directory),
         logger=board,
@@ -163,16 +163,6 @@ def train(
     if state == INTERRUPTED:
         stop.obey()
     return summary
-
-
-def _trainer(flags: Mapping[str, Any], **others: Any) -> pl.Trainer:
-    for flag in ("limit_train_batches", "max_epochs"):
-        require(flags.get(flag) != 0, f"trainer.{flag} must not be 0", "it is", "Leave it out.")
-    try:
-        return pl.Trainer(**flags, **others)
-    except (MisconfigurationException, TypeError, ValueError) as error:
-        said = " ".join(str(error).split()).rstrip(".")
-        raise ConfigError(f"trainer.* must be what Lightning's Trainer takes, but it says: {said}.") from error
 
 
 def _held_out(

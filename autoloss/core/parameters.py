@@ -62,7 +62,7 @@ def check_parameters(kind: str, name: str, target: Any, given: Mapping[str, Any]
         return
     for key, value in given.items():
         if key in hints and key in known and not _same(value, known[key].default):
-            for where, rule, found in _faults(key, value, hints[key]):
+            for where, rule, found in faults(key, value, hints[key]):
                 raise ConfigError(f"`{where}` of {kind} {name!r} must be {rule}, but it is {found!r}.")
 
 
@@ -71,20 +71,23 @@ def _same(value: Any, default: Any) -> bool:
     return value is default or (type(value) is type(default) and isinstance(value, (int, float)) and value == default)
 
 
-def _faults(key: str, value: Any, hint: Any) -> Iterator[Fault]:
-    """What is wrong with ``value`` under ``key``; nothing where the ``hint`` says nothing that can be checked."""
+def faults(key: str, value: Any, hint: Any) -> Iterator[Fault]:
+    """What is wrong with ``value`` under ``key``: where, what must be there, and what is.
+
+    Nothing where the ``hint`` says nothing that can be checked.
+    """
     origin, inside = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        each = [list(_faults(key, value, one)) for one in inside]
+        each = [list(faults(key, value, one)) for one in inside]
         if all(each):
             # Of a list of numbers with a bad one the bad one is told, not that it might have been a number.
             near = (SIZE, FINITE)
-            deepest = max((faults[0] for faults in each), key=lambda fault: (len(fault[0]), fault[1] in near))
+            deepest = max((found[0] for found in each), key=lambda fault: (len(fault[0]), fault[1] in near))
             told = deepest[0] != key or deepest[1] in near
             yield deepest if told else (key, " or ".join(dict.fromkeys(f[0][1] for f in each)), value)
     elif hint == Unbounded:
         if not (_number(value) and math.isinf(value)):
-            yield from _faults(key, value, float)
+            yield from faults(key, value, float)
     elif origin is Mapping:
         yield from _faults_of_mapping(key, value, inside)
     elif origin is Sequence:
@@ -92,7 +95,7 @@ def _faults(key: str, value: Any, hint: Any) -> Iterator[Fault]:
             yield key, "a list", value
         else:
             for i, one in enumerate(value):
-                yield from _faults(f"{key}[{i}]", one, inside[0])
+                yield from faults(f"{key}[{i}]", one, inside[0])
     elif hint is float:
         if not _number(value):
             yield key, NAMES[float], value
@@ -118,7 +121,7 @@ def _faults_of_mapping(key: str, value: Any, inside: tuple[Any, ...]) -> Iterato
     for name, one in value.items():
         if not isinstance(name, str):
             yield key, "a mapping of names", value
-        yield from _faults(f"{key}.{name}", one, inside[1])
+        yield from faults(f"{key}.{name}", one, inside[1])
 
 
 def _number(value: Any) -> bool:

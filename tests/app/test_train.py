@@ -195,6 +195,15 @@ def test_losses_combine_and_follow_schedules_by_configuration_alone(autoloss, tm
         ("name=/tmp/x", "name must be a directory's name"),
         ("name=..", "name must be a directory's name"),
         ("-m weighting=equal,gradnrom", "No weighting is called 'gradnrom'"),
+        ("weighting=equal,gradnorm", "but 'weighting=equal,gradnorm' has several. Add -m for a sweep."),
+        ("losses.left=focal losses.left.gamma=linaer(0,2)", "No function is called 'linaer'. Did you mean 'linear'?"),
+        ("trainer.max_epochs=five", "trainer.max_epochs must be a whole number or null, but it is 'five'."),
+        ("trainer.limit_train_batches=0", "trainer.limit_train_batches must be above 0, but it is 0."),
+        ("experiment=nothing", "No experiment is called 'nothing'."),
+        (
+            "problem=digits_gan losses.adv=mse",
+            "Both sides play 'adv', so its loss must be adversarial, but 'mse' is not.",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(mistaken, tmp_path, arguments, says):
@@ -205,6 +214,19 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(mistaken, tmp_path, arguments
     assert err.count("\n") == 1, err
     assert out == ""
     assert not (tmp_path / "outputs").exists()
+
+
+def test_what_lightning_says_of_this_machine_is_a_sentence(mistaken):
+    code, _, err = mistaken("train trainer.precision=17")
+    assert code == 2
+    assert "trainer.* must be what Lightning's Trainer takes, but it says: Precision 17 is invalid" in err
+    assert "Traceback" not in err
+
+
+def test_two_runs_of_one_process_have_directories_of_their_own(mistaken, tmp_path):
+    for name in ("first", "second"):
+        assert mistaken(f"train name={name} trainer.max_epochs=1 problem.pairs=100 threads=1")[0] == 0
+    assert len(list(tmp_path.glob("outputs/train/*/001/summary.json"))) == 2
 
 
 def test_everything_wrong_is_said_at_once(mistaken):
