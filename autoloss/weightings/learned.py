@@ -51,7 +51,7 @@ class Learned(Weighting):
     claims = frozenset({"sums_to_count", "permutation_equivariant"})
     search_space = {"lr": Interval(1e-3, 1e-1, log=True)}
     use = "A rule that is to be used again: on a longer run, another problem, another number of losses."
-    avoid = "No data can be spared, or a step must not cost three; one run only: auto_lambda is simpler."
+    avoid = "No data can be spared, or a step must not cost three; one run only: auto_lambda is simpler, and steadier."
     citation = "parametrisation ours; the gradient as in Shu et al.: Meta-Weight-Net, NeurIPS 2019, arXiv:1902.07379"
 
     def __init__(
