@@ -1,5 +1,6 @@
 # Everything from a fresh clone: Python 3.10 or newer, make and git. Each target works by itself.
 PYTHON ?= python3
+WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
 
@@ -19,7 +20,7 @@ demo: install
 	$(BIN)/autoloss search problem=two_digits name=demo fresh=true search.n_trials=12 search.confirm=2 search.confirm_seeds=4 search.workers=2
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .
