@@ -132,7 +132,7 @@ def test_a_run_reads_as_arrays(run_directory):
     frame = run.frame()
     assert isinstance(frame, pandas.DataFrame)
     assert frame["loss_raw/a"].to_numpy() == pytest.approx(columns["loss_raw/a"])
-    with pytest.raises(ConfigError, match=r"read\(\) needs the directory of one run"):
+    with pytest.raises(ConfigError, match=r"A record is read from the directory of one run"):
         read("nowhere")
 
 
