@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from autoloss.app.composition import conf_dir
 from autoloss.core.errors import ConfigError, unknown
+from autoloss.core.parameters import NAMES
 
 # What null stands for, where that is the default: the kind of value that may be there instead.
 INSTEAD = {
@@ -23,14 +24,7 @@ INSTEAD = {
     "generator.average": 0.0,
     "pace.target": 0.0,
 }
-KINDS: dict[type, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    list: "a list",
-    dict: "a mapping",
-}
+KINDS: dict[type, str] = {**NAMES, list: "a list", dict: "a mapping"}
 # Lightning's and the registry's own: they say what is wrong with those.
 OTHERS = ("defaults", "name", "losses")
 

@@ -22,7 +22,7 @@ from autoloss.training.player import Player
 from autoloss.training.sample_weights import Sampled, applied
 
 Table = Callable[[], LossTable]
-DROPS = "Attention drops out other weights"
+OTHER_DROPOUT = "Attention drops out other weights in its kernel that has a forward derivative"
 
 
 class Ahead:
@@ -120,7 +120,7 @@ class Ahead:
                     with replayed(self.network, moment, graph=True):
                         others = self.slopes.differences(losses, taken.before, direction)
                     if _agree(others[0], before, rounded=True):
-                        self.slopes.give_up(f"{DROPS} in its kernel that has a forward derivative")
+                        self.slopes.give_up(OTHER_DROPOUT)
                         values, slopes = others
                 self._check(values, before)
             found.append(_stacked(slopes))

@@ -10,7 +10,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import ParallelStrategy
-from pytorch_lightning.trainer.states import TrainerFn
 from torch import nn
 from torch.optim import Optimizer
 
@@ -28,6 +27,7 @@ from autoloss.training.gan.moving_average import MovingAverage
 from autoloss.training.gan.pace import Pace
 from autoloss.training.gan.role import DISCRIMINATOR, GENERATOR, Role, Seat
 from autoloss.training.gan.sides import Logits, side_table
+from autoloss.training.length import KnowsLength
 from autoloss.training.modules.multitask import ANCHORS, check_anchor
 from autoloss.training.player import Player
 from autoloss.training.rng import KeepsRandomState
@@ -35,7 +35,7 @@ from autoloss.training.scaling import loss_scale, will_step
 from autoloss.training.term_losses import TermLosses
 
 
-class GanModule(FollowsPlateaus, KeepsRandomState, EvaluatesGenerator, TermLosses):
+class GanModule(KnowsLength, FollowsPlateaus, KeepsRandomState, EvaluatesGenerator, TermLosses):
     """A problem's two networks, and the player of each, which weigh their losses through the same ``weigh``.
 
     A turn takes as many batches as the player that needs more of them (``steps * accumulate``). When they
@@ -86,7 +86,6 @@ class GanModule(FollowsPlateaus, KeepsRandomState, EvaluatesGenerator, TermLosse
         self._waiting: list[Any] = []
         self._shared: Generated | None = None
         self._acting: Seat | None = None
-        self._batches_in_all: float = 0
         self.follow_plateaus(problem.metrics, **(plateau or {}))
 
     @property
@@ -102,7 +101,7 @@ class GanModule(FollowsPlateaus, KeepsRandomState, EvaluatesGenerator, TermLosse
     @property
     def clock(self) -> Clock:
         """Where training stands, in batches."""
-        total = self._total()
+        total = self.length
         progress = min(1.0, self.batches / total) if total else 0.0
         return Clock(self.batches, self.current_epoch, progress, plateaus=self.plateaus.count)
 
@@ -262,14 +261,7 @@ class GanModule(FollowsPlateaus, KeepsRandomState, EvaluatesGenerator, TermLosse
         return max(self.generator_seat.role.batches, self.discriminator_seat.role.batches)
 
     def _turns(self) -> int:
-        total, epochs = self._total(), self.trainer.max_epochs or -1
+        total, epochs = self.length, self.trainer.max_epochs or -1
         if epochs < 1 or self.trainer.num_training_batches == float("inf"):
             return max(1, int(total) // self._turn_size())
         return -(-int(self.trainer.num_training_batches) // self._turn_size()) * epochs
-
-    def _total(self) -> float:
-        # Lightning counts the batches of a training that there is no more when it only validates.
-        if self.trainer.state.fn == TrainerFn.FITTING:
-            total = self.trainer.estimated_stepping_batches
-            self._batches_in_all = total if 0 < total < float("inf") else 0
-        return self._batches_in_all

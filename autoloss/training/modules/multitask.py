@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
-from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -30,6 +29,7 @@ from autoloss.probe.taken import check_optimizer, watching
 from autoloss.training.ahead import Ahead
 from autoloss.training.entries import table_of
 from autoloss.training.follows_plateaus import FollowsPlateaus
+from autoloss.training.length import KnowsLength
 from autoloss.training.loaders import HeldOut
 from autoloss.training.metrics import log_mean, log_means
 from autoloss.training.penalties import Penalties
@@ -44,7 +44,7 @@ ANCHORS = ("features", "fork", "parameters")
 SHARDING = (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
 
 
-class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
+class MultiTaskModule(KnowsLength, FollowsPlateaus, KeepsRandomState, TermLosses):
     """A problem's network, its losses, and the player that weighs them.
 
     ``optimizer`` makes an optimiser from parameters, ``scheduler`` (optional) a learning-rate scheduler,
@@ -112,7 +112,6 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
         if self._learner:
             check_network(self.network)
         self._stepped: Tensor | None = None
-        self._steps: float = 0
         self.follow_plateaus(problem.metrics, **(plateau or {}))
 
     @property
@@ -123,10 +122,7 @@ class MultiTaskModule(FollowsPlateaus, KeepsRandomState, TermLosses):
     @property
     def clock(self) -> Clock:
         """Where training stands."""
-        # Lightning counts the batches of a training that there is no more when it only validates.
-        if self.trainer.state.fn == TrainerFn.FITTING:
-            self._steps = self.trainer.estimated_stepping_batches
-        total, step = self._steps, self.trainer.global_step
+        total, step = self.length, self.trainer.global_step
         return Clock(
             step, self.current_epoch, min(1.0, step / total) if total > 0 else 0.0, plateaus=self.plateaus.count
         )
