@@ -98,14 +98,19 @@ def _check_data(loss: nn.Module, given: tuple[Any, ...]) -> None:
     first = given[0] if given else None
     if not isinstance(first, Tensor):
         return
-    found = f"it is {list(first.shape)} in {first.dtype}"
-    require(first.is_floating_point(), "A prediction must hold real numbers in floating point", found)
     whole = first.dim() > 0 and (first.numel() > 0 or len(first) == 0)
-    require(whole, "A prediction must be [B, ...] with numbers for each sample", found)
-    for second in given[1:]:
-        if isinstance(second, Tensor):
-            found = f"it is {list(second.shape)} in {second.dtype}"
-            require(not second.is_complex() and second.dim() > 0, "A target must be [B, ...] real numbers", found)
+    others = [second for second in given[1:] if isinstance(second, Tensor)]
+    if first.is_floating_point() and whole and not any(x.is_complex() or not x.dim() for x in others):
+        return  # with nothing written: every step of every loss comes by
+    require(first.is_floating_point(), "A prediction must hold real numbers in floating point", _found(first))
+    require(whole, "A prediction must be [B, ...] with numbers for each sample", _found(first))
+    for second in others:
+        real = not second.is_complex() and second.dim() > 0
+        require(real, "A target must be [B, ...] real numbers", _found(second))
+
+
+def _found(data: Tensor) -> str:
+    return f"it is {list(data.shape)} in {data.dtype}"
 
 
 def cleaned(target: Tensor, mask: Tensor | None, by: int = 0) -> Tensor:
@@ -115,9 +120,9 @@ def cleaned(target: Tensor, mask: Tensor | None, by: int = 0) -> Tensor:
     """
     if mask is None:
         return target
-    fits = mask.dtype == torch.bool and mask.shape == target.shape[:1]
-    found = f"it is {list(mask.shape)} in {mask.dtype} for a target {list(target.shape)}"
-    require(fits, "A mask must be bool, with one entry for each sample", found)
+    if mask.dtype != torch.bool or mask.shape != target.shape[:1]:
+        found = f"{_found(mask)} for a target {list(target.shape)}"
+        raise ConfigError(f"A mask must be bool, with one entry for each sample, but {found}.")
     keep = mask.view(-1, *[1] * (target.dim() - 1))
     return torch.where(keep, target, torch.full((), by, dtype=target.dtype, device=target.device))
 
