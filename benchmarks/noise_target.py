@@ -71,7 +71,7 @@ def main() -> None:
     """Print a row for each method and seed, and the verdict."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("overrides", nargs="*", help="of the learned methods: weighting.lr=0.03")

@@ -9,14 +9,39 @@ import torch
 from torch import Tensor
 
 
-def log_means(module: pl.LightningModule, split: str, metrics: Mapping[str, Tensor]) -> None:
-    """Log the mean over a split's values of each metric, of which a batch has the values [at most B]."""
-    for name, values in metrics.items():
-        log_mean(module, f"{split}/{name}", values.float().sum(), values.numel())
+class LogsMeans(pl.LightningModule):
+    """A Lightning module that adds up the values of a split, and logs their means at its end.
 
+    ``log`` once a batch gives the same means, but costs more than a small network's forward.
+    """
 
-def log_mean(module: pl.LightningModule, tag: str, total: Tensor, number: int) -> None:
-    """Log ``total / number`` of a batch under ``tag``, which then is a mean over all values of all batches."""
-    # Lightning weighs a batch's mean by its number of values: 0 where there are none here.
-    mean = total / number if number else torch.zeros((), device=total.device)
-    module.log(tag, mean, on_step=False, on_epoch=True, batch_size=number, sync_dist=True)
+    _sums: dict[str, tuple[Tensor, int]]
+
+    def add_values(self, split: str, metrics: Mapping[str, Tensor]) -> None:
+        """Add a batch's values [at most B] of each metric."""
+        for name, values in metrics.items():
+            self.add_sum(f"{split}/{name}", values.float().sum(), values.numel())
+
+    def add_sum(self, tag: str, total: Tensor, number: int) -> None:
+        """Add ``number`` values that sum to ``total``: what is logged under ``tag`` is the mean over all."""
+        before, count = self._sums.get(tag, (0.0, 0))
+        self._sums[tag] = before + total.detach(), count + number
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget what an evaluation that broke off has left."""
+        self._sums = {}
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means."""
+        for tag, (total, number) in self._sums.items():
+            # Lightning weighs the mean of a process by its number of values: 0 where there are none here.
+            mean = total / number if number else torch.zeros_like(total)
+            self.log(tag, mean, on_step=False, on_epoch=True, batch_size=number, sync_dist=True)
+
+    def on_test_epoch_start(self) -> None:
+        """As for validation."""
+        LogsMeans.on_validation_epoch_start(self)
+
+    def on_test_epoch_end(self) -> None:
+        """As for validation."""
+        LogsMeans.on_validation_epoch_end(self)

@@ -31,23 +31,62 @@ def test_a_loss_that_hurts_loses_its_weight_and_one_that_helps_gains(weighting, 
     assert learned[0] < 0.1 * learned[1:].mean()
 
 
-def test_the_gradient_is_that_of_the_alignments_held_constant(signals_of):
-    weighting, gain = Learned(seed=1).bind("abc"), torch.tensor([0.5, -1.0, 2.0])
-    weighting.rule.normal_(generator=torch.Generator().manual_seed(0))
+def a_rule(names="abc", **further):
+    weighting = Learned(**further).bind(names)
+    weighting.rule.normal_(0, 0.5, generator=torch.Generator().manual_seed(0))
+    return weighting
+
+
+def test_the_logits_go_up_the_held_out_gradient_through_the_weights(signals_of, monkeypatch):
+    weighting, gain = a_rule(), torch.tensor([0.5, -1.0, 2.0])
     signals = replace(signals_of([1.0, 5.0, 0.1], progress=0.3), measured_alignment=gain)
     seen = {}
-    weighting.adam.step = lambda value, gradient: seen.update(gradient=gradient)
-    rule = weighting.rule.clone()
+    monkeypatch.setattr(weighting.adam, "step", lambda value, gradient: seen.update(gradient=gradient, at=value))
     weighting.update(signals)
-    for i in (0, 40, 100, len(rule) - 1):
-        ends = []
-        for sign in (-1, 1):
-            fresh = Learned(seed=1).bind("abc")
-            fresh.rule.copy_(rule)
-            fresh.rule[i] += sign * 1e-2
-            ends.append(float((gain * fresh(signals)).sum()))
-        difference = (ends[1] - ends[0]) / 2e-2 / float(gain.abs().mean())
-        assert -float(seen["gradient"][i]) == pytest.approx(difference, rel=0.02, abs=1e-3)
+    logits = seen["at"].double().requires_grad_()
+    assert torch.allclose(logits.detach().softmax(0).float() * 3, weighting(signals), atol=1e-6)
+    (expected,) = torch.autograd.grad((gain.double() * logits.softmax(0)).sum(), logits)
+    assert torch.allclose(-seen["gradient"].double(), expected, atol=1e-6)
+
+
+def test_the_rule_takes_the_least_squares_step_towards_the_logits(signals_of):
+    weighting = a_rule()
+    signals = replace(signals_of([1.0, 5.0, 0.1], progress=0.3), measured_alignment=torch.tensor([0.5, -1.0, 2.0]))
+
+    def centred(rule):
+        logits = weighting._logits(rule, signals)
+        return logits - logits.mean()
+
+    before, logits = weighting.rule.clone(), centred(weighting.rule)
+    jacobian = torch.func.jacrev(centred)(weighting.rule).double()
+    weighting.update(signals)
+    lacking = (weighting.aim - logits).double()
+    damping = 0.1 * jacobian.square().sum() / 3
+    stacked = torch.cat([jacobian, damping.sqrt() * torch.eye(len(before), dtype=torch.float64)])
+    right = torch.cat([lacking, torch.zeros(len(before), dtype=torch.float64)])
+    expected = torch.linalg.lstsq(stacked, right[:, None]).solution[:, 0]
+    assert torch.allclose((weighting.rule - before).double(), expected, atol=1e-6)
+    assert (jacobian @ expected) @ lacking > 0.5 * lacking @ lacking
+
+
+def test_an_absent_loss_teaches_the_rule_nothing(signals_of, learn):
+    three, two = a_rule("abc"), a_rule("ab")
+    for step in range(5):
+        here = replace(signals_of([2.0 * 0.9**step, 1.0]), measured_alignment=torch.tensor([1.0, -0.5]))
+        more = signals_of([2.0 * 0.9**step, 1.0, 1e9], present=[True, True, False])
+        learn(two, here)
+        learn(three, replace(more, measured_alignment=torch.tensor([1.0, -0.5, 0.0])))
+    assert torch.allclose(three.rule, two.rule, atol=1e-6)
+
+
+def test_where_held_out_data_says_nothing_the_weights_stay(signals_of, learn):
+    weighting = Learned().bind("abc")
+    before = teach(weighting, signals_of, learn, torch.tensor([-1.0, 1.0, 1.0]))
+    weighting.adam.first_moment.zero_()
+    for step in range(100):
+        signals = signals_of([1.0, 0.3 * 0.995**step, 0.5 * 0.995**step], progress=0.5 + step / 200)
+        learn(weighting, replace(signals, measured_alignment=torch.zeros(3)))
+    assert torch.allclose(weighting(signals), before, atol=0.05)
 
 
 def test_one_rule_serves_another_number_of_losses_frozen_or_learning(signals_of, learn, tmp_path):
@@ -63,7 +102,11 @@ def test_one_rule_serves_another_number_of_losses_frozen_or_learning(signals_of,
     assert weights[0] < 0.5 * weights[1:].mean()
     going_on = Learned(load=str(tmp_path / "weighting.pt")).bind("abcd")
     assert going_on.needs == Need.VALUES | Need.ALIGNMENT
-    assert torch.equal(going_on.adam.steps, first.adam.steps)
+    assert torch.equal(going_on.rule, first.rule)
+    for t in range(200):
+        signals = signals_of([1.0, *[2.0 * 0.99**t] * 3], progress=t / 200)
+        weights = learn(going_on, replace(signals, measured_alignment=torch.tensor([-1.0, 1.0, 1.0, 1.0])))
+    assert weights[0] < 0.1 * weights[1:].mean()
 
 
 def test_a_balancer_leaves_its_rule_where_it_records(tmp_path):

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from autoloss.core.gan_problem import GanProblem
 from autoloss.probe.lookahead import Moment
-from autoloss.training.metrics import log_means
+from autoloss.training.metrics import LogsMeans
 
 SEED = 20_140_610
 
 
-class EvaluatesGenerator(pl.LightningModule):
+class EvaluatesGenerator(LogsMeans):
     """A Lightning module with a :class:`GanProblem`, whose generator it validates, tests and shows."""
 
     problem: GanProblem
@@ -28,6 +27,7 @@ class EvaluatesGenerator(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Put training's random numbers aside."""
+        super().on_validation_epoch_start()
         self._pause()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
@@ -36,10 +36,12 @@ class EvaluatesGenerator(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Measure the problem's metrics of the whole split."""
+        super().on_validation_epoch_end()
         self._evaluate("val")
 
     def on_test_epoch_start(self) -> None:
         """As for validation."""
+        super().on_test_epoch_start()
         self._pause()
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
@@ -48,6 +50,7 @@ class EvaluatesGenerator(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """As for validation."""
+        super().on_test_epoch_end()
         self._evaluate("test")
 
     def gallery(self) -> Tensor | None:
@@ -60,7 +63,7 @@ class EvaluatesGenerator(pl.LightningModule):
             self._resume()
 
     def _measure(self, split: str, batch: Any) -> None:
-        log_means(self, split, self.problem.measure(self.problem.outputs(self.evaluated, batch)))
+        self.add_values(split, self.problem.measure(self.problem.outputs(self.evaluated, batch)))
 
     def _evaluate(self, split: str) -> None:
         loaders = self.trainer.val_dataloaders if split == "val" else self.trainer.test_dataloaders

@@ -31,7 +31,7 @@ from autoloss.training.entries import table_of
 from autoloss.training.follows_plateaus import FollowsPlateaus
 from autoloss.training.length import KnowsLength
 from autoloss.training.loaders import HeldOut
-from autoloss.training.metrics import log_mean, log_means
+from autoloss.training.metrics import LogsMeans
 from autoloss.training.penalties import Penalties
 from autoloss.training.player import Player
 from autoloss.training.rng import KeepsRandomState
@@ -44,7 +44,7 @@ ANCHORS = ("features", "fork", "parameters")
 SHARDING = (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
 
 
-class MultiTaskModule(KnowsLength, FollowsPlateaus, KeepsRandomState, TermLosses):
+class MultiTaskModule(KnowsLength, FollowsPlateaus, KeepsRandomState, LogsMeans, TermLosses):
     """A problem's network, its losses, and the player that weighs them.
 
     ``optimizer`` makes an optimiser from parameters, ``scheduler`` (optional) a learning-rate scheduler,
@@ -223,14 +223,14 @@ class MultiTaskModule(KnowsLength, FollowsPlateaus, KeepsRandomState, TermLosses
 
     def _measure(self, split: str, batch: Any) -> None:
         outputs = self.problem.outputs(self.network, batch)
-        log_means(self, split, self.problem.measure(outputs))
+        self.add_values(split, self.problem.measure(outputs))
         if split == "val" and outputs.terms:
             # The same losses as in training, for whoever wants to see the two part.
             table = self._terms(outputs)
             for name in table.entries:
                 if (entry := table.entry(name)) is not None:
                     total, number = entry.local()
-                    log_mean(self, f"val_loss/{name}", total, int(number))
+                    self.add_sum(f"val_loss/{name}", total, int(number))
 
 
 def check_anchor(anchor: str) -> None:
