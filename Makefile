@@ -21,11 +21,11 @@ $(STAMP): pyproject.toml constraints.txt
 # Half of what takes long to install is for the tests.
 $(RUNTIME): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(INSTALL) --editable .
+	$(INSTALL) --no-compile --editable .
 	@touch $(RUNTIME)
 
 demo: $(RUNTIME)
-	$(BIN)/autoloss search problem=two_digits name=demo fresh=true search.n_trials=12 search.confirm=2 search.confirm_seeds=4 search.workers=2
+	$(BIN)/autoloss search problem=two_digits name=demo fresh=true trainer.max_epochs=40 search.n_trials=8 search.confirm=2 search.confirm_seeds=4 search.workers=2
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
