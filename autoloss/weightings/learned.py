@@ -33,10 +33,11 @@ class Learned(Weighting):
     It learns as a student does. Each loss has a logit that it should get, and after each step Adam moves
     these up the held-out gradient, ``w_k (t_k - sum_j w_j t_j / K)`` with ``t_k = -d L_held(p') / d w_k``,
     the exact hypergradient (as ``auto_lambda`` does). The rule then takes the damped Gauss-Newton step
-    towards them, ``J' (J J' + mu I)^-1 r``, with r the logits that are lacking, J their derivative by the
-    rule's parameters and mu a tenth of the mean diagonal; of what it does not express, the logits forget a
-    fiftieth. So losses that look alike to the rule share their weights, those that look different do not
-    disturb each other, and where held-out data has nothing to say any more the weights stay as they are.
+    towards them, ``J' (J J' + mu I)^-1 r``, with r what the rule's logits lack of these, J the derivative of
+    the rule's logits by its parameters, and mu a tenth of the mean diagonal; of what the rule does not express,
+    the losses' logits forget a fiftieth. So losses that look alike to the rule share their weights, those that
+    look different do not disturb each other, and where held-out data has nothing to say any more the weights
+    stay near where they are.
     Ours departs from Meta-Weight-Net here, whose Adam goes up ``sum_k t_k w_k`` in the rule's parameters:
     on a loss that is pure noise that rule saturated on one seed in five, or took a real loss with it.
 
@@ -118,8 +119,7 @@ class Learned(Weighting):
         size, here = len(self.aim), signals.present
         with torch.enable_grad():
             rule = self.rule.detach().requires_grad_()
-            logits = self._logits(rule, signals)
-            logits = torch.where(here, logits - signals.mean(logits), 0.0)
+            logits = torch.where(here, self._logits(rule, signals), 0.0)
             each = torch.eye(size, dtype=logits.dtype, device=logits.device)
             (jacobian,) = torch.autograd.grad(logits, rule, each, is_grads_batched=True)
         logits = logits.detach()
@@ -129,8 +129,8 @@ class Learned(Weighting):
         self.aim.copy_(aim - signals.mean(aim))
         lacking = torch.where(here, self.aim - logits, 0.0)
         gram = jacobian @ jacobian.T
-        # A rule that no parameter moves has no derivative: the damping keeps away from 0 / 0.
-        damping = (DAMPING * signals.mean(gram.diagonal())).clamp(min=1e-8)
+        # Of the logits, not of their differences, which losses that look alike do not have: steps would have no bound.
+        damping = DAMPING * signals.mean(gram.diagonal()) + 1e-8
         factor = torch.linalg.cholesky_ex(gram + damping * each).L
         self.rule += jacobian.T @ torch.cholesky_solve(lacking[:, None], factor)[:, 0]
 

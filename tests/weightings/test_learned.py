@@ -40,11 +40,11 @@ def a_rule(names="abc", **further):
 def test_the_logits_go_up_the_held_out_gradient_through_the_weights(signals_of, monkeypatch):
     weighting, gain = a_rule(), torch.tensor([0.5, -1.0, 2.0])
     signals = replace(signals_of([1.0, 5.0, 0.1], progress=0.3), measured_alignment=gain)
-    seen = {}
+    seen, weights = {}, weighting(signals)
     monkeypatch.setattr(weighting.adam, "step", lambda value, gradient: seen.update(gradient=gradient, at=value))
     weighting.update(signals)
     logits = seen["at"].double().requires_grad_()
-    assert torch.allclose(logits.detach().softmax(0).float() * 3, weighting(signals), atol=1e-6)
+    assert torch.allclose(logits.detach().softmax(0).float() * 3, weights, atol=1e-6)
     (expected,) = torch.autograd.grad((gain.double() * logits.softmax(0)).sum(), logits)
     assert torch.allclose(-seen["gradient"].double(), expected, atol=1e-6)
 
@@ -53,14 +53,11 @@ def test_the_rule_takes_the_least_squares_step_towards_the_logits(signals_of):
     weighting = a_rule()
     signals = replace(signals_of([1.0, 5.0, 0.1], progress=0.3), measured_alignment=torch.tensor([0.5, -1.0, 2.0]))
 
-    def centred(rule):
-        logits = weighting._logits(rule, signals)
-        return logits - logits.mean()
-
-    before, logits = weighting.rule.clone(), centred(weighting.rule)
-    jacobian = torch.func.jacrev(centred)(weighting.rule).double()
+    before, logits = weighting.rule.clone(), weighting._logits(weighting.rule, signals)
+    jacobian = torch.func.jacrev(lambda rule: weighting._logits(rule, signals))(weighting.rule).double()
     weighting.update(signals)
     lacking = (weighting.aim - logits).double()
+    assert float(weighting.aim.sum()) == pytest.approx(0, abs=1e-6)
     damping = 0.1 * jacobian.square().sum() / 3
     stacked = torch.cat([jacobian, damping.sqrt() * torch.eye(len(before), dtype=torch.float64)])
     right = torch.cat([lacking, torch.zeros(len(before), dtype=torch.float64)])
@@ -79,6 +76,15 @@ def test_an_absent_loss_teaches_the_rule_nothing(signals_of, learn):
     assert torch.allclose(three.rule, two.rule, atol=1e-6)
 
 
+def test_losses_that_look_alike_do_not_wear_the_rule_out(signals_of, learn):
+    weighting, generator = Learned().bind("ab"), torch.Generator().manual_seed(0)
+    for step in range(300):
+        values = 2.0 * 0.99**step * (1 + 1e-3 * torch.rand(2, generator=generator))
+        gain = torch.randn(2, generator=generator)
+        learn(weighting, replace(signals_of(values, progress=step / 300), measured_alignment=gain))
+    assert weighting.rule.abs().max() < 3
+
+
 def test_where_held_out_data_says_nothing_the_weights_stay(signals_of, learn):
     weighting = Learned().bind("abc")
     before = teach(weighting, signals_of, learn, torch.tensor([-1.0, 1.0, 1.0]))
@@ -86,7 +92,9 @@ def test_where_held_out_data_says_nothing_the_weights_stay(signals_of, learn):
     for step in range(100):
         signals = signals_of([1.0, 0.3 * 0.995**step, 0.5 * 0.995**step], progress=0.5 + step / 200)
         learn(weighting, replace(signals, measured_alignment=torch.zeros(3)))
-    assert torch.allclose(weighting(signals), before, atol=0.05)
+    assert before[0] < 0.05
+    assert weighting(signals)[0] < 0.05
+    assert torch.allclose(weighting(signals), before, atol=0.4)
 
 
 def test_one_rule_serves_another_number_of_losses_frozen_or_learning(signals_of, learn, tmp_path):
