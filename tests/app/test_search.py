@@ -113,6 +113,7 @@ def test_best_yaml_trains_what_the_table_names(autoloss, tmp_path):
     assert found["final_weights"] == pytest.approx(best["final_weights"])
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_ends_with_exactly_the_budget(autoloss, started, tmp_path):
     command = (*SLOW, *QUIET, "search.n_trials=5")
     first = started(*command)

@@ -27,7 +27,7 @@ def runs(root):
     return {p.parent.name: json.loads(p.read_text()) for p in sorted(root.glob("*/summary.json"))}
 
 
-def test_a_sweep_is_sampled_resumed_and_ends_with_the_leaderboard(autoloss, tmp_path):
+def test_a_sweep_is_sampled_and_ends_with_the_leaderboard(autoloss, tmp_path):
     command = (*SWEEP, *SWEPT, *SMALL)
     done = autoloss(*command, "hydra.sweeper.n_trials=4")
     assert done.returncode == 0, done.stderr
@@ -50,6 +50,11 @@ def test_a_sweep_is_sampled_resumed_and_ends_with_the_leaderboard(autoloss, tmp_
         assert f"{trial.value:.9g}" in board
     assert "rank" in done.stdout
 
+
+@pytest.mark.slow
+def test_a_sweep_goes_on_with_what_is_missing(autoloss, tmp_path):
+    command, root = (*SWEEP, *SWEPT, *SMALL), tmp_path / "sweep"
+    assert autoloss(*command, "hydra.sweeper.n_trials=4").returncode == 0
     stamps = {p: p.stat().st_mtime_ns for p in root.glob("*/summary.json")}
     again = autoloss(*command, "hydra.sweeper.n_trials=6")
     assert again.returncode == 0, again.stderr
