@@ -59,10 +59,14 @@ class AutoLambda(Weighting):
         return self.value.clone() if self.raw else signals.softmax(self.value) * signals.count
 
     def update(self, signals: Signals) -> None:
-        gain = signals.alignment
         if self.raw:
-            self.adam.step(self.value, -gain)
+            self.adam.step(self.value, -signals.alignment)
             self.value.clamp_(min=0)
             return
-        share = signals.softmax(self.value)
-        self.adam.step(self.value, -share * (gain - (share * gain).sum()))
+        self.adam.step(self.value, -uphill(self.value, signals))
+
+
+def uphill(logits: Tensor, signals: Signals) -> Tensor:
+    """The gradient [K] of ``sum_k t_k softmax(logits)_k``, with the alignments t of ``signals`` held constant."""
+    share, gain = signals.softmax(logits), signals.alignment
+    return share * (gain - (share * gain).sum())

@@ -16,6 +16,7 @@ from autoloss.core.need import Need
 from autoloss.core.signals import Signals
 from autoloss.core.space import Interval
 from autoloss.core.weighting import Weighting
+from autoloss.weightings.auto_lambda import uphill
 
 FEATURES = 5
 DAMPING, FORGETTING = 0.1, 0.02
@@ -123,9 +124,8 @@ class Learned(Weighting):
             each = torch.eye(size, dtype=logits.dtype, device=logits.device)
             (jacobian,) = torch.autograd.grad(logits, rule, each, is_grads_batched=True)
         logits = logits.detach()
-        share, gain = signals.softmax(logits), signals.alignment
         aim = torch.where(self.seen > 0, torch.lerp(self.aim, logits, FORGETTING), logits)
-        self.adam.step(aim, -share * (gain - (share * gain).sum()))
+        self.adam.step(aim, -uphill(logits, signals))
         self.aim.copy_(aim - signals.mean(aim))
         lacking = torch.where(here, self.aim - logits, 0.0)
         gram = jacobian @ jacobian.T

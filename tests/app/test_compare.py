@@ -14,6 +14,8 @@ def test_choices_are_compared_seed_by_seed_and_finished_runs_are_kept(autoloss, 
     assert "| gradnorm | 2 |" in board
     assert "on test data, paired by seed" in first.stdout
     assert sorted(p.parent.name for p in tmp_path.rglob("summary.json")) == ["seed_0", "seed_0", "seed_1", "seed_1"]
+    again = autoloss(*command)
+    assert again.stdout.count("skipped") == 4
     more = autoloss("compare", "weighting=equal,gradnorm", "compare.seeds=3", *SMALL)
     assert more.stdout.count("skipped") == 4
 
