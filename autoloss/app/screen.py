@@ -16,8 +16,10 @@ from autoloss.report.runs import read_runs
 
 
 def say(text: str, error: bool = False) -> None:
-    """Print ``text`` without tearing a progress bar."""
-    tqdm.write(text, file=sys.stderr if error else sys.stdout)
+    """Print ``text`` without tearing a progress bar, and at once: Python keeps what goes to a file or a pipe."""
+    file = sys.stderr if error else sys.stdout
+    tqdm.write(text, file=file)
+    file.flush()
 
 
 def report(directory: Path) -> Path | None:
