@@ -46,11 +46,8 @@ def search_page(directory: Path, search: Mapping[str, Any]) -> Page:
 def _said(search: Mapping[str, Any], ranked: Sequence[Trial]) -> list[str]:
     if not ranked:
         return ["No trial finished."]
-    said = (
-        list(reversed(search["verdict"]))
-        if search["verdict"]
-        else ["The search is not over: nothing is confirmed yet."]
-    )
+    *each, verdict = search["verdict"] or ["The search is not over: nothing is confirmed yet."]
+    said = [verdict, *each]
     best = ranked[0]
     if search["knee"] is not None:
         said.append(f"Trial {best['number']}, `{best['label']}`, is the knee of the Pareto front.")

@@ -82,6 +82,15 @@ def test_a_search_is_a_run_of_its_own_in_tensorboard(searched):
     assert [a.value + b.value for a, b in zip(*weights, strict=True)] == pytest.approx([2.0] * 12)
 
 
+def test_the_verdict_comes_first_and_the_candidates_after_it_in_their_order(searched, tmp_path):
+    told = json.loads((searched / "search.json").read_text())
+    said = ["The first is better.", "The second is not.", "Verdict: the first."]
+    (tmp_path / "search.json").write_text(json.dumps(told | {"verdict": said}))
+    html, _ = charts_of(tmp_path)
+    verdict, first, second = (html.index(sentence) for sentence in (said[2], said[0], said[1]))
+    assert verdict < first < second
+
+
 def test_a_search_that_was_killed_has_a_page(searched, tmp_path):
     told = json.loads((searched / "search.json").read_text())
     told |= {"confirmed": [], "verdict": [], "over": False, "trials": told["trials"][:2], "importance": {}}
