@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from autoloss._moved import install
+
 if TYPE_CHECKING:
     from autoloss import search as search
     from autoloss.core.errors import AutolossError as AutolossError
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from autoloss.training.balancer import Balancer as Balancer
 
 __version__ = "0.1.0"
+
+install()
 
 # Loaded when first used: help and tab completion must not wait for torch.
 _PLACES = {

@@ -10,7 +10,7 @@ from statistics import fmean
 from protocols import EQUAL, PROTOCOLS
 from quality_table import Runs, summary, verdicts
 
-from autoloss.core.tables import markdown
+from autoloss.core.io.text_table import markdown
 
 RESULTS = Path(__file__).with_name("results")
 BEGIN, END = "<!-- written by benchmarks/quality.py -->", "<!-- until here -->"

@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from autoloss.app.composition import composed
-from autoloss.app.run import train
-from autoloss.core.score import relative_improvement
+from autoloss.app.train_one import train
+from autoloss.core.metrics.score import relative_improvement
 from autoloss.meta.distill import distill
 
 

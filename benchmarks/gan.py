@@ -27,11 +27,9 @@ from torch.nn.functional import softplus
 
 from autoloss.app.components import build_module, build_problem
 from autoloss.app.composition import composed
-from autoloss.app.run import train
-from autoloss.core.adversarial import Inputs, Verdict
-from autoloss.core.cadence import Cadence
-from autoloss.core.gan_problem import GanProblem, Generated
-from autoloss.core.problem import Outputs, Term
+from autoloss.app.train_one import train
+from autoloss.core.gan.gan_problem import GanProblem, Generated
+from autoloss.core.problem import Inputs, Outputs, Term, Verdict
 from autoloss.losses.mae import Mae
 from autoloss.losses.non_saturating import NonSaturating
 from autoloss.losses.r1 import R1
@@ -40,9 +38,10 @@ from autoloss.problems._digit_games import spread
 from autoloss.problems._digits import part
 from autoloss.problems._frechet import frechet_distance
 from autoloss.problems._tensors import TensorTable
-from autoloss.training.gan.role import Role
-from autoloss.training.loaders import loader
-from autoloss.training.modules.gan import GanModule
+from autoloss.training.lightning.gan.role import Role
+from autoloss.training.lightning.loaders import loader
+from autoloss.training.lightning.modules.gan import GanModule
+from autoloss.training.record.cadence import Cadence
 from autoloss.weightings.equal import Equal
 
 SEEDS = (0, 1, 2)

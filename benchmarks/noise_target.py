@@ -18,7 +18,7 @@ from spread import spread
 from torch import Tensor, nn
 
 from autoloss.app.composition import composed
-from autoloss.app.run import train
+from autoloss.app.train_one import train
 from autoloss.core.problem import Outputs, Term
 from autoloss.problems._tensors import Batch, TensorTable
 from autoloss.problems.two_digits import TwoDigits

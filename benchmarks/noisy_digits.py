@@ -22,7 +22,7 @@ from torch import Tensor
 
 from autoloss import Balancer, Entry
 from autoloss.problems.noisy_digits import NoisyDigits
-from autoloss.training.loaders import loader
+from autoloss.training.lightning.loaders import loader
 
 EPOCHS, BATCH, RATE, NOISE = 50, 64, 1e-3, 0.4
 # Values that had done well on seeds 100 to 103. With the hard rules that begin from the first step (`percentile`,

@@ -52,7 +52,7 @@ def train_row(name: str, row: str, data: Path | None) -> None:
     """Train what is missing of a row; a run that fails is on record with its error."""
     from autoloss.app.composition import composed
     from autoloss.app.overrides import rewritten
-    from autoloss.app.run import train
+    from autoloss.app.train_one import train
     from autoloss.core.errors import AutolossError
 
     protocol, settings = PROTOCOLS[name], settings_of(name, row)

@@ -10,8 +10,8 @@ from typing import Any
 from protocols import EQUAL, SEARCHED, Protocol
 from scipy import special
 
-from autoloss.core.score import relative_improvement
-from autoloss.core.tables import markdown, number
+from autoloss.core.io.text_table import markdown, number
+from autoloss.core.metrics.score import relative_improvement
 from autoloss.search.verdict import Comparison, compare
 
 Runs = Mapping[int, Mapping[str, Any]]  # by seed

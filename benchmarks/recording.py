@@ -19,12 +19,12 @@ from steps import Setting
 
 from autoloss import Balancer
 from autoloss.core.clock import Clock
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
 from autoloss.core.table import LossTable
 from autoloss.probe.gradients import Measured
 from autoloss.report import write
-from autoloss.training.player import Player
-from autoloss.training.recorder import Recorder
+from autoloss.training.record.recorder import Recorder
+from autoloss.training.step.player import Player
 
 COST_BAR, EVENTS_BAR = 0.02, 50.0
 

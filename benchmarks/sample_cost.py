@@ -14,7 +14,7 @@ from steps import Setting, Step
 from torch.nn import functional
 
 from autoloss import Balancer, Entry, SampleNeed
-from autoloss.core.registry import ORIGIN, registry
+from autoloss.core.registry.lookup import ORIGIN, registry
 
 SAMPLES, BAR = 60_000, 1.05
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from autoloss.app.describe import describe
-from autoloss.core.pacing import PACINGS
-from autoloss.core.registry import ORIGIN, registry
+from autoloss.core.registry.lookup import ORIGIN, registry
 from autoloss.core.sample_weighting import CLAIMS as SAMPLE_CLAIMS
+from autoloss.core.schedules.pacing import PACINGS
 from autoloss.core.weighting import CLAIMS
 
 HERE = Path(__file__).parent
@@ -80,7 +80,7 @@ def losses() -> str:
         "one value for each sample, [B]. In the formulas e is prediction minus target. A loss for a term of your",
         "problem: `losses.TERM=huber losses.TERM.delta=0.5`; several as one: `losses.TERM=[mse,total_variation]`; a",
         "number that follows progress: `losses.TERM.delta=linear(2,0.5)`. In a loop of your own, a loss is a module:",
-        '`build("loss", {"name": "huber", "delta": "linear(2,0.5)"})` from `autoloss.core.progressive`, with',
+        '`build("loss", {"name": "huber", "delta": "linear(2,0.5)"})` from `autoloss.core.schedules.progressive`, with',
         "`loss.follow(balancer.clock.progress)` before each step.",
         "",
         "| name | use it for | avoid it where | outliers | imbalance | gradients |",
@@ -227,9 +227,12 @@ API = {
         f"autoloss.testing:{name}" for name in ("WeightingSuite", "SampleWeightingSuite", "LossSuite", "PenaltySuite")
     ),
     "One step, and Lightning modules": (
-        *("autoloss:LossTable", "autoloss.training.weigh:weigh", "autoloss.training.weigh:Weighed"),
-        *("autoloss.training.modules.multitask:MultiTaskModule", "autoloss.training.modules.gan:GanModule"),
-        "autoloss.training.modules.curriculum:CurriculumModule",
+        *("autoloss:LossTable", "autoloss.training.step.weigh:weigh", "autoloss.training.step.weigh:Weighed"),
+        *(
+            "autoloss.training.lightning.modules.multitask:MultiTaskModule",
+            "autoloss.training.lightning.modules.gan:GanModule",
+        ),
+        "autoloss.training.lightning.modules.curriculum:CurriculumModule",
     ),
     "Errors": ("autoloss:AutolossError", "autoloss:ConfigError"),
 }

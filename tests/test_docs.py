@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import autoloss
-from autoloss.core.gan_problem import GanProblem
+from autoloss.core.gan.gan_problem import GanProblem
 from autoloss.core.need import Need, SampleNeed
 from autoloss.core.problem import Problem
-from autoloss.core.registry import ORIGIN, registry
+from autoloss.core.registry.lookup import ORIGIN, registry
 from autoloss.core.sample_weighting import CLAIMS as SAMPLE_CLAIMS
 from autoloss.core.weighting import CLAIMS
 

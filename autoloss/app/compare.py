@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from autoloss.app.claimed import claimed
 from autoloss.app.comparison import Cell, measured, show
 from autoloss.app.composition import composed, jobs
 from autoloss.app.directories import OUTPUTS, finished
 from autoloss.app.help import help_text
 from autoloss.app.hydra_app import asking, config_dirs, given, hydra_main, record_failure, split
 from autoloss.app.overrides import directory_name, parse, run_name
+from autoloss.app.run_lock import claimed
 from autoloss.app.screen import say
 from autoloss.core.errors import ConfigError, require
-from autoloss.core.files import write_json
+from autoloss.core.io.files import write_json
 
 _HOW = ("compare.seeds", "compare.folds", "compare.baseline")
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(config: Cell, settings: Cell, place: Path, overrides: list[str], title: str) -> Cell | None:
-    from autoloss.app.run import train
+    from autoloss.app.train_one import train
 
     whole = {key: value for key, value in config.items() if key not in ("compare", "hydra")} | settings["config"]
     with claimed(place, title, waits=True):

@@ -10,9 +10,9 @@ from statistics import fmean
 from typing import Any
 
 from autoloss.app.screen import report, say, shown
-from autoloss.core.files import write_json, write_text
-from autoloss.core.score import relative_improvement
-from autoloss.core.tables import aligned, markdown, number
+from autoloss.core.io.files import write_json, write_text
+from autoloss.core.io.text_table import aligned, markdown, number
+from autoloss.core.metrics.score import relative_improvement
 
 Cell = dict[str, Any]  # a run's summary
 
@@ -30,7 +30,7 @@ def show(
     A choice of which a run failed has no pairs for the test; it is listed, and left out of the table.
     """
     from autoloss.search.verdict import compare, sentence
-    from autoloss.training.tensorboard import write_leaderboard
+    from autoloss.training.record.tensorboard import write_leaderboard
 
     notes = [f"failed: {one}" for one in failed]
     if not cells[baseline]:

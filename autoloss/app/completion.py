@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from autoloss.core.kinds import KINDS
-from autoloss.core.registry import registry
+from autoloss.core.registry.kinds import KINDS
+from autoloss.core.registry.lookup import registry
 
 
 def narrow(verbs: Sequence[str], composing: Sequence[str]) -> tuple[str | None, list[str]]:

@@ -9,29 +9,35 @@ from typing import Any
 
 from torch.optim import Optimizer
 
+from autoloss.app.factories import build_loss, build_scheduler, checked_optimizer, loss_nodes
 from autoloss.app.gan import build_gan, check_game, check_not_game
 from autoloss.app.instantiate import factory
-from autoloss.app.parts import build_loss, build_scheduler, checked_optimizer, loss_nodes
 from autoloss.app.shape import check_shape
-from autoloss.app.trainer import check_trainer
+from autoloss.app.trainer_flags import check_trainer
 from autoloss.core.errors import AutolossError, ConfigError, require, unknown
 from autoloss.core.need import OUTCOME, Need
-from autoloss.core.parameters import named
 from autoloss.core.problem import Problem
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
+from autoloss.core.registry.parameters import named
 from autoloss.core.terms import Terms
 from autoloss.probe.implicit import Implicit
-from autoloss.probe.taken import check_optimizer
-from autoloss.training.ahead import check_primary
-from autoloss.training.build import build_sample_weighting, build_weighting
-from autoloss.training.follows_plateaus import FollowsPlateaus
-from autoloss.training.loaders import HeldOut
-from autoloss.training.modules.curriculum import CurriculumModule, check_curriculum
-from autoloss.training.modules.gan import GanModule
-from autoloss.training.modules.multitask import ANCHORS, MultiTaskModule, check_anchor, check_lookahead, learner
-from autoloss.training.penalties import Penalties
-from autoloss.training.sample_weights import SampleWeights
-from autoloss.training.watch import Watch
+from autoloss.probe.optimizer_step import check_optimizer
+from autoloss.training.lightning.loaders import HeldOut
+from autoloss.training.lightning.modules.curriculum import CurriculumModule, check_curriculum
+from autoloss.training.lightning.modules.gan import GanModule
+from autoloss.training.lightning.modules.multitask import (
+    ANCHORS,
+    MultiTaskModule,
+    check_anchor,
+    check_lookahead,
+    learner,
+)
+from autoloss.training.lightning.shared.plateaus import FollowsPlateaus
+from autoloss.training.step.build import build_sample_weighting, build_weighting
+from autoloss.training.step.lookahead import check_primary
+from autoloss.training.step.nonfinite import Watch
+from autoloss.training.step.penalties import Penalties
+from autoloss.training.step.sample_weights import SampleWeights
 
 HELD_OUT: Mapping[str, Any] = {"share": 0.1, "batch_size": None, "primary": ()}
 Module = MultiTaskModule | GanModule

@@ -19,11 +19,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from autoloss.app.config_source import register
 from autoloss.app.overrides import parse
-from autoloss.core.defaults import attribute
 from autoloss.core.errors import AutolossError, ConfigError, UnknownNameError, unknown
-from autoloss.core.pacing import PACINGS
-from autoloss.core.registry import PACKAGE, registry
-from autoloss.core.schedule import SCHEDULES
+from autoloss.core.registry.defaults import attribute
+from autoloss.core.registry.lookup import PACKAGE, registry
+from autoloss.core.schedules.pacing import PACINGS
+from autoloss.core.schedules.schedule import SCHEDULES
 
 # Hydra 1.4 deprecates version_base, 1.3 needs it.
 VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}

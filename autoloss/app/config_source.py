@@ -11,8 +11,8 @@ from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSou
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from autoloss.core.defaults import attribute, defaults
-from autoloss.core.registry import registry
+from autoloss.core.registry.defaults import attribute, defaults
+from autoloss.core.registry.lookup import registry
 
 GROUPS = ("loss", "problem", "sample_weighting", "weighting")
 

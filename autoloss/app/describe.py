@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from autoloss.core.component import Component
-from autoloss.core.defaults import REQUIRED, defaults
-from autoloss.core.kinds import KINDS
-from autoloss.core.registry import registry
+from autoloss.core.registry.defaults import REQUIRED, defaults
+from autoloss.core.registry.kinds import KINDS
+from autoloss.core.registry.lookup import registry
 
 COSTS = {
     "ALIGNMENT": "a plain step, a forward and backward of the held-out batch, and one forward-mode pass of the losses",

@@ -15,7 +15,7 @@ from autoloss.app.hydra_app import asking, config_dirs, given, hydra_main, split
 from autoloss.app.overrides import directory_name
 from autoloss.app.screen import report, say, shown
 from autoloss.core.errors import AutolossError, require
-from autoloss.core.files import write_json
+from autoloss.core.io.files import write_json
 
 LOOKAHEAD = "auto_lambda"
 
@@ -79,7 +79,7 @@ def _show(
 
 
 def _train(settings: Sequence[str], weighting: str, seed: int, place: Path, base: Sequence[str]) -> dict[str, Any]:
-    from autoloss.app.run import train
+    from autoloss.app.train_one import train
 
     whole = [*settings, f"weighting={weighting}", f"seed={seed}"]
     config = composed("train", whole, base)
@@ -101,10 +101,10 @@ def _targets(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]
     import torch
 
     from autoloss.app.components import build_problem
-    from autoloss.app.parts import loss_nodes
+    from autoloss.app.factories import loss_nodes
     from autoloss.core.problem import Problem, Term
     from autoloss.probe.targets import look_at
-    from autoloss.training.loaders import loader
+    from autoloss.training.lightning.loaders import loader
 
     problem = build_problem(config)
     if not isinstance(problem, Problem):

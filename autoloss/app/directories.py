@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autoloss.core.errors import ConfigError
-from autoloss.core.files import read_json
+from autoloss.core.io.files import read_json
 from autoloss.report.runs import FINISHED
 
 OUTPUTS = Path("outputs")

@@ -8,20 +8,20 @@ from typing import Any
 
 from torch.optim import Optimizer
 
+from autoloss.app.factories import build_loss, build_scheduler, loss_nodes
 from autoloss.app.instantiate import factory
-from autoloss.app.parts import build_loss, build_scheduler, loss_nodes
-from autoloss.core.adversarial import AdversarialLoss
 from autoloss.core.errors import ConfigError
-from autoloss.core.gan_problem import GanProblem
+from autoloss.core.gan.adversarial_loss import AdversarialLoss
+from autoloss.core.gan.gan_problem import GanProblem
 from autoloss.core.loss import Loss
 from autoloss.core.problem import Problem
-from autoloss.training.build import build_sample_weighting, build_weighting
-from autoloss.training.gan.checks import check_flags, check_gan, check_surgery
-from autoloss.training.gan.moving_average import check_decay
-from autoloss.training.gan.pace import Pace
-from autoloss.training.gan.role import DISCRIMINATOR, GENERATOR, Role, Seat
-from autoloss.training.modules.gan import GanModule
-from autoloss.training.modules.multitask import ANCHORS
+from autoloss.training.lightning.gan.checks import check_flags, check_gan, check_surgery
+from autoloss.training.lightning.gan.moving_average import check_decay
+from autoloss.training.lightning.gan.pace import Pace
+from autoloss.training.lightning.gan.role import DISCRIMINATOR, GENERATOR, Role, Seat
+from autoloss.training.lightning.modules.gan import GanModule
+from autoloss.training.lightning.modules.multitask import ANCHORS
+from autoloss.training.step.build import build_sample_weighting, build_weighting
 
 
 def build_gan(config: Mapping[str, Any], problem: Problem, data: Any = None, held_out: Any = None) -> GanModule:

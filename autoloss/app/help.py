@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from autoloss.app.composition import composed, conf_dir
 from autoloss.app.config_source import GROUPS
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
 
 
 def help_text(verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> str:

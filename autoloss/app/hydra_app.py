@@ -19,7 +19,7 @@ from autoloss.app.overrides import rewritten
 from autoloss.app.screen import say
 from autoloss.app.trust import check_loaded, trust
 from autoloss.core.errors import AutolossError, first_line
-from autoloss.core.files import write_json
+from autoloss.core.io.files import write_json
 
 FAILED, USER_ERROR = 1, 2
 _ASKING = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")

@@ -10,7 +10,7 @@ from typing import Any
 
 from autoloss.app.trust import typed
 from autoloss.core.errors import AutolossError, ConfigError, first_line, require, unknown
-from autoloss.core.registry import ORIGIN, registry
+from autoloss.core.registry.lookup import ORIGIN, registry
 
 ALLOWED = ("torch.optim", "autoloss")
 

@@ -9,7 +9,7 @@ from importlib import import_module
 
 from autoloss import __version__
 from autoloss.app.completion import narrow
-from autoloss.app.stopping import stopping
+from autoloss.app.signal_handlers import stopping
 from autoloss.core.errors import AutolossError, unknown
 from autoloss.search.stop import Stopped
 

@@ -15,7 +15,7 @@ from autoloss.app.hydra_app import asking, config_dirs, given, hydra_main, recor
 from autoloss.app.overrides import checked_name, run_name
 from autoloss.app.screen import say
 from autoloss.core.errors import ConfigError, require
-from autoloss.core.files import EXPORT, write_json
+from autoloss.core.io.files import EXPORT, write_json
 from autoloss.meta.episodes import episodes
 
 BASELINE, FROZEN, ANEW = "equal", "the rule, frozen", "a rule from scratch"
@@ -103,7 +103,7 @@ def _with(config: Mapping[str, Any], seed: int, changes: Mapping[str, Any]) -> d
 
 
 def _run(config: dict[str, Any], place: Path, title: str) -> Cell | None:
-    from autoloss.app.run import train
+    from autoloss.app.train_one import train
 
     if not config["fresh"] and (before := finished(place, config)):
         say(f"{title}: finished before, skipped (fresh=true runs it again)")

@@ -11,8 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
 from autoloss.core.errors import require
-from autoloss.core.pacing import PACINGS
-from autoloss.core.schedule import SCHEDULES
+from autoloss.core.schedules.pacing import PACINGS
+from autoloss.core.schedules.schedule import SCHEDULES
 
 # Mappings whose keys are the user's: Hydra would refuse a key that is not there yet.
 _OPEN = re.compile(

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from autoloss.core.errors import AutolossError
-from autoloss.core.kinds import KINDS
-from autoloss.core.registry import Listing, registry
+from autoloss.core.registry.kinds import KINDS
+from autoloss.core.registry.lookup import Listing, registry
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -12,8 +12,8 @@ import yaml  # type: ignore[import-untyped]
 
 from autoloss.app.screen import say, shown
 from autoloss.core.errors import ConfigError
-from autoloss.core.files import write_text
-from autoloss.core.tables import aligned
+from autoloss.core.io.files import write_text
+from autoloss.core.io.text_table import aligned
 
 HELP = """Usage: autoloss replay RUN_DIR weighting=NAME[,NAME...] [weighting.KEY=VALUE ...] [player=NAME]
 
@@ -40,8 +40,8 @@ def _replay(directory: Path, settings: dict[str, Any]) -> int:
     from autoloss.report import read
     from autoloss.report.page import render
     from autoloss.report.replay_page import replay_page
-    from autoloss.training.build import build_weighting
     from autoloss.training.replay import replay
+    from autoloss.training.step.build import build_weighting
 
     record, player = read(directory), str(settings.pop("player", ""))
     if "" not in record.parts and not player and record.parts:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from autoloss.core.files import write_text
+from autoloss.core.io.files import write_text
 from autoloss.report import write as write_report
 from autoloss.report.leaderboard import as_csv, as_markdown, as_text, build
 from autoloss.report.runs import read_runs
@@ -45,7 +45,7 @@ def print_run(directory: Path, summary: dict[str, Any]) -> None:
 
 def print_sweep(root: Path) -> int:
     """The leaderboard of a sweep, from its files; 1 if a run failed or did not finish."""
-    from autoloss.training.tensorboard import write_leaderboard
+    from autoloss.training.record.tensorboard import write_leaderboard
 
     runs = read_runs(root) if root.is_dir() else []
     board = build(runs)

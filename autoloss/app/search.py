@@ -15,17 +15,17 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from autoloss.app.claimed import emptied, joined
 from autoloss.app.composition import composed
 from autoloss.app.directories import OUTPUTS
 from autoloss.app.help import help_text
 from autoloss.app.hydra_app import USER_ERROR, asking, config_dirs, given, hydra_main, quoted, split
 from autoloss.app.overrides import directory_name
+from autoloss.app.run_lock import emptied, joined
 from autoloss.app.screen import report, say, shown
 from autoloss.app.trust import import_paths
 from autoloss.app.workers import Workers, follow, helper_number
 from autoloss.core.errors import AutolossError, ConfigError, require
-from autoloss.core.files import write_json, write_text
+from autoloss.core.io.files import write_json, write_text
 from autoloss.search.stop import Stopped
 
 # What changes how a study is searched, and not which study it is.
@@ -78,7 +78,7 @@ def job(config: DictConfig) -> float | None:
 
 def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int:
     from autoloss.app.components import build_problem
-    from autoloss.app.runner import ConfigRunner
+    from autoloss.app.config_runner import ConfigRunner
     from autoloss.app.search_space import build_space
     from autoloss.search.budget import counted
     from autoloss.search.confirm import chosen, confirm
@@ -155,7 +155,8 @@ def _check(config: Mapping[str, Any]) -> None:
     from autoloss.app.components import build_problem, check
     from autoloss.app.search_space import build_space
     from autoloss.core.problem import Problem
-    from autoloss.search.engine import SCORE, Settings
+    from autoloss.search.engine import Settings
+    from autoloss.search.runner import SCORE
     from autoloss.search.samplers import build_pruner, build_sampler
 
     check({key: value for key, value in config.items() if key != "search"})

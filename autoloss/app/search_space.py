@@ -12,8 +12,8 @@ from hydra.errors import HydraException
 from autoloss.app.overrides import parse
 from autoloss.core.errors import ConfigError, unknown
 from autoloss.core.problem import Problem
-from autoloss.core.progressive import build
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
+from autoloss.core.schedules.progressive import build
 from autoloss.core.space import Choice, Distribution, Interval, Range
 from autoloss.core.terms import Terms
 from autoloss.search.space import BASELINE, STATIC, Space, normalising

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from autoloss.app.composition import conf_dir
 from autoloss.core.errors import ConfigError, unknown
-from autoloss.core.parameters import NAMES
+from autoloss.core.registry.parameters import NAMES
 
 # What null stands for, where that is the default: the kind of value that may be there instead.
 INSTEAD = {

@@ -12,7 +12,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from autoloss.app.claimed import claimed
 from autoloss.app.composition import composed, constant, jobs
 from autoloss.app.directories import CHECKPOINT, OUTPUTS, finished, newest, numbered
 from autoloss.app.help import help_text
@@ -28,9 +27,10 @@ from autoloss.app.hydra_app import (
     split,
 )
 from autoloss.app.overrides import directory_name, parse, run_name, ungrouped
+from autoloss.app.run_lock import claimed
 from autoloss.app.screen import print_run, print_sweep, report, say, shown
 from autoloss.core.errors import AutolossError, BusyError
-from autoloss.core.files import read_json, write_json
+from autoloss.core.io.files import read_json, write_json
 from autoloss.search.stop import Stopped
 
 _RUN_DIR = "AUTOLOSS_RUN_DIR"
@@ -119,7 +119,7 @@ def job(config: DictConfig) -> float | None:
 def _train(
     config: dict[str, Any], directory: Path, overrides: Sequence[str], swept: bool, title: str
 ) -> dict[str, Any]:
-    from autoloss.app.run import train
+    from autoloss.app.train_one import train
 
     if swept and not config["fresh"] and (before := finished(directory, config)):
         say(f"{title}: finished before, skipped (fresh=true runs it again)")

@@ -12,8 +12,8 @@ from hydra.errors import HydraException
 
 from autoloss.app.overrides import parse, rewritten
 from autoloss.core.errors import ConfigError
-from autoloss.core.kinds import KINDS
-from autoloss.core.registry import registry
+from autoloss.core.registry.kinds import KINDS
+from autoloss.core.registry.lookup import registry
 
 _PATH = re.compile(r"[^\s/()]+:[^\s/()]+")
 _ELSEWHERE = re.compile(r"\$\{[^}]*:")

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from autoloss.core.errors import ConfigError, require
-from autoloss.core.notices import Notices
-from autoloss.core.progressive import Progressive
+from autoloss.core.schedules.progressive import Progressive
+from autoloss.core.tensors.deferred_checks import Notices
 
 TAKES = {
     "numbers": "predictions and targets [B, ...] of one shape",

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from autoloss.core.progressive import Progressive
+from autoloss.core.schedules.progressive import Progressive
 
 
 class Penalty(Progressive, ABC):
     """Turns parameters into one number of at least 0, which training adds to the losses.
 
     ``penalties.orthogonality.factor=0.01`` adds one of all weight matrices; see
-    :class:`autoloss.training.penalties.Penalties` for the parameters that it is of.
+    :class:`autoloss.training.step.penalties.Penalties` for the parameters that it is of.
     """
 
     @abstractmethod

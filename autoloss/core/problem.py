@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
-from autoloss.core.adversarial import Inputs, Layers, Verdict
 from autoloss.core.component import Component
 from autoloss.core.errors import ConfigError
 from autoloss.core.table import Anchor, Entry
@@ -32,6 +31,34 @@ class Term:
     target: Tensor
     mask: Tensor | None = None
     balanced: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A discriminator's logits of real and of generated samples, [B, ...] each: what an adversarial loss compares.
+
+    ``real`` may be a function that gives them: it is called only by losses that look at them.
+    """
+
+    real: Tensor | Callable[[], Tensor]
+    fake: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a penalty on the discriminator's slope looks at: ``judge`` gives the logits [B, ...] of samples [B, ...]."""
+
+    judge: Callable[[Tensor], Tensor]
+    real: Tensor
+    fake: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """The activations of several layers, [B, ...] each, for generated samples and for those that they should match."""
+
+    prediction: Sequence[Tensor]
+    target: Sequence[Tensor]
 
 
 @dataclass(frozen=True, slots=True)

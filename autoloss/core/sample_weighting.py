@@ -12,7 +12,7 @@ from autoloss.core.component import Component
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.need import SampleNeed
 from autoloss.core.samples import Samples
-from autoloss.core.state import StateModule
+from autoloss.core.tensors.state import StateModule
 
 
 class SampleWeighting(Component, StateModule, ABC):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from autoloss.core.constants import constant
 from autoloss.core.errors import SignalError
+from autoloss.core.tensors.constants import constant
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from autoloss.core.constants import constant, flags
 from autoloss.core.errors import ConfigError
-from autoloss.core.ranks import sum_over_ranks, world_size
+from autoloss.core.tensors.constants import constant, flags
+from autoloss.core.tensors.ranks import sum_over_ranks, world_size
 
 Anchor = Tensor | Sequence[Tensor] | Mapping[str, Tensor | Sequence[Tensor]]
 

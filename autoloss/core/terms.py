@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autoloss.core.constants import constant
 from autoloss.core.errors import ConfigError, require, unknown
 from autoloss.core.table import Reduced
+from autoloss.core.tensors.constants import constant
 
 
 class Terms:

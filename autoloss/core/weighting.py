@@ -13,7 +13,7 @@ from autoloss.core.component import Component
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.need import Need
 from autoloss.core.signals import Signals
-from autoloss.core.state import StateModule
+from autoloss.core.tensors.state import StateModule
 
 CLAIMS = {
     "sums_to_count": "the weights of the present losses sum to their number",

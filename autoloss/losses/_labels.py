@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from autoloss.core.constants import constant
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss
+from autoloss.core.tensors.constants import constant
 from autoloss.losses._shapes import same_shape, several_classes
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss, per_sample
-from autoloss.core.parameters import Unbounded
+from autoloss.core.registry.parameters import Unbounded
 from autoloss.core.space import Interval
 from autoloss.losses._shapes import same_shape
 

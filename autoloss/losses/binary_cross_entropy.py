@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional
 
-from autoloss.core.constants import constant
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss, per_sample
 from autoloss.core.space import Interval
+from autoloss.core.tensors.constants import constant
 from autoloss.losses._labels import binary_labels
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from autoloss.core.errors import require, unknown
 from autoloss.core.loss import TAKES, Loss
-from autoloss.core.progressive import build
+from autoloss.core.schedules.progressive import build
 
 RULES = ("average", "product")
 

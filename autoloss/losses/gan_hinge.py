@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from autoloss.core.adversarial import AdversarialLoss
+from autoloss.core.gan.adversarial_loss import AdversarialLoss
 from autoloss.core.loss import per_sample
 from autoloss.losses._shapes import same_shape
 

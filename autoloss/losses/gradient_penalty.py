@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autoloss.core.adversarial import InputPenalty
 from autoloss.core.errors import require
+from autoloss.core.gan.adversarial_loss import InputPenalty
 from autoloss.losses._shapes import same_shape
 from autoloss.losses._slope import squared_slope
 

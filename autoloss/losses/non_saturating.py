@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from autoloss.core.adversarial import AdversarialLoss
+from autoloss.core.gan.adversarial_loss import AdversarialLoss
 from autoloss.core.loss import per_sample
 from autoloss.losses._shapes import same_shape
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from autoloss.core.adversarial import InputPenalty
 from autoloss.core.errors import require
+from autoloss.core.gan.adversarial_loss import InputPenalty
 from autoloss.core.space import Interval
 from autoloss.losses._slope import squared_slope
 

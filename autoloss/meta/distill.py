@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autoloss.core.curves import Curves
 from autoloss.core.errors import ConfigError, require
-from autoloss.core.files import read_json
+from autoloss.core.io.files import read_json
+from autoloss.core.schedules.curves import Curves
 from autoloss.core.terms import Terms
 
 Points = list[tuple[float, float]]

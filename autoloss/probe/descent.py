@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from autoloss.core.errors import SignalError
-from autoloss.core.ranks import sum_over_ranks, world_size
+from autoloss.core.tensors.ranks import sum_over_ranks, world_size
 
 
 def gradient_of(objective: Callable[[], Tensor], network: nn.Module) -> dict[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from autoloss.core.errors import SignalError, unknown
-from autoloss.probe.ways import leaves, ways
+from autoloss.probe.graph_walk import leaves, ways
 
 Combine = Callable[[Sequence[Tensor | None], Tensor], Tensor | None]
 

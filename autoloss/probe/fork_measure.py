@@ -9,8 +9,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from autoloss.core.need import Need
-from autoloss.core.ranks import world_size
 from autoloss.core.signals import Stats
+from autoloss.core.tensors.ranks import world_size
 from autoloss.probe.fork import Place
 from autoloss.probe.gradients import Measured
 

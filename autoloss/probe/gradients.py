@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from autoloss.core.constants import constant, flags
 from autoloss.core.errors import SignalError
 from autoloss.core.need import Need
-from autoloss.core.precision import gram_of
-from autoloss.core.ranks import max_over_ranks, sum_over_ranks, world_size
 from autoloss.core.signals import Stats
+from autoloss.core.tensors.constants import constant, flags
+from autoloss.core.tensors.precision import gram_of
+from autoloss.core.tensors.ranks import max_over_ranks, sum_over_ranks, world_size
 from autoloss.probe.anchor import AnchorPoint
+from autoloss.probe.graph_walk import source
 from autoloss.probe.obstacles import explained
 from autoloss.probe.statistics import statistics
-from autoloss.probe.ways import source
 
 
 @dataclass(frozen=True, slots=True)

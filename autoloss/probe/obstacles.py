@@ -9,7 +9,7 @@ from torch.autograd.graph import Node, get_gradient_edge
 
 from autoloss.core.errors import SignalError
 from autoloss.probe.anchor import AnchorPoint
-from autoloss.probe.ways import SINK, graph, source
+from autoloss.probe.graph_walk import SINK, graph, source
 
 REENTRANT = "CheckpointFunctionBackward"
 # A piece of what torch says, and what is meant.

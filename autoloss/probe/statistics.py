@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autoloss.core.ranks import max_over_ranks, sum_over_ranks, world_size
 from autoloss.core.signals import Stats
+from autoloss.core.tensors.ranks import max_over_ranks, sum_over_ranks, world_size
 from autoloss.probe.anchor import AnchorPoint
 
 

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from autoloss.core.adversarial import Inputs, Layers, Verdict
-from autoloss.core.gan_problem import GanProblem
-from autoloss.core.problem import Term
+from autoloss.core.gan.gan_problem import GanProblem
+from autoloss.core.problem import Inputs, Layers, Term, Verdict
 from autoloss.core.table import Entry
 from autoloss.problems._digit_classifier import digit_classifier
 from autoloss.problems._digits import part

@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from autoloss.core.adversarial import Verdict
 from autoloss.core.errors import require
-from autoloss.core.gan_problem import Generated
-from autoloss.core.problem import Outputs, Term
+from autoloss.core.gan.gan_problem import Generated
+from autoloss.core.problem import Outputs, Term, Verdict
 from autoloss.problems._digit_games import Decoder, DigitGame, contested, once
 from autoloss.problems._tensors import Batch
 

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from autoloss.core.adversarial import Layers, Verdict
 from autoloss.core.errors import require
-from autoloss.core.gan_problem import Generated
-from autoloss.core.problem import Outputs, Term
+from autoloss.core.gan.gan_problem import Generated
+from autoloss.core.problem import Layers, Outputs, Term, Verdict
 from autoloss.core.table import Anchor
 from autoloss.problems._digit_games import CLASSES, SIDE, Decoder, DigitGame, contested, once
 from autoloss.problems._tensors import Batch

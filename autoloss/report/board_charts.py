@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autoloss.core.pareto import front, knee
+from autoloss.core.metrics.pareto import front, knee
 from autoloss.report.intervals import interval
 from autoloss.report.page import Block, Chart
 from autoloss.report.record import read_columns

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autoloss.core.files import read_json
+from autoloss.core.io.files import read_json
 from autoloss.report.record import Record
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from autoloss.core.score import relative_improvement
+from autoloss.core.metrics.score import relative_improvement
 from autoloss.report.explain import conflict_share
 from autoloss.report.record import Record
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
-from autoloss.core.score import relative_improvement
-from autoloss.core.tables import aligned, markdown, number
+from autoloss.core.io.text_table import aligned, markdown, number
+from autoloss.core.metrics.score import relative_improvement
 from autoloss.report.runs import Run
 
 BASELINE, UNIFORM = "equal", "uniform"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoloss.core.errors import ConfigError
-from autoloss.core.files import read_json
+from autoloss.core.io.files import read_json
 from autoloss.report.runs import Run, read_run
 
 if TYPE_CHECKING:

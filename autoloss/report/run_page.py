@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from autoloss.core.tables import number
+from autoloss.core.io.text_table import number
 from autoloss.report.commands import commands, leaves
 from autoloss.report.explain import conflict_share, findings
 from autoloss.report.page import Block, Cell, Chart, Code, Listing, Page, Words

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoloss.core.files import read_json
+from autoloss.core.io.files import read_json
 
 # The states that a summary may be of; one without a state is of a run that finished.
 FINISHED, INTERRUPTED = "finished", "interrupted"

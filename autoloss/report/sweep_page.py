@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from autoloss.core.tables import number
+from autoloss.core.io.text_table import number
 from autoloss.report.board_charts import against, fronts, intervals, spread, weights_by_choice
 from autoloss.report.commands import again, shown
 from autoloss.report.intervals import interval

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from autoloss.core.errors import ConfigError
-from autoloss.core.files import read_json, write_text
+from autoloss.core.io.files import read_json, write_text
 from autoloss.report.compare_page import compare_page
 from autoloss.report.diagnosis_page import diagnosis_page
 from autoloss.report.page import Page, render

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autoloss.core.adam import AdamState
 from autoloss.core.errors import require
 from autoloss.core.need import SampleNeed
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.samples import Samples
 from autoloss.core.space import Interval
+from autoloss.core.tensors.adam import AdamState
 
 
 class MetaWeightNet(SampleWeighting):

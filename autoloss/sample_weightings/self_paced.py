@@ -7,7 +7,7 @@ from torch import Tensor
 
 from autoloss.core.errors import require, unknown
 from autoloss.core.samples import Samples
-from autoloss.core.schedule import parse_schedule
+from autoloss.core.schedules.schedule import parse_schedule
 from autoloss.core.space import Choice
 from autoloss.sample_weightings._level import Levelled
 

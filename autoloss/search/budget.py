@@ -6,7 +6,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from autoloss.search.alive import Watch, me
+from autoloss.search.heartbeat import Watch, me
 
 LEFT_OUT = "left_out"
 # What a queued trial is there for; of those that are there for the same, the first is run.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from statistics import fmean
@@ -12,31 +11,17 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from autoloss.core.claim import claim
 from autoloss.core.errors import ConfigError, first_line
-from autoloss.core.files import read_json, write_json
-from autoloss.core.score import relative_improvement
+from autoloss.core.io.files import read_json, write_json
+from autoloss.core.io.lock import claim
+from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import stop
-from autoloss.search.engine import Result, Runner, best_of
+from autoloss.search.engine import best_of
+from autoloss.search.runner import Confirmed, Result, Runner
 from autoloss.search.space import BASELINE, Candidate
-from autoloss.search.verdict import Comparison, compare
+from autoloss.search.verdict import compare
 
 FRESH = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Confirmed:
-    """A candidate retrained on fresh seeds: scores against the mean of equal weights, seed by seed.
-
-    One that failed on a seed has no scores; ``error`` says on which, and why.
-    """
-
-    candidate: Candidate
-    trial: int
-    validation: tuple[float, ...]
-    test: tuple[float, ...]
-    comparison: Comparison | None = None
-    error: str | None = None
 
 
 def chosen(study: Study, number: int) -> list[tuple[int, Candidate]]:

@@ -5,51 +5,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autoloss.core.errors import ConfigError, first_line, require
-from autoloss.core.score import relative_improvement
+from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import budget, stop
-from autoloss.search.alive import BEAT, GRACE, Watch, beating
-from autoloss.search.chronicle import MANY, write_chronicle
+from autoloss.search.heartbeat import BEAT, GRACE, Watch, beating
 from autoloss.search.progress import line
+from autoloss.search.runner import SCORE, Pruned, Report, Result, Runner
+from autoloss.search.search_json import MANY, write_chronicle
 from autoloss.search.space import BASELINE, STATIC, Candidate, Space
-
-SCORE = "score"
-
-
-class Pruned(Exception):  # noqa: N818 - what happened, and no error
-    """The pruner ended this trial."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What one training gave: validation metrics, test metrics if asked for, and what the weights were."""
-
-    metrics: Mapping[str, float]
-    test_metrics: Mapping[str, float] = field(default_factory=dict)
-    final_weights: Mapping[str, float] = field(default_factory=dict)
-    mean_weight_sum: float = float("nan")
-
-
-class Report(Protocol):
-    """Called during a training with its step and metrics; raises :class:`Pruned` to end it."""
-
-    def __call__(self, step: int, metrics: Mapping[str, float]) -> None: ...
-
-
-class Runner(Protocol):
-    """Trains one candidate with one seed in a directory; ``test`` says to measure the test split too."""
-
-    def __call__(
-        self, candidate: Candidate, seed: int, directory: Path, report: Report, test: bool = False
-    ) -> Result: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from autoloss.core.errors import ConfigError, require
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
 from autoloss.core.space import Distribution
 from autoloss.report import write as write_report
 from autoloss.search.budget import counted
 from autoloss.search.confirm import chosen, confirm
-from autoloss.search.engine import SCORE, Report, Result, Search, Settings
+from autoloss.search.engine import Search, Settings
 from autoloss.search.output import Outcome
+from autoloss.search.runner import SCORE, Report, Result
 from autoloss.search.samplers import build_pruner, build_sampler
 from autoloss.search.space import BASELINE, Candidate, Space, middle, normalising
 from autoloss.search.study import NAME, open_storage, open_study

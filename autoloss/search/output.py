@@ -14,14 +14,14 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from autoloss.core.files import write_text
-from autoloss.core.pareto import front, knee
-from autoloss.core.tables import aligned, markdown, number
+from autoloss.core.io.files import write_text
+from autoloss.core.io.text_table import aligned, markdown, number
+from autoloss.core.metrics.pareto import front, knee
 from autoloss.search.board import write_board
 from autoloss.search.budget import counted
-from autoloss.search.chronicle import write_chronicle
-from autoloss.search.confirm import Confirmed, winner
-from autoloss.search.engine import SCORE
+from autoloss.search.confirm import winner
+from autoloss.search.runner import SCORE, Confirmed
+from autoloss.search.search_json import write_chronicle
 from autoloss.search.space import BASELINE, Candidate
 from autoloss.search.verdict import sentence
 

@@ -11,7 +11,7 @@ from typing import Any
 from optuna.trial import Trial
 
 from autoloss.core.errors import require
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
 from autoloss.core.space import Choice, Distribution, Interval, Range
 from autoloss.core.surgery import Surgery
 

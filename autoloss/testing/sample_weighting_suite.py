@@ -14,8 +14,8 @@ from torch import Tensor
 from autoloss.core.need import SampleNeed
 from autoloss.core.sample_weighting import CLAIMS, SampleWeighting
 from autoloss.core.samples import Samples
-from autoloss.core.state import commit
 from autoloss.core.table import Entry
+from autoloss.core.tensors.state import commit
 from autoloss.testing import batches
 from autoloss.testing.subject import changed, same, state_of
 from autoloss.training.balancer import Balancer

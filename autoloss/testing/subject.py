@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor, nn
 
 from autoloss.core.signals import Signals
-from autoloss.core.state import commit
+from autoloss.core.tensors.state import commit
 from autoloss.core.weighting import Weighting
 from autoloss.testing import streams
 

@@ -11,26 +11,26 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from autoloss.core.cadence import Cadence
 from autoloss.core.clock import Clock
 from autoloss.core.errors import SignalError, require, unknown
 from autoloss.core.need import Need
-from autoloss.core.notes import Notes
-from autoloss.core.plateaus import Plateaus
 from autoloss.core.sample_weighting import SampleWeighting
-from autoloss.core.state import StateModule
+from autoloss.core.schedules.plateaus import Plateaus
 from autoloss.core.table import Anchor, Entry, Losses, LossTable
-from autoloss.core.uncompiled import uncompiled
+from autoloss.core.tensors.compile import uncompiled
+from autoloss.core.tensors.state import StateModule
 from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork
 from autoloss.probe.implicit import Implicit
 from autoloss.probe.lookahead import Moment
+from autoloss.probe.optimizer_step import Taken, watching
 from autoloss.probe.slopes import bare, check_network
-from autoloss.probe.taken import Taken, watching
-from autoloss.training.ahead import Ahead, lacking
-from autoloss.training.build import build_sample_weighting, build_weighting
-from autoloss.training.late_journal import LateJournal
-from autoloss.training.player import Player
+from autoloss.training.record.cadence import Cadence
+from autoloss.training.record.lazy_start import LateJournal
+from autoloss.training.step.build import build_sample_weighting, build_weighting
+from autoloss.training.step.lookahead import Ahead, lacking
+from autoloss.training.step.notes import Notes
+from autoloss.training.step.player import Player
 
 LossesOf = Callable[[nn.Module], Losses | LossTable]
 
@@ -97,7 +97,7 @@ class Balancer(StateModule):
             log_dir, record_every, self.player, named, accumulate=accumulate, total_steps=total_steps
         )
         if probe_every and log_dir is not None:
-            self.player.watch_gradients(Cadence(probe_every))
+            self.player.watch_gradients(Cadence(probe_every).due)
 
     @property
     def clock(self) -> Clock:

@@ -10,15 +10,15 @@ from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError
 from autoloss.core.need import GRADIENTS, OUTCOME, Need
 from autoloss.core.signals import Stats
-from autoloss.core.state import commit
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import Reduced
+from autoloss.core.tensors.state import commit
 from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
 from autoloss.probe.gradients import Measured
 from autoloss.report.record import Array, Part, Record
-from autoloss.training.side import STATS
-from autoloss.training.weigh import see
+from autoloss.training.record.player_columns import STATS
+from autoloss.training.step.weigh import see
 
 
 def replay(record: Record, weighting: Weighting, player: str = "") -> tuple[Array, dict[str, Array]]:

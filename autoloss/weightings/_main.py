@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, device
 
-from autoloss.core.constants import flags
 from autoloss.core.errors import ConfigError, require, unknown
+from autoloss.core.tensors.constants import flags
 
 
 class Main:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from autoloss.core.adam import AdamState
 from autoloss.core.errors import require
 from autoloss.core.need import Need
 from autoloss.core.signals import Signals
 from autoloss.core.space import Interval
+from autoloss.core.tensors.adam import AdamState
 from autoloss.core.weighting import Weighting
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from autoloss.core.draws import generator
 from autoloss.core.errors import require
 from autoloss.core.signals import Signals
 from autoloss.core.space import Interval
 from autoloss.core.surgery import Surgery
+from autoloss.core.tensors.draws import generator
 
 
 class Graddrop(Surgery):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autoloss.core.adam import AdamState
 from autoloss.core.errors import require
 from autoloss.core.signals import Signals
 from autoloss.core.space import Interval
+from autoloss.core.tensors.adam import AdamState
 from autoloss.core.weighting import Weighting
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autoloss.core.adam import AdamState
 from autoloss.core.errors import ConfigError, require
-from autoloss.core.files import EXPORT
+from autoloss.core.io.files import EXPORT
 from autoloss.core.need import Need
 from autoloss.core.signals import Signals
 from autoloss.core.space import Interval
+from autoloss.core.tensors.adam import AdamState
 from autoloss.core.weighting import Weighting
 from autoloss.weightings.auto_lambda import uphill
 

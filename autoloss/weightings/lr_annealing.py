@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autoloss.core.constants import flags
 from autoloss.core.errors import require, unknown
 from autoloss.core.need import Need
 from autoloss.core.signals import Signals
 from autoloss.core.space import Choice, Interval
+from autoloss.core.tensors.constants import flags
 from autoloss.core.weighting import Weighting
 
 VARIANTS = ("author", "paper")

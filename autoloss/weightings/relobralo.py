@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autoloss.core.draws import generator
 from autoloss.core.errors import require
 from autoloss.core.signals import Signals
 from autoloss.core.space import Interval
+from autoloss.core.tensors.draws import generator
 from autoloss.core.weighting import Weighting
 
 

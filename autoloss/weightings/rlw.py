@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from autoloss.core.draws import generator
 from autoloss.core.errors import require
 from autoloss.core.signals import Signals
 from autoloss.core.space import Choice
+from autoloss.core.tensors.draws import generator
 from autoloss.core.weighting import Weighting
 
 # Each gives logits [K]: their softmax over the present losses is the draw.

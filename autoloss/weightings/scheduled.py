@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from autoloss.core.constants import constant
-from autoloss.core.curves import read_curves
 from autoloss.core.errors import require, unknown
-from autoloss.core.schedule import Schedule, parse_schedule
+from autoloss.core.schedules.curves import read_curves
+from autoloss.core.schedules.schedule import Schedule, parse_schedule
 from autoloss.core.signals import Signals
+from autoloss.core.tensors.constants import constant
 from autoloss.core.weighting import Weighting
 
 AXES = ("progress", "epoch", "plateau")

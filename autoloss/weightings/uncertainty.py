@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from autoloss.core.adam import AdamState
 from autoloss.core.errors import require
 from autoloss.core.signals import Signals
 from autoloss.core.space import Interval
+from autoloss.core.tensors.adam import AdamState
 from autoloss.core.weighting import Weighting
 
 # Each variant is a L exp(-b s) + c s in the log-variance s: (a, b, c).

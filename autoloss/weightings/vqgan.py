@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from autoloss.core.constants import flags
 from autoloss.core.errors import ConfigError, require, unknown
 from autoloss.core.need import Need
 from autoloss.core.signals import Signals
 from autoloss.core.space import Interval
+from autoloss.core.tensors.constants import flags
 from autoloss.core.weighting import Weighting
 
 

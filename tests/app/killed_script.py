@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-import autoloss.app.run  # noqa: F401 - warm
+import autoloss.app.train_one  # noqa: F401 - warm
 from autoloss.app.main import main
 
 

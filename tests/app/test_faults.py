@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from autoloss.app.main import main
-from autoloss.core.claim import claim
+from autoloss.core.io.lock import claim
 from autoloss.problems.two_digits import TwoDigits
 from autoloss.report.runs import read_run
 

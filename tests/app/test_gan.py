@@ -147,7 +147,7 @@ def test_search_and_compare_take_a_game_as_they_take_anything(autoloss, tmp_path
 
 def test_a_training_too_short_for_a_validation_is_validated_at_its_end(tmp_path):
     from autoloss.app.composition import composed
-    from autoloss.app.run import train
+    from autoloss.app.train_one import train
 
     summary = train(composed("train", ["problem=digits_gan", "trainer.max_epochs=1", "threads=1"]), tmp_path)
     assert summary["goals"].keys() <= summary["metrics"].keys()

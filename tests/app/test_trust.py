@@ -7,7 +7,7 @@ from torch.optim import SGD, Optimizer
 from autoloss.app.instantiate import factory
 from autoloss.app.trust import check_loaded, import_paths, typed
 from autoloss.core.errors import ConfigError
-from autoloss.core.tables import markdown
+from autoloss.core.io.text_table import markdown
 
 EVIL = "import pathlib\npathlib.Path('owned').touch()\n"
 

@@ -9,8 +9,8 @@ import pytest
 
 from autoloss.app.describe import describe
 from autoloss.app.main import VERBS
-from autoloss.core.kinds import KINDS
-from autoloss.core.registry import registry
+from autoloss.core.registry.kinds import KINDS
+from autoloss.core.registry.lookup import registry
 
 
 def test_describe_says_everything_that_a_person_needs(mistaken):

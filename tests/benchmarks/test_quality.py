@@ -62,7 +62,7 @@ def cells(page):
 
 
 def test_it_goes_on_where_it_stopped_and_shows_what_is_missing(quality, monkeypatch, tmp_path):
-    monkeypatch.setattr("autoloss.app.run.train", pretend)
+    monkeypatch.setattr("autoloss.app.train_one.train", pretend)
     run(quality, monkeypatch, "small", "--rows", "equal", "uncertainty", "bad")
     page = (tmp_path / "small.md").read_text()
     table, lines = cells(page), (tmp_path / "quality/small.jsonl").read_text().splitlines()

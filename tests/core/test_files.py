@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from autoloss.core.claim import claim
 from autoloss.core.clock import Clock
-from autoloss.core.columns import Columns
-from autoloss.core.files import whole
+from autoloss.core.io.files import whole
+from autoloss.core.io.lock import claim
+from autoloss.training.record.csv_file import Columns
 
 
 def test_a_file_that_is_not_complete_does_not_take_the_old_ones_place(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from autoloss.core.errors import AutolossError, EmptySelectionWarning, LabelError
-from autoloss.core.notices import Notices
+from autoloss.core.tensors.deferred_checks import Notices
 
 RULE = "Labels must lie in [0, 9]"
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from autoloss.core.errors import AutolossError
-from autoloss.core.pacing import PACINGS, parse_pacing
+from autoloss.core.schedules.pacing import PACINGS, parse_pacing
 
 TIMES = [i / 200 for i in range(201)]
 

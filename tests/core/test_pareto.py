@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autoloss.core.errors import ConfigError
-from autoloss.core.pareto import front, knee
+from autoloss.core.metrics.pareto import front, knee
 
 SIGNS = {"max": 1, "min": -1}
 

@@ -3,7 +3,7 @@
 import pytest
 
 from autoloss.core.errors import ConfigError
-from autoloss.core.plateaus import Plateaus
+from autoloss.core.schedules.plateaus import Plateaus
 
 
 def count(values, goal="min", **parameters):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from autoloss.core.errors import ConfigError, UnknownNameError
 from autoloss.core.loss import Loss
-from autoloss.core.progressive import build
+from autoloss.core.schedules.progressive import build
 
 PREDICTION, TARGET = torch.tensor([3.0, -1.0]), torch.zeros(2)
 

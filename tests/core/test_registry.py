@@ -6,16 +6,16 @@ import sys
 
 import pytest
 
-from autoloss.core.defaults import attribute, defaults
 from autoloss.core.errors import ConfigError, PluginError, UnknownNameError
-from autoloss.core.kinds import KINDS
-from autoloss.core.registry import ORIGIN, registry
+from autoloss.core.registry.defaults import attribute, defaults
+from autoloss.core.registry.kinds import KINDS
+from autoloss.core.registry.lookup import ORIGIN, registry
 
 BUILT_IN = [one for kind in KINDS for one in registry.listings[kind] if one.origin == ORIGIN]
 
 
 def test_listing_imports_neither_torch_nor_lightning():
-    code = "import sys; from autoloss.core.registry import registry; registry.listings; print('torch' in sys.modules)"
+    code = "import sys; from autoloss.core.registry.lookup import registry; registry.listings; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
 
 

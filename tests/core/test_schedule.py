@@ -5,7 +5,7 @@ import math
 import pytest
 
 from autoloss.core.errors import AutolossError
-from autoloss.core.schedule import parse_schedule
+from autoloss.core.schedules.schedule import parse_schedule
 
 
 @pytest.mark.parametrize(

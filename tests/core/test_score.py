@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autoloss.core.errors import ConfigError
-from autoloss.core.score import relative_improvement
+from autoloss.core.metrics.score import relative_improvement
 
 GOALS = {"miou": "max", "depth": "min"}
 REFERENCE = {"miou": 0.5, "depth": 0.2}

@@ -2,7 +2,7 @@
 
 import torch
 
-from autoloss.core.state import StateModule, commit
+from autoloss.core.tensors.state import StateModule, commit
 
 
 class Holder(StateModule):

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn.functional import softplus
 
-from autoloss.core.adversarial import AdversarialLoss
 from autoloss.core.errors import ConfigError
-from autoloss.core.registry import registry
+from autoloss.core.gan.adversarial_loss import AdversarialLoss
+from autoloss.core.registry.lookup import registry
 
 GAMES = ["minimax", "non_saturating", "least_squares", "gan_hinge", "wasserstein", "relativistic"]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from autoloss.core.loss import TAKES, Loss
-from autoloss.core.registry import ORIGIN, registry
+from autoloss.core.registry.lookup import ORIGIN, registry
 from autoloss.testing import LossSuite
 from autoloss.testing.samples import BOUNDED, SAMPLES
 

@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional
 
 from autoloss.core.errors import ConfigError, LabelError
-from autoloss.core.notices import Notices
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
+from autoloss.core.tensors.deferred_checks import Notices
 from autoloss.losses.binary_cross_entropy import BinaryCrossEntropy
 from autoloss.losses.cross_entropy import CrossEntropy
 from autoloss.losses.focal import Focal

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import torch
 
-from autoloss.core.adversarial import InputPenalty
-from autoloss.core.defaults import defaults
+from autoloss.core.gan.adversarial_loss import InputPenalty
 from autoloss.core.loss import Loss
-from autoloss.core.progressive import build
-from autoloss.core.registry import ORIGIN, registry
+from autoloss.core.registry.defaults import defaults
+from autoloss.core.registry.lookup import ORIGIN, registry
+from autoloss.core.schedules.progressive import build
 from autoloss.core.space import Interval
 from autoloss.testing.samples import SAMPLES
 

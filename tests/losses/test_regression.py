@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from autoloss.core.errors import ConfigError
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
 from autoloss.losses.huber import Huber
 from autoloss.losses.mae import Mae
 from autoloss.losses.mse import Mse

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from autoloss import Balancer
-from autoloss.core.curves import Curves, read_curves
 from autoloss.core.errors import ConfigError
+from autoloss.core.schedules.curves import Curves, read_curves
 from autoloss.meta.distill import distill
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from autoloss.core.errors import PluginError
-from autoloss.core.registry import Registry
+from autoloss.core.registry.lookup import Registry
 
 CONSTANT = """
 from autoloss import Weighting

@@ -31,20 +31,20 @@ from autoloss import (
 from autoloss.app.components import check
 from autoloss.app.composition import composed
 from autoloss.app.hydra_app import split
-from autoloss.core.adversarial import Verdict
 from autoloss.core.clock import Clock
 from autoloss.core.loss import per_sample
 from autoloss.core.penalty import precise
-from autoloss.core.progressive import build
-from autoloss.core.registry import Registry, registry
+from autoloss.core.problem import Verdict
+from autoloss.core.registry.lookup import Registry, registry
+from autoloss.core.schedules.progressive import build
 from autoloss.losses.mse import Mse
 from autoloss.testing import LossSuite, PenaltySuite, SampleWeightingSuite, WeightingSuite
 from autoloss.testing.batches import batches
-from autoloss.training.build import build_weighting
-from autoloss.training.gan.role import GENERATOR, Role, Seat
-from autoloss.training.gan.sides import side_table
-from autoloss.training.modules.multitask import MultiTaskModule
-from autoloss.training.penalties import Penalties
+from autoloss.training.lightning.gan.role import GENERATOR, Role, Seat
+from autoloss.training.lightning.gan.sides import side_table
+from autoloss.training.lightning.modules.multitask import MultiTaskModule
+from autoloss.training.step.build import build_weighting
+from autoloss.training.step.penalties import Penalties
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -8,10 +8,10 @@ from scipy.io import savemat
 
 from autoloss import Balancer
 from autoloss.app.composition import composed
-from autoloss.app.run import train
+from autoloss.app.train_one import train
 from autoloss.core.errors import ConfigError
 from autoloss.core.need import GRADIENTS
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
 from autoloss.problems._field import Field, Jet
 from autoloss.problems.burgers import Burgers
 from autoloss.problems.helmholtz import Helmholtz

@@ -14,12 +14,12 @@ import torch
 
 from autoloss.app.components import build_module, build_problem
 from autoloss.app.composition import composed, opened
-from autoloss.app.run import train
+from autoloss.app.train_one import train
 from autoloss.core.clock import Clock
 from autoloss.core.errors import AutolossError, ConfigError, UnknownNameError
 from autoloss.problems.tabular import Tabular
-from autoloss.training.entries import table_of
-from autoloss.training.loaders import loader
+from autoloss.training.lightning.loaders import loader
+from autoloss.training.step.entries import table_of
 
 HEADER = ["age", "hours", "city", "income", "grade", "left"]
 TARGETS = ["income", "grade", "left"]

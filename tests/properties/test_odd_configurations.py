@@ -8,17 +8,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoloss.core.defaults import defaults
-from autoloss.core.pacing import PACINGS, parse_pacing
-from autoloss.core.progressive import build
-from autoloss.core.registry import registry
-from autoloss.core.schedule import SCHEDULES, parse_schedule
+from autoloss.core.registry.defaults import defaults
+from autoloss.core.registry.lookup import registry
+from autoloss.core.schedules.pacing import PACINGS, parse_pacing
+from autoloss.core.schedules.progressive import build
+from autoloss.core.schedules.schedule import SCHEDULES, parse_schedule
 from autoloss.testing import batches, streams
 from autoloss.testing.sample_weighting_suite import follow as follow_samples
 from autoloss.testing.samples import SAMPLES
 from autoloss.testing.subject import follow
-from autoloss.training.build import build_sample_weighting, build_weighting
-from autoloss.training.penalties import Penalties
+from autoloss.training.step.build import build_sample_weighting, build_weighting
+from autoloss.training.step.penalties import Penalties
 from tests.properties.odd import QUICK, REQUIRED, THOROUGH, refusal
 
 NAMES = ("a", "b", "c")

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoloss.core.progressive import build
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
+from autoloss.core.schedules.progressive import build
 from autoloss.testing.samples import SAMPLES
 from tests.properties.odd import ODD, QUICK, REQUIRED, THOROUGH, refusal
 

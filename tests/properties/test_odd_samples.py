@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoloss.core.errors import AutolossError
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
 from autoloss.testing import batches
 from autoloss.testing.sample_weighting_suite import learn
 from tests.properties.odd import FINITE, ODD, QUICK, THOROUGH

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from autoloss.core.clock import Clock
 from autoloss.core.errors import AutolossError
 from autoloss.core.need import OUTCOME
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable
-from autoloss.training.build import build_weighting
-from autoloss.training.player import Player
+from autoloss.training.step.build import build_weighting
+from autoloss.training.step.player import Player
 from tests.properties.odd import FINITE, ODD, QUICK, REQUIRED, THOROUGH
 
 NAMES = ("a", "b", "c")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
 from autoloss.core.space import Choice
 from autoloss.testing import SampleWeightingSuite
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from autoloss import Balancer, Entry, Samples
 from autoloss.core.errors import AutolossError, ConfigError
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
 from autoloss.sample_weightings.class_balanced import ClassBalanced
 from autoloss.sample_weightings.data_parameters import DataParameters
 from autoloss.sample_weightings.focal import Focal

@@ -3,7 +3,8 @@ import zlib
 import pytest
 
 from autoloss.core.space import Interval
-from autoloss.search.engine import Result, Search, Settings
+from autoloss.search.engine import Search, Settings
+from autoloss.search.runner import Result
 from autoloss.search.samplers import build_pruner, build_sampler
 from autoloss.search.space import Space
 from autoloss.search.study import open_storage, open_study

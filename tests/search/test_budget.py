@@ -13,8 +13,8 @@ import pytest
 from optuna.trial import TrialState
 
 from autoloss.search import budget
-from autoloss.search.alive import Watch, beating, me
 from autoloss.search.confirm import chosen
+from autoloss.search.heartbeat import Watch, beating, me
 from autoloss.search.study import open_storage, open_study
 
 GONE = {"host": me()["host"], "pid": 2**22 + 1, "born": 1.0}

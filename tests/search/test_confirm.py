@@ -10,8 +10,8 @@ from autoloss.core.errors import ConfigError
 from autoloss.core.space import Interval
 from autoloss.search import budget
 from autoloss.search.confirm import FRESH, chosen, confirm, winner
-from autoloss.search.engine import Result
 from autoloss.search.output import Outcome
+from autoloss.search.runner import Result
 from autoloss.search.space import Candidate, Space
 
 GOALS = {"error": "min"}

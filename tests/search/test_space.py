@@ -11,7 +11,7 @@ from autoloss.core.errors import ConfigError
 from autoloss.core.space import Choice, Interval, Range
 from autoloss.search.output import overrides
 from autoloss.search.space import Space, normalising
-from autoloss.training.build import build_weighting
+from autoloss.training.step.build import build_weighting
 
 
 def space(decades=2.0, terms=("a", "b", "c"), **more):

@@ -13,8 +13,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from autoloss.core.problem import Outputs, Problem
-from autoloss.core.registry import registry
-from autoloss.training.modules.multitask import MultiTaskModule
+from autoloss.core.registry.lookup import registry
+from autoloss.training.lightning.modules.multitask import MultiTaskModule
 
 UNUSED, STATIC = {"strategy": {"find_unused_parameters": True}}, {"strategy": {"static_graph": True}}
 FLAGS = {"gradient_clip_val": 0.5, "accumulate_grad_batches": 2}

@@ -6,7 +6,7 @@ from torch import nn
 
 from autoloss import Balancer, Entry
 from autoloss.core.need import OUTCOME
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
 
 REQUIRED = {"vqgan": {"adversarial": "b"}, "ol_aux": {"main": "b"}, "gradient_cosine": {"main": "b"}}
 

@@ -14,8 +14,8 @@ from autoloss.core.errors import ConfigError, SignalError, UnknownNameError
 from autoloss.core.table import Entry
 from autoloss.probe.descent import gradient_of
 from autoloss.probe.lookahead import Moment, replayed
+from autoloss.probe.optimizer_step import watching
 from autoloss.probe.slopes import Slopes
-from autoloss.probe.taken import watching
 
 NAMES = ("a", "b", "c")
 OPTIMIZERS = {

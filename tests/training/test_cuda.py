@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from autoloss import Balancer
 from autoloss.app.composition import composed
-from autoloss.app.run import train
+from autoloss.app.train_one import train
 from autoloss.core.errors import NonFiniteError
-from autoloss.training.watch import BLOCK
+from autoloss.training.step.nonfinite import BLOCK
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 

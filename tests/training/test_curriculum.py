@@ -7,14 +7,14 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from autoloss.app.run import train
+from autoloss.app.train_one import train
 from autoloss.core.errors import AutolossError
-from autoloss.core.pacing import parse_pacing
 from autoloss.core.problem import Outputs, Problem, Term
+from autoloss.core.schedules.pacing import parse_pacing
 from autoloss.problems._tensors import TensorTable
-from autoloss.training.difficulty import known_difficulty
-from autoloss.training.loaders import EpochShuffle
-from autoloss.training.paced import PacedShuffle
+from autoloss.training.lightning.curriculum.difficulty import known_difficulty
+from autoloss.training.lightning.curriculum.sampler import PacedShuffle
+from autoloss.training.lightning.loaders import EpochShuffle
 
 SIZE = 96
 PASSES: list[int] = []
@@ -131,7 +131,7 @@ def test_ranks_share_the_order_out(monkeypatch, size):
     whole = list(paced("linear(0.3)", size=size))
     parts = []
     for rank in range(2):
-        monkeypatch.setattr("autoloss.training.paced.world_size", lambda: 2)
+        monkeypatch.setattr("autoloss.training.lightning.curriculum.sampler.world_size", lambda: 2)
         monkeypatch.setattr("torch.distributed.get_rank", lambda rank=rank: rank)
         order = paced("linear(0.3)", size=size)
         parts.append(list(order))

@@ -12,7 +12,7 @@ from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, NonFiniteError, SignalError
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable
-from autoloss.training.player import Player
+from autoloss.training.step.player import Player
 from autoloss.weightings.gradnorm import Gradnorm
 
 NAMES = "abc"

@@ -12,15 +12,15 @@ import torch
 from pytorch_lightning.strategies import FSDPStrategy
 from torch import nn
 
-from autoloss.app.run import train
+from autoloss.app.train_one import train
 from autoloss.core.errors import AutolossError, ConfigError, NonFiniteError
 from autoloss.core.problem import Outputs, Problem, Term
 from autoloss.core.table import Entry
 from autoloss.losses.mse import Mse
 from autoloss.problems._tensors import TensorTable
 from autoloss.problems.two_digits import TwoDigits
-from autoloss.training.loaders import HeldOut
-from autoloss.training.modules.multitask import MultiTaskModule
+from autoloss.training.lightning.loaders import HeldOut
+from autoloss.training.lightning.modules.multitask import MultiTaskModule
 from autoloss.weightings.auto_lambda import AutoLambda
 
 

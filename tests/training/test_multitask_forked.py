@@ -10,7 +10,7 @@ from autoloss import Outputs, Problem, Term
 from autoloss.app.components import check
 from autoloss.app.composition import composed
 from autoloss.app.config_source import register
-from autoloss.app.run import train
+from autoloss.app.train_one import train
 from autoloss.core.errors import AutolossError, ConfigError
 from autoloss.problems._tensors import TensorTable
 

@@ -10,15 +10,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from autoloss import Balancer, ConfigError
-from autoloss.core.cadence import Cadence
 from autoloss.core.clock import Clock
 from autoloss.core.errors import SignalError
-from autoloss.core.notes import quantiles
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.table import LossTable
-from autoloss.training.player import Player
-from autoloss.training.recorder import Recorder
+from autoloss.training.record.cadence import Cadence
+from autoloss.training.record.recorder import Recorder
+from autoloss.training.step.notes import quantiles
+from autoloss.training.step.player import Player
 
 
 def rows_of(directory):

@@ -7,8 +7,8 @@ from torch import nn
 
 from autoloss import Balancer, ConfigError
 from autoloss.report import read
-from autoloss.training.build import build_weighting
 from autoloss.training.replay import replay
+from autoloss.training.step.build import build_weighting
 
 
 def trained(directory, weighting, steps=30, **options):

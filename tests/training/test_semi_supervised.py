@@ -9,11 +9,11 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from autoloss.core.problem import Outputs, Problem, Term
-from autoloss.core.progressive import build
+from autoloss.core.schedules.progressive import build
 from autoloss.problems._tensors import TensorTable
-from autoloss.training.build import build_weighting
-from autoloss.training.loaders import loader
-from autoloss.training.modules.multitask import MultiTaskModule
+from autoloss.training.lightning.loaders import loader
+from autoloss.training.lightning.modules.multitask import MultiTaskModule
+from autoloss.training.step.build import build_weighting
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec")
 

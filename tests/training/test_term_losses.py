@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from autoloss.core.errors import EmptySelectionWarning, LabelError
-from autoloss.core.notices import Notices
 from autoloss.core.problem import Outputs, Problem, Term
-from autoloss.core.progressive import build
+from autoloss.core.schedules.progressive import build
+from autoloss.core.tensors.deferred_checks import Notices
 from autoloss.problems._tensors import TensorTable
-from autoloss.training.loaders import loader
-from autoloss.training.modules.multitask import MultiTaskModule
+from autoloss.training.lightning.loaders import loader
+from autoloss.training.lightning.modules.multitask import MultiTaskModule
 from autoloss.weightings.equal import Equal
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from autoloss.core.signals import Signals
-from autoloss.core.state import commit
+from autoloss.core.tensors.state import commit
 from autoloss.core.weighting import Weighting
 
 

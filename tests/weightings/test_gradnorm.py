@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from autoloss import Balancer
-from autoloss.core.state import commit
+from autoloss.core.tensors.state import commit
 from autoloss.weightings.gradnorm import Gradnorm
 
 

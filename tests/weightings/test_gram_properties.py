@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from autoloss.core.need import Need
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
 
 # By name: how the weights go with the scale s of all gradients, as a power of s, where nothing is clipped.
 METHODS = {

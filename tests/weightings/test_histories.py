@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from autoloss.core.draws import generator
+from autoloss.core.tensors.draws import generator
 from autoloss.weightings.cov import Cov
 from autoloss.weightings.relobralo import Relobralo
 from autoloss.weightings.softadapt import Softadapt

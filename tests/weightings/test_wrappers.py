@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autoloss.core.errors import ConfigError
 from autoloss.core.need import Need
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
 from autoloss.core.signals import Signals
 from autoloss.core.weighting import Weighting, Wrapper
 from autoloss.weightings.wrappers.clamp import Clamp

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autoloss.core.draws import generator
+from autoloss.core.tensors.draws import generator
 
 
 def random_order(size: int, index: Tensor, seed: int, step: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from autoloss.core.errors import require
-from autoloss.core.parameters import Unbounded
+from autoloss.core.registry.parameters import Unbounded
 from autoloss.core.signals import Signals
 from autoloss.core.weighting import Weighting, Wrapper
 

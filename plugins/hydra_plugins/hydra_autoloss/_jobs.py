@@ -16,7 +16,7 @@ from optuna.study import Study
 from optuna.trial import Trial
 
 from autoloss.core.errors import first_line
-from autoloss.core.files import write_json
+from autoloss.core.io.files import write_json
 from autoloss.report.runs import Run, read_run
 
 # A network file system shows a file of another machine some seconds after it was written.

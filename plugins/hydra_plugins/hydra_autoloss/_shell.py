@@ -21,13 +21,13 @@ from autoloss.app.components import build_problem, check
 from autoloss.app.composition import composed, opened
 from autoloss.app.hydra_app import FAILED, USER_ERROR
 from autoloss.app.screen import say, shown
-from autoloss.app.stopping import stopping
+from autoloss.app.signal_handlers import stopping
 from autoloss.core.errors import AutolossError, ConfigError, first_line, require
-from autoloss.core.files import write_json
-from autoloss.core.score import relative_improvement
+from autoloss.core.io.files import write_json
+from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import budget
-from autoloss.search.alive import Watch
-from autoloss.search.engine import SCORE
+from autoloss.search.heartbeat import Watch
+from autoloss.search.runner import SCORE
 from autoloss.search.samplers import build_sampler
 from autoloss.search.space import BASELINE
 from autoloss.search.stop import Stopped

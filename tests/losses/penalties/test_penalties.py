@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from autoloss.core.errors import ConfigError
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
 from autoloss.losses.penalties.orthogonality import Orthogonality
 from autoloss.losses.penalties.sparsity import Sparsity
 from autoloss.losses.penalties.weight_clip import WeightClip

@@ -7,17 +7,16 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from autoloss.core.adversarial import Inputs, Verdict
-from autoloss.core.gan_problem import GanProblem, Generated
-from autoloss.core.problem import Outputs, Term
+from autoloss.core.gan.gan_problem import GanProblem, Generated
+from autoloss.core.problem import Inputs, Outputs, Term, Verdict
 from autoloss.losses.mse import Mse
 from autoloss.losses.non_saturating import NonSaturating
 from autoloss.losses.r1 import R1
 from autoloss.problems._tensors import TensorTable
-from autoloss.training.build import build_weighting
-from autoloss.training.gan.role import Role
-from autoloss.training.loaders import loader
-from autoloss.training.modules.gan import GanModule
+from autoloss.training.lightning.gan.role import Role
+from autoloss.training.lightning.loaders import loader
+from autoloss.training.lightning.modules.gan import GanModule
+from autoloss.training.step.build import build_weighting
 
 
 class Points(GanProblem):

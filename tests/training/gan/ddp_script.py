@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from autoloss.training.gan.pace import Pace
+from autoloss.training.lightning.gan.pace import Pace
 
 warnings.filterwarnings("ignore")
 logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.ERROR)

@@ -10,7 +10,7 @@ from torch.nn.functional import softplus
 
 from autoloss.losses.r1 import R1
 from autoloss.losses.relativistic import Relativistic
-from autoloss.training.loaders import loader
+from autoloss.training.lightning.loaders import loader
 
 SGD = partial(torch.optim.SGD, lr=0.05, momentum=0.9)
 

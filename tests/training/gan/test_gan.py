@@ -13,13 +13,13 @@ from torch import nn
 
 from autoloss.core.errors import CollapseWarning, ConfigError, NonFiniteError, SignalError
 from autoloss.core.problem import Outputs, Term
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
 from autoloss.core.table import Entry
 from autoloss.losses.gan_hinge import GanHinge
-from autoloss.training.build import build_sample_weighting, build_weighting
-from autoloss.training.callbacks.record import Record
-from autoloss.training.callbacks.sample_grid import SampleGrid
-from autoloss.training.gan.pace import Pace
+from autoloss.training.lightning.callbacks.record import Record
+from autoloss.training.lightning.callbacks.sample_grid import SampleGrid
+from autoloss.training.lightning.gan.pace import Pace
+from autoloss.training.step.build import build_sample_weighting, build_weighting
 
 
 class Save(pl.Callback):
@@ -332,7 +332,7 @@ class TestMistakes:
     def test_ddp_that_waits_for_unused_parameters(self, play):
         from pytorch_lightning.strategies import DDPStrategy
 
-        from autoloss.training.gan.checks import check_strategy
+        from autoloss.training.lightning.gan.checks import check_strategy
 
         with pytest.raises(ConfigError, match="Set trainer.strategy=ddp_find_unused_parameters_true"):
             check_strategy(DDPStrategy())

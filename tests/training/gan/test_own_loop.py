@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from autoloss import Balancer
-from autoloss.core.registry import registry
+from autoloss.core.registry.lookup import registry
 
 # The perceptual network is frozen on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:.*in eval mode at the start of training.*")

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from autoloss import Need, Signals, Weighting
-from autoloss.core.draws import generator
 from autoloss.core.errors import ConfigError, PluginError
+from autoloss.core.tensors.draws import generator
 
 T = TypeVar("T")
 Preference = Sequence[float] | Mapping[str, float] | None

@@ -1,0 +1,59 @@
+"""Trains a search's candidates by their configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from autoloss.app.composition import composed
+from autoloss.app.overrides import rewritten
+from autoloss.app.train_one import train
+from autoloss.search.output import overrides
+from autoloss.search.runner import Report, Result
+from autoloss.search.space import Candidate
+from autoloss.training.lightning.callbacks.report_metrics import ReportMetrics
+
+
+class ConfigRunner:
+    """A runner that composes ``settings`` with a candidate's overrides and trains the result.
+
+    With ``folds`` a search's trial is the mean over folds, reported fold by fold; a confirmation
+    trains on the whole.
+    """
+
+    def __init__(self, settings: Sequence[str], config_dirs: Sequence[str], folds: int = 0) -> None:
+        self.settings, self.config_dirs, self.folds = list(settings), list(config_dirs), folds
+
+    def __call__(self, candidate: Candidate, seed: int, directory: Path, report: Report, test: bool = False) -> Result:
+        chosen = rewritten(overrides(candidate))
+        whole = [*self.settings, *chosen, f"seed={seed}", f"test={test}"]
+        config = composed("train", whole, self.config_dirs)
+        title = directory.name
+        if self.folds < 2 or test:
+            command = ["autoloss", "train", *whole]
+            summary = train(config, directory, chosen, callbacks=[ReportMetrics(report)], title=title, command=command)
+            return _result(summary)
+        summaries: list[dict[str, Any]] = []
+        for fold in range(self.folds):
+            inside = directory / f"fold_{fold}"
+            said = f"{title} fold {fold}"
+            summaries.append(train(config, inside, chosen, fold=(fold, self.folds), title=said))
+            report(fold, summaries[-1]["metrics"])
+        return _mean([_result(summary) for summary in summaries])
+
+
+def _result(summary: Mapping[str, Any]) -> Result:
+    return Result(
+        summary["metrics"], summary.get("test_metrics", {}), summary["final_weights"], summary["mean_weight_sum"]
+    )
+
+
+def _mean(results: Sequence[Result]) -> Result:
+    def over(get: Any) -> dict[str, float]:
+        return {name: fmean(get(r)[name] for r in results) for name in get(results[0])}
+
+    return Result(
+        over(lambda r: r.metrics), {}, over(lambda r: r.final_weights), fmean(r.mean_weight_sum for r in results)
+    )

@@ -1,0 +1,234 @@
+"""One training, from its configuration to ``summary.json``."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch.utils.data import Dataset
+
+from autoloss.app.components import HELD_OUT, build_module, build_problem
+from autoloss.app.directories import CHECKPOINT, TRAJECTORY
+from autoloss.app.screen import report
+from autoloss.app.stop_callback import Obey
+from autoloss.app.trainer_flags import build_trainer
+from autoloss.core.errors import ConfigError
+from autoloss.core.io.files import write_json
+from autoloss.core.problem import Problem
+from autoloss.report.runs import FINISHED, INTERRUPTED
+from autoloss.search import stop
+from autoloss.training.lightning.callbacks.checkpoints import Resume, StepCheckpoint
+from autoloss.training.lightning.callbacks.progress import Progress
+from autoloss.training.lightning.callbacks.record import Record
+from autoloss.training.lightning.callbacks.sample_grid import SampleGrid
+from autoloss.training.lightning.loaders import HeldOut, loader
+from autoloss.training.lightning.modules.curriculum import CurriculumModule
+from autoloss.training.lightning.modules.multitask import learner
+from autoloss.training.lightning.shared.checkpoint_file import CheckpointFile
+from autoloss.training.record.export import write_export
+from autoloss.training.step.build import build_sample_weighting, build_weighting
+from autoloss.training.step.player import Player
+
+CONVENTIONS = {
+    "weight": "effective: d(total)/d(loss), base weights included",
+    "values": "mean over the present items of all ranks",
+    "metrics": "mean over the split, at the last step",
+}
+FORKED = {
+    "weight": "of a loss's gradient at the shared features, base weight included; 1 where no weights can say it",
+    "heads": "not weighted: base weights alone, since the gradients met in a fork",
+}
+
+
+def train(
+    config: Mapping[str, Any],
+    directory: Path,
+    overrides: Sequence[str] = (),
+    checkpoint: Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    title: str = "",
+    fold: tuple[int, int] | None = None,
+    command: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Train what ``config`` says in ``directory`` and return the summary that is written there.
+
+    ``fold`` (i, n) trains on all but the i-th of n parts of the problem's training and validation data. ``command`` is
+    what a person would type for the same. A training that is asked to stop leaves a summary too, whose state is
+    ``interrupted``, and raises :class:`Stopped`.
+    """
+    _quiet()
+    begun = time.perf_counter()
+    if config["threads"]:
+        torch.set_num_threads(config["threads"])
+    pl.seed_everything(config["seed"], workers=True, verbose=False)
+    problem = build_problem(config)
+    data = problem.datasets(config["seed"]) if fold is None else problem.folds(fold[1], config["seed"])[fold[0]]
+    if not {"train", "val"} <= set(data):
+        raise ConfigError(f"datasets() must give 'train' and 'val', but it gives {sorted(data)}.")
+    whole, held_out = data["train"], None
+    samples = build_sample_weighting(config.get("sample_weighting", "uniform"))
+    if learner(build_weighting(config["weighting"]), samples):
+        data, held_out = _held_out(config, problem, data)
+    module = build_module(config, problem, whole, held_out)
+    # A curriculum orders its data itself.
+    order = module.order(data["train"], config["seed"]) if isinstance(module, CurriculumModule) else None
+    loaders = {
+        split: loader(dataset, config["batch_size"], config["seed"], train, config["workers"], order if train else None)
+        for split, dataset in data.items()
+        for train in [split == "train"]
+    }
+    checkpoints = _checkpoints(config, directory)
+    stepwise = config["checkpoint"].get("every_steps", 0)
+    if stepwise and not module.automatic_optimization:
+        raise ConfigError(
+            f"checkpoint.every_steps needs turns of one batch, but {type(module).__name__} collects several. "
+            "Leave it out: checkpoints at an epoch's end are whole."
+        )
+    board = TensorBoardLogger(str(directory), name="", version="", default_hp_metric=False)
+    trainer = build_trainer(
+        config["trainer"],
+        default_root_dir=str(directory),
+        logger=board,
+        callbacks=[
+            Record(directory, **config["record"], config=config),
+            Progress(title),
+            SampleGrid(directory),
+            Resume(),
+            *callbacks,
+            Obey(directory / CHECKPOINT if checkpoints else None),
+            *checkpoints,
+        ],
+        plugins=[CheckpointFile()],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=bool(checkpoints),
+        num_sanity_val_steps=0,
+    )
+    stop.obey()
+    state = FINISHED
+    try:
+        trainer.fit(module, loaders["train"], loaders["val"], ckpt_path=str(checkpoint) if checkpoint else None)
+    except BaseException:
+        # Whoever is first: Lightning answers some signals itself, and a rank fails whose neighbour has stopped.
+        if not stop.asked() or not (directory / TRAJECTORY).exists():
+            raise
+        state = INTERRUPTED
+    # Before validation, which takes the training data away from the trainer.
+    steps = module.clock.step
+    if state == FINISHED and not any(name.startswith("val/") for name in trainer.callback_metrics):
+        # A checkpoint of the last epoch: there was nothing left to train.
+        trainer.validate(module, loaders["val"], verbose=False)
+    metrics = _metrics(trainer, "val", state == FINISHED)
+    others = {name: player for name, player in module.players.items() if player is not module.player}
+    summary = {
+        "state": state,
+        "problem": config["problem"]["name"],
+        "weighting": config["weighting"]["name"],
+        "sample_weighting": config.get("sample_weighting", {"name": "uniform"})["name"],
+        "seed": config["seed"],
+        "metrics": metrics,
+        "goals": {name: problem.metrics[name] for name in metrics if name in problem.metrics},
+        "final_weights": _weights(module.player),
+        # Of a game the weights are the generator's; the other player's stand beside them.
+        **{f"{name}_weights": _weights(player) for name, player in others.items()},
+        "mean_weight_sum": _mean_weight_sum(directory / TRAJECTORY, set(others)),
+        "skipped_batches": sum(player.watch.skipped for player in module.players.values()),
+        "steps": steps,
+        "seconds": round(time.perf_counter() - begun, 2),
+        "conventions": CONVENTIONS | (FORKED if module.forked else {}),
+        "versions": {name: version(name) for name in ("torch", "pytorch-lightning", "hydra-core")},
+        "overrides": list(overrides),
+        "command": list(command) or ["autoloss", "train", *overrides],
+        "config": dict(config),
+    }
+    if config["test"] and state == FINISHED:
+        if "test" not in loaders:
+            raise ConfigError("test=true needs a test split, but datasets() gives none.")
+        trainer.test(module, loaders["test"], verbose=False)
+        summary["test_metrics"] = _metrics(trainer, "test")
+    if trainer.is_global_zero:
+        write_export(module.player.weighting, directory)
+        write_json(directory / "summary.json", summary)
+        report(directory)
+    if state == INTERRUPTED:
+        stop.obey()
+    return summary
+
+
+def _held_out(
+    config: Mapping[str, Any], problem: Problem, data: Mapping[str, Dataset[Any]]
+) -> tuple[dict[str, Dataset[Any]], HeldOut]:
+    options, seed = config.get("held_out", HELD_OUT), config["seed"]
+    train, held = problem.hold_out(data["train"], options["share"], seed)
+    return {**data, "train": train}, HeldOut(held, options["batch_size"] or config["batch_size"], seed)
+
+
+def _metrics(trainer: pl.Trainer, split: str, needed: bool = True) -> dict[str, float]:
+    found = {
+        name.removeprefix(f"{split}/"): float(v)
+        for name, v in trainer.callback_metrics.items()
+        if name.startswith(f"{split}/")
+    }
+    if needed and not found:
+        raise ConfigError("A problem must report metrics, but measure() gave none.")
+    return found
+
+
+def _checkpoints(config: Mapping[str, Any], directory: Path) -> list[Callback]:
+    epochs, steps = config["checkpoint"]["every"], config["checkpoint"].get("every_steps", 0)
+    # Both write the one file, of which the newest is wanted.
+    place = directory / CHECKPOINT
+    options: dict[str, Any] = {"dirpath": place.parent, "filename": place.stem, "enable_version_counter": False}
+    found: list[Callback] = []
+    if epochs > 0:
+        found.append(ModelCheckpoint(**options, every_n_epochs=epochs, save_on_train_epoch_end=True))
+    if steps > 0:
+        found.append(StepCheckpoint(**options, every_n_train_steps=steps))
+    return found
+
+
+def _weights(player: Player) -> dict[str, float]:
+    return dict(zip(player.terms.names, player.last.tolist(), strict=True))
+
+
+def _mean_weight_sum(trajectory: Path, others: set[str]) -> float:
+    """The mean sum of the weights, without those of the players ``others``."""
+    with trajectory.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    sums = [sum(float(v) for tag, v in row.items() if v and _is_weight(tag, others)) for row in rows]
+    return sum(sums) / len(sums) if sums else float("nan")
+
+
+def _is_weight(tag: str, others: set[str]) -> bool:
+    kind, *names = tag.split("/")
+    return kind == "loss_weight" and names[0] not in others
+
+
+def _quiet() -> None:
+    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # Told by every Trainer, and nothing that a user of autoloss could act on.
+    for message in (
+        ".*does not have many workers.*",
+        ".*litlogger.*",
+        ".*Checkpoint directory.*exists and is not empty.*",
+        ".*LeafSpec.*",
+        # A frozen network in a loss (perceptual).
+        ".*in eval mode at the start of training.*",
+        # Checkpoints are written at other times, or elsewhere, than by the run that this one goes on with.
+        ".*callbacks used to create the checkpoint need to be provided.*",
+        ".*The dirpath has changed from.*",
+        # A batch that was left out on purpose; it is counted in the summary.
+        ".*`training_step` returned `None`.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,36 @@
+"""Lightning's Trainer from the flags of a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_type_hints
+
+import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+from autoloss.core.errors import ConfigError
+from autoloss.core.registry.parameters import faults
+
+ABOVE_0 = ("max_epochs", "limit_train_batches")
+
+
+def check_trainer(flags: Mapping[str, Any]) -> None:
+    """Raise one :class:`ConfigError` that lists the flags that are not what Lightning annotates them as."""
+    hints = get_type_hints(pl.Trainer.__init__)
+    found = [
+        f"trainer.{where} must be {rule}, but it is {value!r}."
+        for flag, given in flags.items()
+        for where, rule, value in faults(flag, given, hints.get(flag, Any))
+    ]
+    found += [f"trainer.{flag} must be above 0, but it is 0." for flag in ABOVE_0 if flags.get(flag) == 0]
+    if found:
+        raise ConfigError("\n".join(found))
+
+
+def build_trainer(flags: Mapping[str, Any], **others: Any) -> pl.Trainer:
+    """The Trainer; what it says of flags and of this machine is a :class:`ConfigError`."""
+    try:
+        return pl.Trainer(**flags, **others)
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        said = " ".join(str(error).split()).rstrip(".!")
+        raise ConfigError(f"trainer.* must be what Lightning's Trainer takes, but it says: {said}.") from error

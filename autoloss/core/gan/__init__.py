@@ -1,0 +1,1 @@
+"""What two networks that train against each other are made of."""

@@ -1,0 +1,7 @@
+"""Finds components by name, with their parameters and defaults."""
+
+from functools import partial
+
+from autoloss._moved import moved_name
+
+__getattr__ = partial(moved_name, "core.registry")  # it was a module in 0.1.0

@@ -1,0 +1,68 @@
+"""A component's parameters and their defaults, for built-ins without importing torch."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from typing import Any
+
+from autoloss.core.registry.lookup import ORIGIN, PACKAGE, Listing, class_name, registry
+
+REQUIRED = "???"
+
+
+def defaults(listing: Listing, skip: int = 0) -> dict[str, Any]:
+    """The parameters of a component's ``__init__`` and their defaults, the first ``skip`` left out.
+
+    A parameter without a default is ``"???"``, as in OmegaConf. Built-ins are read from their
+    source: help and tab completion must not wait for torch.
+    """
+    found = _from_source(listing) if listing.origin == ORIGIN else _from_signature(listing)
+    return dict(list(found.items())[skip:])
+
+
+def attribute(listing: Listing, name: str, default: Any = None) -> Any:
+    """A class attribute of a component, a literal, read as :func:`defaults` reads parameters."""
+    if listing.origin != ORIGIN:
+        return getattr(registry.load(listing.kind, listing.spelling), name, default)
+    for node in _class(listing).body:
+        target = (
+            node.target
+            if isinstance(node, ast.AnnAssign)
+            else node.targets[0]
+            if isinstance(node, ast.Assign)
+            else None
+        )
+        if isinstance(target, ast.Name) and target.id == name and isinstance(node, (ast.Assign, ast.AnnAssign)):
+            return ast.literal_eval(node.value) if node.value else default
+    return default
+
+
+def _class(listing: Listing) -> ast.ClassDef:
+    path = PACKAGE / "/".join(listing.target.split(".")[1:])
+    tree = ast.parse(path.with_suffix(".py").read_text())
+    wanted = class_name(listing.name)
+    return next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == wanted)
+
+
+def _from_source(listing: Listing) -> dict[str, Any]:
+    for node in _class(listing).body:
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            positional = node.args.args[1:]
+            missing: list[ast.expr | None] = [None] * (len(positional) - len(node.args.defaults))
+            pairs = list(zip(positional, [*missing, *node.args.defaults], strict=True))
+            pairs += list(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
+            return {arg.arg: REQUIRED if value is None else ast.literal_eval(value) for arg, value in pairs}
+    return {}
+
+
+def _from_signature(listing: Listing) -> dict[str, Any]:
+    target = registry.load(listing.kind, listing.spelling)
+    if not inspect.isclass(target) or target.__init__ is object.__init__:
+        return {}
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {
+        name: REQUIRED if parameter.default is parameter.empty else parameter.default
+        for name, parameter in inspect.signature(target).parameters.items()
+        if parameter.kind not in variadic
+    }

@@ -1,0 +1,182 @@
+"""Finds components by name without importing them, and loads them when they are used."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from autoloss.core.errors import AutolossError, ConfigError, PluginError, unknown
+from autoloss.core.registry.kinds import KINDS
+from autoloss.core.registry.parameters import check_parameters
+
+PACKAGE = Path(__file__).resolve().parents[2]
+ORIGIN = "autoloss"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A registered component: its name, the distribution that it comes from, and its target."""
+
+    kind: str
+    name: str
+    origin: str
+    version: str
+    target: str
+    clash: bool = False
+
+    @property
+    def spelling(self) -> str:
+        """The name that finds it: with its distribution in front if two share the plain one."""
+        return f"{self.origin}:{self.name}" if self.clash else self.name
+
+
+class Registry:
+    """Built-ins by file name, third parties by entry point, anything by ``module:Name``."""
+
+    @cached_property
+    def listings(self) -> dict[str, list[Listing]]:
+        """Every component by kind, from metadata alone."""
+        return {kind: _listings(kind) for kind in KINDS}
+
+    def names(self, kind: str) -> list[str]:
+        """The spellings under which components of ``kind`` are found."""
+        return [listing.spelling for listing in self.listings[kind]]
+
+    def find(self, kind: str, name: str) -> Listing:
+        """The listing of ``name``; a spelling from :meth:`names` or an import path ``module:Name``."""
+        if not isinstance(name, str):
+            raise ConfigError(f"A {kind} must be named by text, but it is {name!r}.")
+        for listing in self.listings[kind]:
+            if listing.spelling == name:
+                return listing
+        clashing = [listing.spelling for listing in self.listings[kind] if listing.name == name]
+        if clashing:
+            raise PluginError(f"A {kind} must have one name, but {name!r} is several. Write {' or '.join(clashing)}.")
+        if ":" in name:
+            return Listing(kind, name, "import path", "", name)
+        raise unknown(kind, name, self.names(kind))
+
+    def load(self, kind: str, name: str) -> Any:
+        """The class (or, for a loss, function) that ``name`` stands for.
+
+        Raises :class:`UnknownNameError` for a misspelt name and :class:`PluginError`, which names
+        distribution, version and error, for a component that does not load.
+        """
+        listing = self.find(kind, name)
+        try:
+            target = imported(listing.target)
+        except AutolossError:
+            raise
+        except (Exception, SystemExit) as error:
+            who = f"{kind} {listing.spelling!r}"
+            if listing.version:
+                who += f" of {listing.origin} {listing.version}"
+            raise PluginError(
+                f"The {who} must load from {listing.target!r}, but that raised {type(error).__name__}: {error}."
+            ) from error
+        _check(kind, listing, target)
+        if inspect.isclass(target) and "registered_name" not in vars(target):
+            target.registered_name = listing.name.rpartition(":")[2]  # type: ignore[attr-defined]
+        return target
+
+    def build(self, kind: str, name: str, /, *args: Any, **parameters: Any) -> Any:
+        """An instance of the component ``name``; unknown parameters are an error that lists the known."""
+        target = self.load(kind, name)
+        if not inspect.isclass(target):
+            if parameters:
+                raise ConfigError(f"A loss function takes no parameters, but {name!r} was given {sorted(parameters)}.")
+            return imported("autoloss.core.loss:FunctionLoss")(target)
+        # Without an __init__ of its own a class shows nn.Module's, which takes anything and fails later.
+        bare = not any(
+            "__init__" in vars(c)
+            for c in target.__mro__
+            if c.__module__.partition(".")[0] != "torch" and c is not object
+        )
+        known = {} if bare else inspect.signature(target).parameters
+        if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            free = list(known)[len(args) :]
+            for key in parameters:
+                if key not in free:
+                    raise unknown(f"parameter of {kind} {name!r}", str(key), free)
+        given = {*list(known)[: len(args)], *parameters}
+        for key, parameter in known.items():
+            if (
+                parameter.default is parameter.empty
+                and parameter.kind is not parameter.VAR_KEYWORD
+                and key not in given
+            ):
+                raise ConfigError(f"The {kind} {name!r} must be given {key!r}, but it is not.")
+        if not bare:
+            check_parameters(kind, name, target, parameters)
+        return target(*args, **parameters)
+
+
+def _listings(kind: str) -> list[Listing]:
+    folder = PACKAGE / KINDS[kind].folder
+    module = f"autoloss.{KINDS[kind].folder.replace('/', '.')}"
+    found = [
+        Listing(kind, path.stem, ORIGIN, "", f"{module}.{path.stem}")
+        for path in sorted(folder.glob("*.py"))
+        if not path.stem.startswith("_")
+    ]
+    built_in = {listing.name for listing in found}
+    points = [] if os.environ.get("AUTOLOSS_DISABLE_PLUGINS") else _entry_points(KINDS[kind].group)
+    names = [name for name, _, _, _ in points]
+    for name, origin, version, target in points:
+        found.append(Listing(kind, name, origin, version, target, name in built_in or names.count(name) > 1))
+    return found
+
+
+def _entry_points(group: str) -> list[tuple[str, str, str, str]]:
+    unique: dict[tuple[str, str], EntryPoint] = {}
+    for point in entry_points(group=group):
+        unique.setdefault((point.name, point.dist.name if point.dist else "?"), point)
+    return sorted(
+        (point.name, origin, point.dist.version if point.dist else "?", point.value)
+        for (_, origin), point in unique.items()
+    )
+
+
+def imported(target: str) -> Any:
+    """The object ``module:Name``; without a name, the one class that the module defines for itself."""
+    module_name, _, attribute = target.partition(":")
+    if ":" in target and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    module = importlib.import_module(module_name)
+    if attribute:
+        found: Any = module
+        for part in attribute.split("."):
+            found = getattr(found, part)
+        return found
+    return getattr(module, class_name(module_name.rpartition(".")[2]))
+
+
+def class_name(name: str) -> str:
+    """The class that the file of a built-in holds.
+
+    >>> class_name("smooth_l1")
+    'SmoothL1'
+    """
+    return "".join(word.capitalize() for word in name.split("_"))
+
+
+def _check(kind: str, listing: Listing, target: Any) -> None:
+    base = imported(KINDS[kind].base)
+    if inspect.isclass(target) and issubclass(target, base):
+        return
+    if kind == "loss" and callable(target) and not inspect.isclass(target):
+        return
+    raise PluginError(
+        f"A {kind} must be a subclass of {KINDS[kind].base.replace(':', '.')}, but {listing.spelling!r} "
+        f"({listing.target}) is {target!r}."
+    )
+
+
+registry = Registry()

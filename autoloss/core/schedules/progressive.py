@@ -1,0 +1,106 @@
+"""Components whose numbers follow training's progress, and how they are built from what people write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from autoloss.core.component import Component
+from autoloss.core.errors import ConfigError
+from autoloss.core.registry.defaults import defaults
+from autoloss.core.registry.lookup import registry
+from autoloss.core.registry.parameters import named
+from autoloss.core.schedules.schedule import parse_schedule
+
+Value = Callable[[float], Any]
+
+
+class Progressive(Component, nn.Module):
+    """A component of which a number, or each of a list, may be a function of progress from 0 to 1.
+
+    Parameters are attributes of the same names, which ``forward`` reads: :meth:`follow` writes those in
+    ``schedules``. They are functions of progress and no state: a resumed training goes on with them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.schedules: dict[str, Value] = {}
+
+    def follow(self, progress: float) -> None:
+        """Set every parameter that has a schedule, of this component and its parts, to its value at ``progress``.
+
+        >>> loss = build("loss", {"name": "focal", "gamma": "linear(0,2)"})
+        >>> loss.follow(0.25)
+        >>> loss.gamma
+        0.5
+        """
+        for part in self.modules():
+            if isinstance(part, Progressive):
+                for name, value in part.schedules.items():
+                    setattr(part, name, value(progress))
+
+
+def build(kind: str, given: Any) -> Any:
+    """The loss or penalty that ``given`` says: a name, ``{"name": ..., parameters}``, or the thing itself.
+    A list of losses is their average.
+
+    A number, or each number of a list, may be written as a schedule, ``linear(0,2)``. It is built
+    with the values at both ends and with the smallest and the largest, so that one that is not
+    allowed is an error now.
+    """
+    if isinstance(given, Progressive):
+        return given
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        given = {"name": "combined", "losses": given}
+    if isinstance(given, Mapping) and len(given) == 1 and isinstance(next(iter(given.values())), Mapping):
+        ((name, inside),) = given.items()  # {focal: {gamma: 2}}, as weighting.wrap has it
+        given = {"name": name, **inside}
+    name, parameters = named(kind, given, "{'name': ..., ...}")
+    known = defaults(registry.find(kind, name))
+    schedules = {
+        key: _values(key, value, known.get(key))
+        for key, value in parameters.items()
+        if not isinstance(known.get(key), str) and _is_schedule(value)
+    }
+    for progress in _telling(schedules):
+        with torch.random.fork_rng(devices=[]):
+            registry.build(kind, name, **{**parameters, **{key: at(progress) for key, at in schedules.items()}})
+    made = registry.build(kind, name, **{**parameters, **{key: at(0.0) for key, at in schedules.items()}})
+    for key in schedules:
+        if key not in vars(made):
+            raise ConfigError(
+                f"A parameter with a schedule must be an attribute that forward() reads, but {kind} {name!r} has no "
+                f"attribute {key!r}. Give {key!r} a number."
+            )
+    if schedules:
+        made.schedules = schedules
+    return made
+
+
+def _is_schedule(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(re.fullmatch(r"\s*\w+\s*\([^()]*\)\s*", value))
+    return isinstance(value, Sequence) and any(map(_is_schedule, value))
+
+
+def _values(key: str, written: Any, default: Any) -> Value:
+    if isinstance(default, bool):
+        raise ConfigError(f"A schedule needs a number, but {key!r} is true or false. Write {key}=true.")
+    if not isinstance(written, str):
+        each = [parse_schedule(one) for one in written]
+        return lambda progress: tuple(one(progress) for one in each)
+    schedule = parse_schedule(written)
+    return (lambda progress: round(schedule(progress))) if isinstance(default, int) else schedule
+
+
+def _telling(schedules: Mapping[str, Value]) -> list[float]:
+    """Where to try: the ends, and where a schedule is smallest or largest."""
+    points = [i / 100 for i in range(101)]
+    found = {0.0, 1.0} if schedules else set()
+    for at in schedules.values():
+        found |= {min(points, key=at), max(points, key=at)}
+    return sorted(found)

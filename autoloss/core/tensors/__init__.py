@@ -1,0 +1,1 @@
+"""Tensors of a step: state, ranks, precision, constants, compilation, random draws."""

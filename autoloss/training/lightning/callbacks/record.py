@@ -1,0 +1,112 @@
+"""Records a module's weights and losses while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from autoloss.core.clock import Clock
+from autoloss.core.errors import require
+from autoloss.core.need import GRADIENTS
+from autoloss.training.record.cadence import Cadence
+from autoloss.training.record.csv_file import Columns
+from autoloss.training.record.recorder import Recorder
+from autoloss.training.record.tensorboard import write_hparams, write_text
+from autoloss.training.step.player import Player
+
+
+class Record(pl.Callback):
+    """Writes ``trajectory.csv`` and TensorBoard events: every ``every``-th step, ever fewer, and the last.
+
+    After each validation ``metrics.csv`` gets a row: the problem's metrics, its losses on validation data, and the mean
+    of its losses in training since the last one.
+
+    The module has ``players`` by name; each keeps its last step in ``weighed`` and what else is to be recorded in
+    ``notes``; its ``clock`` counts what the x axis does. Where a weighting measures no gradients they are compared
+    every ``probe_every`` steps for the record alone (0: never). ``config`` becomes the run's row among TensorBoard's
+    hyper-parameters, with the validation metrics. A NaN that was noted on the device is reported here, before a
+    checkpoint is written.
+    """
+
+    def __init__(
+        self, directory: Path, every: int = 10, probe_every: int = 0, config: Mapping[str, Any] | None = None
+    ) -> None:
+        require(probe_every >= 0, "record.probe_every must not be negative", f"it is {probe_every}")
+        self.directory, self.every, self.config = directory, every, config
+        self.probe = Cadence(probe_every).due if probe_every else None
+        self._recorder: Recorder | None = None
+        self._metrics: Columns | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        players = _players(pl_module)
+        for player in players.values():
+            player.watch_gradients(self.probe)
+        if not trainer.is_global_zero:
+            return
+        boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        self._recorder = Recorder(
+            self.directory,
+            {name: player.terms for name, player in players.items()},
+            self.every,
+            start=_steps(pl_module),
+            writer=boards[0].experiment if boards else None,
+            measures={name: bool(player.weighting.needs & GRADIENTS) for name, player in players.items()},
+        )
+        # A validation bears the number of the step that comes after it.
+        steps = _steps(pl_module)
+        self._metrics = Columns(self.directory / "metrics.csv", start=steps + 1 if steps else 0)
+        if self.config is not None:
+            write_text(self._recorder.writer, "configuration", self.config)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        if self._recorder is None:
+            return
+        for name, player in _players(pl_module).items():
+            if player.weighed is not None:
+                self._recorder.record(player.weighed, name, player.notes)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._settle(pl_module)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._settle(pl_module)
+
+    def _settle(self, pl_module: pl.LightningModule) -> None:
+        for player in _players(pl_module).values():
+            player.check()
+        if self._recorder is not None:
+            self._recorder.flush()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._recorder is None or self._metrics is None:
+            return
+        found = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(("val/", "val_loss/"))}
+        found |= self._recorder.means()
+        clock: Clock = pl_module.clock  # type: ignore[assignment]
+        self._metrics.append([(clock, found)])
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._recorder is not None and self.config is not None:
+            metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+            write_hparams(self._recorder.writer, self.config, metrics)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if self._recorder is not None:
+            self._recorder.close()
+            self._recorder = None
+
+
+def _players(module: pl.LightningModule) -> Mapping[str, Player]:
+    players: Mapping[str, Player] = module.players  # type: ignore[assignment]
+    return players
+
+
+def _steps(module: pl.LightningModule) -> int:
+    clock: Clock = module.clock  # type: ignore[assignment]
+    return clock.step

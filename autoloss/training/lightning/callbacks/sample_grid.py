@@ -1,0 +1,61 @@
+"""Shows what a generator makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch import Tensor
+
+from autoloss.training.lightning.modules.gan import GanModule
+
+SMALLEST = 48  # pixels at the side of an image, below which it is enlarged
+PICTURES = 10
+
+
+class SampleGrid(pl.Callback):
+    """Writes a grid of a game's samples, its problem's ``gallery``: to TensorBoard, and as ``samples.png``.
+
+    TensorBoard gets about ten in a training, after a validation; the file always shows the last one.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not isinstance(pl_module, GanModule) or trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        epochs = trainer.max_epochs or 0
+        stride = trainer.check_val_every_n_epoch or 1
+        number = (trainer.current_epoch + 1) // stride
+        last = trainer.current_epoch + 1 + stride > epochs or trainer.state.fn != "fit"
+        if not last and number % max(1, epochs // stride // PICTURES):
+            return
+        images = pl_module.gallery()
+        if images is None:
+            return
+        picture = grid(images)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image("samples", picture, pl_module.clock.step, dataformats="HWC")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture.numpy()).save(self.directory / "samples.png")
+
+
+def grid(images: Tensor) -> Tensor:
+    """One picture [H, W, 3] of bytes from images [rows, columns, h, w] or [rows, columns, 3, h, w] in [0, 1].
+
+    Smaller images are enlarged, each pixel as a square; a dark line divides them.
+    """
+    images = images.detach().float().cpu()
+    if images.dim() == 4:
+        images = images.unsqueeze(2).expand(-1, -1, 3, -1, -1)
+    larger = max(1, -(-SMALLEST // images.shape[-1]))
+    images = images.repeat_interleave(larger, 3).repeat_interleave(larger, 4)
+    bordered = torch.nn.functional.pad(images, (0, 2, 0, 2), value=0.25)
+    rows, columns, channels, height, width = bordered.shape
+    picture = bordered.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)
+    return (picture.clamp(0, 1) * 255).round().to(torch.uint8)

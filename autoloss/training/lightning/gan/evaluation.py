@@ -1,0 +1,82 @@
+"""How a generator is judged: with the same random numbers each time, and without touching those of training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autoloss.core.gan.gan_problem import GanProblem
+from autoloss.probe.lookahead import Moment
+from autoloss.training.lightning.shared.metrics import LogsMeans
+
+SEED = 20_140_610
+
+
+class EvaluatesGenerator(LogsMeans):
+    """A Lightning module with a :class:`GanProblem`, whose generator it validates, tests and shows."""
+
+    problem: GanProblem
+    _paused: Moment | None = None
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The generator that is evaluated."""
+        raise NotImplementedError
+
+    def on_validation_epoch_start(self) -> None:
+        """Put training's random numbers aside."""
+        super().on_validation_epoch_start()
+        self._pause()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Measure the problem's metrics of this batch."""
+        self._measure("val", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Measure the problem's metrics of the whole split."""
+        super().on_validation_epoch_end()
+        self._evaluate("val")
+
+    def on_test_epoch_start(self) -> None:
+        """As for validation."""
+        super().on_test_epoch_start()
+        self._pause()
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """As for validation."""
+        self._measure("test", batch)
+
+    def on_test_epoch_end(self) -> None:
+        """As for validation."""
+        super().on_test_epoch_end()
+        self._evaluate("test")
+
+    def gallery(self) -> Tensor | None:
+        """Samples to look at, the same noise each time."""
+        self._pause()
+        try:
+            with torch.no_grad():
+                return self.problem.gallery(self.evaluated)
+        finally:
+            self._resume()
+
+    def _measure(self, split: str, batch: Any) -> None:
+        self.add_values(split, self.problem.measure(self.problem.outputs(self.evaluated, batch)))
+
+    def _evaluate(self, split: str) -> None:
+        loaders = self.trainer.val_dataloaders if split == "val" else self.trainer.test_dataloaders
+        real = (loaders[0] if isinstance(loaders, list) else loaders).dataset  # type: ignore[union-attr]
+        for name, value in self.problem.evaluate(self.evaluated, real).items():
+            self.log(f"{split}/{name}", float(value), sync_dist=True)
+        self._resume()
+
+    def _pause(self) -> None:
+        self._paused = Moment.now(self.device)
+        torch.manual_seed(SEED)
+
+    def _resume(self) -> None:
+        if self._paused is not None:
+            self._paused.restore()
+            self._paused = None

@@ -1,0 +1,96 @@
+"""The losses of either side of a game, from what a problem gave for a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from autoloss.core.clock import Clock
+from autoloss.core.errors import ConfigError, SignalError
+from autoloss.core.gan.adversarial_loss import AdversarialLoss, InputPenalty
+from autoloss.core.problem import Inputs, Outputs, Verdict
+from autoloss.core.table import Entry, LossTable
+from autoloss.training.lightning.gan.role import DISCRIMINATOR, Seat
+from autoloss.training.step.entries import chosen, table_of
+
+
+@dataclass(frozen=True, slots=True)
+class Logits:
+    """What the discriminator said of real and of generated samples, [B, ...] each, and what it lost by it."""
+
+    real: Tensor
+    fake: Tensor
+    lost: Tensor
+
+
+def side_table(seat: Seat, outputs: Outputs, clock: Clock, size: int) -> tuple[LossTable, list[Logits]]:
+    """The table of the ``seat``'s losses, and the discriminator's logits where it was its turn.
+
+    ``size`` is the number of samples B. A penalty is absent, unless its step has come.
+    """
+    said: list[Logits] = []
+    terms = dict(outputs.terms)
+    for name, term in outputs.terms.items():
+        if isinstance(term, Verdict):
+            terms[name] = _verdict(seat, name, term, size, said)
+        elif isinstance(term, Inputs):
+            penalty = _penalty(seat, name, term, clock, size)
+            if penalty is None:
+                del terms[name]
+            else:
+                terms[name] = penalty
+    table = table_of(replace(outputs, terms=terms), seat.losses, seat.player, clock)
+    for name in table.entries:
+        entry = table.entry(name)
+        if entry is not None and not entry.values.requires_grad:
+            raise SignalError(
+                f"A loss of the {seat.name} must depend on the {seat.name}, but {name!r} does not: no gradient gets "
+                "there. Compute it from what the network gave, not detached and not under no_grad."
+            )
+    return table, said
+
+
+def _verdict(seat: Seat, name: str, verdict: Verdict, size: int, said: list[Logits]) -> Entry:
+    loss = chosen(name, seat.losses)
+    if not isinstance(loss, AdversarialLoss):
+        raise ConfigError(
+            f"Loss {name!r} must be adversarial, but {loss.title()!r} is not. Set losses.{name}=gan_hinge."
+        )
+    fake = _logits(verdict.fake, "generated", size)
+    if seat.name == DISCRIMINATOR:
+        real = _logits(verdict.real() if callable(verdict.real) else verdict.real, "real", size)
+        values = loss.discriminator(real, fake)
+        said.append(Logits(real.detach(), fake.detach(), values.detach().mean()))
+        return Entry(values)
+    if not loss.sees_real:
+        return Entry(loss(fake, None))
+    with torch.no_grad():
+        real = _logits(verdict.real() if callable(verdict.real) else verdict.real, "real", size)
+    return Entry(loss(fake, real))
+
+
+def _penalty(seat: Seat, name: str, term: Inputs, clock: Clock, size: int) -> Entry | None:
+    loss = chosen(name, seat.losses)
+    if not isinstance(loss, InputPenalty):
+        raise ConfigError(
+            f"Loss {name!r} must be a penalty on the input gradient, but {loss.title()!r} is none. "
+            f"Set {seat.name}.losses.{name}=r1."
+        )
+    if clock.step % loss.every:
+        return None
+    inputs = loss.inputs(term.real, term.fake)
+    values = loss(_logits(term.judge(inputs), "penalised", size), inputs)
+    # Measured at one step of so many, it counts for all of them.
+    return Entry(loss.every * values, balanced=False)
+
+
+def _logits(given: object, kind: str, size: int) -> Tensor:
+    if not isinstance(given, Tensor) or given.dim() == 0 or given.shape[0] != size:
+        found = f"{list(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+        raise ConfigError(
+            f"The discriminator must give logits [{size}, ...] for a batch of {size}, but for the {kind} samples it "
+            f"gave {found}."
+        )
+    return given

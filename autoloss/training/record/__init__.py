@@ -1,0 +1,1 @@
+"""Records steps: buffer, CSV files, TensorBoard, run directory."""

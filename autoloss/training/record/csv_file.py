@@ -1,0 +1,64 @@
+"""A CSV file of numbers by step that can be continued, and widened."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from autoloss.core.clock import Clock
+from autoloss.core.io.files import whole
+
+CLOCK = ("step", "epoch", "progress")
+
+
+class Columns:
+    """Appends rows to ``path``; each is a clock and numbers by tag, whose columns appear as they are needed.
+
+    A number that is missing or NaN is an empty cell. Rows of steps from ``start`` on are removed
+    from an earlier file, so that a resumed run continues its own record.
+    """
+
+    def __init__(self, path: Path, tags: Sequence[str] = (), start: int = 0) -> None:
+        self.path = path
+        rows: list[dict[str, str]] = []
+        before: list[str] = []
+        if start and path.exists():
+            with path.open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                # Of a last row that a killed process left half written the cells at its end are missing.
+                complete = (row for row in reader if None not in row.values() and row["step"].isdigit())
+                rows = [row for row in complete if int(row["step"]) < start]
+                before = [tag for tag in reader.fieldnames or () if tag not in CLOCK]
+        self.tags = list(dict.fromkeys([*before, *tags]))
+        with self._anew() as writer:
+            writer.writerows([row.get(tag) or "" for tag in (*CLOCK, *self.tags)] for row in rows)
+
+    def append(self, rows: Sequence[tuple[Clock, Mapping[str, float]]]) -> None:
+        """Write ``rows`` behind what is there."""
+        fresh = [tag for tag in dict.fromkeys(tag for _, row in rows for tag in row) if tag not in self.tags]
+        if fresh:
+            self._widen(fresh)
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(self._cells(clock, row) for clock, row in rows)
+
+    def _widen(self, fresh: Sequence[str]) -> None:
+        with self.path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))[1:]
+        self.tags += fresh
+        with self._anew() as writer:
+            writer.writerows([*row, *[""] * len(fresh)] for row in rows)
+
+    def _cells(self, clock: Clock, row: Mapping[str, float]) -> list[str]:
+        numbers = (row.get(tag, float("nan")) for tag in self.tags)
+        cells = (f"{x:.9g}" if x == x else "" for x in numbers)
+        return [str(clock.step), str(clock.epoch), f"{clock.progress:.6g}", *cells]
+
+    @contextmanager
+    def _anew(self) -> Iterator[Any]:
+        with whole(self.path, newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow([*CLOCK, *self.tags])
+            yield writer

@@ -1,0 +1,19 @@
+"""What a weighting leaves to other runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from autoloss.core.io.files import EXPORT, whole
+from autoloss.core.weighting import Weighting
+
+
+def write_export(weighting: Weighting, directory: Path) -> None:
+    """Write what ``weighting`` has learned that does not hang on these losses, if anything, to ``directory``."""
+    found = weighting.export()
+    if found is None:
+        return
+    with whole(directory / EXPORT, "wb") as file:
+        torch.save(found, file)

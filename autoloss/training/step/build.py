@@ -1,0 +1,50 @@
+"""Weightings from what people write: a name, a mapping, or the thing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from autoloss.core.errors import require
+from autoloss.core.registry.lookup import registry
+from autoloss.core.registry.parameters import check_keys, named
+from autoloss.core.sample_weighting import SampleWeighting
+from autoloss.core.weighting import Weighting
+
+
+def build_weighting(given: str | Mapping[str, Any] | Weighting) -> Weighting:
+    """The weighting that ``given`` names, inside the wrappers of its ``wrap`` key, first innermost."""
+    if isinstance(given, Weighting):
+        return given
+    name, parameters = named("weighting", given, "{'name': 'gradnorm', ...}")
+    wrap = parameters.pop("wrap", None) or ()
+    weighting = cast(Weighting, registry.build("weighting", name, **parameters))
+    for wrapper, options in _wrappers(wrap):
+        weighting = cast(Weighting, registry.build("wrapper", wrapper, weighting, **options))
+    return weighting
+
+
+def build_sample_weighting(given: str | Mapping[str, Any] | SampleWeighting) -> SampleWeighting:
+    """The sample weighting that ``given`` names; its key ``terms`` names the losses whose samples it weighs."""
+    if isinstance(given, SampleWeighting):
+        return given
+    name, parameters = named("sample weighting", given, "{'name': 'self_paced', ...}")
+    terms = parameters.pop("terms", None) or ()
+    good = isinstance(terms, Sequence) and all(isinstance(term, str) for term in terms)
+    require(good, "`terms` must name losses", f"it is {terms!r}", "Write terms=[left,right].")
+    weighting = cast(SampleWeighting, registry.build("sample_weighting", name, **parameters))
+    weighting.terms = (terms,) if isinstance(terms, str) else tuple(terms)
+    return weighting
+
+
+def _wrappers(wrap: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    if isinstance(wrap, str):
+        return [(wrap, {})]
+    if isinstance(wrap, Mapping):
+        for name, options in wrap.items():
+            good = options is None or isinstance(options, Mapping)
+            require(good, f"The parameters of wrapper {name!r} must be a mapping", f"they are {options!r}")
+            check_keys(f"wrapper {name!r}", options or {})
+        return [(name, dict(options or {})) for name, options in wrap.items()]
+    require(isinstance(wrap, Sequence), "`wrap` must name wrappers", f"it has {wrap!r}", "Write wrap=[ema,clamp].")
+    return [pair for one in wrap for pair in _wrappers(one)]

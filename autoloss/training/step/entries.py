@@ -1,0 +1,58 @@
+"""From what a network gave for a batch to the table of its losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from autoloss.core.clock import Clock
+from autoloss.core.errors import ConfigError, unknown
+from autoloss.core.loss import Loss, cleaned
+from autoloss.core.problem import Inputs, Layers, Outputs, Term, Verdict
+from autoloss.core.table import Entry, LossTable
+from autoloss.training.step.player import Player
+
+
+def table_of(outputs: Outputs, losses: Mapping[str, Loss], player: Player, clock: Clock) -> LossTable:
+    """The losses of ``player`` for one batch: each term of ``outputs`` compared by its loss."""
+    strange = [name for name in outputs.terms if name not in player.terms.names]
+    if strange:
+        raise unknown("loss", strange[0], player.terms.names)
+    entries = {name: _entry(name, term, outputs, losses, player, clock) for name, term in outputs.terms.items()}
+    return LossTable(entries, outputs.anchor, outputs.index, outputs.keys)
+
+
+def chosen(name: str, losses: Mapping[str, Loss]) -> Loss:
+    """The loss of the term ``name``, which has to have one."""
+    if name not in losses:
+        raise ConfigError(
+            f"Loss {name!r} must be chosen, since outputs() gives it a prediction and target. Set losses.{name}."
+        )
+    return losses[name]
+
+
+def _entry(
+    name: str,
+    term: Term | Entry | Tensor | Verdict | Inputs | Layers,
+    outputs: Outputs,
+    losses: Mapping[str, Loss],
+    player: Player,
+    clock: Clock,
+) -> Entry:
+    if isinstance(term, Tensor):
+        return Entry(term)
+    if isinstance(term, Entry):
+        return term
+    loss = chosen(name, losses)
+    if isinstance(term, Layers):
+        return Entry(loss(term.prediction, term.target))
+    if not isinstance(term, Term):
+        raise ConfigError(f"Term {name!r} must belong to a game of two networks, but module=gan does not train it.")
+    prediction, labels = term.prediction, None
+    if term.target.dim() == 1 and not term.target.is_floating_point():
+        labels = cleaned(term.target, term.mask)
+    if player.samples is not None and player.training:
+        known = LossTable({name: Entry(prediction, labels=labels)}, index=outputs.index, keys=outputs.keys)
+        prediction = player.samples.temper(name, prediction, known, clock)
+    return Entry(loss.masked(prediction, term.target, term.mask), term.mask, term.balanced, labels)

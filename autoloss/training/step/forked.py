@@ -1,0 +1,170 @@
+"""A step whose gradients meet in a fork: its weights are known when the backward gets there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from autoloss.core.clock import Clock
+from autoloss.core.errors import SignalError
+from autoloss.core.need import GRADIENTS
+from autoloss.core.surgery import Surgery
+from autoloss.core.table import Reduced
+from autoloss.core.tensors.constants import constant, flags
+from autoloss.core.tensors.precision import full_precision
+from autoloss.core.terms import Terms
+from autoloss.core.weighting import Weighting
+from autoloss.probe.fork import Fork, Place
+from autoloss.probe.fork_measure import measure_at_fork
+from autoloss.training.step.weigh import Weighed, see, weighted_sum
+
+
+def look(
+    fork: Fork, losses: Reduced, terms: Terms, declared: tuple[bool, ...], through: dict[str, bool]
+) -> tuple[bool, ...] | None:
+    """Look at the way to ``fork`` of each loss that is not in ``through`` yet; which units come through it.
+
+    ``None`` if there was nothing new. Units that are ``declared`` apart may go past it.
+    """
+    if tuple(fork) != terms.names:
+        raise SignalError(
+            f"A fork must have a copy for each loss ({', '.join(terms.names)}), but it has {', '.join(fork)}. "
+            "Make it with the balancer that weighs these losses."
+        )
+    fresh = {n: s for n, s in zip(terms.names, losses.scalars, strict=True) if s is not None and n not in through}
+    if not fresh:
+        return None
+    fork.expect_graph()
+    for unit, members in enumerate(terms.members):
+        names = [terms.names[i] for i in members]
+        for name in (name for name in names if name in fresh):
+            through[name] = fork.carries(name, fresh[name], names, past=declared[unit])
+        ways = {through[name] for name in names if name in through}
+        if len(ways) > 1 and not declared[unit]:
+            astray = next(name for name in names if not through.get(name, True))
+            raise SignalError(
+                f"The losses of a group must come through a fork together, but {astray!r} of group "
+                f"{terms.units[unit]!r} does not. Take it out of the group."
+            )
+    if not any(through.values()):
+        raise SignalError("At least one loss must be computed from its copy of a fork's features, but none is.")
+    return tuple(any(through.get(terms.names[i], False) for i in members) for members in terms.members)
+
+
+def weigh_forked(losses: Reduced, fork: Fork, terms: Terms, clock: Clock, apart: Tensor) -> Weighed:
+    """Sum ``losses`` with base weights, and with the token of ``fork``; nothing is measured yet.
+
+    The ``weights`` are those that heads get. Units that are ``apart`` ([K] bool) are absent to the weighting.
+    """
+    values, counts, present = terms.gather(losses)
+    weights = torch.where(losses.present, constant(terms.base, values.device), 0.0)
+    signals = see(terms, clock, values, present & ~apart)
+    return Weighed(weighted_sum(losses, weights) + fork.token, weights, losses, signals, counts)
+
+
+@dataclass(frozen=True)
+class Met:
+    """The gradients [...] that came to the copies of a fork, one for each loss, ``None`` where nothing came.
+
+    They have the base weights and the ``scale`` of the total in them.
+    """
+
+    gradients: Sequence[Tensor | None]
+    scale: Tensor
+    place: Place
+
+    def reached(self, terms: Terms) -> tuple[bool, ...]:
+        """Which units came through the fork; with a base weight of 0 nobody can tell."""
+        here = [g is not None and base != 0 for g, base in zip(self.gradients, terms.base, strict=True)]
+        return tuple(any(here[i] for i in members) for members in terms.members)
+
+    @cached_property
+    def stacked(self) -> Tensor:
+        """The gradients as rows [N, P], zeros where nothing came."""
+        place = self.place
+        zeros = (
+            [torch.zeros(place.shape, dtype=place.dtype, device=place.device)]
+            if any(g is None for g in self.gradients)
+            else []
+        )
+        rows = torch.stack([zeros[0] if gradient is None else gradient for gradient in self.gradients])
+        return rows.to(torch.promote_types(rows.dtype, torch.float32)).reshape(len(rows), -1)
+
+    def rows(self, terms: Terms) -> Tensor:
+        """The gradient of each unit, [K, P], base weights included and the scale taken out."""
+        rows = self.stacked
+        if any(terms.grouped):
+            rows = torch.stack([torch.stack([rows[i] for i in of]).sum(0) for of in terms.members])
+        # A total that was multiplied by 0 has gradients of 0, not 0 / 0.
+        return rows / self.scale.where(self.scale != 0, 1.0)
+
+    def weighted(self, factors: Tensor) -> Tensor:
+        """The sum of the gradients times ``factors`` [N]."""
+        with full_precision(self.place.device.type):
+            return (factors.to(self.stacked.dtype) @ self.stacked).reshape(self.place.shape)
+
+
+def combine(
+    weighed: Weighed,
+    met: Met,
+    weighting: Weighting,
+    terms: Terms,
+    apart: Tensor,
+    declared: tuple[bool, ...],
+    group: dist.ProcessGroup | None,
+    probe: bool = False,
+    keep_rows: bool = False,
+) -> tuple[Weighed, Tensor]:
+    """Measure what ``weighting`` needs of the gradients that met, ask it, and combine them.
+
+    The step comes back with its signals and the weights that the features got, and with it their
+    gradient. Units that are ``apart`` keep their base weight, also those that are ``declared`` so
+    and came through the fork all the same. With ``probe`` gradients are compared for the record alone.
+    """
+    values, _, present = terms.gather(weighed.losses)
+    needs, reached = weighting.needs_at(weighed.clock.step), flags(met.reached(terms), values.device)
+    surgical = isinstance(weighting, Surgery)
+    probe = probe and not needs & GRADIENTS
+    rows = met.rows(terms) if surgical or probe or needs & GRADIENTS else None
+    measured = probed = None
+    if rows is not None and (probe or needs & GRADIENTS):
+        shown = rows if terms.plain else _unbased(rows, terms)
+        found = measure_at_fork(shown, reached, met.place, GRADIENTS if probe else needs, group, keep_rows)
+        measured, probed = (None, found) if probe else (found, None)
+    signals = see(terms, weighed.clock, values, present & ~apart, measured)
+    weights = torch.where(apart, 1.0, weighting(signals).detach().float())
+    weights = torch.where(present, weights, 0.0)
+    if isinstance(weighting, Surgery) and rows is not None:
+        if any(declared):
+            rows = rows.where(~flags(declared, rows.device)[:, None], 0.0)
+        combined = weighting.combine(rows.reshape(-1, *met.place.shape), signals) * met.scale
+        if any(declared):
+            combined = combined + met.weighted(_by_loss((present & apart).float(), terms))
+    else:
+        combined = met.weighted(_by_loss(weights, terms))
+    effective = torch.where(weighed.losses.present, terms.spread(weights), 0.0)
+    return replace(weighed, weights=effective, signals=signals, measured=measured, probed=probed), combined
+
+
+def hold(met: Met, weights: Tensor, terms: Terms) -> Tensor:
+    """Combine the gradients with the effective ``weights`` [N] of an earlier step."""
+    base = constant(terms.base, weights.device)
+    return met.weighted(torch.where(base == 0, 0.0, weights / base))
+
+
+def _by_loss(units: Tensor, terms: Terms) -> Tensor:
+    return torch.stack([units[unit] for unit in terms.unit_of])
+
+
+def _unbased(rows: Tensor, terms: Terms) -> Tensor:
+    """The rows as the weighting sees them: a loss on its own without its base weight, a group's sum with them."""
+    alone = tuple(
+        1.0 if grouped else terms.base[members[0]] or 1.0
+        for grouped, members in zip(terms.grouped, terms.members, strict=True)
+    )
+    return rows / constant(alone, rows.device)[:, None]

@@ -1,0 +1,216 @@
+"""What came of a step: its losses again, or what they did for a held-out objective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property, partial
+
+import torch
+from torch import Tensor, nn
+
+from autoloss.core.errors import ConfigError, SignalError, unknown
+from autoloss.core.need import Need
+from autoloss.core.table import LossTable
+from autoloss.core.tensors.ranks import sum_over_ranks, world_size
+from autoloss.probe.descent import gradient_of
+from autoloss.probe.implicit import Implicit, hessian_of
+from autoloss.probe.lookahead import Moment, replayed
+from autoloss.probe.optimizer_step import Taken
+from autoloss.probe.slopes import Slopes
+from autoloss.training.step.player import Player
+from autoloss.training.step.sample_weights import Sampled, applied
+
+Table = Callable[[], LossTable]
+OTHER_DROPOUT = "Attention drops out other weights in its kernel that has a forward derivative"
+
+
+class Ahead:
+    """Looks at the micro-batches of one optimiser step again, once it is done, for ``player``.
+
+    ``network`` holds every parameter that is stepped. The tables are computed again within
+    ``around()`` (autocast). ``parts`` micro-batches make a step, each with that share of the gradient;
+    ``primary`` are the losses whose base-weighted sum is the held-out objective, all by default. With ``implicit``
+    a weight is judged by what it does to parameters that have settled, not to the next ones.
+    """
+
+    def __init__(
+        self,
+        player: Player,
+        network: nn.Module,
+        primary: Sequence[str] = (),
+        parts: int = 1,
+        around: Callable[[], AbstractContextManager[object]] = nullcontext,
+        implicit: Implicit | None = None,
+    ) -> None:
+        check_primary(primary, player.terms.names)
+        self.player, self.network, self.parts, self.around = player, network, parts, around
+        self.implicit = implicit
+        names = player.terms.names
+        self.primary = [i for i, name in enumerate(names) if not primary or name in primary]
+        self._looks: list[tuple[Moment, Table]] = []
+        self._checked = False
+
+    @cached_property
+    def slopes(self) -> Slopes:
+        """What asks for derivatives along a direction."""
+        return Slopes(self.network)
+
+    def __len__(self) -> int:
+        return len(self._looks)
+
+    def note(self, moment: Moment, table: Table) -> None:
+        """Keep how to compute the table of a micro-batch again, and the random numbers before it."""
+        self._looks.append((moment, table))
+
+    def drop(self) -> None:
+        """Forget what was noted."""
+        self._looks = []
+
+    def foresee(self, step: int, moment: Moment, table: Table, held_out: Table) -> None:
+        """Measure what the samples of a micro-batch would do for the held-out objective, before it is weighed."""
+        samples = self.player.samples
+        assert samples is not None
+        at: dict[Tensor, Tensor] = {p: p.detach() for p in self.network.parameters() if p.requires_grad}
+        with replayed(self.network, Moment.seeded(moment.where, 0x5EED + step), graph=True):
+            direction = gradient_of(partial(self._objective, held_out), self.network)
+        found: list[str] = []
+        with replayed(self.network, moment, graph=True):
+            _, slopes = self.slopes.along(partial(self._each, table, samples.names, found), at, direction)
+        samples.foresee({name: s.float() for name, s in zip(found, slopes, strict=True) if s is not None})
+
+    def _each(self, table: Table, names: Sequence[str], found: list[str]) -> list[Tensor]:
+        with self.around():
+            made = table()
+        entries = {name: entry for name in names if (entry := made.entry(name)) is not None and entry.values.dim()}
+        found[:] = entries
+        return [torch.where(present, values, 0.0) for values, present in (e.each() for e in entries.values())]
+
+    def look(self, step: int, taken: Taken | None, held_out: Table | None) -> None:
+        """Measure what the weighting asks of optimiser step ``step``, which was ``taken``, and tell the player."""
+        needs = self.player.looks_ahead(step)
+        looks, self._looks = self._looks, []
+        if needs & Need.LOOKAHEAD:
+            self.player.look_again([self._again(moment, table) for moment, table in looks])
+        if needs & Need.ALIGNMENT:
+            assert taken is not None
+            assert held_out is not None
+            if taken and looks:
+                self.player.align(self._alignment(step, looks, taken, held_out))
+
+    def _again(self, moment: Moment, table: Table) -> LossTable:
+        with replayed(self.network, moment), self.around():
+            return table()
+
+    def _alignment(self, step: int, looks: Sequence[tuple[Moment, Table]], taken: Taken, held_out: Table) -> Tensor:
+        _check_parameters(self.network, taken)
+        device = self.player.last.device
+        # Drawn from numbers of its own: the next forward must not see the same masks.
+        with replayed(self.network, Moment.seeded(device, 0x5EED + step), graph=True):
+            gradient = gradient_of(partial(self._objective, held_out), self.network)
+            direction = taken.through(gradient) if self.implicit is None else self._settled(looks, gradient)
+        found = []
+        for (moment, table), weighed in zip(looks, self.player.window.steps, strict=True):
+            losses, before = partial(self._scalars, table, weighed.sampled), weighed.losses.scalars
+            with replayed(self.network, moment, graph=True):
+                values, slopes = self.slopes.along(losses, taken.before, direction)
+            # A fused optimiser leaves out a step without a word where gradients overflowed.
+            if not self._checked and all(bool(v.isfinite().all()) for v in direction.values()):
+                if self.slopes.exact and not _agree(values, before):
+                    with replayed(self.network, moment, graph=True):
+                        others = self.slopes.differences(losses, taken.before, direction)
+                    if _agree(others[0], before, rounded=True):
+                        self.slopes.give_up(OTHER_DROPOUT)
+                        values, slopes = others
+                self._check(values, before)
+            found.append(_stacked(slopes))
+        total = torch.stack(found).sum(0) / self.parts
+        return sum_over_ranks(total) / world_size()
+
+    def _settled(self, looks: Sequence[tuple[Moment, Table]], gradient: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
+        """The direction along which losses tell what their weights do to parameters that have settled."""
+        assert self.implicit is not None
+        product = hessian_of(partial(self._total, looks), self.network)
+        return self.implicit.solve(product, gradient)
+
+    def _total(self, looks: Sequence[tuple[Moment, Table]]) -> Tensor:
+        parts = []
+        for (moment, table), weighed in zip(looks, self.player.window.steps, strict=True):
+            moment.restore()
+            scalars = self._scalars(table, weighed.sampled)
+            parts += [w * s for w, s in zip(weighed.weights.unbind(), scalars, strict=True) if s is not None]
+        return torch.stack(parts).sum() / self.parts
+
+    def _scalars(self, table: Table, sampled: Sequence[Sampled] = ()) -> tuple[Tensor | None, ...]:
+        with self.around():
+            made = table()
+        return applied(made, sampled).reduced(self.player.terms.names).scalars
+
+    def _objective(self, held_out: Table) -> Tensor:
+        scalars, base = self._scalars(held_out), self.player.terms.base
+        here = [base[i] * scalar for i in self.primary if (scalar := scalars[i]) is not None]
+        if not here:
+            names = ", ".join(self.player.terms.names[i] for i in self.primary)
+            raise ConfigError(f"A held-out batch must have one of the losses {names}, but it has none of them.")
+        return torch.stack(here).sum()
+
+    def _check(self, values: Sequence[Tensor | None], before: Sequence[Tensor | None]) -> None:
+        """The first time: were these the losses of the step?"""
+        self._checked = True
+        for name, again, first in zip(self.player.terms.names, values, before, strict=True):
+            if _same(again, first, rounded=not self.slopes.exact):
+                continue
+            if again is None or first is None:
+                raise SignalError(_differs(name, "absent" if first is None else "present", "otherwise"))
+            raise SignalError(_differs(name, f"{float(first.detach()):g}", f"{float(again):g}"))
+
+
+def check_primary(primary: Sequence[str], names: Sequence[str]) -> None:
+    """Raise unless all ``primary`` losses are among ``names``."""
+    for name in primary:
+        if name not in names:
+            raise unknown("loss", name, names)
+
+
+def lacking(player: Player, aligns: bool) -> ConfigError:
+    """What to say to somebody whose look-ahead lacks what ``player`` wants to know of."""
+    title = player.weighting.title() if aligns else player.samples and player.samples.title
+    return ConfigError(
+        f"Weighting {title!r} needs {'the optimizer and ' * aligns}held-out losses, but the look-ahead lacks "
+        "one. Write balancer.lookahead(network, optimizer, train=losses_of, held_out=losses_of_held_out)."
+    )
+
+
+def _stacked(slopes: Sequence[Tensor | None]) -> Tensor:
+    here = [slope for slope in slopes if slope is not None]
+    zero = torch.zeros_like(torch.stack(here).sum())
+    return torch.stack([zero if slope is None else slope.to(zero.dtype) for slope in slopes])
+
+
+def _agree(values: Sequence[Tensor | None], before: Sequence[Tensor | None], rounded: bool = False) -> bool:
+    return all(_same(again, first, rounded) for again, first in zip(values, before, strict=True))
+
+
+def _same(again: Tensor | None, first: Tensor | None, rounded: bool) -> bool:
+    if again is None or first is None:
+        return again is first
+    rounded = rounded or torch.is_autocast_enabled(again.device.type) or first.dtype != torch.float64
+    return torch.allclose(again.to(first.dtype), first.detach(), rtol=2e-2 if rounded else 1e-9, atol=1e-6)
+
+
+def _differs(name: str, before: str, after: str) -> str:
+    return (
+        f"A look-ahead must compute the losses of the step again, but {name!r} was {before} and is {after}. "
+        "Compute them from the same batch and the network that is passed in, with no other effect."
+    )
+
+
+def _check_parameters(network: nn.Module, taken: Taken) -> None:
+    known = set(network.parameters())
+    strange = [parameter for parameter in taken.before if parameter.grad is not None and parameter not in known]
+    if strange:
+        raise ConfigError(
+            "A look-ahead's network must hold every parameter that is stepped, but it lacks "
+            f"{len(strange)} of them, one of shape {list(strange[0].shape)}. "
+            "Pass a module that holds them all: torch.nn.ModuleList([trunk, heads])."
+        )

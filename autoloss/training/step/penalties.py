@@ -1,0 +1,91 @@
+"""Penalties on a network's parameters, as losses that keep their base weight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+
+from torch import Tensor, nn
+
+from autoloss.core.errors import ConfigError, require
+from autoloss.core.penalty import Penalty
+from autoloss.core.schedules.progressive import build
+from autoloss.core.schedules.schedule import Schedule, parse_schedule
+from autoloss.core.table import Entry
+
+
+class Penalties(nn.Module):
+    """Penalties by name, and which of a network's parameters each is of.
+
+    Each is given as its factor, ``{"orthogonality": 0.01}``, or as ``{"factor": ..., "name": ...,
+    "on": ..., parameters of the penalty}``; ``None`` is no penalty. ``factor`` (1) may be a schedule,
+    ``name`` is the registered penalty (the key itself), ``on`` names parameters, or modules whose
+    parameters are meant: all if there is none. Only tensors of two dimensions and more take part
+    unless they are named themselves: neither biases nor scales.
+    """
+
+    def __init__(self, given: Mapping[str, Any], taken: Iterable[str] = ()) -> None:
+        super().__init__()
+        given = {name: node for name, node in given.items() if node is not None}
+        self.names = tuple(given)
+        self.factors: dict[str, Schedule] = {}
+        self.on: dict[str, tuple[str, ...]] = {}
+        made: list[Penalty] = []
+        for name, node in given.items():
+            require(name not in taken, "A penalty must have a name of its own", f"there is a loss {name!r}")
+            parameters = dict(node) if isinstance(node, Mapping) else {"factor": node}
+            self.factors[name] = _factor(name, parameters.pop("factor", 1.0))
+            on = parameters.pop("on", None) or ()
+            good = isinstance(on, Sequence) and all(isinstance(one, str) for one in on)
+            require(good, f"penalties.{name}.on must name parameters or modules", f"it is {on!r}", "Write on=[trunk].")
+            self.on[name] = (on,) if isinstance(on, str) else tuple(on)
+            made.append(build("penalty", {"name": name, **parameters}))
+        self.parts = nn.ModuleList(made)
+        self._now: dict[str, float] = {name: factor(0.0) for name, factor in self.factors.items()}
+        self._found: dict[str, list[str]] = {}
+
+    def bind(self, network: nn.Module) -> Penalties:
+        """Find the parameters of ``network`` that each penalty is of; an error where there are none."""
+        for name in self.names:
+            self._found[name] = _chosen(network, name, self.on[name])
+        return self
+
+    def follow(self, progress: float) -> None:
+        """Set what has a schedule to its value at ``progress``."""
+        for name, part in zip(self.names, self.parts, strict=True):
+            part.follow(progress)  # type: ignore[operator]
+            self._now[name] = self.factors[name](progress)
+
+    def entries(self, network: nn.Module) -> dict[str, Entry]:
+        """``factor * penalty`` of ``network``'s parameters as they are now, not balanced with the losses."""
+        found = {}
+        for name, part in zip(self.names, self.parts, strict=True):
+            # By attribute: a look-ahead has other tensors in the parameters' places.
+            parameters: list[Tensor] = [attrgetter(one)(network) for one in self._found[name]]
+            found[name] = Entry(self._now[name] * part(parameters), balanced=False)
+        return found
+
+
+def _factor(name: str, written: Any) -> Schedule:
+    key = f"penalties.{name}.factor"
+    good = isinstance(written, (int, float, str)) and not isinstance(written, bool)
+    require(good, f"{key} must be a number or a schedule", f"it is {written!r}")
+    factor = parse_schedule(written)
+    lowest = min(factor(i / 100) for i in range(101))
+    require(lowest >= 0, f"{key} must be at least 0", f"it is {written}")
+    return factor
+
+
+def _chosen(network: nn.Module, penalty: str, on: tuple[str, ...]) -> list[str]:
+    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    for one in on:
+        if not any(name == one or name.startswith(f"{one}.") for name in trained):
+            raise ConfigError(
+                f"penalties.{penalty}.on must name parameters or modules of the network, but there is no {one!r}. The "
+                f"parameters are: {', '.join(trained)}."
+            )
+    inside = tuple(f"{one}." for one in on)
+    chosen = [n for n, p in trained.items() if n in on or (p.dim() > 1 and (not on or n.startswith(inside)))]
+    require(len(chosen) > 0, f"penalties.{penalty} must have weight matrices to be of", "the network has none there")
+    return chosen

@@ -1,0 +1,296 @@
+"""One player: its losses, its weighting, and what they remember between steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from autoloss.core.clock import Clock
+from autoloss.core.errors import ConfigError, SignalError, unknown
+from autoloss.core.need import GRADIENTS, OUTCOME, Need, SampleNeed
+from autoloss.core.sample_weighting import SampleWeighting
+from autoloss.core.surgery import Surgery
+from autoloss.core.table import LossTable, Reduced
+from autoloss.core.tensors.compile import keep_compiled_buffers, uncompiled
+from autoloss.core.tensors.constants import constant, flags
+from autoloss.core.tensors.state import StateModule, commit
+from autoloss.core.terms import Terms
+from autoloss.core.weighting import Weighting
+from autoloss.probe.anchor import locate
+from autoloss.probe.fork import Fork
+from autoloss.probe.fork_measure import own_group
+from autoloss.probe.obstacles import check_obstacles
+from autoloss.sample_weightings.uniform import Uniform
+from autoloss.training.step.forked import Met, combine, hold, look, weigh_forked
+from autoloss.training.step.nonfinite import Watch
+from autoloss.training.step.notes import Notes
+from autoloss.training.step.sample_weights import Sampled, SampleWeights, applied
+from autoloss.training.step.weigh import Weighed, weigh, weighted_sum
+from autoloss.training.step.window import Window
+
+
+class Player(StateModule):
+    """Weighs tables step after step: :meth:`step` for each micro-batch, :meth:`commit` for each optimiser step.
+
+    ``weighed`` is the last micro-batch, ``notes`` takes what else is to be recorded of it, and ``probe`` says at which
+    steps gradients are compared for the record alone (:meth:`watch_gradients`). Where there are several players,
+    ``whose`` names this one in what is said of its losses ("discriminator").
+    """
+
+    last: Tensor
+    apart: Tensor
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        weighting: Weighting,
+        base: Mapping[str, float] | None = None,
+        groups: Mapping[str, Sequence[str]] | None = None,
+        unbalanced: Sequence[str] = (),
+        on_nonfinite: str = "raise",
+        sample_weighting: SampleWeighting | None = None,
+        size: int | None = None,
+        whose: str = "",
+    ) -> None:
+        super().__init__()
+        self.terms = Terms(names, base, groups)
+        for name in unbalanced:
+            if name not in self.terms.units:
+                raise unknown("loss", name, self.terms.units)
+        for part in weighting.modules():
+            if isinstance(part, Surgery) and part is not weighting:
+                raise ConfigError(
+                    f"A wrapper must have weights to change, but {weighting.title()!r} is around {part.title()!r}, "
+                    "which has none. Leave out the wrapper."
+                )
+        self.weighting = weighting.bind(self.terms.units)
+        positive_for = weighting.title() if weighting.positive else None
+        self.watch = Watch(self.terms.names, on_nonfinite, self.terms.units, positive_for, whose)
+        for name in sample_weighting.terms if sample_weighting is not None else ():
+            if name not in self.terms.names:
+                raise unknown("loss", name, self.terms.names)
+        self.samples: SampleWeights | None = None
+        if sample_weighting is not None and not isinstance(sample_weighting, Uniform):
+            self.samples = SampleWeights(self.terms.names, sample_weighting, size)
+        self.window = Window([])
+        self.notes = Notes()
+        self.weighed: Weighed | None = None
+        self.probe: Callable[[int], bool] | None = None
+        self._declared = tuple(unit in unbalanced for unit in self.terms.units)
+        self._through: dict[str, bool] = {}
+        self._checked = False
+        self.add_state("last", self.terms.spread(torch.ones(len(self.terms.units))).clone())
+        self.add_state("apart", torch.tensor(self._declared))
+        if self.weighting.needs & GRADIENTS:
+            keep_compiled_buffers()
+
+    def watch_gradients(self, at: Callable[[int], bool] | None) -> None:
+        """Compare gradients for the record ``at`` these steps where the weighting asks for none; ``None`` for never."""
+        self.probe = at
+        if at is not None:
+            keep_compiled_buffers()
+
+    def fork(self, features: Tensor, parameters: bool = False) -> Fork:
+        """A copy of ``features`` for each loss, to be the anchor of the step."""
+        keep_compiled_buffers()
+        return Fork(features, self.terms.names, parameters)
+
+    @uncompiled
+    def step(
+        self,
+        table: LossTable,
+        clock: Clock,
+        scale: Tensor | None = None,
+        accumulates: bool = False,
+        done: Callable[[Weighed], None] | None = None,
+    ) -> Weighed | None:
+        """Weigh one micro-batch; ``None`` if a loss is not finite and such batches are left out.
+
+        ``done`` is called with the step when its weights are known: at once, or in the backward
+        where the anchor is a fork.
+        """
+        self._set_apart(table)
+        sampled: tuple[Sampled, ...] = ()
+        if self.samples is not None:
+            table, sampled = self.samples.weigh(table, clock)
+        if isinstance(table.anchor, Fork):
+            return self._step_forked(table, sampled, table.anchor, clock, accumulates, done)
+        probe = self._probes(clock)
+        measures = probe or self.weighting.needs_at(clock.step) & GRADIENTS
+        if measures and not self._checked and table.anchor is not None:
+            values = [None if entry is None else entry.values for entry in map(table.entry, self.terms.names)]
+            check_obstacles(values, locate(table.anchor, self.terms.units, self.weighting.title()))
+            self._checked = True
+        declared = any(self._declared)
+        apart = self.apart if declared or self.weighting.needs & GRADIENTS else None
+        weighed = weigh(table, self.weighting, self.terms, clock, scale, accumulates, apart, declared, probe)
+        if weighed.measured is not None and weighed.measured.whole and not declared:
+            self.apart.zero_()
+        elif weighed.measured is not None:
+            self._note_reached(self.terms.gather(weighed.losses)[2], weighed.measured.reached)
+        if self.watch.rejects(weighed, scaled=scale is not None):
+            return None
+        weighed = replace(weighed, sampled=sampled)
+        self._remember(weighed)
+        self.window.add(weighed)
+        if done is not None:
+            done(weighed)
+        return weighed
+
+    @uncompiled
+    def frozen(self, table: LossTable, clock: Clock | None = None) -> Tensor:
+        """The total with the last weights (through a fork: of the base weights); measures nothing, learns nothing.
+
+        Samples are weighed where a ``clock`` says that this is a part of training.
+        """
+        if self.samples is not None and clock is not None:
+            table, _ = self.samples.weigh(table, clock)
+        losses = table.reduced(self.terms.names)
+        if isinstance(table.anchor, Fork):
+            return self._frozen_forked(losses, table.anchor)
+        return weighted_sum(losses, torch.where(losses.present, self.last, 0.0))
+
+    def commit(self, stepped: Tensor | None = None) -> None:
+        """Let the weighting learn from the window, where everything is finite and the optimiser ``stepped``."""
+        self._learn(self.window, stepped)
+
+    def close_window(self) -> None:
+        """Commit as soon as the window is complete: at once, or when its last gradients have met in a fork."""
+        window, self.window = self.window, Window([])
+        window.closed = True
+        if not window.pending:
+            self._learn(window)
+
+    def _learn(self, window: Window, stepped: Tensor | None = None) -> None:
+        sampled, signals = window.sampled(), window.take()
+        if signals is None:
+            return
+        if self.samples is None and next(self.weighting.buffers(), None) is None:
+            self.weighting.update(signals)
+            return
+        finite = signals.finite() if stepped is None else signals.finite() & stepped
+        if self.samples is not None:
+            self.samples.commit(sampled, finite)
+        present = None if signals.whole else signals.present
+        commit(self.weighting, lambda: self.weighting.update(signals), finite, present)
+
+    def looks_ahead(self, step: int) -> Need:
+        """What of this optimiser step's outcome is wanted after it, by :meth:`look_again` and :meth:`align`."""
+        return self.weighting.needs_at(step) & OUTCOME
+
+    @property
+    def foresees(self) -> bool:
+        """Whether the samples of a batch are weighed by what they would do for held-out data."""
+        return self.samples is not None and SampleNeed.ALIGNMENT in self.samples.needs
+
+    def look_again(self, tables: Sequence[LossTable]) -> None:
+        """Take the losses of the window's micro-batches after the optimiser's step, one table for each."""
+        pairs = zip(tables, self.window.steps, strict=True)
+        tables = [applied(table, step.sampled) for table, step in pairs]
+        values = [self.terms.gather(table.reduced(self.terms.names))[0] for table in tables]
+        self.window.look_again(values)
+
+    def align(self, slopes: Tensor) -> None:
+        """Take how far the held-out objective fell for each unit of the losses' effective weights, [N]."""
+        self.window.alignment = self.terms.collect(slopes.detach().float())
+
+    def forget(self) -> None:
+        """Drop the window: its step was not taken."""
+        self.window = Window([])
+
+    def _probes(self, clock: Clock) -> bool:
+        # The first micro-batch of a step is the one that is recorded.
+        return self.probe is not None and self.probe(clock.step) and not self.window.steps
+
+    def _set_apart(self, table: LossTable) -> None:
+        entries = [[table.entry(self.terms.names[i]) for i in members] for members in self.terms.members]
+        declared = tuple(
+            before or any(entry is not None and not entry.balanced for entry in unit)
+            for before, unit in zip(self._declared, entries, strict=True)
+        )
+        if declared != self._declared:
+            self._declared = declared
+            self.apart.logical_or_(flags(declared, self.apart.device))
+
+    def _note_reached(self, present: Tensor, reached: Tensor) -> None:
+        # A loss that is absent from this batch says nothing about whether it reaches the anchor.
+        apart = torch.where(present, ~reached, self.apart)
+        self.apart.copy_(apart | flags(self._declared, apart.device))
+
+    def _here(self, losses: Reduced) -> Tensor:
+        here = tuple(any(losses.scalars[i] is not None for i in of) for of in self.terms.members)
+        return flags(here, self.apart.device)
+
+    def _remember(self, weighed: Weighed) -> None:
+        self.weighed = weighed
+        known = weighed.weights.abs() < math.inf
+        if not weighed.losses.whole:
+            known &= weighed.losses.present
+        torch.where(known, weighed.weights, self.last, out=self.last)
+
+    def check(self) -> None:
+        """Raise or warn of what was noted on the device."""
+        self.watch.check()
+        if self.samples is not None:
+            self.samples.check()
+
+    def _step_forked(
+        self,
+        table: LossTable,
+        sampled: tuple[Sampled, ...],
+        fork: Fork,
+        clock: Clock,
+        accumulates: bool,
+        done: Callable[[Weighed], None] | None,
+    ) -> Weighed | None:
+        losses = table.reduced(self.terms.names)
+        reached = look(fork, losses, self.terms, self._declared, self._through)
+        if reached is not None:
+            self._note_reached(self._here(losses), flags(reached, self.apart.device))
+        weighed = replace(weigh_forked(losses, fork, self.terms, clock, self.apart), sampled=sampled)
+        if self.watch.rejects(weighed):
+            return None
+        # The graph holds what is below until the backward; none of it may hold the graph.
+        bare, place, window, declared = weighed.bare(), fork.place, self.window, self._declared
+        probe = self._probes(clock)
+        group = own_group() if probe or self.weighting.needs & GRADIENTS else None
+
+        def meet(gradients: Sequence[Tensor | None], scale: Tensor) -> Tensor:
+            met = Met(gradients, scale, place)
+            self._note_reached(self._here(bare.losses), flags(met.reached(self.terms), self.apart.device))
+            settled, combined = combine(
+                bare, met, self.weighting, self.terms, self.apart, declared, group, probe, accumulates
+            )
+            self._remember(settled)
+            window.settle(bare, settled)
+            if done is not None:
+                done(settled)
+            if window.closed and not window.pending:
+                self._learn(window)
+            return combined
+
+        fork.meets(meet)
+        self.window.add(bare, pending=True)
+        return weighed
+
+    def _frozen_forked(self, losses: Reduced, fork: Fork) -> Tensor:
+        total = weighted_sum(losses, torch.where(losses.present, constant(self.terms.base, self.last.device), 0.0))
+        if not fork.token.requires_grad:
+            return total
+        last, place, title = self.last.clone(), fork.place, self.weighting.title()
+        surgical = isinstance(self.weighting, Surgery)
+
+        def meet(gradients: Sequence[Tensor | None], scale: Tensor) -> Tensor:
+            if surgical:
+                raise SignalError(
+                    f"A backward of a frozen or evaluated total must have weights to use again, but {title!r} has "
+                    "none. Go through the fork in training only."
+                )
+            return hold(Met(gradients, scale, place), last, self.terms)
+
+        fork.meets(meet)
+        return total + fork.token

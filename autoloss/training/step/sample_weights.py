@@ -1,0 +1,271 @@
+"""Weighs the samples of a batch, term by term, before their losses are averaged."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from autoloss.core.clock import Clock
+from autoloss.core.errors import ConfigError, SignalError, require, unknown
+from autoloss.core.need import SampleNeed
+from autoloss.core.sample_weighting import SampleWeighting
+from autoloss.core.samples import Samples
+from autoloss.core.table import Entry, LossTable
+from autoloss.core.tensors.ranks import sum_over_ranks, world_size
+from autoloss.core.tensors.state import StateModule, commit
+
+CORRUPTED = "corrupted"  # the key of the data that says which labels are wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What a sample weighting saw of one term, and the weights [B] that it gave; 1 where a sample is masked."""
+
+    samples: Samples
+    weights: Tensor
+
+    def numbers(self) -> dict[str, Tensor]:
+        """What is recorded of the present samples: the share in use, the mean weight, and that of clean and of
+        corrupted samples where the data say which those are; NaN for none.
+        """
+        here, weights = self.samples.present, self.weights
+        used = {"sample_used": (weights > 0).float(), "sample_weight_mean": weights}
+        found = {kind: self.samples.mean(values) for kind, values in used.items()}
+        wrong = self.samples.keys.get(CORRUPTED)
+        if wrong is not None:
+            for kind, rows in (("clean", here & ~wrong), ("corrupted", here & wrong)):
+                found[f"sample_weight_{kind}"] = weights.where(rows, 0.0).sum() / rows.sum()
+        return found
+
+
+class SampleWeights(StateModule):
+    """Applies a copy of one sample weighting to each term; ``size`` is the number of training samples, if known.
+
+    The rule's ``terms`` are weighed; where it names none, all that have a value for each sample.
+    """
+
+    def __init__(self, names: Sequence[str], weighting: SampleWeighting, size: int | None = None) -> None:
+        super().__init__()
+        for name in weighting.terms:
+            if name not in names:
+                raise unknown("loss", name, names)
+        self.named = bool(weighting.terms)
+        self.names = tuple(weighting.terms or names)
+        self.title, self.needs, self.size = weighting.title(), weighting.needs, size
+        # A list, for a loss may have any name.
+        self.rules = nn.ModuleList(deepcopy(weighting).bind(size) for _ in self.names)
+        self._leaves: dict[str, Tensor] = {}
+        self._seen: set[str] = set()
+        self._empty: dict[str, Tensor] = {}
+        self._alignments: dict[str, Tensor] = {}
+
+    def foresee(self, alignments: Mapping[str, Tensor]) -> None:
+        """Take the alignment [B] of each term's samples of the batch that :meth:`weigh` is called with next."""
+        self._alignments = dict(alignments)
+
+    def weigh(self, table: LossTable, clock: Clock) -> tuple[LossTable, tuple[Sampled, ...]]:
+        """``table`` with its losses times their samples' weights, and what those were."""
+        sampled = []
+        for name, rule in self._pairs():
+            samples = self._samples(name, table, clock)
+            if samples is None:
+                continue
+            with torch.no_grad():
+                weights = rule(samples).detach().float()
+                if weights.shape != samples.losses.shape:
+                    raise ConfigError(
+                        f"A sample weighting must give one weight for each sample, {list(samples.losses.shape)}, but "
+                        f"{self.title!r} gave {list(weights.shape)}."
+                    )
+                weights = weights.where(samples.present, 1.0)
+                self._note_empty(name, samples, weights)
+            sampled.append(Sampled(samples, weights))
+        return applied(table, sampled), tuple(sampled)
+
+    def temper(self, name: str, prediction: Tensor, table: LossTable, clock: Clock) -> Tensor:
+        """``prediction`` [B, ...] divided by its samples' temperatures, where the rule has any; else as it is.
+
+        ``table`` says which samples these are: its entry ``name`` needs nothing but labels.
+        """
+        if SampleNeed.SLOPES not in self.needs or name not in self.names:
+            return prediction
+        entry = table.entry(name)
+        zeros = torch.zeros(len(prediction), device=prediction.device)
+        samples = self._known(name, zeros, torch.ones_like(zeros).bool(), entry, table, clock)
+        with torch.no_grad():
+            leaf = dict(self._pairs())[name].temperature(samples).detach()
+        if torch.is_grad_enabled():
+            self._leaves[name] = leaf.requires_grad_()
+        return prediction / leaf.view(-1, *[1] * (prediction.dim() - 1))
+
+    def commit(self, batches: Sequence[tuple[Sampled, ...]], finite: Tensor) -> None:
+        """Let the rules learn from an optimiser step's micro-batches, unless something was not ``finite``."""
+        for name, rule in self._pairs():
+            if next(rule.buffers(), None) is None:
+                continue
+            seen = [s.samples for batch in batches for s in batch if s.samples.term == name]
+            union = _union(seen) if seen else None
+            here = finite if union is None else finite & union.finite()
+            if world_size() > 1:
+                write = partial(_learn_together, rule, union, here)
+                commit(rule, write, finite, finite)
+            elif union is not None and here.device.type != "cpu":
+                commit(rule, partial(rule.update, union), here, here)
+            elif union is not None and bool(here):
+                # Nothing to wait for, and no copy of a number for each sample.
+                with torch.no_grad():
+                    rule.update(union)
+
+    def check(self) -> None:
+        """Warn of a term whose samples' weights were all 0 in some batch; waits for the device."""
+        for name, empty in list(self._empty.items()):
+            if bool(empty):
+                del self._empty[name]
+                self._seen.add(f"empty {name}")
+                warnings.warn(
+                    f"A batch should have samples with a weight above 0, but sample weighting {self.title!r} left none "
+                    f"for loss {name!r}: that loss was 0.",
+                    stacklevel=2,
+                )
+
+    def _pairs(self) -> list[tuple[str, SampleWeighting]]:
+        return list(zip(self.names, cast(Sequence[SampleWeighting], self.rules), strict=True))
+
+    def _samples(self, name: str, table: LossTable, clock: Clock) -> Samples | None:
+        entry = table.entry(name)
+        if entry is None:
+            return None
+        if entry.values.dim() == 0:
+            if self.named:
+                raise ConfigError(
+                    f"A loss whose samples are weighed must have a value for each of them, but {name!r} is a scalar. "
+                    "Leave it out of sample_weighting.terms."
+                )
+            return None
+        samples = self._known(name, *entry.samples(), entry, table, clock)
+        if SampleNeed.ALIGNMENT in self.needs:
+            samples = replace(samples, measured_alignment=self._alignment(name, len(samples.losses)))
+        if SampleNeed.SLOPES in self.needs:
+            samples = replace(samples, measured_slopes=self._slopes(name, entry))
+        return samples
+
+    def _alignment(self, name: str, batch: int) -> Tensor:
+        found = self._alignments.pop(name, None)
+        if found is None or len(found) != batch:
+            raise SignalError(
+                f"Sample weighting {self.title!r} needs to know what each sample does for held-out data, but for loss "
+                f"{name!r} that was not measured. Write `with balancer.lookahead(network, train=losses_of, "
+                "held_out=losses_of_held_out):` around each step."
+            )
+        return found
+
+    def _slopes(self, name: str, entry: Entry) -> Tensor | None:
+        leaf = self._leaves.pop(name, None)
+        if not torch.is_grad_enabled():
+            return None
+        if leaf is None:
+            raise SignalError(
+                f"Sample weighting {self.title!r} divides predictions before the loss, but those of {name!r} were not "
+                f"divided. Write logits = balancer.temper({name!r}, logits, index=index, labels=labels)."
+            )
+        values = entry.values if entry.mask is None else entry.values.where(entry.mask, 0.0)
+        (slopes,) = torch.autograd.grad(values.sum(), leaf, retain_graph=True)
+        return slopes
+
+    def _known(
+        self, name: str, losses: Tensor, present: Tensor, entry: Entry | None, table: LossTable, clock: Clock
+    ) -> Samples:
+        labels = None if entry is None else entry.labels
+        if name not in self._seen or losses.device.type == "cpu":
+            self._seen.add(name)
+            self._check(name, len(losses), table.index, labels)
+        return Samples(
+            name, losses, present, clock.step, clock.epoch, clock.progress, table.index, labels, None, table.keys
+        )
+
+    def _check(self, name: str, batch: int, index: Tensor | None, labels: Tensor | None) -> None:
+        """What the rule needs is there and within its range; on an accelerator looked at once for each term."""
+        if SampleNeed.INDEX in self.needs:
+            if index is None:
+                raise SignalError(
+                    f"Sample weighting {self.title!r} needs to know which samples a batch holds, but their index is "
+                    "not given. Return Outputs(..., index=batch['index']), or call balancer(..., index=index)."
+                )
+            require(
+                index.shape == (batch,), f"An index must be [{batch}], as the batch is", f"it is {list(index.shape)}"
+            )
+            low, high = (int(index.min()), int(index.max())) if batch else (0, 0)
+            require(
+                low >= 0 and high < (self.size or 0),
+                f"An index must lie between 0 and {(self.size or 0) - 1}, the last sample's",
+                f"a batch has {low if low < 0 else high}",
+            )
+        if SampleNeed.LABELS in self.needs:
+            if labels is None:
+                raise SignalError(
+                    f"Sample weighting {self.title!r} needs the samples' classes, but loss {name!r} has no target of "
+                    "whole numbers [B]. Return Entry(..., labels=labels), or name others in sample_weighting.terms."
+                )
+            require(
+                labels.shape == (batch,), f"Labels must be [{batch}], as the batch is", f"they are {list(labels.shape)}"
+            )
+            require(not batch or int(labels.min()) >= 0, "Labels must be at least 0", f"a batch of {name!r} has less")
+
+    def _note_empty(self, name: str, samples: Samples, weights: Tensor) -> None:
+        if f"empty {name}" in self._seen:
+            return
+        empty = samples.present.any() & ~((weights > 0) & samples.present).any()
+        before = self._empty.get(name)
+        self._empty[name] = empty if before is None else before | empty
+        if empty.device.type == "cpu":
+            self.check()
+
+
+def applied(table: LossTable, sampled: Sequence[Sampled]) -> LossTable:
+    """``table`` with its losses times the weights of their samples."""
+    entries: dict[str, Entry | Tensor | None] = dict(table.entries)
+    for one in sampled:
+        entry = table.entry(one.samples.term)
+        if entry is not None:
+            weights = one.weights.view(-1, *[1] * (entry.values.dim() - 1))
+            entries[one.samples.term] = replace(entry, values=entry.values * weights)
+    return replace(table, entries=entries) if sampled else table
+
+
+def _learn_together(rule: SampleWeighting, union: Samples | None, here: Tensor) -> None:
+    """Learn from this rank's samples, if they are finite; then keep the mean of what the ranks that moved it have."""
+    before = {name: buffer.clone() for name, buffer in rule.named_buffers()}
+    if union is not None:
+        commit(rule, partial(rule.update, union), here, here)
+    for name, buffer in rule.named_buffers():
+        moved = ~((buffer == before[name]) | (buffer.isnan() & before[name].isnan()))
+        total, number = sum_over_ranks(torch.stack([buffer.double().where(moved, 0.0), moved.double()]))
+        buffer.copy_(torch.where(number > 0, (total / number.clamp(min=1)).to(buffer.dtype), before[name]))
+
+
+def _union(seen: Sequence[Samples]) -> Samples:
+    if len(seen) == 1:
+        return seen[0]
+
+    def cat(tensors: Sequence[Tensor | None]) -> Tensor | None:
+        known = [one for one in tensors if one is not None]
+        return torch.cat(known) if len(known) == len(tensors) else None
+
+    keys: Mapping[str, Tensor] = {key: torch.cat([s.keys[key] for s in seen]) for key in seen[0].keys}
+    return replace(
+        seen[-1],
+        losses=torch.cat([s.losses for s in seen]),
+        present=torch.cat([s.present for s in seen]),
+        known_index=cat([s.known_index for s in seen]),
+        known_labels=cat([s.known_labels for s in seen]),
+        measured_slopes=cat([s.measured_slopes for s in seen]),
+        measured_alignment=cat([s.measured_alignment for s in seen]),
+        keys=keys,
+    )

@@ -1,0 +1,145 @@
+"""One training step: losses in, one scalar out. Nobody but the caller calls ``backward``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from autoloss.core.clock import Clock
+from autoloss.core.errors import SignalError
+from autoloss.core.need import GRADIENTS
+from autoloss.core.signals import Signals
+from autoloss.core.surgery import Surgery
+from autoloss.core.table import LossTable, Reduced
+from autoloss.core.terms import Terms
+from autoloss.core.weighting import Weighting
+from autoloss.probe import Measured, measure
+from autoloss.probe.anchor import locate
+from autoloss.training.step.sample_weights import Sampled
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A weighed step: ``total`` to call ``backward`` on, and what it was made of.
+
+    ``weights`` [N] are the effective ones, d(total)/d(loss), 0 for absent losses. ``signals`` is
+    what the weighting saw of its K units, ``counts`` [K] the items behind each of them, and
+    ``measured`` what the probe found, if anything was asked of it. With a fork they are what the
+    shared features' gradient was made of, and known after the backward; until then ``weights`` are
+    the base weights, which heads keep. ``sampled`` holds the weights of the samples, where they were weighed;
+    ``probed`` was measured for the record alone.
+    """
+
+    total: Tensor
+    weights: Tensor
+    losses: Reduced
+    signals: Signals
+    counts: Tensor
+    measured: Measured | None = None
+    sampled: tuple[Sampled, ...] = ()
+    probed: Measured | None = None
+
+    @property
+    def clock(self) -> Clock:
+        """Where training stood."""
+        return Clock(self.signals.step, self.signals.epoch, self.signals.progress, self.signals.plateaus)
+
+    def bare(self) -> Weighed:
+        """The same without a graph."""
+        scalars = tuple(None if scalar is None else scalar.detach() for scalar in self.losses.scalars)
+        return replace(self, total=self.total.detach(), losses=replace(self.losses, scalars=scalars))
+
+
+def weigh(
+    table: LossTable,
+    weighting: Weighting,
+    terms: Terms,
+    clock: Clock,
+    scale: Tensor | None = None,
+    keep_rows: bool = False,
+    apart: Tensor | None = None,
+    declared: bool = True,
+    probe: bool = False,
+) -> Weighed:
+    """Reduce ``table``, measure what ``weighting`` needs, ask for its weights, and sum.
+
+    The weighting's answer is detached: one ordinary backward on ``total`` gives every parameter
+    the gradient of ``sum(weights * losses)``. Units that are ``apart`` ([K] bool), or whose
+    losses turn out not to reach the anchor, keep their base weight and are absent to the weighting; they are so no
+    longer once all reach it, unless somebody ``declared`` some apart. With ``probe`` gradients are compared for the
+    record alone where the weighting needs none.
+    """
+    if isinstance(weighting, Surgery):
+        raise SignalError(
+            f"Weighting {weighting.title()!r} needs a fork, where gradients meet, but the anchor is none. Write "
+            "fork = balancer.fork(features), compute each loss from its own copy, and pass anchor=fork; "
+            "in a problem: copies, anchor = self.branch(features)."
+        )
+    losses = table.reduced(terms.names)
+    values, counts, present = terms.gather(losses)
+    needs = weighting.needs_at(clock.step)
+    measured = None
+    if needs & GRADIENTS:
+        point = locate(table.anchor, terms.units, weighting.title())
+        measured = measure(terms.scalars(losses), point, needs, scale, keep_rows)
+        missed = None if measured.whole else ~measured.reached
+        # Where all of them reach the anchor now, nothing that was found out of earlier batches matters.
+        earlier = None if measured.whole and not declared else apart
+        apart = missed if earlier is None else earlier if missed is None else earlier | missed
+    balanced = present if apart is None else present & ~apart
+    signals = see(terms, clock, values, balanced, measured, whole=losses.whole and apart is None)
+    with torch.no_grad():
+        weights = weighting(signals).detach().float()
+        if apart is not None:
+            weights = torch.where(apart, 1.0, weights)
+        weights = terms.spread(weights)
+        weights = torch.where(losses.present, weights, 0.0)
+    probed = _probe(table, terms, losses, scale) if probe and not needs & GRADIENTS else None
+    return Weighed(weighted_sum(losses, weights), weights, losses, signals, counts, measured, probed=probed)
+
+
+def _probe(table: LossTable, terms: Terms, losses: Reduced, scale: Tensor | None) -> Measured:
+    if table.anchor is None:
+        raise SignalError(
+            "record.probe_every needs an anchor where gradients are compared, but losses() returned none. Return "
+            "LossTable(..., anchor=features), pass anchor=features to the balancer, or leave probe_every out."
+        )
+    point = locate(table.anchor, terms.units, "record.probe_every")
+    return measure(terms.scalars(losses), point, GRADIENTS, scale)
+
+
+def see(
+    terms: Terms,
+    clock: Clock,
+    values: Tensor,
+    balanced: Tensor,
+    measured: Measured | None = None,
+    whole: bool = False,
+) -> Signals:
+    """What a weighting sees: the ``values`` [K] of the ``balanced`` units ([K] bool), and what was ``measured``.
+
+    All units are ``balanced`` where it is known that the batch is ``whole``.
+    """
+    return Signals(
+        names=terms.units,
+        values=values if whole else torch.where(balanced, values, 1.0),
+        present=balanced,
+        step=clock.step,
+        epoch=clock.epoch,
+        progress=clock.progress,
+        plateaus=clock.plateaus,
+        whole=whole,
+        measured_gram=measured.gram if measured else None,
+        measured_stats=measured.stats if measured else None,
+    )
+
+
+def weighted_sum(losses: Reduced, weights: Tensor) -> Tensor:
+    """``sum(weights * losses)`` over the present losses, a scalar with a graph."""
+    here = [i for i, scalar in enumerate(losses.scalars) if scalar is not None]
+    stack = torch.stack([s for s in losses.scalars if s is not None])
+    if len(here) < len(losses.scalars):
+        weights = torch.stack([weights[i] for i in here])
+    return (stack * weights.to(stack.dtype)).sum()
