@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
 
 from autoloss.core.errors import ConfigError, SignalError, unknown
-from autoloss.core.need import Need
 from autoloss.core.table import LossTable
 from autoloss.core.tensors.ranks import sum_over_ranks, world_size
 from autoloss.probe.descent import gradient_of
 from autoloss.probe.implicit import Implicit, hessian_of
-from autoloss.probe.lookahead import Moment, replayed
+from autoloss.probe.lookahead import Moment, evaluating, replayed
 from autoloss.probe.optimizer_step import Taken
 from autoloss.probe.slopes import Slopes
 from autoloss.training.step.player import Player
@@ -88,21 +88,31 @@ class Ahead:
 
     def look(self, step: int, taken: Taken | None, held_out: Table | None) -> None:
         """Measure what the weighting asks of optimiser step ``step``, which was ``taken``, and tell the player."""
-        needs = self.player.looks_ahead(step)
         looks, self._looks = self._looks, []
-        if needs & Need.LOOKAHEAD:
-            self.player.look_again([self._again(moment, table) for moment, table in looks])
-        if needs & Need.ALIGNMENT:
-            assert taken is not None
-            assert held_out is not None
-            if taken and looks:
-                self.player.align(self._alignment(step, looks, taken, held_out))
+        self.player.observe(step, _Outcome(self, step, looks, taken, held_out))
 
-    def _again(self, moment: Moment, table: Table) -> LossTable:
-        with replayed(self.network, moment), self.around():
-            return table()
+    def units_again(self, looks: Sequence[tuple[Moment, Table]]) -> list[Tensor]:
+        """The losses [K] of the micro-batches' units, with the parameters as they are now."""
+        found = []
+        for (moment, table), weighed in zip(looks, self.player.window.steps, strict=True):
+            with replayed(self.network, moment), self.around():
+                again = table()
+            found.append(self._units(applied(again, weighed.sampled))[0])
+        return found
 
-    def _alignment(self, step: int, looks: Sequence[tuple[Moment, Table]], taken: Taken, held_out: Table) -> Tensor:
+    def units_held_out(self, step: int, held_out: Table) -> tuple[Tensor, Tensor]:
+        """The losses [K] of a held-out batch as in a validation (no dropout), and which of them it has [K]."""
+        seeded = Moment.seeded(self.player.last.device, 0x5EED + step)
+        with replayed(self.network, seeded), evaluating(self.network), self.around():
+            table = held_out()
+        return self._units(table)
+
+    def _units(self, table: LossTable) -> tuple[Tensor, Tensor]:
+        values, _, present = self.player.terms.gather(table.reduced(self.player.terms.names))
+        return values, present
+
+    def alignment(self, step: int, looks: Sequence[tuple[Moment, Table]], taken: Taken, held_out: Table) -> Tensor:
+        """How fast the held-out objective falls with the effective weight of each loss, [N]."""
         _check_parameters(self.network, taken)
         device = self.player.last.device
         # Drawn from numbers of its own: the next forward must not see the same masks.
@@ -163,6 +173,31 @@ class Ahead:
             if again is None or first is None:
                 raise SignalError(_differs(name, "absent" if first is None else "present", "otherwise"))
             raise SignalError(_differs(name, f"{float(first.detach()):g}", f"{float(again):g}"))
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """Measures what optimiser step ``step`` did, on its micro-batches ``looks`` and on held-out data."""
+
+    ahead: Ahead
+    step: int
+    looks: Sequence[tuple[Moment, Table]]
+    taken: Taken | None
+    held_out_table: Table | None
+
+    def again(self) -> list[Tensor]:
+        return self.ahead.units_again(self.looks)
+
+    def alignment(self) -> Tensor | None:
+        if not self.taken or not self.looks:
+            return None
+        assert self.held_out_table is not None
+        slopes = self.ahead.alignment(self.step, self.looks, self.taken, self.held_out_table)
+        return self.ahead.player.terms.collect(slopes.detach().float())
+
+    def held_out(self) -> tuple[Tensor, Tensor]:
+        assert self.held_out_table is not None
+        return self.ahead.units_held_out(self.step, self.held_out_table)
 
 
 def check_primary(primary: Sequence[str], names: Sequence[str]) -> None:
