@@ -13,6 +13,7 @@ from autoloss.core.errors import SignalError
 from autoloss.core.measured.after import AFTER
 from autoloss.core.measured.alignment import ALIGNMENT
 from autoloss.core.measured.gram import GRAM
+from autoloss.core.measured.held_out import HELD_OUT
 from autoloss.core.measured.signal import AfterStep, AnySignal, AtAnchor, Signal
 from autoloss.core.measured.stats import STATS, Stats
 from autoloss.core.tensors.constants import constant
@@ -20,7 +21,7 @@ from autoloss.core.tensors.constants import constant
 __all__ = ["AFTER_STEP", "AT_ANCHOR", "SIGNALS", "Signals", "Stats"]
 
 # The dearest first.
-SIGNALS: tuple[AnySignal, ...] = (ALIGNMENT, AFTER, GRAM, STATS)
+SIGNALS: tuple[AnySignal, ...] = (ALIGNMENT, HELD_OUT, AFTER, GRAM, STATS)
 AT_ANCHOR: tuple[AtAnchor[Any], ...] = tuple(one for one in SIGNALS if isinstance(one, AtAnchor))
 AFTER_STEP: tuple[AfterStep, ...] = tuple(one for one in SIGNALS if isinstance(one, AfterStep))
 V = TypeVar("V")
@@ -48,6 +49,7 @@ class Signals:
     measured_after: Tensor | None = None
     measured_alignment: Tensor | None = None
     whole: bool = False
+    measured_held_out: Tensor | None = None
 
     @property
     def after(self) -> Tensor:
@@ -61,6 +63,11 @@ class Signals:
         ``-d L_held(p') / d w_k`` with p' the parameters after the optimiser's step; 0 for absent losses.
         """
         return _known(self.measured_alignment, ALIGNMENT)
+
+    @property
+    def held_out(self) -> Tensor:
+        """The losses [K] of a held-out batch after the step; NaN where absent; known to ``update`` alone."""
+        return _known(self.measured_held_out, HELD_OUT)
 
     @property
     def gram(self) -> Tensor:
