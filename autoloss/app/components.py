@@ -30,6 +30,7 @@ from autoloss.training.lightning.modules.multitask import (
     MultiTaskModule,
     check_anchor,
     check_lookahead,
+    differentiates,
     learner,
 )
 from autoloss.training.lightning.shared.plateaus import FollowsPlateaus
@@ -150,7 +151,7 @@ def check(config: Mapping[str, Any]) -> None:
     if weighting is not None and (who := learner(weighting, samples)):
         share, forked = config["held_out"]["share"], config.get("anchor", ANCHORS[0]) != ANCHORS[0]
         attempt(lambda: require(0 < share < 1, "held_out.share must lie between 0 and 1", f"it is {share}"))
-        attempt(lambda: check_lookahead(who, forked, True))
+        attempt(lambda: check_lookahead(who, forked and differentiates(weighting, samples), True))
         if optimizer is not None and Need.ALIGNMENT in weighting.needs:
             attempt(lambda: check_optimizer(optimizer.func))
     attempt(

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import SignalError, require, unknown
-from autoloss.core.need import Need
+from autoloss.core.need import HELD_OUT_DATA, Need
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.schedules.plateaus import Plateaus
 from autoloss.core.table import Anchor, Entry, Losses, LossTable
@@ -224,9 +224,9 @@ class Balancer(StateModule):
 
         When the step is done, ``train(network)`` is called once more with the random numbers of the
         first time: it must compute the losses of the same batch. Weightings that learn from held-out
-        data (``auto_lambda``, ``learned``) need the optimizer (SGD, Adam or AdamW) too, and
-        ``held_out(network)``, the losses of a batch that is not trained on; the base-weighted sum of
-        those that are ``primary`` (all by default) is what they minimise. The gradients must not be zeroed before
+        data (``auto_lambda``, ``learned``, ``coba``) need ``held_out(network)`` too, the losses of a batch that is
+        not trained on. Those that minimise the base-weighted sum of its ``primary`` losses (all by default), which
+        ``coba`` does not, need the optimizer (SGD, Adam or AdamW) as well. The gradients must not be zeroed before
         the end. Both functions must have no other effect; buffers and random generators are put back.
         With ``accumulate``, the gradient is taken to be the micro-batches' mean. ``implicit`` judges weights
         by what they do to parameters that have settled, which costs several steps.
@@ -239,10 +239,10 @@ class Balancer(StateModule):
         ...     optimizer.step()
         """
         network, step, before = bare(network), self.clock.step, self.calls
-        aligns = bool(Need.ALIGNMENT & self.player.looks_ahead(step))
-        foresees = self.player.foresees and self.training and not self._frozen
-        if (aligns and (optimizer is None or held_out is None)) or (foresees and held_out is None):
-            raise lacking(self.player, aligns)
+        needs = self.player.looks_ahead(step)
+        aligns, foresees = Need.ALIGNMENT in needs, self.player.foresees and self.training and not self._frozen
+        if (aligns and optimizer is None) or ((needs & HELD_OUT_DATA or foresees) and held_out is None):
+            raise lacking(self.player, needs)
         if self._ahead is None or self._ahead.network is not network:
             self._ahead = Ahead(self.player, network, primary, self.accumulate, implicit=implicit)
         ahead, self._within = self._ahead, True

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from autoloss.core.errors import ConfigError, SignalError, unknown
+from autoloss.core.need import HELD_OUT_DATA, Need
 from autoloss.core.table import LossTable
 from autoloss.core.tensors.ranks import sum_over_ranks, world_size
 from autoloss.probe.descent import gradient_of
@@ -207,9 +208,10 @@ def check_primary(primary: Sequence[str], names: Sequence[str]) -> None:
             raise unknown("loss", name, names)
 
 
-def lacking(player: Player, aligns: bool) -> ConfigError:
-    """What to say to somebody whose look-ahead lacks what ``player`` wants to know of."""
-    title = player.weighting.title() if aligns else player.samples and player.samples.title
+def lacking(player: Player, needs: Need) -> ConfigError:
+    """The error of a look-ahead that lacks what the weighting ``needs`` after the step, or the sample weighting."""
+    title = player.weighting.title() if needs & HELD_OUT_DATA else player.samples and player.samples.title
+    aligns = Need.ALIGNMENT in needs
     return ConfigError(
         f"Weighting {title!r} needs {'the optimizer and ' * aligns}held-out losses, but the look-ahead lacks "
         "one. Write balancer.lookahead(network, optimizer, train=losses_of, held_out=losses_of_held_out)."

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, require, unknown
 from autoloss.core.loss import Loss
-from autoloss.core.need import Need, SampleNeed
+from autoloss.core.need import HELD_OUT_DATA, Need, SampleNeed
 from autoloss.core.problem import Outputs, Problem
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.surgery import Surgery
@@ -108,8 +108,9 @@ class MultiTaskModule(KnowsLength, FollowsPlateaus, KeepsRandomState, LogsMeans,
         self.held_out = held_out
         self._learner = learner(weighting, sample_weighting)
         self._aligns = Need.ALIGNMENT in weighting.needs
-        check_lookahead(self._learner, self.forked, held_out is not None)
-        if self._learner:
+        self._differentiates = differentiates(weighting, sample_weighting)
+        check_lookahead(self._learner, self.forked and self._differentiates, held_out is not None)
+        if self._differentiates:
             check_network(self.network)
         self._stepped: Tensor | None = None
         self.follow_plateaus(problem.metrics, **(plateau or {}))
@@ -165,7 +166,7 @@ class MultiTaskModule(KnowsLength, FollowsPlateaus, KeepsRandomState, LogsMeans,
 
     def on_fit_start(self) -> None:
         """Check that the strategy leaves the parameters whole, if they are to be looked ahead with."""
-        if self._learner and isinstance(
+        if self._differentiates and isinstance(
             self.trainer.strategy, (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
         ):
             raise ConfigError(
@@ -240,15 +241,24 @@ def check_anchor(anchor: str) -> None:
 
 def learner(weighting: Weighting, sample_weighting: SampleWeighting | None) -> str:
     """Who learns from held-out data, in words; empty if nobody does."""
-    if Need.ALIGNMENT in weighting.needs:
+    if weighting.needs & HELD_OUT_DATA:
         return f"Weighting {weighting.title()!r}"
     if sample_weighting is not None and SampleNeed.ALIGNMENT in sample_weighting.needs:
         return f"Sample weighting {sample_weighting.title()!r}"
     return ""
 
 
+def differentiates(weighting: Weighting, sample_weighting: SampleWeighting | None) -> bool:
+    """Whether what they learn from held-out data is the derivative of its losses with respect to weights."""
+    by_sample = sample_weighting is not None and SampleNeed.ALIGNMENT in sample_weighting.needs
+    return by_sample or Need.ALIGNMENT in weighting.needs
+
+
 def check_lookahead(who: str, forked: bool, held_out: bool) -> None:
-    """Raise :class:`ConfigError` if ``who`` learns from held-out data and cannot."""
+    """Raise :class:`ConfigError` if ``who`` learns from held-out data and cannot.
+
+    ``forked`` says that derivatives with respect to weights are wanted where gradients meet in a fork.
+    """
     if not who:
         return
     must = f"{who} needs"
