@@ -45,7 +45,7 @@ def check_types(config: Mapping[str, Any]) -> None:
 
 @lru_cache(maxsize=8)
 def _defaults(module: str) -> dict[str, Any]:
-    """The values of the keys that the YAML files of a run give, with those that ``module`` brings, as they are written."""
+    """The values that the YAML files of a run give its keys, those that ``module`` brings among them."""
     content = dict(run_yaml())
     try:
         brought = attribute(registry.find("module", module), "brings", {})

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, require, unknown
+from autoloss.core.gan.gan_problem import GanProblem
 from autoloss.core.loss import Loss
 from autoloss.core.need import Need, SampleNeed
 from autoloss.core.problem import Outputs, Problem
@@ -109,9 +110,19 @@ class MultiTaskModule(RunModule):
         self._stepped: Tensor | None = None
         self.follow_plateaus(problem.metrics, **(plateau or {}))
 
+    @staticmethod
+    def check_problem(problem: Problem) -> None:
+        """Raise :class:`ConfigError` if ``problem`` has two networks."""
+        if isinstance(problem, GanProblem):
+            raise ConfigError(
+                f"{problem.title()!r} has two networks, but the module trains one. Leave `module` out, or set "
+                "module=gan."
+            )
+
     @classmethod
     def of(cls, run: Ingredients, **parameters: Any) -> MultiTaskModule:
         """The module of ``run``; ``parameters`` are those that a subclass has besides."""
+        cls.check_problem(run.problem)
         config = run.config
         return cls(
             run.problem,
@@ -160,11 +171,11 @@ class MultiTaskModule(RunModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Weigh one batch; Lightning calls ``backward`` on what this returns."""
         clock = self.clock
-        foresees, again = self.player.foresees, lambda: self.table(self._outputs(batch))
+        foresees, again = self.player.foresees, lambda: self.table(self.outputs(batch))
         moment = Moment.now(self.device) if foresees or self.player.looks_ahead(clock.step) else None
         if foresees and moment is not None:
             self._ahead.foresee(clock.step, moment, again, partial(self._held_out_table, clock.step))
-        table = self.table(self._outputs(batch))
+        table = self.table(self.outputs(batch))
         if self.forked and not isinstance(table.anchor, Fork):
             raise ConfigError(
                 f"A fork needs a problem that computes each term from its own copy of the features, but "
@@ -228,7 +239,13 @@ class MultiTaskModule(RunModule):
         schedule = self._scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _outputs(self, batch: Any) -> Outputs:
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that validation and test measure."""
+        return self.network
+
+    def outputs(self, batch: Any) -> Outputs:
+        """What the network gives for a batch of training data; a subclass may add terms."""
         with self.problem.branching(self._fork if self.forked else None):
             return self.problem.outputs(self.network, batch)
 
@@ -236,13 +253,13 @@ class MultiTaskModule(RunModule):
         assert self.held_out is not None
         batch = self.held_out.batch(step, self.global_rank)
         batch = self.trainer.precision_plugin.convert_input(self.transfer_batch_to_device(batch, self.device, 0))
-        return self._terms(self._outputs(batch))
+        return self._terms(self.outputs(batch))
 
     def _terms(self, outputs: Outputs) -> LossTable:
         return table_of(outputs, self.losses, self.player, self.clock)
 
     def _measure(self, split: str, batch: Any) -> None:
-        outputs = self.problem.outputs(self.network, batch)
+        outputs = self.problem.outputs(self.evaluated, batch)
         self.add_values(split, self.problem.measure(outputs))
         if split == "val" and outputs.terms:
             # The same losses as in training, for whoever wants to see the two part.

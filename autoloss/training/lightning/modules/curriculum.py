@@ -5,7 +5,7 @@ from __future__ import annotations
 from autoloss.training.lightning.curriculum.difficulty import Difficulty
 from autoloss.training.lightning.curriculum.module import CurriculumModule, check_curriculum
 from autoloss.training.lightning.module_builder import Ingredients
-from autoloss.training.lightning.modules.multitask import Multitask, check_one_network
+from autoloss.training.lightning.modules.multitask import Multitask
 from autoloss.training.lightning.run_module import RunModule
 
 
@@ -29,5 +29,4 @@ class Curriculum(Multitask):
         self.pacing, self.difficulty, self.warmup = pacing, difficulty, warmup
 
     def build(self, run: Ingredients) -> RunModule:
-        check_one_network(run.problem)
         return CurriculumModule.of(run, pacing=self.pacing, difficulty=self.difficulty, warmup=self.warmup)
