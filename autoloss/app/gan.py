@@ -18,7 +18,7 @@ from autoloss.core.problem import Problem
 from autoloss.training.lightning.gan.checks import check_flags, check_gan, check_surgery
 from autoloss.training.lightning.gan.moving_average import check_decay
 from autoloss.training.lightning.gan.pace import Pace
-from autoloss.training.lightning.gan.role import DISCRIMINATOR, GENERATOR, Role, Seat
+from autoloss.training.lightning.gan.player import DISCRIMINATOR, GENERATOR, GanPlayer, PlayerOptions
 from autoloss.training.lightning.modules.gan import GanModule
 from autoloss.training.lightning.modules.multitask import ANCHORS
 from autoloss.training.step.build import build_sample_weighting, build_weighting
@@ -30,8 +30,8 @@ def build_gan(config: Mapping[str, Any], problem: Problem, data: Any = None, hel
     losses = _generator_losses(config, game)
     return GanModule(
         game,
-        _role(config, config["generator"], config, losses, _number(data)),
-        _role(
+        _options(config, config["generator"], config, losses, _number(data)),
+        _options(
             config["discriminator"],
             config["discriminator"],
             config,
@@ -60,13 +60,13 @@ def check_game(config: Mapping[str, Any], problem: Problem, attempt: Callable[[C
     attempt(lambda: _pace(config))
     attempt(lambda: check_decay(config["generator"]["average"]))
     losses = attempt(lambda: _generator_losses(config, game)) or {}
-    attempt(lambda: Seat(GENERATOR, list(game.terms), _role(config, config["generator"], config, losses)))
+    attempt(lambda: GanPlayer(GENERATOR, list(game.terms), _options(config, config["generator"], config, losses)))
     weighting = attempt(lambda: build_weighting(side["weighting"]))
     attempt(lambda: factory(side["optimizer"], Optimizer))
     its = attempt(lambda: _discriminator_losses(config, game, losses))
     if weighting is not None and its is not None:
         attempt(lambda: check_surgery(weighting))
-        attempt(lambda: Seat(DISCRIMINATOR, list(game.discriminator_terms), _role(side, side, config, its)))
+        attempt(lambda: GanPlayer(DISCRIMINATOR, list(game.discriminator_terms), _options(side, side, config, its)))
 
 
 def check_not_game(problem: Problem) -> None:
@@ -81,14 +81,14 @@ def _number(data: Any) -> int | None:
     return len(data) if hasattr(data, "__len__") else None
 
 
-def _role(
+def _options(
     node: Mapping[str, Any],
     play: Mapping[str, Any],
     config: Mapping[str, Any],
     losses: dict[str, Loss],
     samples: int | None = 1,
-) -> Role:
-    return Role(
+) -> PlayerOptions:
+    return PlayerOptions(
         losses,
         build_weighting(node["weighting"]),
         factory(node["optimizer"], Optimizer),
