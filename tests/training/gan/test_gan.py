@@ -79,7 +79,7 @@ def test_a_checkpoint_of_0_1_0_which_calls_the_players_seats_goes_on(play, tmp_p
     found = torch.load(tmp_path / "last.ckpt", weights_only=True)
     seats = [key for key in found["state_dict"] if "_player." in key]
     for key in seats:
-        # What belonged to the seat itself, and what to the player on it.
+        # A seat had an extra state of its own, and the rest was its player's.
         inside = "" if key.endswith("_extra_state") else "player."
         found["state_dict"][key.replace("_player.", f"_seat.{inside}")] = found["state_dict"].pop(key)
     assert {"generator_seat.player.last", "generator_seat._extra_state"} <= found["state_dict"].keys()
@@ -342,8 +342,8 @@ class TestMistakes:
             with pytest.raises(ConfigError, match=f"trainer.{flag} .*{advice}"):
                 play.fit(play.module(), 1, **{flag: value})
 
-    def test_a_discriminator_that_has_won_is_warned_of(self, play, points):
-        class Won(points):
+    def test_a_discriminator_that_is_always_right_is_warned_of(self, play, points):
+        class Right(points):
             def discriminator_outputs(self, discriminator, generated, batch):
                 outputs = super().discriminator_outputs(discriminator, generated, batch)
                 verdict = outputs.terms["adv"]
@@ -351,7 +351,7 @@ class TestMistakes:
 
         hinge = play.options("discriminator", game=GanHinge())
         with pytest.warns(CollapseWarning, match=r"loss has been 0 for \d+ steps, up to step \d+.*or set pace.target"):
-            play.fit(play.module(Won(), discriminator=hinge), 20)
+            play.fit(play.module(Right(), discriminator=hinge), 20)
         with warnings.catch_warnings():
             warnings.simplefilter("error", CollapseWarning)
             play.fit(play.module(), 20)

@@ -151,13 +151,13 @@ class GanModule(KnowsLength, FollowsPlateaus, KeepsRandomState, EvaluatesGenerat
         if ranks > 1:
             # All ranks start with one seed and would draw the same noise.
             torch.manual_seed(((self.seed + self.batches * 1_000_003) * ranks + self.global_rank) % 2**63)
-        plays = (True, True) if self.pace is None else self.pace.turn()
+        generator, discriminator = (True, True) if self.pace is None else self.pace.turn()
         batches = turn[-self.generator_player.options.batches :]
-        shares = all(plays) and len(batches) == 1
-        if plays[1]:
+        shares = generator and discriminator and len(batches) == 1
+        if discriminator:
             its = turn[-self.discriminator_player.options.batches :]
             self._steps(self.discriminator_player, its, clock, keep_last=shares)
-        if plays[0]:
+        if generator:
             trained = [p for p in self.discriminator.parameters() if p.requires_grad]
             for parameter in trained:
                 parameter.requires_grad_(False)
