@@ -106,7 +106,7 @@ def test_everything_that_is_wrong_comes_in_one_message(mistaken):
         ("discriminator.weighting=gradnrom", "Did you mean 'gradnorm'"),
         ("module=multitask", "'digits_gan' has two networks"),
         ("discriminator.base.x=2", "No loss is called 'x'"),
-        ("discriminator.sample_weighting=reweight", "'reweight' learns from held-out data, but a game has none"),
+        ("discriminator.sample_weighting=reweight", "'reweight' learns from held-out data, but a GAN has none"),
         ("discriminator.sample_weighting.terms=[x]", "No loss is called 'x'"),
     ],
 )
