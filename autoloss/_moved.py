@@ -70,8 +70,8 @@ PLACES = {
     "training.gan.evaluation": "training.lightning.gan.evaluation",
     "training.gan.moving_average": "training.lightning.gan.moving_average",
     "training.gan.pace": "training.lightning.gan.pace",
-    "training.gan.role": "training.lightning.gan.role",
-    "training.gan.sides": "training.lightning.gan.sides",
+    "training.gan.role": "training.lightning.gan.player",
+    "training.gan.sides": "training.lightning.gan.player_table",
     "training.heatmap": "training.record.heatmap",
     "training.journal": "training.record.run_directory",
     "training.late_journal": "training.record.lazy_start",
@@ -106,6 +106,11 @@ NAMES: dict[str, dict[str, str]] = {
         name: f"core.registry.lookup:{name}"
         for name in ("registry", "Registry", "Listing", "imported", "class_name", "PACKAGE", "ORIGIN")
     },
+    "training.gan.role": {
+        "Role": "training.lightning.gan.player:PlayerOptions",
+        "Seat": "training.lightning.gan.player:GanPlayer",
+    },
+    "training.gan.sides": {"side_table": "training.lightning.gan.player_table:player_table"},
 }
 
 

@@ -39,7 +39,7 @@ from autoloss.problems._digits import part
 from autoloss.problems._frechet import frechet_distance
 from autoloss.problems._tensors import TensorTable
 from autoloss.training.lightning.gan.module import GanModule
-from autoloss.training.lightning.gan.role import Role
+from autoloss.training.lightning.gan.player import PlayerOptions
 from autoloss.training.lightning.loaders import loader
 from autoloss.training.record.cadence import Cadence
 from autoloss.weightings.equal import Equal
@@ -149,7 +149,7 @@ def found(name: str, overrides: list[str], scaled: str | None, epochs: int) -> l
     pl.seed_everything(0, verbose=False)
     module = prepare(config).module()
     if scaled is not None:
-        loss = module.generator_seat.losses[scaled]
+        loss = module.generator_player.losses[scaled]
         # The generator's side alone: the discriminator plays on as before.
         loss.forward = partial(times, loss.forward, FACTOR)
     pulls = Pulls(after=5 * epochs)
@@ -287,8 +287,8 @@ def cost() -> bool:
         game, optimizer = NonSaturating(), partial(torch.optim.Adam, lr=1e-3)
         module = GanModule(
             problem,
-            Role({"adv": game, "near": Mae()}, Equal(), optimizer),
-            Role({"adv": game, "penalty": R1(gamma=1.0)}, Equal(), optimizer),
+            PlayerOptions({"adv": game, "near": Mae()}, Equal(), optimizer),
+            PlayerOptions({"adv": game, "penalty": R1(gamma=1.0)}, Equal(), optimizer),
         )
         turns = Turns(by_hand(problem))
         fit(module, 64, [turns], max_epochs=1, accelerator="cpu")

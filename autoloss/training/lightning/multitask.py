@@ -41,18 +41,19 @@ SHARDING = (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
 
 
 class MultiTaskModule(RunModule):
-    """A problem's network, its losses, and the player that weighs them.
+    """Trains a problem's network; a player weighs its losses.
 
-    ``optimizer`` makes an optimiser from parameters, ``scheduler`` (optional) a learning-rate scheduler,
-    stepped at each optimiser step, from an optimiser and the number of those steps. Optimisation is automatic:
-    accumulation, clipping, precision, strategies and checkpoints are the Trainer's.
+    ``optimizer`` makes an optimiser from parameters. ``scheduler`` (optional) makes a learning-rate scheduler from an
+    optimiser and the number of optimiser steps; it is stepped after each of them. Optimisation is automatic: the
+    Trainer is in charge of accumulation, clipping, precision, strategies and checkpoints.
 
-    With ``anchor="fork"``, as with any surgery, the problem's ``branch`` gives each term a copy of the
-    features, and the gradients meet there: the network's heads get their loss's with its base weight alone.
-    With ``anchor="parameters"`` they meet at the parameters that the features are computed from.
+    With ``anchor="fork"``, and with any surgery, the problem's ``branch`` gives each term its own copy of the
+    features, and the gradients meet there. The gradient of a loss in its own head then has the base weight only.
+    With ``anchor="parameters"`` the gradients meet at the parameters that the features are computed from.
     ``penalties`` on the network's parameters (see :class:`Penalties`) are losses that keep their base weight.
-    ``sample_weighting`` weighs the samples of each term; ``samples`` is how many the training data have.
-    ``plateau`` says what a plateau of validation is that schedules can follow: ``metric``, ``patience``, ``change``.
+    ``sample_weighting`` weighs the samples of each term; ``samples`` is the number of training samples.
+    ``plateau`` defines a plateau of the validation metric, which schedules can follow: ``metric``, ``patience``,
+    ``change``.
     """
 
     def __init__(
@@ -147,24 +148,24 @@ class MultiTaskModule(RunModule):
 
     @property
     def players(self) -> dict[str, Player]:
-        """What weighs losses here, by name: one player, without a name."""
+        """The players by name: there is one, and its name is empty."""
         return {"": self.player}
 
     @property
     def clock(self) -> Clock:
-        """Where training stands."""
+        """The step, the epoch and the progress of training."""
         total, step = self.length, self.trainer.global_step
         return Clock(
             step, self.current_epoch, min(1.0, step / total) if total > 0 else 0.0, plateaus=self.plateaus.count
         )
 
     def table(self, outputs: Outputs) -> LossTable:
-        """The losses of a batch, from what the network gave for it, and the penalties."""
+        """The losses of a batch, from the network's outputs, and the penalties."""
         table = self._terms(outputs)
         return replace(table, entries={**table.entries, **self.penalties.entries(self.network)})
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Set what has a schedule."""
+        """Set the parameters of losses and penalties that have a schedule."""
         super().on_train_batch_start(batch, batch_idx)
         self.penalties.follow(self.clock.progress)
 
@@ -189,16 +190,14 @@ class MultiTaskModule(RunModule):
         return None if weighed is None else weighed.total
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Let the weighting learn, once for each optimiser step, unless the scaler will skip it."""
+        """The weighting learns once for each optimiser step, unless the scaler will skip that step."""
         self._stepped = will_step(self.trainer, optimizer)
         if not self._ahead:
             self.player.commit(self._stepped)
 
     def on_fit_start(self) -> None:
-        """Check that the strategy leaves the parameters whole, if they are to be looked ahead with."""
-        if self._learner and isinstance(
-            self.trainer.strategy, (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
-        ):
+        """Raise :class:`ConfigError` if a look-ahead needs whole parameters and the strategy shards them."""
+        if self._learner and isinstance(self.trainer.strategy, SHARDING):
             raise ConfigError(
                 f"{self._learner} needs whole parameters, but "
                 f"{type(self.trainer.strategy).__name__} shards them. Set trainer.strategy=ddp or train on one device."
@@ -207,7 +206,7 @@ class MultiTaskModule(RunModule):
         self._ahead.around = self.trainer.precision_plugin.forward_context
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, and then look at its outcome for weightings that ask what the step did."""
+        """Make the optimiser's step; then measure its outcome for a weighting that learns from it."""
         step = self.trainer.global_step
         aligns = Need.ALIGNMENT in self.player.looks_ahead(step)
         optimizer = self.optimizers(use_pl_optimizer=False)
@@ -230,7 +229,7 @@ class MultiTaskModule(RunModule):
         self._measure("test", batch)
 
     def configure_optimizers(self) -> Any:
-        """The optimiser of the network's (and any loss's) parameters; a weighting has none."""
+        """The optimiser of the parameters of the network and the losses; a weighting has no parameters."""
         optimizer = self._optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
         if self._aligns:
             check_optimizer(type(optimizer))
@@ -262,7 +261,7 @@ class MultiTaskModule(RunModule):
         outputs = self.problem.outputs(self.evaluated, batch)
         self.add_values(split, self.problem.measure(outputs))
         if split == "val" and outputs.terms:
-            # The same losses as in training, for whoever wants to see the two part.
+            # The same losses as in training: where the two curves part, the network overfits.
             table = self._terms(outputs)
             for name in table.entries:
                 if (entry := table.entry(name)) is not None:
@@ -276,7 +275,7 @@ def check_anchor(anchor: str) -> None:
 
 
 def learner(weighting: Weighting, sample_weighting: SampleWeighting | None) -> str:
-    """Who learns from held-out data, in words; empty if nobody does."""
+    """The component that learns from held-out data, in words; empty if none does."""
     if Need.ALIGNMENT in weighting.needs:
         return f"Weighting {weighting.title()!r}"
     if sample_weighting is not None and SampleNeed.ALIGNMENT in sample_weighting.needs:
@@ -285,7 +284,7 @@ def learner(weighting: Weighting, sample_weighting: SampleWeighting | None) -> s
 
 
 def check_lookahead(who: str, forked: bool, held_out: bool) -> None:
-    """Raise :class:`ConfigError` if ``who`` learns from held-out data and cannot."""
+    """Raise :class:`ConfigError` if the component ``who`` learns from held-out data and cannot do so here."""
     if not who:
         return
     must = f"{who} needs"

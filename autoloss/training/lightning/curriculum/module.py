@@ -22,13 +22,13 @@ from autoloss.training.lightning.multitask import MultiTaskModule
 
 
 class CurriculumModule(MultiTaskModule):
-    """A multi-task module that begins with the easiest data, and takes in more as training proceeds.
+    """A multi-task module that starts with the easiest samples, and uses more of the data as training proceeds.
 
-    ``pacing`` is the share of the data, easiest first, by progress (``root(0.2,0.5)``, see
-    :mod:`autoloss.core.schedules.pacing`); without it all data are in use, and weights of samples are the whole
-    curriculum. ``difficulty`` says what is easy: a key of the data, a function of the training set (or
-    ``module:function``), or ``loss``: the loss of each sample, measured in one pass when ``warmup`` epochs on all
-    data are over. The other arguments are those of :class:`MultiTaskModule`.
+    ``pacing`` is a schedule of the share of the data in use, easiest first (``root(0.2,0.5)``, see
+    :mod:`autoloss.core.schedules.pacing`). Without it all data are in use, and a sample weighting is the only
+    curriculum. ``difficulty`` says what is easy: a key of the data, a function of the training set (or its import
+    path ``module:function``), or ``loss``. With ``loss`` training uses all data for ``warmup`` epochs, and then
+    measures the loss of each sample in one pass. The other arguments are those of :class:`MultiTaskModule`.
     """
 
     difficulty: Tensor
@@ -51,12 +51,12 @@ class CurriculumModule(MultiTaskModule):
         self.given, self.warmup = difficulty, warmup
         self._order: PacedShuffle | None = None
         self._data: Any = None
-        # NaN until it has been measured; in checkpoints, so that a resumed run measures nothing again.
+        # NaN until it is measured. It is in checkpoints, so that a resumed run does not measure it again.
         self.register_buffer("difficulty", torch.zeros(0))
         self._measured = False
 
     def order(self, dataset: Dataset[Any], seed: int) -> PacedShuffle:
-        """The sampler of the training data; training must use it."""
+        """The sampler of the training data; the training loader must use it."""
         size = len(dataset)  # type: ignore[arg-type]
         self._order, self._data = PacedShuffle(size, seed, self.pacing), dataset
         if self.given is not None and self.given != LOSS:
@@ -66,12 +66,12 @@ class CurriculumModule(MultiTaskModule):
         return self._order
 
     def on_train_start(self) -> None:
-        """Order the data of an epoch that began before a checkpoint in its midst."""
+        """Order the data of a run that resumes within an epoch."""
         super().on_train_start()
         self._set_pace()
 
     def on_train_epoch_start(self) -> None:
-        """Measure the difficulty when it is time to, and say how long an epoch is."""
+        """Set the length of training in epochs, and measure the difficulty when the warm-up is over."""
         super().on_train_epoch_start()
         self._set_pace()
 
@@ -86,7 +86,7 @@ class CurriculumModule(MultiTaskModule):
         total = float(self.trainer.estimated_stepping_batches) * self.trainer.accumulate_grad_batches
         epochs = total / self.trainer.num_training_batches
         require(
-            epochs < float("inf"), "A pacing must know how long training is", "it has no end", "Set trainer.max_epochs."
+            epochs < float("inf"), "A pacing needs a training with an end", "it has none", "Set trainer.max_epochs."
         )
         self._order.epochs = epochs
         if self.given != LOSS or self.current_epoch < self.warmup or self._measured:
@@ -97,7 +97,7 @@ class CurriculumModule(MultiTaskModule):
         self._measured = True
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
-        """Weigh one batch, and note which share of the data is in use."""
+        """Weigh one batch, and record the share of the data in use."""
         if self.pacing is not None and self._order is not None:
             loader: Any = self.trainer.train_dataloader
             place = batch_idx * (getattr(loader, "batch_size", None) or 1) * world_size()
@@ -106,7 +106,7 @@ class CurriculumModule(MultiTaskModule):
 
     @torch.no_grad()
     def _losses(self) -> Tensor:
-        """The base-weighted loss [N] of each training sample, in one pass that the ranks share."""
+        """The base-weighted loss [N] of each training sample, measured in one pass that the ranks share."""
         loader: Any = self.trainer.train_dataloader
         rows = range(self.trainer.global_rank, len(self.difficulty), world_size())
         batches = DataLoader(
@@ -136,7 +136,7 @@ class CurriculumModule(MultiTaskModule):
 
 
 def check_curriculum(pacing: str | float | None, difficulty: Difficulty | None, warmup: int) -> None:
-    """Raise unless the three describe a curriculum."""
+    """Raise :class:`ConfigError` unless the three arguments go together."""
     require(warmup >= 0, "curriculum.warmup must be at least 0", f"it is {warmup}")
     if pacing is not None:
         parse_pacing(pacing)

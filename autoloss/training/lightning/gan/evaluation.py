@@ -1,4 +1,4 @@
-"""How a generator is judged: with the same random numbers each time, and without touching those of training."""
+"""Evaluates a generator with the same random numbers each time, apart from those of training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SEED = 20_140_610
 
 
 class EvaluatesGenerator(RunModule):
-    """A Lightning module with a :class:`GanProblem`, whose generator it validates, tests and shows."""
+    """A Lightning module with a :class:`GanProblem`: validates, tests and shows the generator."""
 
     problem: GanProblem
     _paused: Moment | None = None
@@ -26,7 +26,7 @@ class EvaluatesGenerator(RunModule):
         raise NotImplementedError
 
     def on_validation_epoch_start(self) -> None:
-        """Put training's random numbers aside."""
+        """Save the random state of training, and start the evaluation from a fixed seed."""
         super().on_validation_epoch_start()
         self._pause()
 
@@ -54,7 +54,7 @@ class EvaluatesGenerator(RunModule):
         self._evaluate("test")
 
     def gallery(self) -> Tensor | None:
-        """Samples to look at, the same noise each time."""
+        """Samples for a picture, from the same noise each time."""
         self._pause()
         try:
             with torch.no_grad():

@@ -24,41 +24,44 @@ from autoloss.training.lightning.gan.collapse import Collapse
 from autoloss.training.lightning.gan.evaluation import EvaluatesGenerator
 from autoloss.training.lightning.gan.moving_average import MovingAverage
 from autoloss.training.lightning.gan.pace import Pace
-from autoloss.training.lightning.gan.role import DISCRIMINATOR, GENERATOR, Role, Seat
-from autoloss.training.lightning.gan.sides import Logits, side_table
+from autoloss.training.lightning.gan.player import DISCRIMINATOR, GENERATOR, GanPlayer, PlayerOptions, rename_old_keys
+from autoloss.training.lightning.gan.player_table import Logits, player_table
 from autoloss.training.lightning.multitask import ANCHORS, check_anchor
 from autoloss.training.lightning.shared.scaling import loss_scale, will_step
 from autoloss.training.step.player import Player
 
 
 class GanModule(EvaluatesGenerator):
-    """A problem's two networks, and the player of each, which weigh their losses through the same ``weigh``.
+    """Trains a problem's generator and discriminator; each has a player that weighs its losses.
 
-    A turn takes as many batches as the player that needs more of them (``steps * accumulate``). When they
-    are there the discriminator plays its steps on the last of them that it needs, then the generator does,
-    against the discriminator as it then is; an epoch's last turn plays with what there is. Where the
-    generator's turn is one batch its samples are those that the discriminator has just seen.
+    Training goes in turns. In a turn the discriminator makes its optimiser steps first, and the generator then makes
+    its own against the updated discriminator. A player needs ``steps * accumulate`` batches for a turn. The module
+    collects as many batches as the larger of the two needs; each player uses the last of them. The last turn of an
+    epoch uses the batches that are left. If the generator needs one batch only, it is trained on the samples that the
+    discriminator's last batch has seen.
 
-    Optimisation is manual inside. Precision, strategies (DDP with unused parameters found) and checkpoints are the
-    Trainer's; accumulation and clipping, of which two optimisers need one each, are the :class:`Role`'s.
+    Optimisation is manual. The Trainer is in charge of precision, strategies (DDP must find unused parameters) and
+    checkpoints. Accumulation and clipping are set for each player, in :class:`PlayerOptions`.
     ``Trainer.global_step`` counts the steps of both optimisers; records count batches.
 
     Args:
-        problem: the data, the networks, and what the losses compare.
+        problem: the data, the two networks, and the terms of the losses.
         generator: how the generator is trained.
-        discriminator: how the discriminator is.
-        average: decay of the generator's moving average, in [0, 1), which is then what is evaluated; or ``None``.
-        pace: learns which side to update more, or ``None`` for both alike.
+        discriminator: how the discriminator is trained.
+        average: decay of a moving average of the generator, in [0, 1); that average is then evaluated. ``None``
+            evaluates the generator.
+        pace: learns which player to update more often; ``None`` updates both in every turn.
         on_nonfinite: ``"raise"``, or ``"skip"`` to leave a batch out of the player's step and count it.
-        anchor: ``"features"`` for what the problem gives, ``"fork"`` for gradients that meet at the samples.
-        plateau: what a plateau of validation is that schedules can follow: ``metric``, ``patience``, ``change``.
+        anchor: ``"features"`` for the anchor that the problem gives, ``"fork"`` for a fork at the samples.
+        plateau: defines a plateau of the validation metric, which schedules can follow: ``metric``, ``patience``,
+            ``change``.
     """
 
     def __init__(
         self,
         problem: GanProblem,
-        generator: Role,
-        discriminator: Role,
+        generator: PlayerOptions,
+        discriminator: PlayerOptions,
         average: float | None = None,
         pace: Pace | None = None,
         on_nonfinite: str = "raise",
@@ -71,32 +74,34 @@ class GanModule(EvaluatesGenerator):
         self.automatic_optimization = False
         self.problem = check_gan(problem)
         self.network, self.discriminator = problem.network(), problem.discriminator()
-        self.generator_seat = Seat(GENERATOR, list(problem.terms), generator, on_nonfinite)
-        self.discriminator_seat = Seat(DISCRIMINATOR, list(problem.discriminator_terms), discriminator, on_nonfinite)
-        seats = (self.generator_seat, self.discriminator_seat)
-        self.keep_losses({f"{seat.name}/{name}": loss for seat in seats for name, loss in seat.losses.items()})
+        terms, discriminator_terms = list(problem.terms), list(problem.discriminator_terms)
+        self.generator_player = GanPlayer(GENERATOR, terms, generator, on_nonfinite)
+        self.discriminator_player = GanPlayer(DISCRIMINATOR, discriminator_terms, discriminator, on_nonfinite)
+        self.register_load_state_dict_pre_hook(rename_old_keys)
+        players = (self.generator_player, self.discriminator_player)
+        self.keep_losses({f"{player.name}/{name}": loss for player in players for name, loss in player.losses.items()})
         self.average = None if average is None else MovingAverage(self.network, average)
         self.pace, self.collapse = pace, Collapse()
         self.forked = anchor == "fork" or isinstance(generator.weighting, Surgery)
         self.batches, self.seed = 0, torch.initial_seed()
         self._waiting: list[Any] = []
         self._shared: Generated | None = None
-        self._acting: Seat | None = None
+        self._stepping: GanPlayer | None = None
         self.follow_plateaus(problem.metrics, **(plateau or {}))
 
     @property
     def player(self) -> Player:  # type: ignore[override]
-        """Who weighs the generator's losses."""
-        return self.generator_seat.player
+        """The generator's player."""
+        return self.generator_player
 
     @property
     def players(self) -> dict[str, Player]:
-        """Who weighs losses here, by name."""
-        return {seat.name: seat.player for seat in (self.generator_seat, self.discriminator_seat)}
+        """Both players by name."""
+        return {player.name: player for player in (self.generator_player, self.discriminator_player)}
 
     @property
     def clock(self) -> Clock:
-        """Where training stands, in batches."""
+        """The place in training; its step counts batches."""
         total = self.length
         progress = min(1.0, self.batches / total) if total else 0.0
         return Clock(self.batches, self.current_epoch, progress, plateaus=self.plateaus.count)
@@ -107,133 +112,137 @@ class GanModule(EvaluatesGenerator):
         return self.network if self.average is None else self.average.network
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """No callbacks; the Trainer's flags are looked at here, before Lightning does and says less."""
+        """Check the Trainer's flags, before Lightning does with errors that say less; there are no callbacks."""
         trainer = self.trainer
         check_flags(trainer.gradient_clip_val, trainer.accumulate_grad_batches, trainer.max_steps)
         return []
 
     def setup(self, stage: str) -> None:
-        """Look at the strategy."""
+        """Check the strategy."""
         check_strategy(self.trainer.strategy)
 
     def configure_optimizers(self) -> Any:
-        """One optimiser for each player, the generator's first; schedulers are stepped once a turn."""
+        """One optimiser for each player, the generator's first; each scheduler makes a step in each turn."""
         optimizers, schedules = [], []
         turns = self._turns()
-        for seat, network in ((self.generator_seat, self.network), (self.discriminator_seat, self.discriminator)):
-            of = [p for part in (network, *seat.losses.values()) for p in part.parameters() if p.requires_grad]
-            optimizers.append(seat.role.optimizer(of))
-            if seat.role.scheduler is not None:
-                schedules.append(seat.role.scheduler(optimizers[-1], turns))
+        networks = (self.network, self.discriminator)
+        for player, network in zip((self.generator_player, self.discriminator_player), networks, strict=True):
+            of = [p for part in (network, *player.losses.values()) for p in part.parameters() if p.requires_grad]
+            optimizers.append(player.options.optimizer(of))
+            if player.options.scheduler is not None:
+                schedules.append(player.options.scheduler(optimizers[-1], turns))
         return optimizers, schedules
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        """Take in one batch, and play when the turn's are there."""
+        """Collect one batch; run the turn when its batches are complete."""
         self._waiting.append(batch)
         if len(self._waiting) == self._turn_size() or self.trainer.is_last_batch:
             turn, self._waiting = self._waiting, []
-            self._play(turn)
+            self._run_turn(turn)
             self.batches += len(turn)
 
-    def _play(self, turn: Sequence[Any]) -> None:
+    def _run_turn(self, turn: Sequence[Any]) -> None:
         before = {name: player.weighed for name, player in self.players.items()}
         clock, ranks = self.clock, self.trainer.world_size
         if ranks > 1:
-            # Ranks begin with one seed, and would all draw the same noise.
+            # All ranks start with one seed and would draw the same noise.
             torch.manual_seed(((self.seed + self.batches * 1_000_003) * ranks + self.global_rank) % 2**63)
-        plays = (True, True) if self.pace is None else self.pace.turn()
-        mine, its = (turn[-seat.role.batches :] for seat in (self.generator_seat, self.discriminator_seat))
-        shares = all(plays) and len(mine) == 1
-        if plays[1]:
-            self._steps(self.discriminator_seat, its, clock, keep_last=shares)
-        if plays[0]:
+        generator, discriminator = (True, True) if self.pace is None else self.pace.turn()
+        batches = turn[-self.generator_player.options.batches :]
+        shares = generator and discriminator and len(batches) == 1
+        if discriminator:
+            its = turn[-self.discriminator_player.options.batches :]
+            self._steps(self.discriminator_player, its, clock, keep_last=shares)
+        if generator:
             trained = [p for p in self.discriminator.parameters() if p.requires_grad]
             for parameter in trained:
                 parameter.requires_grad_(False)
             try:
-                self._steps(self.generator_seat, mine, clock)
+                self._steps(self.generator_player, batches, clock)
             finally:
                 for parameter in trained:
                     parameter.requires_grad_(True)
             if self.average is not None:
-                self.average.follow(self.network, self.generator_seat.done - 1)
+                self.average.follow(self.network, self.generator_player.steps_done - 1)
         self._shared = None
         self._schedule()
         for name, player in self.players.items():
             if player.weighed is not None and player.weighed is not before[name]:
                 player.weighed = replace(player.weighed, signals=replace(player.weighed.signals, step=clock.step))
 
-    def _steps(self, seat: Seat, batches: Sequence[Any], clock: Clock, keep_last: bool = False) -> None:
-        size = seat.role.accumulate
+    def _steps(self, player: GanPlayer, batches: Sequence[Any], clock: Clock, keep_last: bool = False) -> None:
+        size = player.options.accumulate
         for first in range(0, len(batches), size):
             window = batches[first : first + size]
-            self._step(seat, window, replace(clock, step=seat.done), keep_last and first + size >= len(batches))
+            self._step(
+                player, window, replace(clock, step=player.steps_done), keep_last and first + size >= len(batches)
+            )
 
-    def _step(self, seat: Seat, window: Sequence[Any], clock: Clock, keep_last: bool) -> None:
+    def _step(self, player: GanPlayer, window: Sequence[Any], clock: Clock, keep_last: bool) -> None:
         scale, walked = loss_scale(self.trainer, self.device), False
         for i, batch in enumerate(window):
             last = i == len(window) - 1
-            table = self._table(seat, batch, clock, keep_last and last)
-            weighed = seat.player.step(table, clock, scale, len(window) > 1)
+            table = self._table(player, batch, clock, keep_last and last)
+            weighed = player.step(table, clock, scale, len(window) > 1)
             if weighed is not None:
                 walked = True
-                with self._synced(seat, last), torch.autocast(self.device.type, enabled=False):
+                with self._synced(player, last), torch.autocast(self.device.type, enabled=False):
                     self.manual_backward(weighed.total if len(window) == 1 else weighed.total / len(window))
-        seat.done += 1
+        player.steps_done += 1
         if walked:
-            optimizer = self._optimizer(seat)
-            self._acting = seat
+            optimizer = self._optimizer(player)
+            self._stepping = player
             optimizer.step()
             optimizer.zero_grad()
 
-    def _table(self, seat: Seat, batch: Any, clock: Clock, keep: bool) -> LossTable:
-        if seat is self.discriminator_seat:
+    def _table(self, player: GanPlayer, batch: Any, clock: Clock, keep: bool) -> LossTable:
+        if player is self.discriminator_player:
             with torch.set_grad_enabled(keep):
                 generated = self.problem.generate(self.network, batch)
             self._shared = generated if keep else None
             outputs = self.problem.discriminator_outputs(self.discriminator, generated.detached(), batch)
         else:
             generated, self._shared = self._shared or self.problem.generate(self.network, batch), None
-            with self.problem.branching(seat.player.fork if self.forked else None):
+            with self.problem.branching(player.fork if self.forked else None):
                 outputs = self.problem.generator_outputs(self.network, self.discriminator, generated, batch)
-        table, said = side_table(seat, outputs, clock, len(generated.samples))
-        if self.forked and seat is self.generator_seat and not isinstance(table.anchor, Fork):
+        table, logits = player_table(player, outputs, clock, len(generated.samples))
+        if self.forked and player is self.generator_player and not isinstance(table.anchor, Fork):
             raise ConfigError(
                 "A fork needs a problem that computes each term from its own copy of the samples, but "
                 f"{self.problem.title()!r} does not. Write copies, anchor = self.branch(samples) in "
                 "generator_outputs(), compute each term from its copy, and return the anchor."
             )
-        self._listen(said, clock)
+        self._note(logits, clock)
         return table
 
-    def _listen(self, said: Sequence[Logits], clock: Clock) -> None:
-        if not said:
+    def _note(self, logits: Sequence[Logits], clock: Clock) -> None:
+        if not logits:
             return
-        self.collapse.note(torch.stack([one.lost for one in said]).abs().sum(), clock.step)
+        self.collapse.note(torch.stack([one.loss for one in logits]).abs().sum(), clock.step)
         if self.pace is not None:
-            notes = self.discriminator_seat.player.notes
-            for one in said:
+            notes = self.discriminator_player.notes
+            for one in logits:
                 notes.scalar("accuracy", self.pace.note(one.real, one.fake))
             notes.scalar("lead", self.pace.lead)
 
-    def _synced(self, seat: Seat, last: bool) -> AbstractContextManager[None]:
-        # Where batches may be left out, the last one is not sure to come.
+    def _synced(self, player: GanPlayer, last: bool) -> AbstractContextManager[None]:
+        # A batch that is skipped has no backward: where that may happen to the last one, each batch synchronises.
         strategy = self.trainer.strategy
-        if last or seat.player.watch.skips or not isinstance(strategy, ParallelStrategy):
+        if last or player.watch.skips or not isinstance(strategy, ParallelStrategy):
             return nullcontext()
         return strategy.block_backward_sync()
 
-    def _optimizer(self, seat: Seat) -> Any:
-        return self.optimizers()[seat is self.discriminator_seat]  # type: ignore[index]
+    def _optimizer(self, player: GanPlayer) -> Any:
+        return self.optimizers()[player is self.discriminator_player]  # type: ignore[index]
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clip, and let the weighting learn, unless the scaler will skip the step."""
-        if self._acting is None:
+        """Clip the gradients; the weighting learns from the step unless the scaler will skip it."""
+        if self._stepping is None:
             return
-        seat, self._acting = self._acting, None
-        if seat.role.clip is not None:
-            self.clip_gradients(optimizer, seat.role.clip, "norm")
-        seat.player.commit(will_step(self.trainer, optimizer))
+        player, self._stepping = self._stepping, None
+        if player.options.clip is not None:
+            self.clip_gradients(optimizer, player.options.clip, "norm")
+        player.commit(will_step(self.trainer, optimizer))
 
     def _schedule(self) -> None:
         schedules = self.lr_schedulers() or []
@@ -241,20 +250,20 @@ class GanModule(EvaluatesGenerator):
             schedule.step()  # type: ignore[call-arg]
 
     def on_train_epoch_end(self) -> None:
-        """Look at what was noted on the device."""
+        """Check the numbers that were left on the device."""
         super().on_train_epoch_end()
         self.collapse.check()
 
     def get_extra_state(self) -> dict[str, int]:
-        """The count of batches and the seed for ``state_dict``."""
+        """The number of batches and the seed for ``state_dict``."""
         return {"batches": self.batches, "seed": self.seed}
 
     def set_extra_state(self, state: dict[str, int]) -> None:
-        """The count of batches and the seed from ``state_dict``."""
+        """The number of batches and the seed from ``state_dict``."""
         self.batches, self.seed = state["batches"], state["seed"]
 
     def _turn_size(self) -> int:
-        return max(self.generator_seat.role.batches, self.discriminator_seat.role.batches)
+        return max(self.generator_player.options.batches, self.discriminator_player.options.batches)
 
     def _turns(self) -> int:
         total, epochs = self.length, self.trainer.max_epochs or -1

@@ -14,13 +14,13 @@ from autoloss.training.lightning.gan.checks import check_flags, check_gan, check
 from autoloss.training.lightning.gan.module import GanModule
 from autoloss.training.lightning.gan.moving_average import check_decay
 from autoloss.training.lightning.gan.pace import Pace
-from autoloss.training.lightning.gan.role import DISCRIMINATOR, GENERATOR, Role, Seat
+from autoloss.training.lightning.gan.player import DISCRIMINATOR, GENERATOR, GanPlayer, PlayerOptions
 from autoloss.training.lightning.module_builder import Attempt, Ingredients, ModuleBuilder
 from autoloss.training.lightning.run_module import RunModule
 from autoloss.training.step.build import build_loss, build_sample_weighting, build_weighting, loss_nodes
 
 LOOKS = (
-    "A game of two networks needs a sample weighting that does not learn from held-out data",
+    "A GAN needs a sample weighting that does not learn from held-out data",
     "the one chosen does",
 )
 
@@ -41,7 +41,7 @@ class Gan(ModuleBuilder):
         trainer, other = config["trainer"], config.get("discriminator")
         attempt(lambda: require(SampleNeed.ALIGNMENT not in samples.needs, *LOOKS, "Choose another."))
         listed = ", ".join(run.penalties)
-        attempt(lambda: require(not listed, "A game's networks must have no penalties", f"there is {listed}"))
+        attempt(lambda: require(not listed, "The networks of a GAN must have no penalties", f"there is {listed}"))
         flags = trainer.get("accumulate_grad_batches", 1), trainer.get("max_steps", -1)
         attempt(lambda: check_flags(trainer.get("gradient_clip_val"), *flags))
         problem = attempt(lambda: check_gan(run.problem))
@@ -49,13 +49,13 @@ class Gan(ModuleBuilder):
             return
         attempt(lambda: _pace(config))
         attempt(lambda: check_decay(config["generator"]["average"]))
-        attempt(lambda: Seat(GENERATOR, list(problem.terms), _generator(run, 1)))
+        attempt(lambda: GanPlayer(GENERATOR, list(problem.terms), _generator(run, 1)))
         weighting = attempt(lambda: build_weighting(other["weighting"]))
         attempt(lambda: run.optimizer_of(other["optimizer"]))
         losses = attempt(lambda: _discriminator_losses(config, problem, run.losses))
         if weighting is not None and losses is not None:
             attempt(lambda: check_surgery(weighting))
-            attempt(lambda: Seat(DISCRIMINATOR, list(problem.discriminator_terms), _discriminator(run, losses, 1)))
+            attempt(lambda: GanPlayer(DISCRIMINATOR, list(problem.discriminator_terms), _discriminator(run, losses, 1)))
 
     def build(self, run: Ingredients) -> RunModule:
         config, problem = run.config, check_gan(run.problem)
@@ -72,30 +72,30 @@ class Gan(ModuleBuilder):
         )
 
 
-def _generator(run: Ingredients, samples: int | None) -> Role:
+def _generator(run: Ingredients, samples: int | None) -> PlayerOptions:
     parts = {"weighting": run.weighting, "sample_weighting": run.sample_weighting, "optimizer": run.optimizer}
-    return _role(run, run.config, run.config["generator"], dict(run.losses), samples, **parts)
+    return _options(run, run.config, run.config["generator"], dict(run.losses), samples, **parts)
 
 
-def _discriminator(run: Ingredients, losses: dict[str, Loss], samples: int | None) -> Role:
+def _discriminator(run: Ingredients, losses: dict[str, Loss], samples: int | None) -> PlayerOptions:
     node = run.config["discriminator"]
     parts = {
         "weighting": build_weighting(node["weighting"]),
         "sample_weighting": build_sample_weighting(node["sample_weighting"]),
         "optimizer": run.optimizer_of(node["optimizer"]),
     }
-    return _role(run, node, node, losses, samples, **parts)
+    return _options(run, node, node, losses, samples, **parts)
 
 
-def _role(
+def _options(
     run: Ingredients,
     node: Mapping[str, Any],
     play: Mapping[str, Any],
     losses: dict[str, Loss],
     samples: int | None,
     **parts: Any,
-) -> Role:
-    return Role(
+) -> PlayerOptions:
+    return PlayerOptions(
         losses,
         scheduler=run.scheduler,
         base=node["base"],
@@ -118,13 +118,13 @@ def _discriminator_losses(
     for name in shared:
         if name in chosen:
             raise ConfigError(
-                f"Both sides play one game, but discriminator.losses.{name} chooses another. Set losses.{name} alone."
+                f"Both players share the loss {name!r}, but discriminator.losses.{name} is another. Set losses.{name} alone."
             )
     for name, default in problem.terms.items():
         alone = name in losses and name in terms and name not in {*shared, *chosen}
         if alone and default is not None and isinstance(build_loss({"name": default}), AdversarialLoss):
             raise ConfigError(
-                f"Both sides play {name!r}, so its loss must be adversarial, but {losses[name].title()!r} is not. "
+                f"Both players have the loss {name!r}, so it must be adversarial, but {losses[name].title()!r} is not. "
                 f"Choose another losses.{name}, or discriminator.losses.{name} too."
             )
     nodes = loss_nodes(chosen, terms, DISCRIMINATOR)
