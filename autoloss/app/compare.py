@@ -11,7 +11,7 @@ from autoloss.app.directories import OUTPUTS, finished
 from autoloss.app.help import help_text
 from autoloss.app.hydra_app import asking, config_dirs, given, hydra_main, record_failure, split
 from autoloss.app.overrides import directory_name, parse, run_name
-from autoloss.app.run_lock import claimed
+from autoloss.app.run_lock import run_lock
 from autoloss.app.screen import say
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.io.files import write_json
@@ -56,7 +56,7 @@ def _run(config: Cell, settings: Cell, place: Path, overrides: list[str], title:
     from autoloss.app.train_one import train
 
     whole = {key: value for key, value in config.items() if key not in ("compare", "hydra")} | settings["config"]
-    with claimed(place, title, waits=True):
+    with run_lock(place, title, waits=True):
         if not config["fresh"] and (before := finished(place, whole)):
             say(f"{title}: finished before, skipped (fresh=true runs it again)")
             return before

@@ -35,7 +35,7 @@ from autoloss.training.lightning.modules.multitask import (
 from autoloss.training.lightning.shared.plateaus import FollowsPlateaus
 from autoloss.training.step.build import build_sample_weighting, build_weighting
 from autoloss.training.step.lookahead import check_primary
-from autoloss.training.step.nonfinite import Watch
+from autoloss.training.step.nonfinite import NonFiniteWatch
 from autoloss.training.step.penalties import Penalties
 from autoloss.training.step.sample_weights import SampleWeights
 
@@ -164,7 +164,7 @@ def check(config: Mapping[str, Any]) -> None:
             attempt(lambda node=node: build_loss(node))
         attempt(lambda: build_implicit(config.get("held_out", HELD_OUT)))
         attempt(lambda: check_primary(config.get("held_out", HELD_OUT)["primary"], list(problem.terms)))
-        attempt(lambda: Watch(tuple(problem.terms), config["on_nonfinite"]))
+        attempt(lambda: NonFiniteWatch(tuple(problem.terms), config["on_nonfinite"]))
         penalties = {name: node for name, node in (config.get("penalties") or {}).items() if node is not None}
         for name, node in penalties.items():
             attempt(lambda name=name, node=node: Penalties({name: node}, problem.terms))

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from autoloss.app.screen import say, shown
 from autoloss.core.errors import BusyError
-from autoloss.core.io.lock import claim
+from autoloss.core.io.lock import lock
 from autoloss.search import stop
 
-CLAIM = "claim"
+LOCK_FILE = "claim"
 
 
 @contextmanager
-def claimed(directory: Path, title: str, waits: bool) -> Iterator[None]:
+def run_lock(directory: Path, title: str, waits: bool) -> Iterator[None]:
     """Within it ``directory`` is this process's; one that is another's is waited for, or a :class:`BusyError`."""
     from pytorch_lightning.utilities import rank_zero_only
 
@@ -25,7 +25,7 @@ def claimed(directory: Path, title: str, waits: bool) -> Iterator[None]:
         return
     said = False
     while True:
-        with claim(directory / CLAIM) as mine:
+        with lock(directory / LOCK_FILE) as mine:
             if mine:
                 yield
                 return
@@ -41,9 +41,9 @@ def claimed(directory: Path, title: str, waits: bool) -> Iterator[None]:
 
 
 @contextmanager
-def joined(directory: Path) -> Iterator[None]:
+def shared_lock(directory: Path) -> Iterator[None]:
     """Within it nobody may empty ``directory``; others may join it."""
-    with claim(directory / CLAIM, shared=True) as mine:
+    with lock(directory / LOCK_FILE, shared=True) as mine:
         if not mine:
             raise BusyError(
                 f"A search must have a directory, but another process empties {shown(directory)}. Try again."
@@ -52,9 +52,9 @@ def joined(directory: Path) -> Iterator[None]:
 
 
 @contextmanager
-def emptied(directory: Path) -> Iterator[None]:
+def exclusive_lock(directory: Path) -> Iterator[None]:
     """Within it nobody else searches in ``directory``."""
-    with claim(directory / CLAIM) as mine:
+    with lock(directory / LOCK_FILE) as mine:
         if not mine:
             raise BusyError(
                 f"fresh=true removes what lies in the directory, but another process searches in {shown(directory)}. "

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from autoloss.search import stop
 
 
-class Obey(pl.Callback):
+class StopCallback(pl.Callback):
     """Stops after the optimiser step during which somebody asked, and writes ``checkpoint`` (if any) before it does.
 
     Of several processes each would stop at a step of its own: there the training ends at once, as Lightning ends it,

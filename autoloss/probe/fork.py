@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from autoloss.core.errors import SignalError, unknown
-from autoloss.probe.graph_walk import leaves, ways
+from autoloss.probe.graph_walk import leaves_of, outputs_reached
 
 Combine = Callable[[Sequence[Tensor | None], Tensor], Tensor | None]
 
@@ -51,7 +51,7 @@ class Fork(Mapping[str, Tensor]):
 
     def __init__(self, features: Tensor, names: Sequence[str], parameters: bool = False) -> None:
         self.features = features
-        self._leaves = leaves(features) if parameters and torch.is_grad_enabled() else ()
+        self._leaves = leaves_of(features) if parameters and torch.is_grad_enabled() else ()
         self._meeting = _Meeting(features if self._leaves else None, self._leaves)
         *copies, self.token = _Split.apply(features, len(names), self._meeting, *self._leaves)
         self._copies = dict(zip(names, copies, strict=True))
@@ -106,7 +106,7 @@ class Fork(Mapping[str, Tensor]):
         may go ``past`` the fork. Any other way is an error: a forgotten or swapped copy, a head
         that feeds another.
         """
-        touched, passed = self._ways(loss)
+        touched, passed = self._outputs_reached(loss)
         own = {name, *others}
         strange = [f"the copy of {other!r}" for other in self if other in touched - own]
         strange += ["the features themselves"] if passed and not past else []
@@ -117,10 +117,10 @@ class Fork(Mapping[str, Tensor]):
             )
         return bool(touched & own)
 
-    def _ways(self, loss: Tensor) -> tuple[set[str], bool]:
+    def _outputs_reached(self, loss: Tensor) -> tuple[set[str], bool]:
         node, names = self.token.grad_fn, list(self)
         assert node is not None
-        outputs, passed = ways(loss, node)
+        outputs, passed = outputs_reached(loss, node)
         if len(outputs) + passed > 1:
             # Heads that share a node of the graph need not share anything else: ask their gradients.
             *at_copies, at_features = self._gradients(loss)

@@ -11,7 +11,7 @@ Edge = tuple[Node | None, int]
 SINK = "_DDPSinkBackward"
 
 
-def ways(loss: Tensor, node: Node) -> tuple[set[int], bool]:
+def outputs_reached(loss: Tensor, node: Node) -> tuple[set[int], bool]:
     """Which outputs of ``node`` the graph of ``loss`` leads to, and whether it leads to the node's input past it.
 
     A node with several inputs and outputs (a stack that is taken apart again, a compiled region)
@@ -30,11 +30,11 @@ def ways(loss: Tensor, node: Node) -> tuple[set[int], bool]:
             past = True
         elif edge[0] is not None and edge not in seen:
             seen.add(edge)
-            waiting += _inputs(edge[0], edge[1])
+            waiting += _next_edges(edge[0], edge[1])
     return outputs, past
 
 
-def _inputs(node: Node, output: int) -> Sequence[Edge]:
+def _next_edges(node: Node, output: int) -> Sequence[Edge]:
     # DDP passes everything that its module returns through one node, each to itself. With a static
     # graph a gradient may not be asked for out of turn, so that this one must be seen through.
     if node.name() != SINK:
@@ -44,7 +44,7 @@ def _inputs(node: Node, output: int) -> Sequence[Edge]:
     return [edges[sum(differentiable[1 : output + 1])]]
 
 
-def source(tensor: Tensor) -> Tensor | GradientEdge:
+def before_ddp(tensor: Tensor) -> Tensor | GradientEdge:
     """Where to differentiate for ``tensor``: itself, or what a raw DDP's node copied it from.
 
     With ``find_unused_parameters=True`` DDP returns copies of what its module computed: the features
@@ -53,12 +53,12 @@ def source(tensor: Tensor) -> Tensor | GradientEdge:
     node = tensor.grad_fn
     if node is None or node.name() != SINK:
         return tensor
-    inside, output = _inputs(node, get_gradient_edge(tensor).output_nr)[0]
+    inside, output = _next_edges(node, get_gradient_edge(tensor).output_nr)[0]
     assert inside is not None
     return GradientEdge(inside, output)
 
 
-def graph(tensors: Sequence[Tensor | None]) -> dict[Node, None]:
+def nodes_of(tensors: Sequence[Tensor | None]) -> dict[Node, None]:
     """Every node of the graphs of ``tensors``, in the order in which they are met."""
     waiting = [tensor.grad_fn for tensor in tensors if tensor is not None]
     seen: dict[Node, None] = {}
@@ -70,9 +70,9 @@ def graph(tensors: Sequence[Tensor | None]) -> dict[Node, None]:
     return seen
 
 
-def leaves(tensor: Tensor) -> tuple[Tensor, ...]:
+def leaves_of(tensor: Tensor) -> tuple[Tensor, ...]:
     """The leaves (parameters) that ``tensor`` is computed from; its graph is walked."""
     if tensor.grad_fn is None:
         return (tensor,) if tensor.requires_grad else ()
-    leads = [node for node in graph([tensor]) if node.name() == "torch::autograd::AccumulateGrad"]
+    leads = [node for node in nodes_of([tensor]) if node.name() == "torch::autograd::AccumulateGrad"]
     return tuple(node.variable for node in leads)  # type: ignore[attr-defined]

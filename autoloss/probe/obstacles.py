@@ -9,7 +9,7 @@ from torch.autograd.graph import Node, get_gradient_edge
 
 from autoloss.core.errors import SignalError
 from autoloss.probe.anchor import AnchorPoint
-from autoloss.probe.graph_walk import SINK, graph, source
+from autoloss.probe.graph_walk import SINK, before_ddp, nodes_of
 
 REENTRANT = "CheckpointFunctionBackward"
 # A piece of what torch says, and what is meant.
@@ -28,7 +28,7 @@ def check_obstacles(losses: Sequence[Tensor | None], anchor: AnchorPoint) -> Non
     A raw DDP with a static graph, whose reduction a probe would set off too early; and reentrant
     checkpoints and shards, behind which a parameter is not to be found.
     """
-    seen = graph(losses)
+    seen = nodes_of(losses)
     if any(node.name() == SINK and node.ddp_weakref().static_graph for node in seen):  # type: ignore[attr-defined]
         raise SignalError(
             "Gradients must be measured inside the forward that DistributedDataParallel wraps where its graph "
@@ -55,5 +55,5 @@ def explained(error: RuntimeError) -> SignalError | None:
 
 
 def _node(tensor: Tensor) -> Node:
-    at = source(tensor)
+    at = before_ddp(tensor)
     return get_gradient_edge(at).node if isinstance(at, Tensor) else at.node

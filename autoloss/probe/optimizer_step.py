@@ -15,10 +15,10 @@ from autoloss.core.errors import ConfigError, SignalError
 KNOWN = (SGD, Adam, AdamW)
 
 
-class Taken:
+class OptimizerStep:
     """What one step of ``optimizer`` started from: parameters, learning rates, momentum that was not there yet.
 
-    The step is ``p' = p - lr h(g)`` for each coordinate; :meth:`through` multiplies by ``lr h'(g)``,
+    The step is ``p' = p - lr h(g)`` for each coordinate; :meth:`jacobian_times` multiplies by ``lr h'(g)``,
     read from the optimiser's state and from the gradients after the step. Weight decay that is part
     of the gradient (L2) moves the point where h' is taken; decoupled decay adds nothing.
     """
@@ -48,7 +48,7 @@ class Taken:
                 if self.optimizer.state[parameter].get("momentum_buffer") is None:
                     self._fresh.add(parameter)
 
-    def through(self, gradient: Mapping[Tensor, Tensor]) -> dict[Tensor, Tensor]:
+    def jacobian_times(self, gradient: Mapping[Tensor, Tensor]) -> dict[Tensor, Tensor]:
         """``lr h'(g)`` times ``gradient`` by parameter: the direction along which losses tell what their weights did.
 
         Of the parameters that were stepped alone. The gradients must still be there.
@@ -78,12 +78,12 @@ class Taken:
 
 
 @contextmanager
-def watching(optimizer: Optimizer) -> Iterator[Taken]:
+def observe_step(optimizer: Optimizer) -> Iterator[OptimizerStep]:
     """Notes what the step of ``optimizer`` within starts from."""
-    taken = Taken(optimizer)
-    handle = optimizer.register_step_pre_hook(taken.note)
+    optimizer_step = OptimizerStep(optimizer)
+    handle = optimizer.register_step_pre_hook(optimizer_step.note)
     try:
-        yield taken
+        yield optimizer_step
     finally:
         handle.remove()
 

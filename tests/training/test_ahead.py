@@ -14,7 +14,7 @@ from autoloss.core.errors import ConfigError, SignalError, UnknownNameError
 from autoloss.core.table import Entry
 from autoloss.probe.descent import gradient_of
 from autoloss.probe.lookahead import Moment, replayed
-from autoloss.probe.optimizer_step import watching
+from autoloss.probe.optimizer_step import observe_step
 from autoloss.probe.slopes import Slopes
 
 NAMES = ("a", "b", "c")
@@ -181,14 +181,16 @@ def test_b_hypergradients_equal_the_unrolled_step(which, device):
         x, held = torch.randn(16, 4).double().to(device), torch.randn(12, 4).double().to(device)
         weights = torch.rand(16).double().to(device)
         before, state = copy.deepcopy(net), copy.deepcopy(optimizer)
-        with watching(optimizer) as taken:
+        with observe_step(optimizer) as optimizer_step:
             optimizer.zero_grad()
             (weights * (net(x)[0] - 1).square()).mean().backward()
             optimizer.step()
         moment = Moment.now(x.device)
         with replayed(net, moment, graph=True):
-            direction = taken.through(gradient_of(lambda held=held: net(held)[1].square().mean(), net))
-            (slopes,) = Slopes(net).along(lambda x=x: [(net(x)[0] - 1).square() / 16], taken.before, direction)[1]
+            direction = optimizer_step.jacobian_times(gradient_of(lambda held=held: net(held)[1].square().mean(), net))
+            (slopes,) = Slopes(net).along(
+                lambda x=x: [(net(x)[0] - 1).square() / 16], optimizer_step.before, direction
+            )[1]
         expected = unrolled(
             before,
             state,

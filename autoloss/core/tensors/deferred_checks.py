@@ -10,7 +10,7 @@ from torch import Tensor
 from autoloss.core.errors import EmptySelectionWarning, LabelError
 
 
-class Notices:
+class DeferredChecks:
     """Notes values that break a rule, and selections that are empty.
 
     On a CPU the error or the warning comes at once. Elsewhere the first of each kind stays on the

@@ -16,7 +16,7 @@ from autoloss.core.tensors.ranks import sum_over_ranks, world_size
 from autoloss.probe.descent import gradient_of
 from autoloss.probe.implicit import Implicit, hessian_of
 from autoloss.probe.lookahead import Moment, replayed
-from autoloss.probe.optimizer_step import Taken
+from autoloss.probe.optimizer_step import OptimizerStep
 from autoloss.probe.slopes import Slopes
 from autoloss.training.step.player import Player
 from autoloss.training.step.sample_weights import Sampled, applied
@@ -25,11 +25,11 @@ Table = Callable[[], LossTable]
 OTHER_DROPOUT = "Attention drops out other weights in its kernel that has a forward derivative"
 
 
-class Ahead:
+class LookAhead:
     """Looks at the micro-batches of one optimiser step again, once it is done, for ``player``.
 
     ``network`` holds every parameter that is stepped. The tables are computed again within
-    ``around()`` (autocast). ``parts`` micro-batches make a step, each with that share of the gradient;
+    ``forward_context()`` (autocast). ``parts`` micro-batches make a step, each with that share of the gradient;
     ``primary`` are the losses whose base-weighted sum is the held-out objective, all by default. With ``implicit``
     a weight is judged by what it does to parameters that have settled, not to the next ones.
     """
@@ -40,11 +40,11 @@ class Ahead:
         network: nn.Module,
         primary: Sequence[str] = (),
         parts: int = 1,
-        around: Callable[[], AbstractContextManager[object]] = nullcontext,
+        forward_context: Callable[[], AbstractContextManager[object]] = nullcontext,
         implicit: Implicit | None = None,
     ) -> None:
         check_primary(primary, player.terms.names)
-        self.player, self.network, self.parts, self.around = player, network, parts, around
+        self.player, self.network, self.micro_batches, self.forward_context = player, network, parts, forward_context
         self.implicit = implicit
         names = player.terms.names
         self.primary = [i for i, name in enumerate(names) if not primary or name in primary]
@@ -80,51 +80,55 @@ class Ahead:
         samples.foresee({name: s.float() for name, s in zip(found, slopes, strict=True) if s is not None})
 
     def _each(self, table: Table, names: Sequence[str], found: list[str]) -> list[Tensor]:
-        with self.around():
+        with self.forward_context():
             made = table()
         entries = {name: entry for name in names if (entry := made.entry(name)) is not None and entry.values.dim()}
         found[:] = entries
         return [torch.where(present, values, 0.0) for values, present in (e.each() for e in entries.values())]
 
-    def look(self, step: int, taken: Taken | None, held_out: Table | None) -> None:
+    def look(self, step: int, optimizer_step: OptimizerStep | None, held_out: Table | None) -> None:
         """Measure what the weighting asks of optimiser step ``step``, which was ``taken``, and tell the player."""
         needs = self.player.looks_ahead(step)
         looks, self._looks = self._looks, []
         if needs & Need.LOOKAHEAD:
             self.player.look_again([self._again(moment, table) for moment, table in looks])
         if needs & Need.ALIGNMENT:
-            assert taken is not None
+            assert optimizer_step is not None
             assert held_out is not None
-            if taken and looks:
-                self.player.align(self._alignment(step, looks, taken, held_out))
+            if optimizer_step and looks:
+                self.player.align(self._alignment(step, looks, optimizer_step, held_out))
 
     def _again(self, moment: Moment, table: Table) -> LossTable:
-        with replayed(self.network, moment), self.around():
+        with replayed(self.network, moment), self.forward_context():
             return table()
 
-    def _alignment(self, step: int, looks: Sequence[tuple[Moment, Table]], taken: Taken, held_out: Table) -> Tensor:
-        _check_parameters(self.network, taken)
+    def _alignment(
+        self, step: int, looks: Sequence[tuple[Moment, Table]], optimizer_step: OptimizerStep, held_out: Table
+    ) -> Tensor:
+        _check_parameters(self.network, optimizer_step)
         device = self.player.last.device
         # Drawn from numbers of its own: the next forward must not see the same masks.
         with replayed(self.network, Moment.seeded(device, 0x5EED + step), graph=True):
             gradient = gradient_of(partial(self._objective, held_out), self.network)
-            direction = taken.through(gradient) if self.implicit is None else self._settled(looks, gradient)
+            direction = (
+                optimizer_step.jacobian_times(gradient) if self.implicit is None else self._settled(looks, gradient)
+            )
         found = []
         for (moment, table), weighed in zip(looks, self.player.window.steps, strict=True):
             losses, before = partial(self._scalars, table, weighed.sampled), weighed.losses.scalars
             with replayed(self.network, moment, graph=True):
-                values, slopes = self.slopes.along(losses, taken.before, direction)
+                values, slopes = self.slopes.along(losses, optimizer_step.before, direction)
             # A fused optimiser leaves out a step without a word where gradients overflowed.
             if not self._checked and all(bool(v.isfinite().all()) for v in direction.values()):
                 if self.slopes.exact and not _agree(values, before):
                     with replayed(self.network, moment, graph=True):
-                        others = self.slopes.differences(losses, taken.before, direction)
+                        others = self.slopes.differences(losses, optimizer_step.before, direction)
                     if _agree(others[0], before, rounded=True):
                         self.slopes.give_up(OTHER_DROPOUT)
                         values, slopes = others
                 self._check(values, before)
             found.append(_stacked(slopes))
-        total = torch.stack(found).sum(0) / self.parts
+        total = torch.stack(found).sum(0) / self.micro_batches
         return sum_over_ranks(total) / world_size()
 
     def _settled(self, looks: Sequence[tuple[Moment, Table]], gradient: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
@@ -139,10 +143,10 @@ class Ahead:
             moment.restore()
             scalars = self._scalars(table, weighed.sampled)
             parts += [w * s for w, s in zip(weighed.weights.unbind(), scalars, strict=True) if s is not None]
-        return torch.stack(parts).sum() / self.parts
+        return torch.stack(parts).sum() / self.micro_batches
 
     def _scalars(self, table: Table, sampled: Sequence[Sampled] = ()) -> tuple[Tensor | None, ...]:
-        with self.around():
+        with self.forward_context():
             made = table()
         return applied(made, sampled).reduced(self.player.terms.names).scalars
 
@@ -172,7 +176,7 @@ def check_primary(primary: Sequence[str], names: Sequence[str]) -> None:
             raise unknown("loss", name, names)
 
 
-def lacking(player: Player, aligns: bool) -> ConfigError:
+def incomplete_look_ahead(player: Player, aligns: bool) -> ConfigError:
     """What to say to somebody whose look-ahead lacks what ``player`` wants to know of."""
     title = player.weighting.title() if aligns else player.samples and player.samples.title
     return ConfigError(
@@ -205,9 +209,11 @@ def _differs(name: str, before: str, after: str) -> str:
     )
 
 
-def _check_parameters(network: nn.Module, taken: Taken) -> None:
+def _check_parameters(network: nn.Module, optimizer_step: OptimizerStep) -> None:
     known = set(network.parameters())
-    strange = [parameter for parameter in taken.before if parameter.grad is not None and parameter not in known]
+    strange = [
+        parameter for parameter in optimizer_step.before if parameter.grad is not None and parameter not in known
+    ]
     if strange:
         raise ConfigError(
             "A look-ahead's network must hold every parameter that is stepped, but it lacks "

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from autoloss.core.errors import NonFiniteError, NonPositiveError, require
-from autoloss.core.tensors.deferred_checks import Notices
+from autoloss.core.tensors.deferred_checks import DeferredChecks
 from autoloss.training.step.weigh import Weighed
 
 POLICIES = ("raise", "skip")
@@ -29,7 +29,7 @@ class Row:
     units: Tensor | None
 
 
-class Watch:
+class NonFiniteWatch:
     """Looks for losses that are not finite, and for negative ones where the weighting needs positive.
 
     With ``on_nonfinite="raise"`` the error comes at the next :meth:`check`: at once on a CPU, with the next block of
@@ -52,7 +52,7 @@ class Watch:
         self.skips, self.positive_for = on_nonfinite == "skip", positive_for
         self.skipped = 0
         self._of = f"the {whose}'s loss" if whose else "loss"
-        self._empty = Notices()
+        self._empty = DeferredChecks()
         self._names, self._units = names, units
         self._rows: list[Row] = []
 

@@ -223,7 +223,7 @@ class GanModule(KnowsLength, FollowsPlateaus, KeepsRandomState, EvaluatesGenerat
     def _synced(self, seat: Seat, last: bool) -> AbstractContextManager[None]:
         # Where batches may be left out, the last one is not sure to come.
         strategy = self.trainer.strategy
-        if last or seat.player.watch.skips or not isinstance(strategy, ParallelStrategy):
+        if last or seat.player.nonfinite.skips or not isinstance(strategy, ParallelStrategy):
             return nullcontext()
         return strategy.block_backward_sync()
 
