@@ -1,4 +1,4 @@
-"""What came of a step: its losses again, or what they did for a held-out objective."""
+"""Measures the effect of an optimiser step: on its own losses, or on a held-out objective."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from autoloss.training.step.player import Player
 from autoloss.training.step.sample_weights import Sampled, applied
 
 Table = Callable[[], LossTable]
-OTHER_DROPOUT = "Attention drops out other weights in its kernel that has a forward derivative"
+OTHER_DROPOUT = "Attention's kernel with a forward derivative drops out other weights than the kernel of the step"
 
 
 class LookAhead:
-    """Looks at the micro-batches of one optimiser step again, once it is done, for ``player``.
+    """Computes the losses of one optimiser step's micro-batches again after the step, for ``player``.
 
-    ``network`` holds every parameter that is stepped. The tables are computed again within
-    ``forward_context()`` (autocast). ``parts`` micro-batches make a step, each with that share of the gradient;
-    ``primary`` are the losses whose base-weighted sum is the held-out objective, all by default. With ``implicit``
-    a weight is judged by what it does to parameters that have settled, not to the next ones.
+    ``network`` must hold every parameter that is stepped. The losses are computed again within ``forward_context()``
+    (autocast). ``micro_batches`` make a step; the gradient of the step is their mean. The base-weighted sum of the
+    ``primary`` losses (default: all) is the held-out objective. With ``implicit``, the effect of a weight is measured
+    on converged parameters instead of on those after the step.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class LookAhead:
         player: Player,
         network: nn.Module,
         primary: Sequence[str] = (),
-        parts: int = 1,
+        micro_batches: int = 1,
         forward_context: Callable[[], AbstractContextManager[object]] = nullcontext,
         implicit: Implicit | None = None,
     ) -> None:
         check_primary(primary, player.terms.names)
-        self.player, self.network, self.micro_batches, self.forward_context = player, network, parts, forward_context
-        self.implicit = implicit
+        self.player, self.network, self.implicit = player, network, implicit
+        self.micro_batches, self.forward_context = micro_batches, forward_context
         names = player.terms.names
         self.primary = [i for i, name in enumerate(names) if not primary or name in primary]
         self._looks: list[tuple[Moment, Table]] = []
@@ -53,22 +53,22 @@ class LookAhead:
 
     @cached_property
     def slopes(self) -> Slopes:
-        """What asks for derivatives along a direction."""
+        """Measures derivatives of losses along a direction."""
         return Slopes(self.network)
 
     def __len__(self) -> int:
         return len(self._looks)
 
     def note(self, moment: Moment, table: Table) -> None:
-        """Keep how to compute the table of a micro-batch again, and the random numbers before it."""
+        """Keep the function that computes a micro-batch's losses again, and the random numbers of its forward."""
         self._looks.append((moment, table))
 
     def drop(self) -> None:
-        """Forget what was noted."""
+        """Forget the micro-batches that were noted."""
         self._looks = []
 
     def foresee(self, step: int, moment: Moment, table: Table, held_out: Table) -> None:
-        """Measure what the samples of a micro-batch would do for the held-out objective, before it is weighed."""
+        """Measure the effect of each sample of a micro-batch on the held-out objective, before it is weighed."""
         samples = self.player.samples
         assert samples is not None
         at: dict[Tensor, Tensor] = {p: p.detach() for p in self.network.parameters() if p.requires_grad}
@@ -87,7 +87,7 @@ class LookAhead:
         return [torch.where(present, values, 0.0) for values, present in (e.each() for e in entries.values())]
 
     def look(self, step: int, optimizer_step: OptimizerStep | None, held_out: Table | None) -> None:
-        """Measure what the weighting asks of optimiser step ``step``, which was ``taken``, and tell the player."""
+        """Measure what the player's weighting needs after optimiser step number ``step``, and give it to the player."""
         needs = self.player.looks_ahead(step)
         looks, self._looks = self._looks, []
         if needs & Need.LOOKAHEAD:
@@ -105,20 +105,22 @@ class LookAhead:
     def _alignment(
         self, step: int, looks: Sequence[tuple[Moment, Table]], optimizer_step: OptimizerStep, held_out: Table
     ) -> Tensor:
+        """How far the held-out objective falls for each unit of a loss's weight, [K], averaged over ranks."""
         _check_parameters(self.network, optimizer_step)
         device = self.player.last.device
-        # Drawn from numbers of its own: the next forward must not see the same masks.
+        # Random numbers of its own: the next training forward must not draw the same dropout masks.
         with replayed(self.network, Moment.seeded(device, 0x5EED + step), graph=True):
             gradient = gradient_of(partial(self._objective, held_out), self.network)
-            direction = (
-                optimizer_step.jacobian_times(gradient) if self.implicit is None else self._settled(looks, gradient)
-            )
+            if self.implicit is None:
+                direction = optimizer_step.jacobian_times(gradient)
+            else:
+                direction = self._converged(self.implicit, looks, gradient)
         found = []
         for (moment, table), weighed in zip(looks, self.player.window.steps, strict=True):
             losses, before = partial(self._scalars, table, weighed.sampled), weighed.losses.scalars
             with replayed(self.network, moment, graph=True):
                 values, slopes = self.slopes.along(losses, optimizer_step.before, direction)
-            # A fused optimiser leaves out a step without a word where gradients overflowed.
+            # A fused optimiser skips a step whose gradients overflowed, without a message.
             if not self._checked and all(bool(v.isfinite().all()) for v in direction.values()):
                 if self.slopes.exact and not _agree(values, before):
                     with replayed(self.network, moment, graph=True):
@@ -131,11 +133,11 @@ class LookAhead:
         total = torch.stack(found).sum(0) / self.micro_batches
         return sum_over_ranks(total) / world_size()
 
-    def _settled(self, looks: Sequence[tuple[Moment, Table]], gradient: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
-        """The direction along which losses tell what their weights do to parameters that have settled."""
-        assert self.implicit is not None
-        product = hessian_of(partial(self._total, looks), self.network)
-        return self.implicit.solve(product, gradient)
+    def _converged(
+        self, implicit: Implicit, looks: Sequence[tuple[Moment, Table]], gradient: dict[Tensor, Tensor]
+    ) -> dict[Tensor, Tensor]:
+        """The direction ``H^-1 gradient``, which gives the effect of weights on converged parameters."""
+        return implicit.solve(hessian_of(partial(self._total, looks), self.network), gradient)
 
     def _total(self, looks: Sequence[tuple[Moment, Table]]) -> Tensor:
         parts = []
@@ -159,7 +161,7 @@ class LookAhead:
         return torch.stack(here).sum()
 
     def _check(self, values: Sequence[Tensor | None], before: Sequence[Tensor | None]) -> None:
-        """The first time: were these the losses of the step?"""
+        """Raise :class:`SignalError` unless the losses are those of the step; called once."""
         self._checked = True
         for name, again, first in zip(self.player.terms.names, values, before, strict=True):
             if _same(again, first, rounded=not self.slopes.exact):
@@ -177,7 +179,7 @@ def check_primary(primary: Sequence[str], names: Sequence[str]) -> None:
 
 
 def incomplete_look_ahead(player: Player, aligns: bool) -> ConfigError:
-    """What to say to somebody whose look-ahead lacks what ``player`` wants to know of."""
+    """The error for a look-ahead without the held-out losses (and with ``aligns`` the optimiser) that it needs."""
     title = player.weighting.title() if aligns else player.samples and player.samples.title
     return ConfigError(
         f"Weighting {title!r} needs {'the optimizer and ' * aligns}held-out losses, but the look-ahead lacks "
@@ -211,12 +213,10 @@ def _differs(name: str, before: str, after: str) -> str:
 
 def _check_parameters(network: nn.Module, optimizer_step: OptimizerStep) -> None:
     known = set(network.parameters())
-    strange = [
-        parameter for parameter in optimizer_step.before if parameter.grad is not None and parameter not in known
-    ]
-    if strange:
+    missing = [p for p in optimizer_step.before if p.grad is not None and p not in known]
+    if missing:
         raise ConfigError(
             "A look-ahead's network must hold every parameter that is stepped, but it lacks "
-            f"{len(strange)} of them, one of shape {list(strange[0].shape)}. "
+            f"{len(missing)} of them, one of shape {list(missing[0].shape)}. "
             "Pass a module that holds them all: torch.nn.ModuleList([trunk, heads])."
         )
