@@ -180,7 +180,7 @@ def test_losses_combine_and_follow_schedules_by_configuration_alone(autoloss, tm
         ("batch_size=0", "batch_size must be at least 1, but it is 0."),
         ("ckpt=last", "ckpt=last needs an earlier run"),
         ("ckpt=nowhere.ckpt", "ckpt must be a checkpoint's path or last, but there is no file 'nowhere.ckpt'."),
-        ("seed", "An override must read key=value"),
+        ("seed", "An override must be written key=value, but it is 'seed'. Write seed=VALUE."),
         ("problem=nowhere:Mine", "No module named 'nowhere'"),
         (
             "optimizer._target_=os.system",
