@@ -1,4 +1,4 @@
-"""``autoloss compare``: any axis of the configuration, seed by seed, with a test; no search."""
+"""``autoloss compare``: compares values of any configuration key on the same seeds, with a statistical test."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ def _run(config: Cell, settings: Cell, place: Path, overrides: list[str], title:
 
 
 def _choices(overrides: Sequence[str]) -> dict[str, list[str]]:
-    """The overrides of each choice, by its label: the values of what varies."""
+    """The overrides of each choice, by its label, which holds the values of the keys that vary."""
     swept = [o.get_key_element() for o in parse(overrides) if o.is_sweep_override()]
     require(bool(swept), "A comparison needs an axis", "nothing is swept", "Write weighting=equal,gradnorm.")
     if "seed" in swept:
-        raise ConfigError("A comparison repeats every choice on its own seeds, but seed is swept. Set compare.seeds=5.")
+        raise ConfigError("A comparison sets the seeds itself, but seed is swept. Set compare.seeds=5.")
     found = {}
     for job in jobs(overrides):
         # Hydra writes a colon in a value with a backslash.
