@@ -95,12 +95,12 @@ class Slopes:
         return values, [None if pair is None else (pair[1] - pair[0]) / (2 * step) for pair in pairs]
 
     def _call(self, losses: Losses, values: Mapping[Tensor, Tensor]) -> Sequence[Tensor | None]:
-        with torch.enable_grad(), eager(), _standing_in(self.network, values):
+        with torch.enable_grad(), eager(), _with_parameters(self.network, values):
             return losses()
 
 
 @contextmanager
-def _standing_in(network: nn.Module, values: Mapping[Tensor, Tensor]) -> Iterator[None]:
+def _with_parameters(network: nn.Module, values: Mapping[Tensor, Tensor]) -> Iterator[None]:
     """Within it the parameters of ``network`` are replaced by ``values``, or by constants where there is no value."""
     held = [
         (part._parameters, name, parameter)

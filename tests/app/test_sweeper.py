@@ -152,7 +152,10 @@ def test_what_a_killed_sweep_was_running_is_run_again_and_what_is_known_is_not(a
         (["hydra.sweeper.n_trials=0", *SWEPT], "hydra.sweeper.n_trials must be at least 1, but it is 0."),
         (["hydra.sweeper.metric=miou", *SWEPT], "hydra.sweeper.metric must be score or one of left_error"),
         (["hydra.sweeper.metric=score", "weighting=dwa,gradnorm"], "A score needs a run with equal weights"),
-        (["problem=two_digits,noisy_moons", "seed=1,2"], "All runs of a sweep must train the same problem, but problem is swept"),
+        (
+            ["problem=two_digits,noisy_moons", "seed=1,2"],
+            "All runs of a sweep must train the same problem, but problem is swept",
+        ),
         (["weighting=choice(equal,gradnrom)"], "No weighting is called 'gradnrom'. Did you mean 'gradnorm'?"),
         (["weighting=choice(equal,gradnorm)", "weighting.alpha=interval(0,2)"], "weighting.alpha"),
         ([*SWEPT, "batch_size=0"], "batch_size must be at least 1"),

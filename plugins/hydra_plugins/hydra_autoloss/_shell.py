@@ -88,12 +88,12 @@ class Shell:
     def run(self) -> None:
         """Launch batches until the budget is spent."""
         if self.config["fresh"]:
-            self._begin_anew()
+            self._remove_old_runs()
         goal = "max" if self.metric == SCORE else self.goals[self.metric]
         storage = open_storage(None, self.directory)
         direction = "maximize" if goal == "max" else "minimize"
         self.study = open_study(storage, NAME, self._about(), [direction], NopPruner())
-        self._take_over()
+        self._requeue_abandoned()
         limit = self._queue()
         seed = self.config["seed"] if self.sweeper.seed is None else self.sweeper.seed
         # A resumed sampler must draw new values, so it needs another seed; qmc keeps its position in the study.
@@ -127,12 +127,12 @@ class Shell:
         axes = {key: str(of) for key, of in self.plan.axes.items()}
         return {"sweep": axes, "metric": self.metric, **_essence(self.config)}
 
-    def _begin_anew(self) -> None:
+    def _remove_old_runs(self) -> None:
         (self.directory / "study.log").unlink(missing_ok=True)
         for path in self.directory.glob("[0-9][0-9][0-9][0-9]"):
             shutil.rmtree(path)
 
-    def _take_over(self) -> None:
+    def _requeue_abandoned(self) -> None:
         """Queue again the trials that an earlier process of this sweep was running when it ended."""
         watch = Watch(grace=0.0)
         for _ in range(2):
@@ -146,8 +146,8 @@ class Shell:
     def _queue(self) -> int:
         """Queue the baseline and the grid, once; gives the total number of trials."""
         limit, kept = self.sweeper.n_trials, budget.kept(self.study)
-        standing = [t for t in kept if t.state != TrialState.FAIL]
-        if self.equal is not None and not any(t.user_attrs.get("baseline") for t in standing):
+        not_failed = [t for t in kept if t.state != TrialState.FAIL]
+        if self.equal is not None and not any(t.user_attrs.get("baseline") for t in not_failed):
             self._queue_baseline()
         if self.sweeper.sampler["name"] != "grid":
             return limit
