@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from autoloss.app.components import build_module, build_problem
 from autoloss.app.composition import composed
+from autoloss.app.prepare import prepare
 from autoloss.app.train_one import train
 from autoloss.core.gan.gan_problem import GanProblem, Generated
 from autoloss.core.problem import Inputs, Outputs, Term, Verdict
@@ -38,9 +38,9 @@ from autoloss.problems._digit_games import spread
 from autoloss.problems._digits import part
 from autoloss.problems._frechet import frechet_distance
 from autoloss.problems._tensors import TensorTable
+from autoloss.training.lightning.gan.module import GanModule
 from autoloss.training.lightning.gan.role import Role
 from autoloss.training.lightning.loaders import loader
-from autoloss.training.lightning.modules.gan import GanModule
 from autoloss.training.record.cadence import Cadence
 from autoloss.weightings.equal import Equal
 
@@ -147,7 +147,7 @@ def found(name: str, overrides: list[str], scaled: str | None, epochs: int) -> l
     settings = ["problem=digits_vae_gan", f"trainer.max_epochs={epochs}", *overrides]
     config = composed("train", settings)
     pl.seed_everything(0, verbose=False)
-    module = build_module(config, build_problem(config))
+    module = prepare(config).module()
     if scaled is not None:
         loss = module.generator_seat.losses[scaled]
         # The generator's side alone: the discriminator plays on as before.

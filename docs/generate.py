@@ -229,10 +229,10 @@ API = {
     "One step, and Lightning modules": (
         *("autoloss:LossTable", "autoloss.training.step.weigh:weigh", "autoloss.training.step.weigh:Weighed"),
         *(
-            "autoloss.training.lightning.modules.multitask:MultiTaskModule",
-            "autoloss.training.lightning.modules.gan:GanModule",
+            "autoloss.training.lightning.multitask:MultiTaskModule",
+            "autoloss.training.lightning.gan.module:GanModule",
         ),
-        "autoloss.training.lightning.modules.curriculum:CurriculumModule",
+        "autoloss.training.lightning.curriculum.module:CurriculumModule",
     ),
     "Errors": ("autoloss:AutolossError", "autoloss:ConfigError"),
 }

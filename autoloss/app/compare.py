@@ -104,14 +104,14 @@ def _baseline(configs: Mapping[str, Cell], asked: str | None) -> str:
 
 
 def _check(configs: Mapping[str, Cell]) -> None:
-    from autoloss.app.components import build_problem, check
+    from autoloss.app.prepare import prepare
     from autoloss.core.problem import Problem
 
     for config in configs.values():
-        check(config)
+        problem = prepare(config).problem
         seeds, folds = config["compare"]["seeds"], config["compare"]["folds"]
         require(folds >= 2 or seeds >= 1, "compare.seeds must be at least 1", f"it is {seeds}")
-        has = folds < 2 or type(build_problem(config)).folds is not Problem.folds
+        has = folds < 2 or type(problem).folds is not Problem.folds
         require(has, "Cross-validation needs a problem with folds()", f"{config['problem']['name']} has none")
 
 

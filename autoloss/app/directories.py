@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from autoloss.app.current_config import essence
 from autoloss.core.errors import ConfigError
 from autoloss.core.io.files import read_json
 from autoloss.report.runs import FINISHED
@@ -43,9 +44,5 @@ def finished(directory: Path, config: Mapping[str, Any]) -> dict[str, Any] | Non
     """The summary of a finished run of the same configuration in ``directory``, if it holds one."""
     summary = read_json(directory / "summary.json")
     ended = summary is not None and summary.get("state", FINISHED) == FINISHED
-    same = ended and _essence(summary["config"]) == _essence(config)
+    same = ended and essence(summary["config"]) == essence(config)
     return summary if same else None
-
-
-def _essence(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key not in ("ckpt", "fresh", "name", "workers", "threads")}

@@ -88,11 +88,11 @@ def _composed(problem: str, overrides: Sequence[str], folders: Sequence[str]) ->
 
 
 def _check(configs: Mapping[str, Mapping[str, Any]]) -> None:
-    from autoloss.app.components import check
+    from autoloss.app.prepare import prepare
 
     for name, config in configs.items():
         try:
-            check(config)
+            prepare(config)
         except ConfigError as error:
             raise ConfigError("\n".join(f"{name}: {line}" for line in str(error).splitlines())) from error
 

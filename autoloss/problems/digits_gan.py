@@ -24,6 +24,7 @@ class DigitsGan(DigitGame):
     """
 
     terms = {"adv": "non_saturating", "cls": "cross_entropy"}
+    module = "gan"
     discriminator_terms = {"adv": None, "cls": "cross_entropy", "penalty": "r1"}
     metrics = {"frechet": "min", "class_error": "min"}
     recipe = {

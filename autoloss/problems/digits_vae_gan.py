@@ -49,6 +49,7 @@ class DigitsVaeGan(DigitGame):
     """
 
     terms = {"rec": "mse", "kl": "gaussian_kl", "adv": "non_saturating", "match": "feature_matching"}
+    module = "gan"
     discriminator_terms = {"adv": None, "penalty": "r1"}
     metrics = {"rec_mse": "min", "frechet": "min", "class_error": "min"}
     recipe = {

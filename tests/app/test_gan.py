@@ -32,9 +32,9 @@ def test_a_sweep_over_weightings_leaves_grids_and_a_leaderboard(autoloss, tmp_pa
 
 
 def test_the_discriminator_has_keys_of_its_own():
-    from autoloss.app.components import build_module, build_problem
     from autoloss.app.composition import composed
     from autoloss.app.overrides import rewritten
+    from autoloss.app.prepare import prepare
 
     typed = (
         "problem=digits_gan weighting=gradnorm weighting.alpha=1 discriminator.weighting=uncertainty losses.adv=gan_hinge "
@@ -44,7 +44,7 @@ def test_the_discriminator_has_keys_of_its_own():
         "discriminator.groups.both=[adv,cls]"
     )
     config = composed("train", rewritten(typed.split()))
-    module = build_module(config, build_problem(config))
+    module = prepare(config).module()
     g, d = module.generator_seat.role, module.discriminator_seat.role
     assert (g.weighting.title(), d.weighting.title()) == ("gradnorm", "uncertainty")
     assert g.losses["adv"] is d.losses["adv"]
@@ -66,14 +66,13 @@ def test_equal_weights_are_the_discriminator_s_default():
 
 
 def test_each_side_s_samples_have_a_weighting_of_their_own():
-    from autoloss.app.components import build_module, build_problem
     from autoloss.app.composition import composed
     from autoloss.app.overrides import rewritten
+    from autoloss.app.prepare import prepare
 
     typed = ["problem=digits_gan", "sample_weighting=top_k", "discriminator.sample_weighting=super_loss"]
     config = composed("train", rewritten([*typed, "discriminator.sample_weighting.lam=2"]))
-    problem = build_problem(config)
-    module = build_module(config, problem)
+    module = prepare(config).module()
     mine, its = (seat.player.samples for seat in (module.generator_seat, module.discriminator_seat))
     assert (mine.title, its.title, its.rules[0].lam) == ("top_k", "super_loss", 2)
 

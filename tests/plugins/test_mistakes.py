@@ -28,9 +28,9 @@ from autoloss import (
     Weighting,
     Wrapper,
 )
-from autoloss.app.components import check
 from autoloss.app.composition import composed
 from autoloss.app.hydra_app import split
+from autoloss.app.prepare import prepare
 from autoloss.core.clock import Clock
 from autoloss.core.loss import per_sample
 from autoloss.core.penalty import precise
@@ -42,7 +42,7 @@ from autoloss.testing import LossSuite, PenaltySuite, SampleWeightingSuite, Weig
 from autoloss.testing.batches import batches
 from autoloss.training.lightning.gan.role import GENERATOR, Role, Seat
 from autoloss.training.lightning.gan.sides import side_table
-from autoloss.training.lightning.modules.multitask import MultiTaskModule
+from autoloss.training.lightning.multitask import MultiTaskModule
 from autoloss.training.step.build import build_weighting
 from autoloss.training.step.penalties import Penalties
 
@@ -117,7 +117,7 @@ def asked(*arguments: str) -> Callable[[], object]:
 
     def ask() -> None:
         flags, overrides = split(arguments)
-        check(composed("train", overrides))
+        prepare(composed("train", overrides))
 
     return ask
 

@@ -8,7 +8,7 @@ from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, UnknownNameError
 from autoloss.core.problem import Outputs, Problem, Term
 from autoloss.losses.mse import Mse
-from autoloss.training.lightning.modules.multitask import MultiTaskModule
+from autoloss.training.lightning.multitask import MultiTaskModule
 from autoloss.training.step.build import build_weighting
 from autoloss.training.step.penalties import Penalties
 

@@ -11,7 +11,7 @@ from autoloss.core.schedules.progressive import build
 from autoloss.core.tensors.deferred_checks import DeferredChecks
 from autoloss.problems._tensors import TensorTable
 from autoloss.training.lightning.loaders import loader
-from autoloss.training.lightning.modules.multitask import MultiTaskModule
+from autoloss.training.lightning.multitask import MultiTaskModule
 from autoloss.weightings.equal import Equal
 
 

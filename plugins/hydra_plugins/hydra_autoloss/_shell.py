@@ -17,9 +17,10 @@ from optuna.pruners import NopPruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from autoloss.app.components import build_problem, check
 from autoloss.app.composition import composed, opened
+from autoloss.app.factories import build_problem
 from autoloss.app.hydra_app import FAILED, USER_ERROR
+from autoloss.app.prepare import prepare
 from autoloss.app.screen import say, shown
 from autoloss.app.signal_handlers import stopping
 from autoloss.core.errors import AutolossError, ConfigError, first_line, require
@@ -110,7 +111,7 @@ class Shell:
     def _composed(self, swept: Sequence[str]) -> dict[str, Any]:
         """The configuration of a job, after its components were built."""
         config = composed("train", [*self._paths, *self.plan.constant, *swept], self._added)
-        check(config)
+        prepare(config)
         return config
 
     def _metric(self, asked: str | None) -> str:

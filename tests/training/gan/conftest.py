@@ -13,9 +13,9 @@ from autoloss.losses.mse import Mse
 from autoloss.losses.non_saturating import NonSaturating
 from autoloss.losses.r1 import R1
 from autoloss.problems._tensors import TensorTable
+from autoloss.training.lightning.gan.module import GanModule
 from autoloss.training.lightning.gan.role import Role
 from autoloss.training.lightning.loaders import loader
-from autoloss.training.lightning.modules.gan import GanModule
 from autoloss.training.step.build import build_weighting
 
 

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from autoloss.core.gan.gan_problem import GanProblem
 from autoloss.probe.lookahead import Moment
-from autoloss.training.lightning.shared.metrics import LogsMeans
+from autoloss.training.lightning.run_module import RunModule
 
 SEED = 20_140_610
 
 
-class EvaluatesGenerator(LogsMeans):
+class EvaluatesGenerator(RunModule):
     """A Lightning module with a :class:`GanProblem`, whose generator it validates, tests and shows."""
 
     problem: GanProblem
@@ -67,7 +67,7 @@ class EvaluatesGenerator(LogsMeans):
 
     def _evaluate(self, split: str) -> None:
         loaders = self.trainer.val_dataloaders if split == "val" else self.trainer.test_dataloaders
-        real = (loaders[0] if isinstance(loaders, list) else loaders).dataset  # type: ignore[union-attr]
+        real = (loaders[0] if isinstance(loaders, list) else loaders).dataset
         for name, value in self.problem.evaluate(self.evaluated, real).items():
             self.log(f"{split}/{name}", float(value), sync_dist=True)
         self._resume()

@@ -1,257 +1,34 @@
-"""Trains one network with several losses, under any flag of Lightning's Trainer."""
+"""One network with several losses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
-from torch import Tensor, nn
-from torch.optim import Optimizer
-
-from autoloss.core.clock import Clock
-from autoloss.core.errors import ConfigError, require, unknown
-from autoloss.core.loss import Loss
-from autoloss.core.need import Need, SampleNeed
-from autoloss.core.problem import Outputs, Problem
-from autoloss.core.sample_weighting import SampleWeighting
-from autoloss.core.surgery import Surgery
-from autoloss.core.table import LossTable
-from autoloss.core.weighting import Weighting
-from autoloss.probe.fork import Fork
-from autoloss.probe.implicit import Implicit
-from autoloss.probe.lookahead import Moment
-from autoloss.probe.optimizer_step import check_optimizer, observe_step
-from autoloss.probe.slopes import check_network
-from autoloss.training.lightning.loaders import HeldOut
-from autoloss.training.lightning.shared.length import KnowsLength
-from autoloss.training.lightning.shared.metrics import LogsMeans
-from autoloss.training.lightning.shared.plateaus import FollowsPlateaus
-from autoloss.training.lightning.shared.rng import KeepsRandomState
-from autoloss.training.lightning.shared.scaling import loss_scale, will_step
-from autoloss.training.lightning.shared.term_losses import TermLosses
-from autoloss.training.step.entries import table_of
-from autoloss.training.step.lookahead import LookAhead
-from autoloss.training.step.penalties import Penalties
-from autoloss.training.step.player import Player
-
-OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
-SchedulerFactory = Callable[[Optimizer, int], Any]
-ANCHORS = ("features", "fork", "parameters")
-SHARDING = (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
+from autoloss.core.errors import ConfigError
+from autoloss.core.gan.gan_problem import GanProblem
+from autoloss.core.problem import Problem
+from autoloss.training.lightning.module_builder import Attempt, Ingredients, ModuleBuilder
+from autoloss.training.lightning.multitask import MultiTaskModule
+from autoloss.training.lightning.run_module import RunModule
 
 
-class MultiTaskModule(KnowsLength, FollowsPlateaus, KeepsRandomState, LogsMeans, TermLosses):
-    """A problem's network, its losses, and the player that weighs them.
+class Multitask(ModuleBuilder):
+    """Trains one network with the weighted sum of its losses, under any flag of Lightning's Trainer."""
 
-    ``optimizer`` makes an optimiser from parameters, ``scheduler`` (optional) a learning-rate scheduler,
-    stepped at each optimiser step, from an optimiser and the number of those steps. Optimisation is automatic:
-    accumulation, clipping, precision, strategies and checkpoints are the Trainer's.
+    use = "Any problem with one network."
+    avoid = "Two networks that train against each other: module=gan."
 
-    With ``anchor="fork"``, as with any surgery, the problem's ``branch`` gives each term a copy of the
-    features, and the gradients meet there: the network's heads get their loss's with its base weight alone.
-    With ``anchor="parameters"`` they meet at the parameters that the features are computed from.
-    ``penalties`` on the network's parameters (see :class:`Penalties`) are losses that keep their base weight.
-    ``sample_weighting`` weighs the samples of each term; ``samples`` is how many the training data have.
-    ``plateau`` says what a plateau of validation is that schedules can follow: ``metric``, ``patience``, ``change``.
-    """
+    def check(self, run: Ingredients, attempt: Attempt[Any]) -> None:
+        attempt(lambda: check_one_network(run.problem))
 
-    def __init__(
-        self,
-        problem: Problem,
-        losses: Mapping[str, Loss],
-        weighting: Weighting,
-        optimizer: OptimizerFactory,
-        scheduler: SchedulerFactory | None = None,
-        base: Mapping[str, float] | None = None,
-        groups: Mapping[str, Sequence[str]] | None = None,
-        unbalanced: Sequence[str] = (),
-        on_nonfinite: str = "raise",
-        anchor: str = "features",
-        sample_weighting: SampleWeighting | None = None,
-        samples: int | None = None,
-        held_out: HeldOut | None = None,
-        primary: Sequence[str] = (),
-        implicit: Implicit | None = None,
-        plateau: Mapping[str, Any] | None = None,
-        penalties: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__()
-        check_anchor(anchor)
-        if not problem.terms:
-            raise ConfigError("A problem must have losses, but its terms are empty. Name them in `terms`.")
-        for name in losses:
-            if name not in problem.terms:
-                raise unknown("loss", name, problem.terms)
-        self.problem = problem
-        self.network = problem.network()
-        self.keep_losses(losses)
-        self.penalties = Penalties(penalties or {}, problem.terms).bind(self.network)
-        self.player = Player(
-            [*problem.terms, *self.penalties.names],
-            weighting,
-            base,
-            groups,
-            unbalanced,
-            on_nonfinite,
-            sample_weighting,
-            samples,
+    def build(self, run: Ingredients) -> RunModule:
+        check_one_network(run.problem)
+        return MultiTaskModule.of(run)
+
+
+def check_one_network(problem: Problem) -> None:
+    """Raise :class:`ConfigError` if ``problem`` has two networks."""
+    if isinstance(problem, GanProblem):
+        raise ConfigError(
+            f"{problem.title()!r} has two networks, but the module trains one. Leave `module` out, or set module=gan."
         )
-        self.forked = anchor != "features" or isinstance(weighting, Surgery)
-        self._fork = partial(self.player.fork, parameters=anchor == "parameters")
-        self._optimizer, self._scheduler = optimizer, scheduler
-        parts = nn.ModuleList([self.network, self.loss_modules])
-        self._look_ahead = LookAhead(self.player, parts, primary, implicit=implicit)
-        self.held_out = held_out
-        self._learner = learner(weighting, sample_weighting)
-        self._aligns = Need.ALIGNMENT in weighting.needs
-        check_lookahead(self._learner, self.forked, held_out is not None)
-        if self._learner:
-            check_network(self.network)
-        self._stepped: Tensor | None = None
-        self.follow_plateaus(problem.metrics, **(plateau or {}))
-
-    @property
-    def players(self) -> dict[str, Player]:
-        """Who weighs losses here, by name: but one, without a name."""
-        return {"": self.player}
-
-    @property
-    def clock(self) -> Clock:
-        """Where training stands."""
-        total, step = self.length, self.trainer.global_step
-        return Clock(
-            step, self.current_epoch, min(1.0, step / total) if total > 0 else 0.0, plateaus=self.plateaus.count
-        )
-
-    def table(self, outputs: Outputs) -> LossTable:
-        """The losses of a batch, from what the network gave for it, and the penalties."""
-        table = self._terms(outputs)
-        return replace(table, entries={**table.entries, **self.penalties.entries(self.network)})
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Set what has a schedule."""
-        super().on_train_batch_start(batch, batch_idx)
-        self.penalties.follow(self.clock.progress)
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
-        """Weigh one batch; Lightning calls ``backward`` on what this returns."""
-        clock = self.clock
-        foresees, again = self.player.foresees, lambda: self.table(self._outputs(batch))
-        moment = Moment.now(self.device) if foresees or self.player.looks_ahead(clock.step) else None
-        if foresees and moment is not None:
-            self._look_ahead.foresee(clock.step, moment, again, partial(self._held_out_table, clock.step))
-        table = self.table(self._outputs(batch))
-        if self.forked and not isinstance(table.anchor, Fork):
-            raise ConfigError(
-                f"A fork needs a problem that computes each term from its own copy of the features, but "
-                f"{self.problem.title()!r} does not. Write copies, anchor = self.branch(features) in outputs(), "
-                "compute each term from its copy, and return the anchor."
-            )
-        accumulates = self.trainer.accumulate_grad_batches > 1
-        weighed = self.player.step(table, clock, loss_scale(self.trainer, self.device), accumulates)
-        if moment is not None and weighed is not None and self.player.looks_ahead(clock.step):
-            self._look_ahead.note(moment, again)
-        return None if weighed is None else weighed.total
-
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Let the weighting learn, once for each optimiser step, unless the scaler will skip it."""
-        self._stepped = will_step(self.trainer, optimizer)
-        if not self._look_ahead:
-            self.player.commit(self._stepped)
-
-    def on_fit_start(self) -> None:
-        """Check that the strategy leaves the parameters whole, if they are to be looked ahead with."""
-        if self._learner and isinstance(
-            self.trainer.strategy, (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
-        ):
-            raise ConfigError(
-                f"{self._learner} needs whole parameters, but "
-                f"{type(self.trainer.strategy).__name__} shards them. Set trainer.strategy=ddp or train on one device."
-            )
-        self._look_ahead.micro_batches = self.trainer.accumulate_grad_batches
-        self._look_ahead.forward_context = self.trainer.precision_plugin.forward_context
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, and then look at its outcome for weightings that ask what the step did."""
-        step = self.trainer.global_step
-        aligns = Need.ALIGNMENT in self.player.looks_ahead(step)
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        with observe_step(optimizer) if aligns else nullcontext() as optimizer_step:  # type: ignore[arg-type]
-            super().optimizer_step(*args, **kwargs)
-        if not self._look_ahead:
-            return
-        self._look_ahead.look(step, optimizer_step, partial(self._held_out_table, step))
-        if optimizer_step is None or optimizer_step:
-            self.player.commit(self._stepped)
-        else:
-            self.player.forget()
-
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Measure the problem's metrics."""
-        self._measure("val", batch)
-
-    def test_step(self, batch: Any, batch_idx: int) -> None:
-        """Measure the problem's metrics."""
-        self._measure("test", batch)
-
-    def configure_optimizers(self) -> Any:
-        """The optimiser of the network's (and any loss's) parameters; a weighting has none."""
-        optimizer = self._optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
-        if self._aligns:
-            check_optimizer(type(optimizer))
-        if self._scheduler is None:
-            return optimizer
-        schedule = self._scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _outputs(self, batch: Any) -> Outputs:
-        with self.problem.branching(self._fork if self.forked else None):
-            return self.problem.outputs(self.network, batch)
-
-    def _held_out_table(self, step: int) -> LossTable:
-        assert self.held_out is not None
-        batch = self.held_out.batch(step, self.global_rank)
-        batch = self.trainer.precision_plugin.convert_input(self.transfer_batch_to_device(batch, self.device, 0))
-        return self._terms(self._outputs(batch))
-
-    def _terms(self, outputs: Outputs) -> LossTable:
-        return table_of(outputs, self.losses, self.player, self.clock)
-
-    def _measure(self, split: str, batch: Any) -> None:
-        outputs = self.problem.outputs(self.network, batch)
-        self.add_values(split, self.problem.measure(outputs))
-        if split == "val" and outputs.terms:
-            # The same losses as in training, for whoever wants to see the two part.
-            table = self._terms(outputs)
-            for name in table.entries:
-                if (entry := table.entry(name)) is not None:
-                    total, number = entry.local()
-                    self.add_sum(f"val_loss/{name}", total, int(number))
-
-
-def check_anchor(anchor: str) -> None:
-    """Raise :class:`ConfigError` unless ``anchor`` is one of :data:`ANCHORS`."""
-    require(anchor in ANCHORS, f"anchor must be one of {', '.join(ANCHORS)}", f"it is {anchor!r}")
-
-
-def learner(weighting: Weighting, sample_weighting: SampleWeighting | None) -> str:
-    """Who learns from held-out data, in words; empty if nobody does."""
-    if Need.ALIGNMENT in weighting.needs:
-        return f"Weighting {weighting.title()!r}"
-    if sample_weighting is not None and SampleNeed.ALIGNMENT in sample_weighting.needs:
-        return f"Sample weighting {sample_weighting.title()!r}"
-    return ""
-
-
-def check_lookahead(who: str, forked: bool, held_out: bool) -> None:
-    """Raise :class:`ConfigError` if ``who`` learns from held-out data and cannot."""
-    if not who:
-        return
-    must = f"{who} needs"
-    require(held_out, f"{must} held-out data", "there is none", "Keep some: held_out.share=0.1.")
-    found = "gradients that meet in a fork leave them out"
-    require(not forked, f"{must} weights that reach the heads", found, "Set anchor=features.")
