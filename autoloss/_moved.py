@@ -101,6 +101,30 @@ PACKAGES = ("training.modules", "training.gan", "training.callbacks")
 
 # Names that went to another module than the rest, or are called otherwise now: old module, old name -> new place.
 NAMES: dict[str, dict[str, str]] = {
+    "app.claimed": {
+        "CLAIM": "app.run_lock:LOCK_FILE",
+        "claimed": "app.run_lock:run_lock",
+        "emptied": "app.run_lock:exclusive_lock",
+        "joined": "app.run_lock:shared_lock",
+    },
+    "app.obey": {"Obey": "app.stop_callback:StopCallback"},
+    "core.claim": {"claim": "core.io.lock:lock"},
+    "core.notices": {"Notices": "core.tensors.deferred_checks:DeferredChecks"},
+    "probe.taken": {
+        "Taken": "probe.optimizer_step:OptimizerStep",
+        "watching": "probe.optimizer_step:observe_step",
+    },
+    "probe.ways": {
+        "graph": "probe.graph_walk:nodes_of",
+        "leaves": "probe.graph_walk:leaves_of",
+        "source": "probe.graph_walk:before_ddp",
+        "ways": "probe.graph_walk:outputs_reached",
+    },
+    "training.ahead": {
+        "Ahead": "training.step.lookahead:LookAhead",
+        "lacking": "training.step.lookahead:incomplete_look_ahead",
+    },
+    "training.watch": {"Watch": "training.step.nonfinite:NonFiniteWatch"},
     "core.adversarial": {name: f"core.problem:{name}" for name in ("Verdict", "Inputs", "Layers")},
     "core.registry": {
         name: f"core.registry.lookup:{name}"

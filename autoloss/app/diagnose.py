@@ -95,7 +95,7 @@ def _train(settings: Sequence[str], weighting: str, seed: int, place: Path, base
 
 
 def _ahead(settings: Sequence[str], seed: int, place: Path, base: Sequence[str]) -> dict[str, Any] | None:
-    # A problem without data to hold out, or an optimiser that nobody can look through, has no look-ahead.
+    # There is no look-ahead without held-out data, or with an optimiser whose step cannot be differentiated.
     try:
         return _train(settings, LOOKAHEAD, seed, place, base)
     except AutolossError as error:

@@ -1,4 +1,4 @@
-"""Where runs go, and which of them are finished."""
+"""Directories of runs: where a new one goes, and which one holds a checkpoint or a finished run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRAJECTORY = "trajectory.csv"
 
 
 def numbered(parent: Path) -> Path:
-    """A new directory ``001``, ``002``, ... under ``parent``; made here, so that it is nobody else's."""
+    """A new directory ``001``, ``002``, ... under ``parent``; it is created here, so no other process gets it."""
     parent.mkdir(parents=True, exist_ok=True)
     number = max((int(p.name) for p in parent.iterdir() if p.name.isdigit()), default=0)
     while True:

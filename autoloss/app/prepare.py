@@ -37,7 +37,7 @@ from autoloss.training.lightning.shared.plateaus import FollowsPlateaus
 from autoloss.training.lightning.shared.rng import restore_rng, rng_state
 from autoloss.training.step.build import build_loss, build_sample_weighting, build_weighting, loss_nodes
 from autoloss.training.step.lookahead import check_primary
-from autoloss.training.step.nonfinite import Watch
+from autoloss.training.step.nonfinite import NonFiniteWatch
 from autoloss.training.step.penalties import Penalties
 from autoloss.training.step.sample_weights import SampleWeights
 
@@ -151,7 +151,7 @@ def _check_losses(run: Ingredients, attempt: Attempt[Any]) -> None:
         if Need.ALIGNMENT in weighting.needs:
             attempt(lambda: check_optimizer(run.optimizer.func))  # type: ignore[attr-defined]  # a partial
     attempt(lambda: check_primary(config["held_out"]["primary"], list(problem.terms)))
-    attempt(lambda: Watch(tuple(problem.terms), config["on_nonfinite"]))
+    attempt(lambda: NonFiniteWatch(tuple(problem.terms), config["on_nonfinite"]))
     for name, node in run.penalties.items():
         attempt(partial(Penalties, {name: node}, problem.terms))
     attempt(lambda: FollowsPlateaus().follow_plateaus(problem.metrics, **config["plateau"]))

@@ -21,7 +21,7 @@ from autoloss.app.directories import OUTPUTS
 from autoloss.app.help import help_text
 from autoloss.app.hydra_app import USER_ERROR, asking, config_dirs, given, hydra_main, quoted, split
 from autoloss.app.overrides import directory_name
-from autoloss.app.run_lock import emptied, joined
+from autoloss.app.run_lock import exclusive_lock, shared_lock
 from autoloss.app.screen import report, say, shown
 from autoloss.app.trust import import_paths
 from autoloss.app.workers import Workers, follow, helper_number
@@ -71,9 +71,9 @@ def job(config: DictConfig) -> float | None:
         if helper_number():
             follow()
         if plain["fresh"] and not helper_number():
-            with emptied(directory):
+            with exclusive_lock(directory):
                 _begin_anew(directory, plain["search"]["storage"])
-        with joined(directory):
+        with shared_lock(directory):
             _outcome.append(_search(plain, settings, directory))
     except AutolossError as error:
         say(f"autoloss: {error}", error=True)

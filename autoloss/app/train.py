@@ -28,7 +28,7 @@ from autoloss.app.hydra_app import (
     split,
 )
 from autoloss.app.overrides import directory_name, parse, run_name, ungrouped
-from autoloss.app.run_lock import claimed
+from autoloss.app.run_lock import run_lock
 from autoloss.app.screen import print_run, print_sweep, report, say, shown
 from autoloss.core.errors import AutolossError, BusyError
 from autoloss.core.io.files import read_json, write_json
@@ -95,7 +95,7 @@ def job(config: DictConfig) -> float | None:
     count = f"[{(number or 0) + 1}/{_jobs}] " if _jobs else ""
     title = plain["weighting"]["name"] if number is None else f"{count}{directory.name}"
     try:
-        with claimed(directory, title, waits=swept):
+        with run_lock(directory, title, waits=swept):
             summary = _train(plain, directory, overrides, swept, title)
     except BusyError as error:
         say(f"autoloss: {error}", error=True)

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from autoloss.app.directories import CHECKPOINT, TRAJECTORY
 from autoloss.app.prepare import Prepared, prepare
 from autoloss.app.screen import report
-from autoloss.app.stop_callback import Obey
+from autoloss.app.stop_callback import StopCallback
 from autoloss.app.trainer_flags import build_trainer
 from autoloss.core.errors import ConfigError
 from autoloss.core.io.files import write_json
@@ -103,7 +103,7 @@ def train(
             SampleGrid(directory),
             Resume(),
             *callbacks,
-            Obey(directory / CHECKPOINT if checkpoints else None),
+            StopCallback(directory / CHECKPOINT if checkpoints else None),
             *checkpoints,
         ],
         plugins=[CheckpointFile()],
@@ -140,7 +140,7 @@ def train(
         # Of a game the weights are the generator's; the other player's stand beside them.
         **{f"{name}_weights": _weights(player) for name, player in others.items()},
         "mean_weight_sum": _mean_weight_sum(directory / TRAJECTORY, set(others)),
-        "skipped_batches": sum(player.watch.skipped for player in module.players.values()),
+        "skipped_batches": sum(player.nonfinite.skipped for player in module.players.values()),
         "steps": steps,
         "seconds": round(time.perf_counter() - begun, 2),
         "conventions": CONVENTIONS | (FORKED if module.forked else {}),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.schedules.progressive import Progressive
-from autoloss.core.tensors.deferred_checks import Notices
+from autoloss.core.tensors.deferred_checks import DeferredChecks
 
 TAKES = {
     "numbers": "predictions and targets [B, ...] of one shape",
@@ -56,7 +56,7 @@ class Loss(Progressive, ABC):
 
     def __init__(self) -> None:
         super().__init__()
-        self.notices = Notices()
+        self.notices = DeferredChecks()
         self.register_forward_pre_hook(_check_data)
 
     @abstractmethod

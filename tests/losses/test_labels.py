@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from autoloss.core.errors import ConfigError, LabelError
 from autoloss.core.registry.lookup import registry
-from autoloss.core.tensors.deferred_checks import Notices
+from autoloss.core.tensors.deferred_checks import DeferredChecks
 from autoloss.losses.binary_cross_entropy import BinaryCrossEntropy
 from autoloss.losses.cross_entropy import CrossEntropy
 from autoloss.losses.focal import Focal
@@ -67,7 +67,7 @@ def test_a_label_between_classes_is_named() -> None:
 
 @pytest.mark.parametrize("kind", ["classes", "pixels"])
 def test_elsewhere_than_on_a_cpu_the_error_waits_and_the_value_is_finite(kind: str, monkeypatch) -> None:
-    monkeypatch.setattr(Notices, "at_hand", lambda self, tensor: False)
+    monkeypatch.setattr(DeferredChecks, "at_hand", lambda self, tensor: False)
     for name in taking(kind):
         prediction, target = SAMPLES[kind][0](4)
         target.flatten()[2] = 99

@@ -44,7 +44,7 @@ def test_weights_that_overflow_under_a_scaler_are_left_to_the_scaler(policy):
     player.check()
     assert weighed is not None
     assert not weighed.total.isfinite()  # so are the gradients: the scaler skips the step
-    assert player.watch.skipped == 0
+    assert player.nonfinite.skipped == 0
     assert player.last.tolist() == [1.0, 1.0]
 
 
@@ -53,7 +53,7 @@ def test_weights_that_overflow_without_a_scaler_are_an_error_or_skipped():
         Player("ab", Overflowing()).step(table(), Clock(3, 0, 0.0))
     player = Player("ab", Overflowing(), on_nonfinite="skip")
     assert player.step(table(), Clock(3, 0, 0.0)) is None
-    assert player.watch.skipped == 1
+    assert player.nonfinite.skipped == 1
 
 
 def test_a_loss_that_is_not_finite_is_an_error_under_a_scaler_too():

@@ -25,14 +25,14 @@ from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork
 from autoloss.probe.implicit import Implicit
 from autoloss.probe.lookahead import Moment
-from autoloss.probe.optimizer_step import check_optimizer, watching
+from autoloss.probe.optimizer_step import check_optimizer, observe_step
 from autoloss.probe.slopes import check_network
 from autoloss.training.lightning.loaders import HeldOut
 from autoloss.training.lightning.module_builder import Ingredients, OptimizerFactory, SchedulerFactory
 from autoloss.training.lightning.run_module import RunModule
 from autoloss.training.lightning.shared.scaling import loss_scale, will_step
 from autoloss.training.step.entries import table_of
-from autoloss.training.step.lookahead import Ahead
+from autoloss.training.step.lookahead import LookAhead
 from autoloss.training.step.penalties import Penalties
 from autoloss.training.step.player import Player
 
@@ -101,7 +101,7 @@ class MultiTaskModule(RunModule):
         self._fork = partial(self.player.fork, parameters=anchor == "parameters")
         self._optimizer, self._scheduler = optimizer, scheduler
         parts = nn.ModuleList([self.network, self.loss_modules])
-        self._ahead = Ahead(self.player, parts, primary, implicit=implicit)
+        self._look_ahead = LookAhead(self.player, parts, primary, implicit=implicit)
         self.held_out = held_out
         self._learner = learner(weighting, sample_weighting)
         self._aligns = Need.ALIGNMENT in weighting.needs
@@ -175,7 +175,7 @@ class MultiTaskModule(RunModule):
         foresees, again = self.player.foresees, lambda: self.table(self.outputs(batch))
         moment = Moment.now(self.device) if foresees or self.player.looks_ahead(clock.step) else None
         if foresees and moment is not None:
-            self._ahead.foresee(clock.step, moment, again, partial(self._held_out_table, clock.step))
+            self._look_ahead.foresee(clock.step, moment, again, partial(self._held_out_table, clock.step))
         table = self.table(self.outputs(batch))
         if self.forked and not isinstance(table.anchor, Fork):
             raise ConfigError(
@@ -186,13 +186,13 @@ class MultiTaskModule(RunModule):
         accumulates = self.trainer.accumulate_grad_batches > 1
         weighed = self.player.step(table, clock, loss_scale(self.trainer, self.device), accumulates)
         if moment is not None and weighed is not None and self.player.looks_ahead(clock.step):
-            self._ahead.note(moment, again)
+            self._look_ahead.note(moment, again)
         return None if weighed is None else weighed.total
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """The weighting learns once for each optimiser step, unless the scaler will skip that step."""
         self._stepped = will_step(self.trainer, optimizer)
-        if not self._ahead:
+        if not self._look_ahead:
             self.player.commit(self._stepped)
 
     def on_fit_start(self) -> None:
@@ -202,20 +202,20 @@ class MultiTaskModule(RunModule):
                 f"{self._learner} needs whole parameters, but "
                 f"{type(self.trainer.strategy).__name__} shards them. Set trainer.strategy=ddp or train on one device."
             )
-        self._ahead.parts = self.trainer.accumulate_grad_batches
-        self._ahead.around = self.trainer.precision_plugin.forward_context
+        self._look_ahead.micro_batches = self.trainer.accumulate_grad_batches
+        self._look_ahead.forward_context = self.trainer.precision_plugin.forward_context
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Make the optimiser's step; then measure its outcome for a weighting that learns from it."""
         step = self.trainer.global_step
         aligns = Need.ALIGNMENT in self.player.looks_ahead(step)
         optimizer = self.optimizers(use_pl_optimizer=False)
-        with watching(optimizer) if aligns else nullcontext() as taken:  # type: ignore[arg-type]
+        with observe_step(optimizer) if aligns else nullcontext() as optimizer_step:  # type: ignore[arg-type]
             super().optimizer_step(*args, **kwargs)
-        if not self._ahead:
+        if not self._look_ahead:
             return
-        self._ahead.look(step, taken, partial(self._held_out_table, step))
-        if taken is None or taken:
+        self._look_ahead.look(step, optimizer_step, partial(self._held_out_table, step))
+        if optimizer_step is None or optimizer_step:
             self.player.commit(self._stepped)
         else:
             self.player.forget()

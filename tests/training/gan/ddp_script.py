@@ -53,7 +53,7 @@ def train(name):
     module = game.module(problem, game.options("generator", **mine), game.options("discriminator", **its), **more)
     game.fit(module, 3, batch_size=4, devices=2, strategy="ddp_find_unused_parameters_true")
     state = {key: value.tolist() for key, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
-    skipped = module.player.watch.skipped
+    skipped = module.player.nonfinite.skipped
     return {"state": state, "drawn": problem.first, "done": module.generator_player.steps_done, "skipped": skipped}
 
 

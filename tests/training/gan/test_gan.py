@@ -330,7 +330,7 @@ class TestMistakes:
             play.fit(play.module(Bad()), 1)
         module = play.module(Bad(), on_nonfinite="skip")
         play.fit(module, 1)
-        assert module.players[player].watch.skipped == 1
+        assert module.players[player].nonfinite.skipped == 1
         assert all(p.isfinite().all() for p in module.parameters())
 
     def test_flags_that_two_optimisers_cannot_share(self, play):

@@ -228,7 +228,7 @@ class GanModule(EvaluatesGenerator):
     def _synced(self, player: GanPlayer, last: bool) -> AbstractContextManager[None]:
         # A batch that is skipped has no backward: where that may happen to the last one, each batch synchronises.
         strategy = self.trainer.strategy
-        if last or player.watch.skips or not isinstance(strategy, ParallelStrategy):
+        if last or player.nonfinite.skips or not isinstance(strategy, ParallelStrategy):
             return nullcontext()
         return strategy.block_backward_sync()
 

@@ -118,7 +118,8 @@ def _discriminator_losses(
     for name in shared:
         if name in chosen:
             raise ConfigError(
-                f"Both players share the loss {name!r}, but discriminator.losses.{name} is another. Set losses.{name} alone."
+                f"Both players share the loss {name!r}, but discriminator.losses.{name} is another. Set "
+                f"losses.{name} alone."
             )
     for name, default in problem.terms.items():
         alone = name in losses and name in terms and name not in {*shared, *chosen}
