@@ -19,7 +19,7 @@ class Dice(Overlap):
     Args:
         smooth: s, at least 0; makes the loss 0 where both the sample and the prediction are empty.
         ignore_index: a label whose pixels are left out; none by default.
-        class_weights: shares of the classes in the mean, at least 0 (0 for the background, say); equal by default.
+        class_weights: shares of the classes in the mean, at least 0 (such as 0 for the background); equal by default.
 
     segmentation_models.pytorch also sums over the batch, which gives other values: there a sample's
     loss depends on the other samples.

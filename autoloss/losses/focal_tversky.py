@@ -24,7 +24,7 @@ class FocalTversky(Overlap):
         beta: what a false negative costs, at least 0.
         smooth: s, at least 0.
         ignore_index: a label whose pixels are left out; none by default.
-        class_weights: shares of the classes in the mean, at least 0 (0 for the background, say); equal by default.
+        class_weights: shares of the classes in the mean, at least 0 (such as 0 for the background); equal by default.
 
     segmentation_models.pytorch takes the power of the mean over classes.
     """

@@ -19,7 +19,7 @@ class Jaccard(Overlap):
     Args:
         smooth: s, at least 0; makes the loss 0 where both the sample and the prediction are empty.
         ignore_index: a label whose pixels are left out; none by default.
-        class_weights: shares of the classes in the mean, at least 0 (0 for the background, say); equal by default.
+        class_weights: shares of the classes in the mean, at least 0 (such as 0 for the background); equal by default.
     """
 
     search_space = {"smooth": Interval(1e-3, 10.0, log=True)}

@@ -53,8 +53,8 @@ class Triplet(Loss):
             return vectors.sum(1)
         whole = same.any(1) & other.any(1)
         self.notices.remark(
-            "Triplet needs two samples of a class and one of another, but a batch has no such three: it costs 0. Draw "
-            "batches with several samples of several classes.",
+            "Triplet needs two samples of a class and one of another, but a batch has no such samples: it costs 0. "
+            "Draw batches with several samples of several classes.",
             ~whole.any(),
         )
         apart = distances(vectors)

@@ -60,7 +60,7 @@ class Tabular(Problem):
         val: share of the rows for validation, above 0.
         test: share of the rows for the test split; 0 for none.
         split_seed: of the rows' order. The splits do not depend on the run's seed.
-        missing: cells that stand for no value, upper and lower case alike.
+        missing: cells that stand for no value, in upper or lower case.
 
     Raises :class:`ConfigError` for a file or column that cannot be used, with the line that is wrong.
     """

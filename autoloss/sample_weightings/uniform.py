@@ -1,4 +1,4 @@
-"""Every sample counts alike."""
+"""Every sample counts equally."""
 
 from __future__ import annotations
 

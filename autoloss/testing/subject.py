@@ -1,4 +1,4 @@
-"""The weighting that a suite looks at, and how training would treat it."""
+"""The weighting that a suite tests, and how training would use it."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class AlignedMtl(GramWeighting):
             is about 1e-7 K. With ``min`` the step may be shorter by the root of this.
 
     The preference is 1 for each loss, as in the official code; TorchJD has 1 / K. A weight may be
-    negative: a head that has that loss alone then raises it. Waits once for the device.
+    negative: a head that only that loss trains then raises it. Waits once for the device.
     """
 
     claims = frozenset({"permutation_equivariant", "common_scale_invariant"})

@@ -31,7 +31,7 @@ class Cagrad(GramWeighting):
 
     claims = frozenset({"permutation_equivariant", "common_scale_invariant"})
     search_space = {"c": Interval(0.1, 0.9)}
-    use = "The average loss matters most, and no other loss should rise for it."
+    use = "The average loss matters most, and no loss should rise for it."
     avoid = "Losses have different scales: the largest one dominates the sum that it stays near."
     citation = "Liu, Liu, Jin, Stone, Liu: Conflict-averse gradient descent, NeurIPS 2021, arXiv:2110.14048"
 

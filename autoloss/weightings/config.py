@@ -10,7 +10,7 @@ from autoloss.weightings.solvers.prepared import GramWeighting, Prepared
 
 
 class Config(GramWeighting):
-    """Takes the direction at one angle to every gradient, as long as the gradients' projections on it together.
+    """Takes the direction at one angle to every gradient; its length is the sum of their projections on it.
 
     With U the unit gradients, ``u = U^+ 1`` made a unit vector, ``d = (sum_k <g_k, u>) u`` (eq. 2);
     as weights, ``w_k = (sum_j ||g_j||) (C^+ 1)_k / (||g_k|| 1^T C^+ 1)`` with C the cosines. The
@@ -18,7 +18,7 @@ class Config(GramWeighting):
     is their sum. The sum of the weights is not fixed.
 
     Weights may be negative. The step of the shared parameters still lowers every loss, but a head that
-    has that loss alone raises it: wrap in ``clamp`` if heads are not shared. Where gradients cancel
+    only that loss trains raises it: wrap in ``clamp`` if heads are not shared. Where gradients cancel
     (opposite ones), the angles are equal in the sense of least squares. Waits once for the device.
     """
 

@@ -23,7 +23,7 @@ class ImtlG(GramWeighting):
     the positive ones: dividing by the rest would make d very long or reverse it, so they then sum to less.
 
     Weights may be negative. The step of the shared parameters still lowers every loss, but a head that
-    has that loss alone raises it: wrap in ``clamp`` if heads are not shared. Waits once for the device.
+    only that loss trains raises it: wrap in ``clamp`` if heads are not shared. Waits once for the device.
     """
 
     claims = frozenset({"permutation_equivariant", "common_scale_invariant"})

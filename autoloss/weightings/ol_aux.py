@@ -16,7 +16,7 @@ from autoloss.weightings._main import Main
 
 
 class OlAux(Weighting):
-    """Raises the weight of an auxiliary loss while its gradient points along the main one, and else lowers it.
+    """Raises the weight of an auxiliary loss while its gradient points along the main one, and otherwise lowers it.
 
     Main losses keep 1. With g the sum of their gradients at the anchor, each step adds ``<g, g_k>`` to
     a sum, and every ``window`` steps ``w_k <- max(0, w_k + rate * mean <g, g_k> / mean ||g||^2)``

@@ -13,7 +13,7 @@ from autoloss.core.weighting import Weighting
 
 
 class Relobralo(Weighting):
-    """Weights each loss by how little it fell since the last step, smoothed, and at random steps since the first.
+    """Weights each loss by how little it fell since the last step, smoothed; at random steps, since the first.
 
     With ``h(t') = K softmax(L(t) / (T L(t')))``, weights follow
     ``w(t) = alpha (rho w(t-1) + (1 - rho) h(0)) + (1 - alpha) h(t-1)`` from ``w = 1``; rho is 1 with

@@ -40,9 +40,9 @@ class Prepared:
     def definite(self) -> Tensor:
         """The cosines, shrunk by 1e-6 towards 0 so that they are safely positive definite.
 
-        Identical and opposite gradients thereby have one solution, and a bounded one. Where
-        rounding (float32, TF32) left a more negative eigenvalue than that, they shrink by as much
-        as it takes.
+        So there is one bounded solution for identical and opposite gradients too. Where rounding
+        (float32, TF32) left an eigenvalue that is more negative than that, they shrink by as much as
+        it takes.
         """
         identity = torch.eye(len(self.norms), dtype=torch.float64)
         shrunk = torch.lerp(self.cosines, identity, SHRINK / 2)
