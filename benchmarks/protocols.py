@@ -65,8 +65,8 @@ SHORT = (
 )
 PINN_NOTES = (
     "tanh layers of width 50, 4,000 steps of Adam (0.003, cosine decay) at 128 points of each kind, where the papers "
-    "take 40,000, so a factor holds for this budget only. Weightings that measure gradients do so at all "
-    "parameters, at every tenth step."
+    "take 40,000: a factor holds for this budget. Weightings that measure gradients do so at all parameters, at "
+    "every tenth step."
 )
 PINN_SEARCH = (
     *("search.weightings=[fixed,uncertainty]", "search.decades=4", "search.n_trials=10"),
@@ -74,7 +74,7 @@ PINN_SEARCH = (
 )
 MNIST_NOTES = (
     "LeNet without dropout, 10,000 training images, 16 epochs of Adam with cosine decay, batch 256; no epoch is "
-    "selected, validation data are not used. The published protocol has five times as many images and more epochs."
+    "selected, validation has no say. The published protocol has five times as many images and more epochs."
 )
 HELD_OUT = " `auto_lambda` and `learned` keep a tenth of the training data for their weights."
 
