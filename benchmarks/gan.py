@@ -1,4 +1,4 @@
-"""Two players: what they make, what their weightings keep, and what a step costs.
+"""GANs: how good the samples are, what their weightings keep constant, and what a step costs.
 
 `python benchmarks/gan.py > benchmarks/results/gan.md`
 
@@ -91,7 +91,7 @@ class Pulls(pl.Callback):
         self.seen: list[tuple[Tensor, Tensor, Tensor | None]] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Weightings that measure nothing are looked at too.
+        # Also for weightings that measure nothing.
         pl_module.player.watch_gradients(Cadence(1, dense=10**9))
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any) -> None:
@@ -150,7 +150,7 @@ def found(name: str, overrides: list[str], scaled: str | None, epochs: int) -> l
     module = prepare(config).module()
     if scaled is not None:
         loss = module.generator_player.losses[scaled]
-        # The generator's side alone: the discriminator plays on as before.
+        # Only the generator's losses: those of the discriminator stay as they were.
         loss.forward = partial(times, loss.forward, FACTOR)
     pulls = Pulls(after=5 * epochs)
     fit(module, config["batch_size"], [pulls], **config["trainer"])
@@ -194,7 +194,7 @@ class Pictures(GanProblem):
     side = 32
 
     def datasets(self, seed: int) -> Mapping[str, TensorTable]:
-        """Noise will do: the time is the same."""
+        """Noise is enough: the time is the same."""
         return {"train": TensorTable(image=torch.rand(64 * 200, 1, self.side, self.side))}
 
     def network(self) -> nn.Module:

@@ -390,7 +390,7 @@ def test_further_files_that_cannot_be_used(sheet, tmp_path):
     with pytest.raises(ConfigError, match="distinct names of losses, but they give"):
         Tabular(path, ["a b", "a-b"])
     with pytest.raises(
-        ConfigError, match="number of folds must lie between 2 and that of the rows, but it is 1 for 48"
+        ConfigError, match="number of folds must lie between 2 and the number of rows, but it is 1 for 48"
     ):
         Tabular(path, ["a b"]).folds(1, seed=0)
 
