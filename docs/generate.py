@@ -224,7 +224,8 @@ API = {
     "A loss or penalty": ("autoloss:Loss", "autoloss:Penalty"),
     "What a search may vary": ("autoloss:Interval", "autoloss:Range", "autoloss:Choice"),
     "Conformance suites": tuple(
-        f"autoloss.testing:{name}" for name in ("WeightingSuite", "SampleWeightingSuite", "LossSuite", "PenaltySuite")
+        f"autoloss.testing:{name}"
+        for name in ("WeightingSuite", "SampleWeightingSuite", "LossSuite", "PenaltySuite", "ModuleSuite")
     ),
     "One step, and Lightning modules": (
         *("autoloss:LossTable", "autoloss.training.step.weigh:weigh", "autoloss.training.step.weigh:Weighed"),
