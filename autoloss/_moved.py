@@ -102,6 +102,8 @@ PACKAGES = ("training.modules", "training.gan", "training.callbacks")
 # Names that went to another module than the rest, or are called otherwise now: old module, old name -> new place.
 NAMES: dict[str, dict[str, str]] = {
     "core.adversarial": {name: f"core.problem:{name}" for name in ("Verdict", "Inputs", "Layers")},
+    "core.draws": {"generator": "core.tensors.draws:shared_generator"},
+    "core.penalty": {"precise": "core.penalty:at_least_float32"},
     "core.registry": {
         name: f"core.registry.lookup:{name}"
         for name in ("registry", "Registry", "Listing", "imported", "class_name", "PACKAGE", "ORIGIN")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 
-def generator(seed: int, step: int) -> torch.Generator:
+def shared_generator(seed: int, step: int) -> torch.Generator:
     """A generator on the host for one optimiser step: a function of ``seed`` and ``step`` and nothing else.
 
     What is drawn from it goes to a device with ``.to(device, non_blocking=True)``, which does not wait.
