@@ -126,6 +126,8 @@ NAMES: dict[str, dict[str, str]] = {
     },
     "training.watch": {"Watch": "training.step.nonfinite:NonFiniteWatch"},
     "core.adversarial": {name: f"core.problem:{name}" for name in ("Verdict", "Inputs", "Layers")},
+    "core.draws": {"generator": "core.tensors.draws:shared_generator"},
+    "core.penalty": {"precise": "core.penalty:at_least_float32"},
     "core.registry": {
         name: f"core.registry.lookup:{name}"
         for name in ("registry", "Registry", "Listing", "imported", "class_name", "PACKAGE", "ORIGIN")

@@ -33,7 +33,7 @@ from autoloss.app.hydra_app import split
 from autoloss.app.prepare import prepare
 from autoloss.core.clock import Clock
 from autoloss.core.loss import per_sample
-from autoloss.core.penalty import precise
+from autoloss.core.penalty import at_least_float32
 from autoloss.core.problem import Verdict
 from autoloss.core.registry.lookup import Registry, registry
 from autoloss.core.schedules.progressive import build
@@ -177,7 +177,7 @@ def penalty_of(function: Callable[[list[Tensor]], Tensor]) -> Callable[[], Penal
 
 
 def norms(parameters: Any) -> Tensor:
-    return torch.stack([p.square().sum() for p in precise(parameters)])
+    return torch.stack([p.square().sum() for p in at_least_float32(parameters)])
 
 
 def writes(parameters: Any) -> Tensor:
