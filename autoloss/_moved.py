@@ -51,7 +51,9 @@ PLACES = {
     "probe.taken": "probe.optimizer_step",
     "probe.ways": "probe.graph_walk",
     "search.alive": "search.heartbeat",
+    "search.board": "search.tensorboard",
     "search.chronicle": "search.search_json",
+    "search.progress": "search.trial_line",
     "training.ahead": "training.step.lookahead",
     "training.build": "training.step.build",
     "training.callbacks.checkpoints": "training.lightning.callbacks.checkpoints",
@@ -102,10 +104,20 @@ PACKAGES = ("training.modules", "training.gan", "training.callbacks")
 # Names that went to another module than the rest, or are called otherwise now: old module, old name -> new place.
 NAMES: dict[str, dict[str, str]] = {
     "core.adversarial": {name: f"core.problem:{name}" for name in ("Verdict", "Inputs", "Layers")},
+    "core.claim": {"claim": "core.io.lock:lock"},
     "core.registry": {
         name: f"core.registry.lookup:{name}"
         for name in ("registry", "Registry", "Listing", "imported", "class_name", "PACKAGE", "ORIGIN")
     },
+    "search.alive": {
+        "BEAT": "search.heartbeat:HEARTBEAT",
+        "Watch": "search.heartbeat:WorkerWatch",
+        "beating": "search.heartbeat:send_heartbeats",
+        "me": "search.heartbeat:this_worker",
+    },
+    "search.board": {"write_board": "search.tensorboard:write_tensorboard"},
+    "search.chronicle": {"write_chronicle": "search.search_json:write_search_json"},
+    "search.progress": {"line": "search.trial_line:trial_line"},
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from autoloss.app.screen import say, shown
 from autoloss.core.errors import BusyError
-from autoloss.core.io.lock import claim
+from autoloss.core.io.lock import lock
 from autoloss.search import stop
 
 CLAIM = "claim"
@@ -25,7 +25,7 @@ def claimed(directory: Path, title: str, waits: bool) -> Iterator[None]:
         return
     said = False
     while True:
-        with claim(directory / CLAIM) as mine:
+        with lock(directory / CLAIM) as mine:
             if mine:
                 yield
                 return
@@ -43,7 +43,7 @@ def claimed(directory: Path, title: str, waits: bool) -> Iterator[None]:
 @contextmanager
 def joined(directory: Path) -> Iterator[None]:
     """Within it nobody may empty ``directory``; others may join it."""
-    with claim(directory / CLAIM, shared=True) as mine:
+    with lock(directory / CLAIM, shared=True) as mine:
         if not mine:
             raise BusyError(
                 f"A search must have a directory, but another process empties {shown(directory)}. Try again."
@@ -54,7 +54,7 @@ def joined(directory: Path) -> Iterator[None]:
 @contextmanager
 def emptied(directory: Path) -> Iterator[None]:
     """Within it nobody else searches in ``directory``."""
-    with claim(directory / CLAIM) as mine:
+    with lock(directory / CLAIM) as mine:
         if not mine:
             raise BusyError(
                 f"fresh=true removes what lies in the directory, but another process searches in {shown(directory)}. "

@@ -26,7 +26,7 @@ from autoloss.core.errors import AutolossError, ConfigError, first_line, require
 from autoloss.core.io.files import write_json
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import budget
-from autoloss.search.heartbeat import Watch
+from autoloss.search.heartbeat import WorkerWatch
 from autoloss.search.runner import SCORE
 from autoloss.search.samplers import build_sampler
 from autoloss.search.space import BASELINE
@@ -134,7 +134,7 @@ class Shell:
 
     def _take_over(self) -> None:
         """Queue again what a sweep that is no more was running."""
-        watch = Watch(grace=0.0)
+        watch = WorkerWatch(grace=0.0)
         for _ in range(2):
             # Looked at twice: a worker on another machine is dead if nothing has changed.
             budget.requeue_dead(self.study, watch)
