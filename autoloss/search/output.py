@@ -95,7 +95,7 @@ class Outcome:
         """The tables and the verdict, for a terminal."""
         parts = [aligned(self.table(), left=(2,))]
         if self.confirmed:
-            parts += ["\nconfirmed on fresh seeds (score over equal weights, validation and test):"]
+            parts += ["\nconfirmed on fresh seeds (score relative to equal weights, validation and test):"]
             parts += [aligned(self._confirmed(), left=(0,))]
         return "\n".join([*parts, "", *self._failed(), *self.verdict])
 
