@@ -1,7 +1,10 @@
 """Locks, and what works on a system that has none."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 import warnings
 
 import pytest
@@ -60,3 +63,32 @@ def test_without_file_locks_a_study_works_and_warns_once(without_fcntl, tmp_path
             assert held
     assert len(study.trials) == 2
     assert sum("fcntl" in str(one.message) for one in seen) == 1
+
+
+def test_a_lock_is_free_when_its_process_dies_though_a_child_of_it_lives(tmp_path):
+    path, ready = tmp_path / "lock", tmp_path / "ready"
+    if not (parent := os.fork()):
+        with lock(path):
+            if not os.fork():
+                time.sleep(3)
+                os._exit(0)
+            ready.touch()
+            time.sleep(60)
+    while not ready.exists():
+        time.sleep(0.01)
+    with lock(path) as held:
+        assert not held
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    with lock(path) as held:
+        assert held
+
+
+def test_a_lock_is_shared_or_alone(tmp_path):
+    path = tmp_path / "lock"
+    with lock(path, shared=True) as one, lock(path, shared=True) as two, lock(path) as alone:
+        assert (one, two, alone) == (True, True, False)
+    with lock(path) as alone, lock(path, shared=True) as other:
+        assert (alone, other) == (True, False)
+    with lock(path) as alone:
+        assert alone

@@ -1,4 +1,4 @@
-"""Curves from trajectories: what a straight line becomes, noise, base weights, absent losses; and mistakes."""
+"""Curves from trajectories: straight lines, noise, base weights, absent losses, and errors."""
 
 import csv
 import json

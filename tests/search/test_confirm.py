@@ -1,4 +1,4 @@
-"""Fresh seeds: who is chosen, what is retrained, on what the winner is chosen, and what noise may claim."""
+"""Confirmation on fresh seeds: the chosen candidates, their runs, the winner, and how often noise is called better."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""Storages and studies: what is opened, what is refused, and with which words."""
+"""Storages and studies: which are opened, which are refused, and the messages."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What moves a verdict and what may not, its sentences, and what it refuses."""
+"""What changes a verdict and what must not, its sentences, and its errors."""
 
 import math
 from dataclasses import astuple
