@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from autoloss import search as search
     from autoloss.core.errors import AutolossError as AutolossError
     from autoloss.core.errors import ConfigError as ConfigError
+    from autoloss.core.errors import require as require
+    from autoloss.core.gan.gan_problem import GanProblem as GanProblem
     from autoloss.core.loss import Loss as Loss
     from autoloss.core.need import Need as Need
     from autoloss.core.need import SampleNeed as SampleNeed
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
     from autoloss.core.weighting import Weighting as Weighting
     from autoloss.core.weighting import Wrapper as Wrapper
     from autoloss.training.balancer import Balancer as Balancer
+    from autoloss.training.lightning.module_builder import Ingredients as Ingredients
+    from autoloss.training.lightning.module_builder import ModuleBuilder as ModuleBuilder
+    from autoloss.training.lightning.multitask import MultiTaskModule as MultiTaskModule
+    from autoloss.training.lightning.run_module import RunModule as RunModule
 
 __version__ = "0.1.0"
 
@@ -38,6 +44,12 @@ install()
 
 # Loaded when first used: help and tab completion must not wait for torch.
 _PLACES = {
+    "require": "core.errors",
+    "RunModule": "training.lightning.run_module",
+    "MultiTaskModule": "training.lightning.multitask",
+    "ModuleBuilder": "training.lightning.module_builder",
+    "Ingredients": "training.lightning.module_builder",
+    "GanProblem": "core.gan.gan_problem",
     "AutolossError": "core.errors",
     "Choice": "core.space",
     "ConfigError": "core.errors",

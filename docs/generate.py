@@ -224,15 +224,16 @@ API = {
     "A loss or penalty": ("autoloss:Loss", "autoloss:Penalty"),
     "What a search may vary": ("autoloss:Interval", "autoloss:Range", "autoloss:Choice"),
     "Conformance suites": tuple(
-        f"autoloss.testing:{name}" for name in ("WeightingSuite", "SampleWeightingSuite", "LossSuite", "PenaltySuite")
+        f"autoloss.testing:{name}"
+        for name in ("WeightingSuite", "SampleWeightingSuite", "LossSuite", "PenaltySuite", "ModuleSuite")
     ),
     "One step, and Lightning modules": (
         *("autoloss:LossTable", "autoloss.training.step.weigh:weigh", "autoloss.training.step.weigh:Weighed"),
         *(
-            "autoloss.training.lightning.modules.multitask:MultiTaskModule",
-            "autoloss.training.lightning.modules.gan:GanModule",
+            "autoloss.training.lightning.multitask:MultiTaskModule",
+            "autoloss.training.lightning.gan.module:GanModule",
         ),
-        "autoloss.training.lightning.modules.curriculum:CurriculumModule",
+        "autoloss.training.lightning.curriculum.module:CurriculumModule",
     ),
     "Errors": ("autoloss:AutolossError", "autoloss:ConfigError"),
 }

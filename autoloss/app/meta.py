@@ -1,4 +1,4 @@
-"""``autoloss meta``: one rule learned over several problems, and tried on one that it has not seen."""
+"""``autoloss meta``: learns one rule on several problems, and tests it on a problem that it was not trained on."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def main(arguments: Sequence[str]) -> int:
     shutil.copyfile(Path(str(before)) / EXPORT, directory / EXPORT)
     say(f"\nthe rule: {directory / EXPORT}\nuse it: autoloss train weighting=learned weighting.load={directory}")
     if unseen is None:
-        say("Whether it helps elsewhere was not tried: give unseen=PROBLEM.")
+        say("The rule was not tested on another problem. Write unseen=PROBLEM to do so.")
         return 0
     return _tried(_composed(unseen, overrides, folders), whole, directory)
 
 
 def _tried(config: dict[str, Any], whole: Mapping[str, Any], directory: Path) -> int:
-    """Train the unseen problem with the rule, and with what it has to beat."""
+    """Train the unseen problem with the rule, with equal weights, and with a rule from scratch."""
     require(whole["meta"]["seeds"] >= 1, "meta.seeds must be at least 1", f"it is {whole['meta']['seeds']}")
     choices: dict[str, dict[str, Any]] = {BASELINE: {}, FROZEN: {"load": str(directory), "frozen": True}, ANEW: {}}
     cells: dict[str, list[Cell]] = {label: [] for label in choices}
@@ -88,11 +88,11 @@ def _composed(problem: str, overrides: Sequence[str], folders: Sequence[str]) ->
 
 
 def _check(configs: Mapping[str, Mapping[str, Any]]) -> None:
-    from autoloss.app.components import check
+    from autoloss.app.prepare import prepare
 
     for name, config in configs.items():
         try:
-            check(config)
+            prepare(config)
         except ConfigError as error:
             raise ConfigError("\n".join(f"{name}: {line}" for line in str(error).splitlines())) from error
 

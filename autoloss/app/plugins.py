@@ -1,4 +1,4 @@
-"""``autoloss plugins``: every component, and where it comes from."""
+"""``autoloss plugins``: lists every component, and the package that it comes from."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from autoloss.core.registry.lookup import Listing, registry
 
 def main(arguments: Sequence[str]) -> int:
     """List the registry from metadata alone, or with ``--check`` load everything."""
-    parser = argparse.ArgumentParser("autoloss plugins", description="Every component, and where it comes from.")
-    parser.add_argument("--json", action="store_true", help="for programs: a list of objects")
+    parser = argparse.ArgumentParser(
+        "autoloss plugins", description="Lists every component, and the package that it comes from."
+    )
+    parser.add_argument("--json", action="store_true", help="print a list of JSON objects")
     parser.add_argument(
         "--check", action="store_true", help="load everything; exit 1 if something is broken or clashes"
     )

@@ -1,4 +1,4 @@
-"""``autoloss report``: the page of a run, sweep, search or comparison, made again from its files."""
+"""``autoloss report``: writes the page of a run, sweep, search or comparison from its files."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from autoloss.report import write
 
 HELP = """Usage: autoloss report DIR [DIR ...]
 
-Writes report.html into each directory: that of a run (also of one that was killed), a sweep, a search or a comparison.
-It is one file that needs no network; the runs inside a sweep or search get theirs too where they have none."""
+Writes report.html into each directory: that of a run (also one that was killed), a sweep, a search or a comparison.
+It is one file that needs no network. Runs inside a sweep or search that have no report get one too."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
         print(HELP)
         return 0
     if not arguments:
-        raise ConfigError("A report needs a directory, but none was named. Write autoloss report outputs/train/...")
+        raise ConfigError("A report needs a directory, but none was given. Write autoloss report outputs/train/...")
     for name in arguments:
         directory = Path(name)
         if directory.is_dir():
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _inside(directory: Path) -> None:
-    """Write the pages of the runs below ``directory``, so that its own page can lead to them."""
+    """Write the pages of the runs below ``directory``, so that its own page can link to them."""
     for trajectory in sorted(directory.glob("*/**/trajectory.csv")):
         if not (trajectory.parent / "report.html").exists():
             write(trajectory.parent)

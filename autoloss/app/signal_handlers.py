@@ -16,7 +16,7 @@ _AGAIN = b"\nautoloss: stopping after this step; press Ctrl-C again to stop at o
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Within it Ctrl-C, SIGTERM and SIGUSR1, a cluster's warning, end what runs so that it can go on later.
+    """Within it Ctrl-C, SIGTERM and SIGUSR1 (a cluster's warning) stop the command at a point where it can be resumed.
 
     A second Ctrl-C raises :class:`KeyboardInterrupt` at once.
     """
@@ -33,6 +33,6 @@ def _ask(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGINT:
         if stop.asked():
             raise KeyboardInterrupt
-        # Not print: the signal may have struck in the midst of one.
+        # Not print: the signal may have interrupted a print.
         os.write(2, _AGAIN)
     stop.ask(signal.Signals(number).name)

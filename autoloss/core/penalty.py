@@ -1,4 +1,4 @@
-"""Penalties: what parameters cost, whatever they predict."""
+"""Penalties: a cost of the parameters themselves."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from autoloss.core.schedules.progressive import Progressive
 class Penalty(Progressive, ABC):
     """Turns parameters into one number of at least 0, which training adds to the losses.
 
-    ``penalties.orthogonality.factor=0.01`` adds one of all weight matrices; see
-    :class:`autoloss.training.step.penalties.Penalties` for the parameters that it is of.
+    ``penalties.orthogonality.factor=0.01`` adds one for all weight matrices;
+    :class:`autoloss.training.step.penalties.Penalties` chooses the parameters.
     """
 
     @abstractmethod
@@ -24,5 +24,5 @@ class Penalty(Progressive, ABC):
 
 
 def precise(parameters: Sequence[Tensor]) -> list[Tensor]:
-    """``parameters`` in float32 at least: a sum of many squares has no digits left in half precision."""
+    """``parameters`` in float32 at least: half precision is too coarse for a sum of many squares."""
     return [p if p.dtype == torch.float64 else p.float() for p in parameters]

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autoloss.core.errors import ConfigError, first_line
 from autoloss.core.io.files import read_json, write_json
-from autoloss.core.io.lock import claim
+from autoloss.core.io.lock import lock
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import stop
 from autoloss.search.engine import best_of
@@ -62,7 +62,7 @@ def confirm(
             place = _place(directory, number, seed)
             if read_json(place / "confirmed.json") is not None:
                 continue
-            with claim(place / "claim") as mine:
+            with lock(place / "claim") as mine:
                 if mine and read_json(place / "confirmed.json") is None:
                     _run(runner, candidate, seed, place)
                 elif not mine:

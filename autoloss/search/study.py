@@ -7,7 +7,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,12 @@ def open_study(
     about: Mapping[str, Any],
     directions: Sequence[str],
     pruner: BasePruner,
+    reads: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
 ) -> Study:
     """The study ``name``, new or continued.
 
-    ``about`` says what is searched; a study of something else under the same name is an error.
+    ``about`` says what is searched; a study of something else under the same name is an error. ``reads`` turns what an
+    earlier version wrote of it into what this one would have written.
     """
     study = optuna.create_study(
         storage=storage,
@@ -70,7 +72,7 @@ def open_study(
     here = json.loads(json.dumps(about))
     if "about" not in study.user_attrs:
         study.set_user_attr("about", here)
-    mine, known = _leaves(here), _leaves(study.user_attrs["about"])
+    mine, known = _leaves(reads(here)), _leaves(reads(study.user_attrs["about"]))
     different = [key for key in {**mine, **known} if mine.get(key) != known.get(key)]
     found = ", ".join(f"{key}={known.get(key)!r} and not {mine.get(key)!r}" for key in sorted(different))
     advice = "Give this one another name=, or fresh=true."

@@ -8,7 +8,7 @@ import pytest
 
 from autoloss.core.clock import Clock
 from autoloss.core.io.files import whole
-from autoloss.core.io.lock import claim
+from autoloss.core.io.lock import lock
 from autoloss.training.record.csv_file import Columns
 
 
@@ -64,7 +64,7 @@ def test_half_a_row_is_not_read_as_a_row(tmp_path, cut):
 def test_a_claim_dies_with_its_process_though_a_child_of_it_lives(tmp_path):
     path, ready = tmp_path / "claim", tmp_path / "ready"
     if not (parent := os.fork()):
-        with claim(path):
+        with lock(path):
             if not os.fork():
                 time.sleep(3)
                 os._exit(0)
@@ -72,19 +72,19 @@ def test_a_claim_dies_with_its_process_though_a_child_of_it_lives(tmp_path):
             time.sleep(60)
     while not ready.exists():
         time.sleep(0.01)
-    with claim(path) as mine:
+    with lock(path) as mine:
         assert not mine
     os.kill(parent, signal.SIGKILL)
     os.waitpid(parent, 0)
-    with claim(path) as mine:
+    with lock(path) as mine:
         assert mine
 
 
 def test_a_claim_is_shared_or_alone(tmp_path):
     path = tmp_path / "claim"
-    with claim(path, shared=True) as one, claim(path, shared=True) as two, claim(path) as alone:
+    with lock(path, shared=True) as one, lock(path, shared=True) as two, lock(path) as alone:
         assert (one, two, alone) == (True, True, False)
-    with claim(path) as alone, claim(path, shared=True) as other:
+    with lock(path) as alone, lock(path, shared=True) as other:
         assert (alone, other) == (True, False)
-    with claim(path) as alone:
+    with lock(path) as alone:
         assert alone

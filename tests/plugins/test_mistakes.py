@@ -28,9 +28,9 @@ from autoloss import (
     Weighting,
     Wrapper,
 )
-from autoloss.app.components import check
 from autoloss.app.composition import composed
 from autoloss.app.hydra_app import split
+from autoloss.app.prepare import prepare
 from autoloss.core.clock import Clock
 from autoloss.core.loss import per_sample
 from autoloss.core.penalty import precise
@@ -40,9 +40,9 @@ from autoloss.core.schedules.progressive import build
 from autoloss.losses.mse import Mse
 from autoloss.testing import LossSuite, PenaltySuite, SampleWeightingSuite, WeightingSuite
 from autoloss.testing.batches import batches
-from autoloss.training.lightning.gan.role import GENERATOR, Role, Seat
-from autoloss.training.lightning.gan.sides import side_table
-from autoloss.training.lightning.modules.multitask import MultiTaskModule
+from autoloss.training.lightning.gan.player import GENERATOR, GanPlayer, PlayerOptions
+from autoloss.training.lightning.gan.player_table import player_table
+from autoloss.training.lightning.multitask import MultiTaskModule
 from autoloss.training.step.build import build_weighting
 from autoloss.training.step.penalties import Penalties
 
@@ -117,7 +117,7 @@ def asked(*arguments: str) -> Callable[[], object]:
 
     def ask() -> None:
         flags, overrides = split(arguments)
-        check(composed("train", overrides))
+        prepare(composed("train", overrides))
 
     return ask
 
@@ -437,8 +437,8 @@ def trained(problem: Problem, losses: Mapping[str, Loss], weighting: Any = "equa
 
 def played(name: str, term: Any, loss: Loss) -> object:
     """The table of a generator's losses."""
-    role = Role({name: loss}, build_weighting("equal"), partial(torch.optim.SGD, lr=0.1))
-    return side_table(Seat(GENERATOR, [name], role), Outputs({name: term}), Clock(0, 0, 0.0), 8)
+    options = PlayerOptions({name: loss}, build_weighting("equal"), partial(torch.optim.SGD, lr=0.1))
+    return player_table(GanPlayer(GENERATOR, [name], options), Outputs({name: term}), Clock(0, 0, 0.0), 8)
 
 
 def means_its_metrics() -> None:

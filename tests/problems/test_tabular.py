@@ -8,11 +8,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from autoloss.app.components import build_module, build_problem
 from autoloss.app.composition import composed, opened
+from autoloss.app.prepare import prepare
 from autoloss.app.train_one import train
 from autoloss.core.clock import Clock
-from autoloss.core.errors import AutolossError, ConfigError, UnknownNameError
+from autoloss.core.errors import AutolossError, ConfigError
 from autoloss.problems.tabular import Tabular
 from autoloss.training.lightning.loaders import loader
 from autoloss.training.step.entries import table_of
@@ -164,7 +164,7 @@ def test_a_column_that_never_varies_in_training_says_nothing(sheet):
 def test_missing_labels_have_no_part_in_loss_and_gradient(sheet):
     problem = Tabular(sheet(table(missing=0.3)), TARGETS)
     torch.manual_seed(0)
-    module = build_module(settings(problem="unused"), problem)
+    module = prepare(settings(problem="unused"), problem).module()
     batch = tables(problem)
     outputs = problem.outputs(module.network, batch)
     losses = table_of(outputs, module.losses, module.player, Clock(0, 0, 0.0)).reduced(TARGETS)
@@ -373,7 +373,7 @@ def test_further_files_that_cannot_be_used(sheet, tmp_path):
     with pytest.raises(ConfigError, match="distinct names of losses, but they give"):
         Tabular(path, ["a b", "a-b"])
     with pytest.raises(
-        ConfigError, match="number of folds must lie between 2 and that of the rows, but it is 1 for 48"
+        ConfigError, match="number of folds must lie between 2 and the number of rows, but it is 1 for 48"
     ):
         Tabular(path, ["a b"]).folds(1, seed=0)
 
@@ -403,12 +403,12 @@ def settings(problem, losses=(), epochs=2, **others):
 
 def test_losses_that_are_not_named_are_the_problems_own(sheet):
     config = settings(sheet(table()), ["losses.grade.label_smoothing=0.2", "loss@losses.left=focal"])
-    losses = build_module(config, build_problem(config)).losses
+    losses = prepare(config).module().losses
     assert [type(losses[name]).__name__ for name in TARGETS] == ["Mse", "CrossEntropy", "Focal"]
     assert losses["grade"].label_smoothing == 0.2
     config["losses"] = {"rent": "mse"}
-    with pytest.raises(UnknownNameError, match="No loss is called 'rent'. There are: grade, income, left."):
-        build_module(config, build_problem(config))
+    with pytest.raises(ConfigError, match="No loss is called 'rent'. There are: grade, income, left."):
+        prepare(config)
 
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*")
@@ -419,7 +419,7 @@ def test_metrics_are_means_over_the_values_that_are_present(sheet):
         for row in Tabular(sheet(rows), TARGETS).splits["val"][7 * batch : 7 * batch + 7].tolist():
             rows[row][3:] = [cell if i == keeps else "" for i, cell in enumerate(rows[row])][3:]
     problem = Tabular(sheet(rows), TARGETS)
-    module = build_module(settings("unused"), problem)
+    module = prepare(settings("unused"), problem).module()
     data = problem.datasets(0)["val"]
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
     (found,) = trainer.validate(module, loader(data, 7, 0, shuffle=False), verbose=False)
@@ -464,8 +464,8 @@ def test_the_first_five_minutes(autoloss, sheet, tmp_path):
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*")
 def test_it_trains_through_a_fork_where_some_labels_are_missing(sheet):
     config = settings(sheet(table(missing=0.3)), ["weighting=graddrop"])
-    problem = build_problem(config)
-    module = build_module(config, problem)
+    prepared = prepare(config)
+    module, problem = prepared.module(), prepared.problem
     quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "limit_val_batches": 0}
     trainer = pl.Trainer(accelerator="cpu", max_epochs=1, enable_model_summary=False, log_every_n_steps=1, **quiet)
     before = [p.clone() for p in module.network.parameters()]

@@ -13,7 +13,7 @@ _held: set[IO[str]] = set()
 
 
 @contextmanager
-def claim(path: Path, shared: bool = False) -> Iterator[bool]:
+def lock(path: Path, shared: bool = False) -> Iterator[bool]:
     """``True`` within it for the one process that holds ``path``; a process that dies lets go.
 
     ``shared`` holds it together with others that share it, and is ``False`` where one process holds it alone.

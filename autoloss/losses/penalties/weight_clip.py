@@ -25,7 +25,7 @@ class WeightClip(Penalty):
     """
 
     search_space = {"radius": Interval(0.1, 100.0, log=True)}
-    use = "Keep weights in a ball without pulling at those inside: Lipschitz bounds, stable recurrences."
+    use = "Keeping weights in a ball without a force on those inside: Lipschitz bounds, stable recurrences."
     avoid = "All weights should shrink (weight decay). A hard bound is wanted: clip after the step."
     citation = "folklore (quadratic exterior penalty)"
 

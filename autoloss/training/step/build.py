@@ -1,15 +1,39 @@
-"""Weightings from what people write: a name, a mapping, or the thing itself."""
+"""Losses and weightings from what people write: a name, a mapping, or the thing itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from autoloss.core.errors import require
+from autoloss.core.errors import require, unknown
+from autoloss.core.loss import Loss
 from autoloss.core.registry.lookup import registry
 from autoloss.core.registry.parameters import check_keys, named
 from autoloss.core.sample_weighting import SampleWeighting
+from autoloss.core.schedules.progressive import build
 from autoloss.core.weighting import Weighting
+
+
+def build_loss(node: str | Mapping[str, Any]) -> Loss:
+    """The loss that a node of ``config.losses`` names."""
+    loss: Loss = build("loss", node)
+    return loss
+
+
+def loss_nodes(
+    losses: Mapping[str, Any], terms: Mapping[str, str | None], whose: str = ""
+) -> dict[str, str | Mapping[str, Any]]:
+    """The loss of each of the ``terms``: what the configuration's ``losses`` say, and else the problem's own."""
+    for name in losses:
+        if name not in terms:
+            raise unknown(f"{whose} loss".strip(), name, terms)
+    nodes: dict[str, str | Mapping[str, Any]] = {}
+    for name, default in terms.items():
+        node = losses.get(name, default)
+        if node is not None:
+            # A node without a name sets parameters of the problem's own loss.
+            nodes[name] = {"name": default, **node} if isinstance(node, Mapping) else node
+    return nodes
 
 
 def build_weighting(given: str | Mapping[str, Any] | Weighting) -> Weighting:
