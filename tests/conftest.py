@@ -1,6 +1,13 @@
+import gc
 import shlex
 
 import pytest
+
+
+def pytest_collection_finish():
+    """What was imported and collected stays: the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
