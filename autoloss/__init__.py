@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from autoloss.training.lightning.run_module import RunModule as RunModule
     from autoloss.training.step.build import build as build
 
-__version__ = "0.1.0"
+from autoloss._version import __version__
 
 install()
 

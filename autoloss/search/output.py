@@ -14,7 +14,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from autoloss import __version__
+from autoloss._version import __version__
 from autoloss.core.io.files import write_text
 from autoloss.core.io.text_table import aligned, markdown, number
 from autoloss.core.metrics.pareto import front, knee

@@ -12,7 +12,7 @@ from optuna.importance import get_param_importances
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from autoloss import __version__
+from autoloss._version import __version__
 from autoloss.core.io.files import write_json
 from autoloss.core.metrics.pareto import front, knee
 from autoloss.search.budget import counted

@@ -19,7 +19,7 @@ from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.study import Study
 from sqlalchemy.exc import DatabaseError
 
-from autoloss import __version__
+from autoloss._version import __version__
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.io.lock import take
 

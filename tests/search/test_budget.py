@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -16,7 +14,9 @@ from autoloss.search import budget
 from autoloss.search.confirm import chosen
 from autoloss.search.heartbeat import WorkerWatch, send_heartbeats, this_worker
 from autoloss.search.study import open_storage, open_study
+from tests import processes
 
+WORKER = Path(__file__).with_name("worker_script.py")
 GONE = {"host": this_worker()["host"], "pid": 2**22 + 1, "born": 1.0}
 ELSEWHERE = {"host": "another", "pid": 1, "born": 1.0}
 
@@ -27,15 +27,12 @@ def worker(tmp_path):
     started = []
 
     def start(n_trials, seconds=0.05, storage="-"):
-        command = [sys.executable, str(Path(__file__).with_name("worker_script.py")), str(tmp_path)]
-        command += [str(n_trials), str(seconds), storage]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        arguments = [str(tmp_path), str(n_trials), str(seconds), storage]
+        started.append(processes.start(WORKER, arguments, tmp_path / "log"))
         return started[-1]
 
     yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    processes.kill(started)
 
 
 def opened(tmp_path, storage=None):
@@ -72,9 +69,7 @@ def test_the_budget_is_exact_with_threads(begin, instant, n_trials):
 
 
 def test_the_budget_is_exact_with_processes_that_begin_at_once(worker, tmp_path):
-    both = [worker(12) for _ in range(2)]
-    said = [process.communicate(timeout=60)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    processes.wait([worker(12) for _ in range(2)], tmp_path / "log", timeout=60)
     study = opened(tmp_path)
     check(study, 12)
     assert len({t.user_attrs["worker"]["pid"] for t in budget.counted(study)}) == 2
@@ -92,9 +87,7 @@ def test_a_trial_of_a_worker_killed_with_sigkill_is_run_by_another_exactly_once(
             if "label" in t.user_attrs and t.number >= (not equal)
         ]
     os.kill(first.pid, signal.SIGKILL)
-    others = [worker(6) for _ in range(2)]
-    said = [process.communicate(timeout=60)[0] for process in others]
-    assert [process.returncode for process in others] == [0, 0], said
+    processes.wait([worker(6) for _ in range(2)], tmp_path / "log", timeout=60)
     check(study, 6)
     killed = running[0].number
     (again,) = [t for t in study.trials if t.user_attrs.get("again_for") == killed]
