@@ -43,7 +43,7 @@ def config_dirs(flags: Sequence[str]) -> list[str]:
 def answered(
     verb: str, flags: Sequence[str], overrides: Sequence[str], job: Callable[[Any], Any] = lambda config: None
 ) -> int | None:
-    """Answer flags that only ask something (``--help``, ``--cfg job``), and give the exit code; ``None`` without any."""
+    """Answer flags that only ask (``--help``, ``--cfg job``) and give the exit code; ``None`` where there are none."""
     if {"--help", "-h"} & set(flags):
         print(help_text(verb, overrides, config_dirs(flags)))
         return 0

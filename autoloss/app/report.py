@@ -9,7 +9,8 @@ from autoloss.app.arguments import Parser
 from autoloss.app.screen import say, shown
 from autoloss.report import write
 
-WHAT = """Writes report.html into each directory: of a run (also a killed one), a sweep, a search or a comparison. It is one file that needs no network. Runs inside a sweep or search that have no report get one too."""
+WHAT = """Writes report.html into each directory: of a run (also a killed one), a sweep, a search or a comparison.
+It is one file that needs no network. Runs inside a sweep or search that have no report get one too."""
 
 
 def main(arguments: Sequence[str]) -> int:
