@@ -17,16 +17,10 @@ from autoloss.app.describe import describe
 from autoloss.core.registry.lookup import ORIGIN, registry
 from autoloss.core.sample_weighting import CLAIMS as SAMPLE_CLAIMS
 from autoloss.core.schedules.pacing import PACINGS
+from autoloss.core.signals import SIGNALS
 from autoloss.core.weighting import CLAIMS
 
 HERE = Path(__file__).parent
-PASSES = {
-    "VALUES": "none",
-    "GRAM": "K head passes",
-    "STATS": "K head passes",
-    "LOOKAHEAD": "one forward",
-    "ALIGNMENT": "a held-out step and one forward-mode pass",
-}
 LEFT_OUT = """\
 ## What was left out, and why
 
@@ -56,7 +50,8 @@ def weightings() -> str:
         "|---|---|---|---|---|",
     ]
     for name, card in cards.items():
-        passes = ", ".join(dict.fromkeys(PASSES[need] for need in card["needs"] if need != "VALUES")) or "nothing"
+        needs = registry.load("weighting", name).needs
+        passes = ", ".join(dict.fromkeys(one.passes for one in SIGNALS if one.need in needs)) or "nothing"
         claims = ", ".join(sorted(registry.load("weighting", name).claims)) or "none"
         parameters = ", ".join(f"{key}={value}" for key, value in card["parameters"].items()) or "none"
         cells = (f"[{name}](#{name})", passes, claims, parameters, card["citation"])

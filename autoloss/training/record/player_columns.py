@@ -9,13 +9,13 @@ from math import sqrt
 
 from torch import Tensor
 
+from autoloss.core.signals import AT_ANCHOR
 from autoloss.core.terms import Terms
 from autoloss.training.step.notes import Noted, quantiles
 from autoloss.training.step.weigh import Weighed
 
 NAN = float("nan")
 PERCENTILES = {"p10": 2, "p50": 10, "p90": 18}  # places among 21 quantiles
-STATS = {"grad_item_norm": "item_norm", "grad_largest": "largest", "grad_mean": "mean"}
 Numbers = Mapping[str, Sequence[float]]
 
 
@@ -41,10 +41,9 @@ class Side:
         found = {"weight": weighed.weights, "raw": losses.values, "present": losses.present, "total": weighed.total}
         if (measured := weighed.probed or weighed.measured) is not None:
             found["reached"] = measured.reached
-            if measured.gram is not None:
-                found["gram"] = measured.gram
-            if measured.stats is not None:
-                found |= {key: getattr(measured.stats, key) for key in STATS.values()}
+            for signal in AT_ANCHOR:
+                if (value := measured.signals.get(signal.name)) is not None:
+                    found |= signal.tensors(value)
         for tag, value in noted.scalars.items():
             found[f"scalar {tag}"] = value if isinstance(value, Tensor) else losses.values.new_full((), value)
         for one in weighed.sampled:
@@ -109,7 +108,8 @@ class Side:
             for reached, members in zip(mine["reached"], self.terms.members, strict=True)
         ]
         found: dict[str, float] = {}
-        for kind, key in STATS.items():
+        columns = {kind: key for signal in AT_ANCHOR for kind, key in signal.columns.items()}
+        for kind, key in columns.items():
             found |= {self.tag(kind, u): x for u, x, k in zip(units, mine.get(key, ()), known, strict=False) if k}
         gram = mine.get("gram")
         norms = mine["item_norm"] if gram is None else [sqrt(max(gram[i * size + i], 0.0)) for i in range(size)]
