@@ -51,7 +51,9 @@ PLACES = {
     "probe.taken": "probe.optimizer_step",
     "probe.ways": "probe.graph_walk",
     "search.alive": "search.heartbeat",
+    "search.board": "search.tensorboard",
     "search.chronicle": "search.search_json",
+    "search.progress": "search.trial_line",
     "training.ahead": "training.step.lookahead",
     "training.build": "training.step.build",
     "training.callbacks.checkpoints": "training.lightning.callbacks.checkpoints",
@@ -70,17 +72,17 @@ PLACES = {
     "training.gan.evaluation": "training.lightning.gan.evaluation",
     "training.gan.moving_average": "training.lightning.gan.moving_average",
     "training.gan.pace": "training.lightning.gan.pace",
-    "training.gan.role": "training.lightning.gan.role",
-    "training.gan.sides": "training.lightning.gan.sides",
+    "training.gan.role": "training.lightning.gan.player",
+    "training.gan.sides": "training.lightning.gan.player_table",
     "training.heatmap": "training.record.heatmap",
     "training.journal": "training.record.run_directory",
     "training.late_journal": "training.record.lazy_start",
     "training.length": "training.lightning.shared.length",
     "training.loaders": "training.lightning.loaders",
     "training.metrics": "training.lightning.shared.metrics",
-    "training.modules.curriculum": "training.lightning.modules.curriculum",
-    "training.modules.gan": "training.lightning.modules.gan",
-    "training.modules.multitask": "training.lightning.modules.multitask",
+    "training.modules.curriculum": "training.lightning.curriculum.module",
+    "training.modules.gan": "training.lightning.gan.module",
+    "training.modules.multitask": "training.lightning.multitask",
     "training.paced": "training.lightning.curriculum.sampler",
     "training.penalties": "training.step.penalties",
     "training.player": "training.step.player",
@@ -101,11 +103,51 @@ PACKAGES = ("training.modules", "training.gan", "training.callbacks")
 
 # Names that went to another module than the rest, or are called otherwise now: old module, old name -> new place.
 NAMES: dict[str, dict[str, str]] = {
+    "app.claimed": {
+        "CLAIM": "app.run_lock:LOCK_FILE",
+        "claimed": "app.run_lock:run_lock",
+        "emptied": "app.run_lock:exclusive_lock",
+        "joined": "app.run_lock:shared_lock",
+    },
+    "app.obey": {"Obey": "app.stop_callback:StopCallback"},
+    "core.claim": {"claim": "core.io.lock:lock"},
+    "core.notices": {"Notices": "core.tensors.deferred_checks:DeferredChecks"},
+    "probe.taken": {
+        "Taken": "probe.optimizer_step:OptimizerStep",
+        "watching": "probe.optimizer_step:observe_step",
+    },
+    "probe.ways": {
+        "graph": "probe.graph_walk:nodes_of",
+        "leaves": "probe.graph_walk:leaves_of",
+        "source": "probe.graph_walk:before_ddp",
+        "ways": "probe.graph_walk:outputs_reached",
+    },
+    "training.ahead": {
+        "Ahead": "training.step.lookahead:LookAhead",
+        "lacking": "training.step.lookahead:incomplete_look_ahead",
+    },
+    "training.watch": {"Watch": "training.step.nonfinite:NonFiniteWatch"},
     "core.adversarial": {name: f"core.problem:{name}" for name in ("Verdict", "Inputs", "Layers")},
+    "core.draws": {"generator": "core.tensors.draws:shared_generator"},
+    "core.penalty": {"precise": "core.penalty:at_least_float32"},
     "core.registry": {
         name: f"core.registry.lookup:{name}"
         for name in ("registry", "Registry", "Listing", "imported", "class_name", "PACKAGE", "ORIGIN")
     },
+    "training.gan.role": {
+        "Role": "training.lightning.gan.player:PlayerOptions",
+        "Seat": "training.lightning.gan.player:GanPlayer",
+    },
+    "training.gan.sides": {"side_table": "training.lightning.gan.player_table:player_table"},
+    "search.alive": {
+        "BEAT": "search.heartbeat:HEARTBEAT",
+        "Watch": "search.heartbeat:WorkerWatch",
+        "beating": "search.heartbeat:send_heartbeats",
+        "me": "search.heartbeat:this_worker",
+    },
+    "search.board": {"write_board": "search.tensorboard:write_tensorboard"},
+    "search.chronicle": {"write_chronicle": "search.search_json:write_search_json"},
+    "search.progress": {"line": "search.trial_line:trial_line"},
 }
 
 

@@ -1,8 +1,8 @@
 """Adult as a benchmark problem: `problem=adult:Adult` from this folder.
 
 Three binary tasks from one trunk, on the files of the UCI repository (Becker and Kohavi, 1996): income above 50K,
-never married, 13 years of education or more. The columns that say so are no inputs. The official test rows are the test
-split; validation is a fifth of the training file.
+never married, 13 years of education or more. The columns that contain these are no inputs. The official test
+rows are the test split; validation is a fifth of the training file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Adult(Tabular):
     """
 
     recipe = {"optimizer": {"lr": 0.002}, "batch_size": 256, "threads": 1, "trainer": {"max_epochs": 8}}
-    use = "Three losses of like scale on real rows."
+    use = "Three losses of similar scale on real data."
     citation = "Becker, Kohavi: Adult, UCI Machine Learning Repository, 1996"
 
     def __init__(self, data: str = "data/adult") -> None:

@@ -1,4 +1,4 @@
-"""The page "which weighting should I use", from the runs on record: written to docs/choosing.md by quality.py."""
+"""The page "which weighting should I use", from the recorded runs: written to docs/choosing.md by quality.py."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ ADVICE = """\
 1. **Train with equal weights first**, and keep the run: everything else is measured against it.
 2. **Look at the gradients, not at the values**: `grad_norm/<loss>` in TensorBoard (`record.probe_every=100` where the
    weighting measures none). Norms within a factor of ten of each other: stay with equal weights.
-3. **Norms that are apart**: try `uncertainty` and `imtl_l`, which cost nothing. What they gain by a growing common
-   scale is a learning rate: wrap them in `normalise`, or tune the learning rate of equal weights too.
-4. **Physics-informed networks** (losses without a sample in common, gradients apart by orders of magnitude):
-   `lr_annealing` with the residual as reference, measured at the parameters at every tenth step, first.
-5. **A metric that you care about**: no weighting knows it. `autoloss search` tries weights against it, and confirms
-   them. What is best turns with the metric: on `left_right`, by the change of error it is `uncertainty` with a tuned
-   rate, by the change of accuracy `cagrad` (the last columns of that table).
+3. **Norms that differ more**: try `uncertainty` and `imtl_l`, which cost nothing. A common factor on all weights acts
+   as a larger learning rate: wrap them in `normalise`, or tune the learning rate of equal weights too.
+4. **Physics-informed networks** (losses that share no samples, gradients that differ by orders of magnitude):
+   first `lr_annealing` with the residual as reference, measured at the parameters at every tenth step.
+5. **A metric that you care about**: no weighting knows it. `autoloss search` tries weights by this metric, and confirms
+   them. The best weighting depends on the metric: on `left_right`, by the change of error it is `uncertainty` with a
+   tuned rate, by the change of accuracy `cagrad` (the last columns of that table).
 """
 
 

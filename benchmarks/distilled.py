@@ -1,4 +1,4 @@
-"""Does a distilled schedule do what the run did that it came from? `two_digits`: learn, distil, replay on fresh seeds.
+"""Is a distilled schedule as good as the run that it was made from? `two_digits`: learn, distil, replay on new seeds.
 
 `auto_lambda` learns on seeds 0 to 4; the weights of seed 0 become a schedule, which seeds 5 to 9 replay at the cost of
 a plain sum. The score is the mean relative improvement of the test metrics over equal weights on the same seeds.
@@ -57,7 +57,7 @@ def main() -> None:
     print(f"{options.weighting}: {mean(scores[options.weighting]):+.4f}, deviation between seeds {spread:.4f}")
     verdict = "within one deviation" if abs(apart) <= spread else "better" if apart > 0 else "worse"
     print(f"its schedule on fresh seeds: {mean(scores['its schedule']):+.4f}")
-    print(f"that is {apart:+.4f} from the run that it came from: {verdict}")
+    print(f"difference to the run that it was made from: {apart:+.4f}, {verdict}")
 
 
 if __name__ == "__main__":

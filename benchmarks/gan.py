@@ -1,4 +1,4 @@
-"""Two players: what they make, what their weightings keep, and what a step costs.
+"""GANs: how good the samples are, what their weightings keep constant, and what a step costs.
 
 `python benchmarks/gan.py > benchmarks/results/gan.md`
 
@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from autoloss.app.components import build_module, build_problem
 from autoloss.app.composition import composed
+from autoloss.app.prepare import prepare
 from autoloss.app.train_one import train
 from autoloss.core.gan.gan_problem import GanProblem, Generated
 from autoloss.core.problem import Inputs, Outputs, Term, Verdict
@@ -38,9 +38,9 @@ from autoloss.problems._digit_games import spread
 from autoloss.problems._digits import part
 from autoloss.problems._frechet import frechet_distance
 from autoloss.problems._tensors import TensorTable
-from autoloss.training.lightning.gan.role import Role
+from autoloss.training.lightning.gan.module import GanModule
+from autoloss.training.lightning.gan.player import PlayerOptions
 from autoloss.training.lightning.loaders import loader
-from autoloss.training.lightning.modules.gan import GanModule
 from autoloss.training.record.cadence import Cadence
 from autoloss.weightings.equal import Equal
 
@@ -91,7 +91,7 @@ class Pulls(pl.Callback):
         self.seen: list[tuple[Tensor, Tensor, Tensor | None]] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Weightings that measure nothing are looked at too.
+        # Also for weightings that measure nothing.
         pl_module.player.watch_gradients(Cadence(1, dense=10**9))
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any) -> None:
@@ -147,10 +147,10 @@ def found(name: str, overrides: list[str], scaled: str | None, epochs: int) -> l
     settings = ["problem=digits_vae_gan", f"trainer.max_epochs={epochs}", *overrides]
     config = composed("train", settings)
     pl.seed_everything(0, verbose=False)
-    module = build_module(config, build_problem(config))
+    module = prepare(config).module()
     if scaled is not None:
-        loss = module.generator_seat.losses[scaled]
-        # The generator's side alone: the discriminator plays on as before.
+        loss = module.generator_player.losses[scaled]
+        # Only the generator's losses: those of the discriminator stay as they were.
         loss.forward = partial(times, loss.forward, FACTOR)
     pulls = Pulls(after=5 * epochs)
     fit(module, config["batch_size"], [pulls], **config["trainer"])
@@ -194,7 +194,7 @@ class Pictures(GanProblem):
     side = 32
 
     def datasets(self, seed: int) -> Mapping[str, TensorTable]:
-        """Noise will do: the time is the same."""
+        """Noise is enough: the time is the same."""
         return {"train": TensorTable(image=torch.rand(64 * 200, 1, self.side, self.side))}
 
     def network(self) -> nn.Module:
@@ -287,8 +287,8 @@ def cost() -> bool:
         game, optimizer = NonSaturating(), partial(torch.optim.Adam, lr=1e-3)
         module = GanModule(
             problem,
-            Role({"adv": game, "near": Mae()}, Equal(), optimizer),
-            Role({"adv": game, "penalty": R1(gamma=1.0)}, Equal(), optimizer),
+            PlayerOptions({"adv": game, "near": Mae()}, Equal(), optimizer),
+            PlayerOptions({"adv": game, "penalty": R1(gamma=1.0)}, Equal(), optimizer),
         )
         turns = Turns(by_hand(problem))
         fit(module, 64, [turns], max_epochs=1, accelerator="cpu")

@@ -2,7 +2,7 @@
 
 `make bench` runs it after `step_cost.py`, whose clock and rounds it uses. The double backward, beside ours, unrolls a
 step of SGD and differentiates it twice: what libraries for hypergradients do. Memory is the peak of what torch has
-allocated during a step, over what there was before it.
+allocated during a step, beyond what there was before it.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def verdict(times: dict[int, dict[str, float]], memory: dict[int, dict[str, floa
                 over.append(f"{name} at K = {size}: memory {memory[size][name]:.2f}, the bar is {MEMORY:.2f}")
         first, last = (times[size][name] for size in (min(times), max(times)))
         if bar == "whole" and last > FLAT * first:
-            over.append(f"{name}: {last / first:.2f} times as dear at K = {max(times)} as at {min(times)}")
+            over.append(f"{name}: {last / first:.2f} times as slow at K = {max(times)} as at {min(times)}")
     return over
 
 

@@ -52,7 +52,7 @@ class _Network(nn.Module):
 
 
 class LeftRight(Problem):
-    """Classifies the left digit and reconstructs the right one: two losses of unlike scale.
+    """Classifies the left digit and reconstructs the right one: two losses of different scales.
 
     Args:
         data: the directory of MNIST's four idx files.
@@ -62,7 +62,7 @@ class LeftRight(Problem):
     terms = {"left": "cross_entropy", "right": "mse"}
     metrics = {"left_error": "min", "right_mse": "min"}
     recipe = {"optimizer": {"lr": 0.005}, "batch_size": 256, "trainer": {"max_epochs": 16}, "threads": 1}
-    use = "Losses of unlike scale: methods separate."
+    use = "Losses of different scales, on which methods differ."
     citation = "Gama, Grassi, 2025, arXiv:2505.10347, table 3; overlay: Sener, Koltun, NeurIPS 2018"
 
     def __init__(self, data: str = "data/mnist", images: int = 10000) -> None:
@@ -97,7 +97,7 @@ class LeftRight(Problem):
 
 
 class BothDigits(LeftRight):
-    """The control: classifies both digits. The losses are alike, and methods should tie."""
+    """The control: classifies both digits. The losses are of the same kind, and methods should tie."""
 
     terms = {"left": "cross_entropy", "right": "cross_entropy"}
     metrics = {"left_error": "min", "right_error": "min"}

@@ -1,8 +1,8 @@
-"""Do learned weights find the loss that is of no use? `two_digits` with a fourth loss, on labels that are pure noise.
+"""Do learned weights find a useless loss? `two_digits` with a fourth loss, on labels that are pure noise.
 
-The noise has a head of its own and is left out of the held-out objective. Each method ends with some weight on it:
-below a tenth of the real losses' mean, with no real loss below a tenth of that mean, is the bar. Test metrics of the
-last step stand beside those of equal weights with the noise, and of equal weights without it.
+The noise has a head of its own and is left out of the held-out objective. The bar: at the end the weight of the noise
+is below a tenth of the real losses' mean weight, and no real loss is below a tenth of that mean. The test metrics of
+the last step are shown beside those of equal weights with the noise, and of equal weights without it.
 """
 
 from __future__ import annotations

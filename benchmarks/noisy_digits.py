@@ -32,7 +32,7 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
     "data_parameters": {"lr": [40.0, 10.0]},
     "super_loss": {"lam": [1.0]},
     "small_loss": {"rate": [0.5], "ramp": [10]},
-    # As they come.
+    # With their defaults.
     **{name: {} for name in ("self_paced", "percentile", "focal", "top_k", "class_balanced")},
 }
 TOLD: dict[str, dict[str, Any]] = {"small_loss": {"rate": NOISE, "ramp": 10}}
@@ -116,7 +116,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--keep", type=Path, default=None, help="a directory for what was run: the next time goes on")
+    parser.add_argument(
+        "--keep", type=Path, default=None, help="a directory for finished runs; the next call uses them"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     seeds = range(options.seeds)

@@ -11,7 +11,7 @@ EVERY_TENTH = "weighting.wrap=[{every_n:{n:10}}]"
 
 @dataclass(frozen=True)
 class Protocol:
-    """A problem, the weightings that are tried on it, and what others got.
+    """A problem, the weightings that are tried on it, and published results.
 
     ``settings`` are overrides that every row has, ``{data}`` in them the directory of the data. ``ratio``: errors are
     compared by their ratio, else by the mean relative improvement over equal weights. ``single`` names, for a metric,

@@ -2,8 +2,8 @@
 
 Trains every row of every protocol (protocols.py) on its seeds and writes the tables to benchmarks/results/. A run that
 is in benchmarks/results/quality/ already, with the same settings, is not trained again, so that the command goes on
-where it was stopped; --show writes the tables of what is there, docs/choosing.md and the README's. DIR holds mnist/,
-adult/ and pinn/; protocols whose data is absent are left out, and say so.
+where it was stopped; --show writes the tables of the runs that there are, docs/choosing.md and the README's table. DIR
+holds mnist/, adult/ and pinn/; protocols whose data is absent are left out, with a message.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COMMON = ("record.every=1000", "checkpoint.every=0", "trainer.accelerator=cpu", 
 
 
 def runs(name: str) -> list[dict[str, Any]]:
-    """The runs of a protocol that are on record, oldest first."""
+    """The recorded runs of a protocol, oldest first."""
     path = RUNS / f"{name}.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
@@ -44,12 +44,12 @@ def settings_of(name: str, row: str) -> list[str] | None:
 
 
 def done(name: str, row: str) -> dict[int, dict[str, Any]]:
-    """The runs of a row by seed, as long as their settings are those of the row today."""
+    """The runs of a row by seed, if their settings are those that the row has now."""
     return {run["seed"]: run for run in runs(name) if run["row"] == row and run["settings"] == settings_of(name, row)}
 
 
 def train_row(name: str, row: str, data: Path | None) -> None:
-    """Train what is missing of a row; a run that fails is on record with its error."""
+    """Train the missing runs of a row; a run that fails is recorded with its error."""
     from autoloss.app.composition import composed
     from autoloss.app.overrides import rewritten
     from autoloss.app.train_one import train
@@ -100,12 +100,12 @@ def work(name: str, protocol: Protocol, rows: Sequence[str], data: Path | None) 
 
 
 def cells(name: str) -> dict[str, dict[int, dict[str, Any]]]:
-    """The runs of a protocol that are on record, by row and seed."""
+    """The recorded runs of a protocol, by row and seed."""
     return {row: done(name, row) for row in PROTOCOLS[name].rows}
 
 
 def text(name: str) -> str | None:
-    """The page of a protocol from what is on record, if anything is."""
+    """The page of a protocol from its recorded runs, if there are any."""
     of, protocol = cells(name), PROTOCOLS[name]
     searched = settings_of(name, SEARCHED) if SEARCHED in protocol.rows else None
     return page(name, protocol, of, searched) if any(of.values()) else None

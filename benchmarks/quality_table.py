@@ -1,4 +1,4 @@
-"""The page of one protocol: what was measured, tested against equal weights, beside what others published."""
+"""The page of one protocol: its results, tested against equal weights, beside published ones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def scores(protocol: Protocol, rows: Mapping[str, Sequence[Mapping[str, Any]]]) 
 
 
 def verdicts(protocol: Protocol, cells: Mapping[str, Runs]) -> tuple[dict[str, list[float]], dict[str, Comparison]]:
-    """The scores of the rows that are whole, and each one's comparison with equal weights."""
+    """The scores of the rows that finished on every seed, and each one's comparison with equal weights."""
     rows = whole(protocol, cells)
     if EQUAL not in rows:
         return {}, {}
@@ -101,7 +101,7 @@ def summary(protocol: Protocol, cells: Mapping[str, Runs]) -> str:
 
 
 def _versions(cells: Mapping[str, Runs]) -> str:
-    """What the rows were run with; where that is not the same for all of them, which were run with what."""
+    """The versions that the rows were run with; where they differ, by row."""
     rows: dict[str, list[str]] = {}
     for row, of in cells.items():
         for run in of.values():

@@ -1,7 +1,7 @@
 """What recording costs a step, and what a very long run leaves: `python benchmarks/recording.py`.
 
-The time within the recorder is added up over 650 steps, more than a block of its rows, so that writing is in it, and
-divided by the time of the rest of those steps; processor time of this process, the smallest of several repeats. The
+The time within the recorder is summed over 650 steps, more than a block of its rows, so that writing is included, and
+divided by the time of the rest of those steps: CPU time of this process, the smallest of several repeats. The
 long run is the real recorder fed with 100,000 steps of 20 losses and their Gram matrices.
 """
 

@@ -66,7 +66,7 @@ def _joined(four: Tensor, nine: Tensor) -> tuple[Tensor, Tensor]:
 def accuracy(method: str, directory: Path, share: float, steps: int, seed: int, device: str) -> float:
     """Test accuracy after the last step."""
     torch.set_num_threads(1)
-    # A batch in which no sample helps is left out by the method itself.
+    # The method itself leaves out a batch in which no sample helps.
     warnings.filterwarnings("ignore", message="A batch should have samples")
     parts = {split: (x.to(device), y.to(device)) for split, (x, y) in data(directory, share, seed).items()}
     torch.manual_seed(seed)

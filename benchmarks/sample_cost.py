@@ -1,7 +1,7 @@
 """What weights of samples cost: `python benchmarks/sample_cost.py > benchmarks/results/sample_cost.md`.
 
 The step is that of the cost benchmark (LeNet, K heads, batch 256) with a loss for each sample; the ratio is to the same
-step with uniform weights. Everyone takes turns in every round, on this process's own time.
+step with uniform weights. All rules take turns in every round; the time is that of this process.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
     torch.set_num_threads(1)
     listings = [one for one in registry.listings["sample_weighting"] if one.origin == ORIGIN]
     needs = {one.name: registry.load(one.kind, one.name).needs for one in listings}
-    # What looks at held-out data costs a held-out step by its nature.
+    # A rule that measures held-out data always costs a held-out step.
     rules = [name for name in needs if name != "uniform" and SampleNeed.ALIGNMENT not in needs[name]]
     columns = {}
     for size in options.sizes:

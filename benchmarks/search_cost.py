@@ -40,7 +40,7 @@ def search(name: str, *overrides: str) -> tuple[float, float]:
     return float(wall), float(cpu)
 
 
-# Times the engine, from the first trial to the last, and of it what lies in train() itself.
+# Times the engine, from the first trial to the last, and the part of this that train() takes.
 TIMED = """
 import sys, time
 import autoloss.app.config_runner as runner
@@ -80,7 +80,7 @@ def trials(name: str) -> list[dict[str, object]]:
 
 
 def overhead(options: argparse.Namespace) -> str:
-    """The engine's overhead, in CPU time: others on this machine do not disturb it."""
+    """The engine's overhead, in CPU time, which other processes on this machine do not change."""
     wall, ratio = search("overhead", f"search.n_trials={options.trials}", f"trainer.max_epochs={options.epochs}")
     each = wall / options.trials
     return f"overhead: {ratio:.3f} of the trainings' CPU time, {options.trials} trials of {each:.1f} s (bar: 1.10)"
@@ -99,7 +99,7 @@ def workers(options: argparse.Namespace) -> str:
 
 
 def _children() -> float:
-    """CPU time of the processes that this one started and that have ended, theirs included."""
+    """CPU time of the processes that this one started and that have ended, with that of their own processes."""
     return os.times().children_user + os.times().children_system
 
 

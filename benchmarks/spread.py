@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 def spread(run: Callable[..., T], jobs: Sequence[tuple[Any, ...]], workers: int) -> Iterator[T]:
-    """``run(*job)`` of each job, in their order, as soon as it is known; here, if there is one worker."""
+    """``run(*job)`` of each job, in their order, as soon as it is known; in this process, if there is one worker."""
     if workers == 1:
         yield from (run(*job) for job in jobs)
         return
-    # What a process that was forked inherits of torch's threads does not work.
+    # torch's threads do not work in a forked process.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(run, *zip(*jobs, strict=True))

@@ -1,8 +1,8 @@
 """What a training step costs, as a ratio to the same step with a plain sum: `make bench`.
 
-Every method takes its turn in every round, so that a machine whose speed drifts slows all of them
-alike; a ratio is taken within a round, and its median over rounds is what the table shows. On a CPU
-the time is this process's own, on one thread by default: what else the machine does stays out.
+All methods take turns in every round, so that a machine whose speed changes slows all of them
+equally; a ratio is taken within a round, and the table shows its median over rounds. On a CPU
+the time is this process's own, on one thread by default, so that other processes do not count.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def ratios(steps: dict[str, Step], rounds: int, device: str) -> dict[str, float]
     times = []
     for _ in range(rounds):
         row = {}
-        # In another order each round, and not the first step of a turn: what the step before left
-        # in caches and allocators is not this one's cost.
+        # In another order each round, and the second step of a turn is timed: what the method before
+        # left in caches and allocators is not the cost of this one.
         for name in order.sample(list(steps), len(steps)):
             seconds(steps[name], device)
             row[name] = seconds(steps[name], device)

@@ -61,7 +61,7 @@ def ours(size: int, device: str, weighting: str, anchor: str = "features") -> St
 
 
 def ahead(size: int, device: str, weighting: str) -> Step:
-    """The losses weighed by a weighting that looks at the batch again after the step."""
+    """The losses weighed by a weighting that evaluates the batch again after the step."""
     setting = Setting(size, device)
     balancer = Balancer(setting.names, weighting).to(device)
 

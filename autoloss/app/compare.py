@@ -1,4 +1,4 @@
-"""``autoloss compare``: any axis of the configuration, seed by seed, with a test; no search."""
+"""``autoloss compare``: compares values of any configuration key on the same seeds, with a statistical test."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 from autoloss.app.comparison import Cell, measured, show
 from autoloss.app.composition import composed, jobs
 from autoloss.app.directories import OUTPUTS, finished
-from autoloss.app.help import help_text
-from autoloss.app.hydra_app import asking, config_dirs, given, hydra_main, record_failure, split
+from autoloss.app.hydra_app import answered, config_dirs, given, record_failure, split
 from autoloss.app.overrides import directory_name, parse, run_name
-from autoloss.app.run_lock import claimed
+from autoloss.app.run_lock import run_lock
 from autoloss.app.screen import say
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.io.files import write_json
@@ -22,11 +21,8 @@ _HOW = ("compare.seeds", "compare.folds", "compare.baseline")
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if a run failed, 2 for a user's mistake."""
     flags, overrides = split([a for a in arguments if a not in ("-m", "--multirun")])
-    if {"--help", "-h"} & set(flags):
-        print(help_text("compare", overrides, config_dirs(flags)))
-        return 0
-    if asking(flags):
-        return hydra_main("compare", lambda config: None, [*flags, *overrides])
+    if (code := answered("compare", flags, overrides)) is not None:
+        return code
     choices, base = _choices(overrides), config_dirs(flags)
     configs = {label: composed("compare", list(chosen), base) for label, chosen in choices.items()}
     first = next(iter(configs.values()))
@@ -56,7 +52,7 @@ def _run(config: Cell, settings: Cell, place: Path, overrides: list[str], title:
     from autoloss.app.train_one import train
 
     whole = {key: value for key, value in config.items() if key not in ("compare", "hydra")} | settings["config"]
-    with claimed(place, title, waits=True):
+    with run_lock(place, title, waits=True):
         if not config["fresh"] and (before := finished(place, whole)):
             say(f"{title}: finished before, skipped (fresh=true runs it again)")
             return before
@@ -75,11 +71,11 @@ def _run(config: Cell, settings: Cell, place: Path, overrides: list[str], title:
 
 
 def _choices(overrides: Sequence[str]) -> dict[str, list[str]]:
-    """The overrides of each choice, by its label: the values of what varies."""
+    """The overrides of each choice, by its label, which holds the values of the keys that vary."""
     swept = [o.get_key_element() for o in parse(overrides) if o.is_sweep_override()]
     require(bool(swept), "A comparison needs an axis", "nothing is swept", "Write weighting=equal,gradnorm.")
     if "seed" in swept:
-        raise ConfigError("A comparison repeats every choice on its own seeds, but seed is swept. Set compare.seeds=5.")
+        raise ConfigError("A comparison sets the seeds itself, but seed is swept. Set compare.seeds=5.")
     found = {}
     for job in jobs(overrides):
         # Hydra writes a colon in a value with a backslash.
@@ -104,14 +100,14 @@ def _baseline(configs: Mapping[str, Cell], asked: str | None) -> str:
 
 
 def _check(configs: Mapping[str, Cell]) -> None:
-    from autoloss.app.components import build_problem, check
+    from autoloss.app.prepare import prepare
     from autoloss.core.problem import Problem
 
     for config in configs.values():
-        check(config)
+        problem = prepare(config).problem
         seeds, folds = config["compare"]["seeds"], config["compare"]["folds"]
         require(folds >= 2 or seeds >= 1, "compare.seeds must be at least 1", f"it is {seeds}")
-        has = folds < 2 or type(build_problem(config)).folds is not Problem.folds
+        has = folds < 2 or type(problem).folds is not Problem.folds
         require(has, "Cross-validation needs a problem with folds()", f"{config['problem']['name']} has none")
 
 

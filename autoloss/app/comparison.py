@@ -1,4 +1,4 @@
-"""What a comparison found, as a table and in words."""
+"""Prints and writes the results of a comparison, as a table and in sentences."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def show(
 ) -> None:
     """Print and write the table of ``cells`` (runs by choice, in ``places``), each tested against ``baseline``.
 
-    A choice of which a run failed has no pairs for the test; it is listed, and left out of the table.
+    A choice with a failed run lacks pairs for the test: it is listed as failed, and left out of the table.
     """
     from autoloss.search.verdict import compare, sentence
     from autoloss.training.record.tensorboard import write_leaderboard
 
     notes = [f"failed: {one}" for one in failed]
     if not cells[baseline]:
-        say("\n".join(["", *notes, f"The baseline {baseline!r} left no run: there is nothing to compare with."]))
+        say("\n".join(["", *notes, f"No run of the baseline {baseline!r} finished, so there is no comparison."]))
         return
     whole = {label: of for label, of in cells.items() if len(of) == len(cells[baseline])}
     goals = cells[baseline][0]["goals"]
@@ -73,7 +73,7 @@ def show(
 def _plain(
     label: str, of: list[Cell], scores: list[float], c: Any, words: str, goals: Mapping[str, str], places: list[str]
 ) -> dict[str, Any]:
-    """A row for the report; an interval without end has none."""
+    """A row for the report; ``low`` and ``high`` are ``None`` if the interval is infinite."""
     known = c is not None and math.isfinite(c.low)
     return {
         "label": label,

@@ -1,4 +1,4 @@
-"""Tab completion: the verb here, a verb's overrides by Hydra."""
+"""Tab completion: verbs are completed here, the overrides of a verb by Hydra."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from autoloss.core.registry.lookup import registry
 
 
 def narrow(verbs: Sequence[str], composing: Sequence[str]) -> tuple[str | None, list[str]]:
-    """What the line ``COMP_LINE`` is completed with: the verb whose overrides Hydra completes, or words.
+    """Completes the line ``COMP_LINE``: gives the verb whose overrides Hydra has to complete, or the words themselves.
 
-    For the former ``COMP_LINE`` is left without the verb, as Hydra's completion expects it.
+    If it gives a verb, it removes that verb from ``COMP_LINE``, as Hydra's completion expects it.
     """
     line = os.environ.get("COMP_LINE", "")[: int(os.environ.get("COMP_POINT", "0") or 0) or None]
     words = line.split(" ")

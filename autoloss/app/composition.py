@@ -13,12 +13,13 @@ import hydra
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from autoloss.app.config_source import register
 from autoloss.app.overrides import parse
+from autoloss.app.parse_errors import parse_error
 from autoloss.core.errors import AutolossError, ConfigError, UnknownNameError, unknown
 from autoloss.core.registry.defaults import attribute
 from autoloss.core.registry.lookup import PACKAGE, registry
@@ -135,15 +136,17 @@ def _explained(verb: str, overrides: list[str], error: Exception) -> ConfigError
     if match := re.search(r"Could not override '(loss@)?([^']+)'", text):
         return unknown("key", match[2], _siblings(verb, overrides, match[2]))
     if match := re.search(r"Unknown function '(\w+)'", text):
-        return unknown("function", match[1], {**SCHEDULES, **PACINGS})
+        found = unknown("function", match[1], {**SCHEDULES, **PACINGS})
+        return found if "Did you mean" in str(found) else UnknownNameError(f"{found} Put a text with () in quotes.")
     if match := re.search(r"Ambiguous value for argument '(.*)'", text):
         return ConfigError(
             f"One run must have one value for each key, but {match[1]!r} has several. Add -m for a sweep."
         )
-    if match := re.search(r"Error parsing override '(.*)'\n(.*)", text):
-        return ConfigError(
-            f"An override must read key=value in Hydra's grammar, but {match[1]!r} does not: {match[2]}."
-        )
+    if isinstance(error, OverrideParseException):
+        return parse_error(error.override, error.message)
+    keyless = next((override for override in overrides if not override.lstrip("+~").partition("=")[0]), None)
+    if keyless is not None:
+        return parse_error(keyless, text)
     first = " ".join(line.strip() for line in text.splitlines() if line.strip())
     return ConfigError(f"The configuration must compose, but it does not: {first.rstrip('.')}.")
 

@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 from autoloss.core.registry.defaults import attribute, defaults
 from autoloss.core.registry.lookup import registry
 
-GROUPS = ("loss", "problem", "sample_weighting", "weighting")
+DEFAULT_MODULE = "multitask"
+GROUPS = ("loss", "module", "problem", "sample_weighting", "weighting")
 
 
 class RegistrySource(ConfigSource):
@@ -47,8 +48,9 @@ class RegistrySource(ConfigSource):
         kind, name = _split(config_path)
         if not self.is_config(config_path):
             raise ConfigLoadError(f"Config not found : {config_path}")
-        node = problem_node(name) if kind == "problem" else component_node(kind, name)
-        header = {"package": "_global_" if kind == "problem" else None}
+        build = {"problem": problem_node, "module": module_node}.get(kind)
+        node = component_node(kind, name) if build is None else build(name)
+        header = {"package": "_global_" if build else None}
         return ConfigResult(self.provider, f"autoloss://{config_path}", OmegaConf.create(node), header)
 
 
@@ -89,11 +91,17 @@ def problem_node(name: str) -> dict[str, Any]:
     terms, recipe = attribute(listing, "terms", {}), attribute(listing, "recipe", {})
     parameters = defaults(listing)
     chosen = [{f"/loss@_global_.losses.{term}": loss} for term, loss in dict(terms).items() if loss is not None]
-    players: list[Any] = []
-    if rivals := attribute(listing, "discriminator_terms", {}):
-        players = [{"/players": "gan"}]
-        chosen += [{f"/loss@_global_.discriminator.losses.{t}": loss} for t, loss in dict(rivals).items() if loss]
-    return {"defaults": [*players, *chosen, "_self_"], "problem": {"name": name, **parameters}, **dict(recipe)}
+    others = attribute(listing, "discriminator_terms", {})
+    chosen += [{f"/loss@_global_.discriminator.losses.{term}": loss} for term, loss in dict(others).items() if loss]
+    module = {"override /module": attribute(listing, "module", DEFAULT_MODULE)}
+    return {"defaults": [*chosen, "_self_", module], "problem": {"name": name, **parameters}, **dict(recipe)}
+
+
+def module_node(name: str) -> dict[str, Any]:
+    """A module's parameters, and the options of other groups that it brings."""
+    listing = registry.find("module", name)
+    brought = [dict([pair]) for pair in dict(attribute(listing, "brings", {})).items()]
+    return {"defaults": [*brought, "_self_"], "module": {"name": name, **defaults(listing)}}
 
 
 def _split(config_path: str) -> tuple[str, str]:

@@ -6,16 +6,18 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoloss.app.composition import composed
 from autoloss.app.directories import OUTPUTS
-from autoloss.app.help import help_text
-from autoloss.app.hydra_app import asking, config_dirs, given, hydra_main, split
+from autoloss.app.hydra_app import answered, config_dirs, given, split
 from autoloss.app.overrides import directory_name
 from autoloss.app.screen import report, say, shown
 from autoloss.core.errors import AutolossError, require
 from autoloss.core.io.files import write_json
+
+if TYPE_CHECKING:
+    from autoloss.core.problem import Problem
 
 LOOKAHEAD = "auto_lambda"
 
@@ -23,16 +25,13 @@ LOOKAHEAD = "auto_lambda"
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, or 2 for a user's mistake."""
     flags, overrides = split(arguments)
-    if {"--help", "-h"} & set(flags):
-        print(help_text("diagnose", overrides, config_dirs(flags)))
-        return 0
-    if asking(flags):
-        return hydra_main("diagnose", lambda config: None, [*flags, *overrides])
+    if (code := answered("diagnose", flags, overrides)) is not None:
+        return code
     base = config_dirs(flags)
     config = composed("diagnose", overrides, base)
-    from autoloss.app.components import check
+    from autoloss.app.prepare import prepare
 
-    check(config)
+    problem = prepare(config).problem
     how = config["diagnose"]
     require(how["runs"] >= 1, "diagnose.runs must be at least 1", f"it is {how['runs']}")
     require(how["batches"] >= 1, "diagnose.batches must be at least 1", f"it is {how['batches']}")
@@ -46,12 +45,17 @@ def main(arguments: Sequence[str]) -> int:
     say(f"{how['runs']} short runs with equal weights, {epochs} epochs each ...")
     runs = [_train(settings, "equal", config["seed"] + i, directory / f"equal_{i}", base) for i in range(how["runs"])]
     ahead = _ahead(settings, config["seed"], directory / "lookahead", base) if how["lookahead"] else None
-    _show(config, directory, runs, ahead, epochs)
+    _show(config, problem, directory, runs, ahead, epochs)
     return 0
 
 
 def _show(
-    config: Mapping[str, Any], directory: Path, runs: list[dict[str, Any]], ahead: dict[str, Any] | None, epochs: int
+    config: Mapping[str, Any],
+    problem: Problem,
+    directory: Path,
+    runs: list[dict[str, Any]],
+    ahead: dict[str, Any] | None,
+    epochs: int,
 ) -> None:
     from autoloss.report.diagnosis import loss_advice, traits, weighting_advice, worth
     from autoloss.report.page import plain
@@ -59,7 +63,7 @@ def _show(
 
     names = [f"equal_{i}" for i in range(len(runs))]
     measured = traits([read_record(directory / name) for name in names])
-    targets, losses = _targets(config)
+    targets, losses = _targets(config, problem)
     found = {
         "problem": config["problem"]["name"],
         "epochs": epochs,
@@ -87,7 +91,7 @@ def _train(settings: Sequence[str], weighting: str, seed: int, place: Path, base
 
 
 def _ahead(settings: Sequence[str], seed: int, place: Path, base: Sequence[str]) -> dict[str, Any] | None:
-    # A problem without data to hold out, or an optimiser that nobody can look through, has no look-ahead.
+    # There is no look-ahead without held-out data, or with an optimiser whose step cannot be differentiated.
     try:
         return _train(settings, LOOKAHEAD, seed, place, base)
     except AutolossError as error:
@@ -96,19 +100,15 @@ def _ahead(settings: Sequence[str], seed: int, place: Path, base: Sequence[str])
         return None
 
 
-def _targets(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def _targets(config: Mapping[str, Any], problem: Problem) -> tuple[dict[str, Any], dict[str, str]]:
     """The facts about each term's targets over some batches, and the losses that the terms have."""
     import torch
 
-    from autoloss.app.components import build_problem
-    from autoloss.app.factories import loss_nodes
-    from autoloss.core.problem import Problem, Term
+    from autoloss.core.problem import Term
     from autoloss.probe.targets import look_at
     from autoloss.training.lightning.loaders import loader
+    from autoloss.training.step.build import loss_nodes
 
-    problem = build_problem(config)
-    if not isinstance(problem, Problem):
-        return {}, {}
     nodes = loss_nodes(config["losses"], problem.terms)
     chosen = {name: node if isinstance(node, str) else str(node["name"]) for name, node in nodes.items()}
     network, data = problem.network(), problem.datasets(config["seed"])["train"]

@@ -1,4 +1,4 @@
-"""Where runs go, and which of them are finished."""
+"""Directories of runs: where a new one goes, and which one holds a checkpoint or a finished run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from autoloss.app.current_config import essence
 from autoloss.core.errors import ConfigError
 from autoloss.core.io.files import read_json
 from autoloss.report.runs import FINISHED
@@ -16,7 +17,7 @@ TRAJECTORY = "trajectory.csv"
 
 
 def numbered(parent: Path) -> Path:
-    """A new directory ``001``, ``002``, ... under ``parent``; made here, so that it is nobody else's."""
+    """A new directory ``001``, ``002``, ... under ``parent``; it is created here, so no other process gets it."""
     parent.mkdir(parents=True, exist_ok=True)
     number = max((int(p.name) for p in parent.iterdir() if p.name.isdigit()), default=0)
     while True:
@@ -43,9 +44,5 @@ def finished(directory: Path, config: Mapping[str, Any]) -> dict[str, Any] | Non
     """The summary of a finished run of the same configuration in ``directory``, if it holds one."""
     summary = read_json(directory / "summary.json")
     ended = summary is not None and summary.get("state", FINISHED) == FINISHED
-    same = ended and _essence(summary["config"]) == _essence(config)
+    same = ended and essence(summary["config"]) == essence(config)
     return summary if same else None
-
-
-def _essence(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key not in ("ckpt", "fresh", "name", "workers", "threads")}

@@ -1,4 +1,4 @@
-"""The pieces that every module is built from, by their configuration."""
+"""What a run is made of besides losses and weightings, by its configuration."""
 
 from __future__ import annotations
 
@@ -12,31 +12,29 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from autoloss.app.instantiate import factory, tried
-from autoloss.core.errors import unknown
-from autoloss.core.loss import Loss
-from autoloss.core.schedules.progressive import build
+from autoloss.core.errors import require, unknown
+from autoloss.core.problem import Problem
+from autoloss.core.registry.lookup import registry
+from autoloss.core.registry.parameters import named
+from autoloss.probe.implicit import Implicit
+from autoloss.training.lightning.module_builder import ModuleBuilder
 
 
-def build_loss(node: str | Mapping[str, Any]) -> Loss:
-    """The loss that a node of ``config.losses`` names."""
-    loss: Loss = build("loss", node)
-    return loss
+def build_problem(config: Mapping[str, Any]) -> Problem:
+    """The problem that ``config.problem`` names."""
+    name, parameters = named("problem", config["problem"], "problem=two_digits")
+    problem: Problem = registry.build("problem", name, **parameters)
+    return problem
 
 
-def loss_nodes(
-    losses: Mapping[str, Any], terms: Mapping[str, str | None], whose: str = ""
-) -> dict[str, str | Mapping[str, Any]]:
-    """The loss of each of the ``terms``: what the configuration's ``losses`` say, and else the problem's own."""
-    for name in losses:
-        if name not in terms:
-            raise unknown(f"{whose} loss".strip(), name, terms)
-    nodes: dict[str, str | Mapping[str, Any]] = {}
-    for name, default in terms.items():
-        node = losses.get(name, default)
-        if node is not None:
-            # A node without a name sets parameters of the problem's own loss.
-            nodes[name] = {"name": default, **node} if isinstance(node, Mapping) else node
-    return nodes
+def build_builder(config: Mapping[str, Any], problem: Problem) -> ModuleBuilder:
+    """What builds the module: ``config.module``, or the one that ``problem`` is made for."""
+    node = config["module"] or problem.module
+    if isinstance(node, Mapping) and not node.get("name"):
+        node = {**node, "name": problem.module}
+    name, parameters = named("module", node, "module=multitask")
+    builder: ModuleBuilder = registry.build("module", name, **parameters)
+    return builder
 
 
 def build_scheduler(node: Mapping[str, Any], optimizer: Optimizer, steps: int) -> Any:
@@ -48,7 +46,25 @@ def build_scheduler(node: Mapping[str, Any], optimizer: Optimizer, steps: int) -
 def checked_optimizer(node: Mapping[str, Any], schedule: Mapping[str, Any]) -> partial[Any]:
     """The optimiser that ``node`` names, once it and its ``schedule`` were seen to take their parameters."""
     parameter = Parameter(torch.zeros(1))
-    make = factory(node, Optimizer)
+    make = optimizer_of(node)
     tried(make, [parameter], str(node["_target_"]))
     tried(partial(build_scheduler, schedule, steps=1), SGD([parameter], lr=0.1), str(schedule["_target_"]))
     return make
+
+
+def optimizer_of(node: Mapping[str, Any]) -> partial[Any]:
+    """The class of optimisers that ``node`` names, with its parameters."""
+    return factory(node, Optimizer)
+
+
+def build_implicit(given: Any) -> Implicit | None:
+    """How ``config.held_out.implicit`` differentiates; ``None`` where it says nothing."""
+    if not given:
+        return None
+    good = isinstance(given, (str, Mapping))
+    require(good, "held_out.implicit must be a method, or a mapping with one", f"it is {given!r}", "Write cg.")
+    given = {"method": given} if isinstance(given, str) else {str(key): value for key, value in given.items()}
+    for key in given:
+        if key not in Implicit.__dataclass_fields__:
+            raise unknown("key of held_out.implicit", key, Implicit.__dataclass_fields__)
+    return Implicit(**given)

@@ -12,9 +12,9 @@ from autoloss.core.registry.lookup import registry
 
 
 def help_text(verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> str:
-    """What ``verb`` can be told.
+    """The help page of ``verb``: groups, options, and the composed configuration.
 
-    Hydra's own page takes three times as long: it builds a repository of configurations for each group.
+    Hydra's own help takes three times as long, because it loads all configurations for each group.
     """
     options = {kind: registry.names(kind) for kind in GROUPS}
     for path in sorted(conf_dir().rglob("*.yaml")):
@@ -27,5 +27,5 @@ def help_text(verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = 
         f"autoloss {verb} [key=value | group=option ...]\n\n"
         f"== Groups ==\nChoose an option of a group with group=option\n\n{groups}\n\n"
         f"== Configuration ==\nSet any of it with key.inner=value\n\n{config}\n"
-        f"autoloss {verb} --hydra-help says what Hydra's own flags are (-m, --cfg job, --config-dir, ...)."
+        f"autoloss {verb} --hydra-help lists Hydra's own flags (-m, --cfg job, --config-dir, ...)."
     )

@@ -1,4 +1,4 @@
-"""Reads configuration back: ``load=best.yaml``."""
+"""Reads the overrides of a configuration file: ``load=best.yaml``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autoloss.core.errors import ConfigError
 
 
 def loaded(file: str) -> list[str]:
-    """The overrides in a YAML file: a list under ``overrides``, or plain keys. They come before those typed."""
+    """The overrides in a YAML file: a list under ``overrides``, or plain keys; else it raises :class:`ConfigError`."""
     path = Path(file.strip("'\""))
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
@@ -21,7 +21,7 @@ def loaded(file: str) -> list[str]:
         raise ConfigError(f"load must name a file, but there is no file {str(path)!r}.") from error
     except (YAMLError, OSError) as error:
         first = str(error).splitlines()[0]
-        raise ConfigError(f"load must name a YAML file, but {str(path)!r} is none: {first}.") from error
+        raise ConfigError(f"load must name a YAML file, but {str(path)!r} is not one: {first}.") from error
     if not isinstance(content, Mapping):
         raise ConfigError(f"load must name a YAML file of keys, but {str(path)!r} holds {type(content).__name__}.")
     if set(content) == {"overrides"}:

@@ -1,4 +1,4 @@
-"""``autoloss meta``: one rule learned over several problems, and tried on one that it has not seen."""
+"""``autoloss meta``: learns one rule on several problems, and tests it on a problem that it was not trained on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 from autoloss.app.comparison import Cell, measured, show
 from autoloss.app.composition import composed
 from autoloss.app.directories import OUTPUTS, finished
-from autoloss.app.help import help_text
-from autoloss.app.hydra_app import asking, config_dirs, given, hydra_main, record_failure, split
+from autoloss.app.hydra_app import answered, config_dirs, given, record_failure, split
 from autoloss.app.overrides import checked_name, run_name
 from autoloss.app.screen import say
 from autoloss.core.errors import ConfigError, require
@@ -24,11 +23,8 @@ BASELINE, FROZEN, ANEW = "equal", "the rule, frozen", "a rule from scratch"
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if a run failed, 2 for a user's mistake."""
     flags, overrides = split(arguments)
-    if {"--help", "-h"} & set(flags):
-        print(help_text("meta", overrides, config_dirs(flags)))
-        return 0
-    if asking(flags):
-        return hydra_main("meta", lambda config: None, [*flags, *overrides])
+    if (code := answered("meta", flags, overrides)) is not None:
+        return code
     folders = config_dirs(flags)
     whole = composed("meta", list(overrides), folders)
     problems, unseen = [str(one) for one in whole["problems"]], whole["unseen"]
@@ -50,13 +46,13 @@ def main(arguments: Sequence[str]) -> int:
     shutil.copyfile(Path(str(before)) / EXPORT, directory / EXPORT)
     say(f"\nthe rule: {directory / EXPORT}\nuse it: autoloss train weighting=learned weighting.load={directory}")
     if unseen is None:
-        say("Whether it helps elsewhere was not tried: give unseen=PROBLEM.")
+        say("The rule was not tested on another problem. Write unseen=PROBLEM to do so.")
         return 0
     return _tried(_composed(unseen, overrides, folders), whole, directory)
 
 
 def _tried(config: dict[str, Any], whole: Mapping[str, Any], directory: Path) -> int:
-    """Train the unseen problem with the rule, and with what it has to beat."""
+    """Train the unseen problem with the rule, with equal weights, and with a rule from scratch."""
     require(whole["meta"]["seeds"] >= 1, "meta.seeds must be at least 1", f"it is {whole['meta']['seeds']}")
     choices: dict[str, dict[str, Any]] = {BASELINE: {}, FROZEN: {"load": str(directory), "frozen": True}, ANEW: {}}
     cells: dict[str, list[Cell]] = {label: [] for label in choices}
@@ -88,11 +84,11 @@ def _composed(problem: str, overrides: Sequence[str], folders: Sequence[str]) ->
 
 
 def _check(configs: Mapping[str, Mapping[str, Any]]) -> None:
-    from autoloss.app.components import check
+    from autoloss.app.prepare import prepare
 
     for name, config in configs.items():
         try:
-            check(config)
+            prepare(config)
         except ConfigError as error:
             raise ConfigError("\n".join(f"{name}: {line}" for line in str(error).splitlines())) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ _OPEN = re.compile(
 _TERM = re.compile(r"((?:discriminator\.)?losses\.\w+)=([\w.:,-]+)$")
 _TERM_OF_SEVERAL = re.compile(r"((?:discriminator\.)?losses\.\w+)=((?:[\w.:,-]+,)?\[.*)$")
 _OTHERS = re.compile(r"(discriminator\.(weighting|sample_weighting|optimizer))=([\w.:,-]+)$")
+_OLD_KEY = re.compile(r"([+~]*)curriculum\.(pacing|difficulty|warmup)=")  # of 0.1.0
 _GROUP = re.compile(r"^(loss|weighting|optimizer)@")
 _SCHEDULE = re.compile(rf"(?<![\w\"'])((?:{'|'.join({**SCHEDULES, **PACINGS})})\([^()]*\))(?![\"'])")
 # What says nothing about which run it is.
@@ -44,6 +46,14 @@ def rewritten(overrides: Sequence[str]) -> list[str]:
 
 
 def _rewritten(override: str) -> list[str]:
+    if old := _OLD_KEY.match(override):
+        new = f"{old[1]}module.{old[2]}="
+        warnings.warn(
+            f"The key curriculum.{old[2]} is now module.{old[2]}; the old one works until the next version.",
+            FutureWarning,
+            stacklevel=3,
+        )
+        override = new + override[old.end() :]
     if term := _TERM.match(override):
         return [f"loss@{term[1]}={term[2]}"]
     if term := _TERM_OF_SEVERAL.match(override):

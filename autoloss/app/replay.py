@@ -1,39 +1,41 @@
-"""``autoloss replay``: what other weightings would have chosen on a run, without its model."""
+"""``autoloss replay``: the weights that other weightings give for the recorded losses of a run, without its model."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml  # type: ignore[import-untyped]
 
+from autoloss.app.arguments import Parser, pair
 from autoloss.app.screen import say, shown
 from autoloss.core.errors import ConfigError
 from autoloss.core.io.files import write_text
 from autoloss.core.io.text_table import aligned
 
-HELP = """Usage: autoloss replay RUN_DIR weighting=NAME[,NAME...] [weighting.KEY=VALUE ...] [player=NAME]
-
-Draws which weights other weightings would have given the losses of a run, from its record alone: RUN_DIR/replay.html.
-A weighting that compares gradients needs a run that did, or record.probe_every. Without weighting= the run's own is
-replayed. Keys after weighting. are for every name that is given. The losses stay those of the run: under other weights
-it would have gone elsewhere."""
+WHAT = """Draws the weights that other weightings give for the losses of a run, from its record alone:
+RUN_DIR/replay.html.
+A weighting that compares gradients needs a run that recorded them (with such a weighting, or with record.probe_every).
+The losses are those of the run: with other weights, the run would have had other losses."""
 TAIL = 0.1
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, or 2 for a user's mistake."""
-    if {"--help", "-h"} & set(arguments):
-        print(HELP)
-        return 0
-    directories = [a for a in arguments if "=" not in a]
-    if len(directories) != 1:
-        raise ConfigError(f"A replay needs one run's directory, but {len(directories)} were named. See --help.")
-    settings = dict(_pair(a) for a in arguments if "=" in a)
-    return _replay(Path(directories[0]), settings)
+    parser = Parser("replay", WHAT)
+    parser.add_argument("run", metavar="RUN_DIR", type=Path, help="a directory with trajectory.csv")
+    parser.add_argument(
+        "settings",
+        metavar="KEY=VALUE",
+        nargs="*",
+        default=[],
+        type=pair,
+        help="weighting=NAME[,NAME...] (the run's own if there is none), weighting.PARAMETER=VALUE for each of them, "
+        "player=NAME of a GAN",
+    )
+    options = parser.parse_args(arguments)
+    return _replay(options.run, dict(options.settings))
 
 
 def _replay(directory: Path, settings: dict[str, Any]) -> int:
@@ -54,32 +56,26 @@ def _replay(directory: Path, settings: dict[str, Any]) -> int:
     own = {name: record.weights[name] for name in names}
     rows = [["weighting", *names], ["of the run", *(_end(own[name]) for name in names)]]
     rows += [[name, *(_end(weights[n]) for n in names)] for name, (_, weights) in found.items()]
-    say(f"weights at the end (median of the last tenth of {len(record.steps)} recorded steps)\n")
+    say(f"final weights (median of the last tenth of {len(record.steps)} recorded steps)\n")
     say(aligned(rows, left=(0,)))
     say(f"\nreport: {shown(page)}")
     return 0
 
 
 def _nodes(settings: dict[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Each weighting as the configuration would have it, by its name."""
+    """The configuration of each weighting, by its name."""
     own = {key.removeprefix("weighting."): value for key, value in settings.items() if key.startswith("weighting.")}
     strange = [key for key in settings if key != "weighting" and not key.startswith("weighting.")]
     if strange:
-        raise ConfigError(f"A replay has the keys weighting and player, but not {strange[0]!r}. See --help.")
+        raise ConfigError(f"A replay has only the keys weighting and player, but {strange[0]!r} was given. See --help.")
     if "weighting" in settings:
         names = [name.strip() for name in str(settings["weighting"]).split(",") if name.strip()]
         return {name: {"name": name, **own} for name in names}
     node = config.get("weighting")
     if not node:
-        raise ConfigError("A replay needs to know which weighting, but none was named. Write weighting=gradnorm,mgda.")
+        raise ConfigError("A replay needs a weighting, but none was given. Write weighting=gradnorm,mgda.")
     node = {"name": node} if isinstance(node, str) else dict(node)
     return {f"{node['name']} (replayed)": {**node, **own}}
-
-
-def _pair(argument: str) -> tuple[str, Any]:
-    key, _, value = argument.partition("=")
-    # As Hydra reads it: [a,b] and {a:1} are YAML but for the space behind the colon.
-    return key.lstrip("+"), value if key == "weighting" else yaml.safe_load(re.sub(r":(?=\S)", ": ", value))
 
 
 def _end(weights: Any) -> str:

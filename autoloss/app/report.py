@@ -1,29 +1,25 @@
-"""``autoloss report``: the page of a run, sweep, search or comparison, made again from its files."""
+"""``autoloss report``: writes the page of a run, sweep, search or comparison from its files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from autoloss.app.arguments import Parser
 from autoloss.app.screen import say, shown
-from autoloss.core.errors import ConfigError
 from autoloss.report import write
 
-HELP = """Usage: autoloss report DIR [DIR ...]
-
-Writes report.html into each directory: that of a run (also of one that was killed), a sweep, a search or a comparison.
-It is one file that needs no network; the runs inside a sweep or search get theirs too where they have none."""
+WHAT = """Writes report.html into each directory: of a run (also a killed one), a sweep, a search or a comparison.
+It is one file that needs no network. Runs inside a sweep or search that have no report get one too."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, or 2 for a user's mistake."""
-    if {"--help", "-h"} & set(arguments):
-        print(HELP)
-        return 0
-    if not arguments:
-        raise ConfigError("A report needs a directory, but none was named. Write autoloss report outputs/train/...")
-    for name in arguments:
-        directory = Path(name)
+    parser = Parser("report", WHAT)
+    parser.add_argument(
+        "directories", metavar="DIR", nargs="+", type=Path, help="outputs/train/NAME, outputs/search/NAME, ..."
+    )
+    for directory in parser.parse_args(arguments).directories:
         if directory.is_dir():
             _inside(directory)
         say(f"report: {shown(write(directory))}")
@@ -31,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _inside(directory: Path) -> None:
-    """Write the pages of the runs below ``directory``, so that its own page can lead to them."""
+    """Write the pages of the runs below ``directory``, so that its own page can link to them."""
     for trajectory in sorted(directory.glob("*/**/trajectory.csv")):
         if not (trajectory.parent / "report.html").exists():
             write(trajectory.parent)

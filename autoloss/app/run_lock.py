@@ -1,4 +1,4 @@
-"""One process at a time trains in a run's directory."""
+"""Locks of run directories: one process at a time trains in one."""
 
 from __future__ import annotations
 
@@ -8,56 +8,59 @@ from pathlib import Path
 
 from autoloss.app.screen import say, shown
 from autoloss.core.errors import BusyError
-from autoloss.core.io.lock import claim
+from autoloss.core.io.lock import lock
 from autoloss.search import stop
 
-CLAIM = "claim"
+LOCK_FILE = "claim"  # the name of 0.1.0, whose processes must respect our locks
 
 
 @contextmanager
-def claimed(directory: Path, title: str, waits: bool) -> Iterator[None]:
-    """Within it ``directory`` is this process's; one that is another's is waited for, or a :class:`BusyError`."""
+def run_lock(directory: Path, title: str, waits: bool) -> Iterator[None]:
+    """Within it this process alone holds ``directory``; ``title`` is the run's name in what is printed.
+
+    If another process holds it, this one ``waits`` for it or raises :class:`BusyError`.
+    """
     from pytorch_lightning.utilities import rank_zero_only
 
     if rank_zero_only.rank:  # type: ignore[attr-defined]
-        # The process that started this one has claimed it for both.
+        # The process that started this one holds the lock for both.
         yield
         return
     said = False
     while True:
-        with claim(directory / CLAIM) as mine:
+        with lock(directory / LOCK_FILE) as mine:
             if mine:
                 yield
                 return
         if not waits:
             raise BusyError(
                 f"A run must have its directory to itself, but another process trains in {shown(directory)}. "
-                "Wait for it, or start a run of its own: leave ckpt=last out."
+                "Wait until it ends, or leave ckpt=last out to start a new run."
             )
         if not said:
-            say(f"{title}: another process is at it, waiting")
+            say(f"{title}: waiting for another process that trains this run")
         said = True
         stop.pause(0.5)
 
 
 @contextmanager
-def joined(directory: Path) -> Iterator[None]:
-    """Within it nobody may empty ``directory``; others may join it."""
-    with claim(directory / CLAIM, shared=True) as mine:
+def shared_lock(directory: Path) -> Iterator[None]:
+    """Within it no process may empty ``directory``; others may share the lock. Raises :class:`BusyError`."""
+    with lock(directory / LOCK_FILE, shared=True) as mine:
         if not mine:
             raise BusyError(
-                f"A search must have a directory, but another process empties {shown(directory)}. Try again."
+                f"A search must have a directory, but another process is emptying {shown(directory)}. Try again."
             )
         yield
 
 
 @contextmanager
-def emptied(directory: Path) -> Iterator[None]:
-    """Within it nobody else searches in ``directory``."""
-    with claim(directory / CLAIM) as mine:
+def exclusive_lock(directory: Path) -> Iterator[None]:
+    """Within it no other process searches in ``directory``. Raises :class:`BusyError`."""
+    with lock(directory / LOCK_FILE) as mine:
         if not mine:
             raise BusyError(
-                f"fresh=true removes what lies in the directory, but another process searches in {shown(directory)}. "
-                "Wait for it, or give this search another name=."
+                f"fresh=true empties a directory that no other search may use, but another process searches in "
+                f"{shown(directory)}. Wait until it ends, or give this search another name=."
             )
         yield

@@ -1,4 +1,4 @@
-"""What a person sees on the terminal."""
+"""Prints results on the terminal."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from autoloss.report.runs import read_runs
 
 
 def say(text: str, error: bool = False) -> None:
-    """Print ``text`` without tearing a progress bar, and at once: Python keeps what goes to a file or a pipe."""
+    """Print ``text`` beside a progress bar, and at once: Python would buffer the output to a file or a pipe."""
     file = sys.stderr if error else sys.stdout
     tqdm.write(text, file=file)
     file.flush()
 
 
 def report(directory: Path) -> Path | None:
-    """Write ``report.html`` in ``directory``; what is finished stays so if that should fail."""
+    """Write ``report.html`` in ``directory``; if that fails, say so and return ``None``: the run is finished anyway."""
     try:
         return write_report(directory)
     except Exception as error:
         found = f"{type(error).__name__}: {error}"
-        say(f"autoloss: {shown(directory)} has no report: {found}. `autoloss report DIR` tries again.", error=True)
+        say(f"autoloss: {shown(directory)} has no report: {found}. Try again with `autoloss report DIR`.", error=True)
         return None
 
 
 def print_run(directory: Path, summary: dict[str, Any]) -> None:
-    """The result of one run, and where to look further."""
+    """Print the result of one run, and the places of its files."""
     weights = "  ".join(f"{name} {value:.4g}" for name, value in summary["final_weights"].items())
     say(f"final weights: {weights}")
     if "test_metrics" in summary:
@@ -44,7 +44,7 @@ def print_run(directory: Path, summary: dict[str, Any]) -> None:
 
 
 def print_sweep(root: Path) -> int:
-    """The leaderboard of a sweep, from its files; 1 if a run failed or did not finish."""
+    """Print and write the leaderboard of a sweep, from its files; 1 if a run failed or did not finish."""
     from autoloss.training.record.tensorboard import write_leaderboard
 
     runs = read_runs(root) if root.is_dir() else []
@@ -65,6 +65,6 @@ def print_sweep(root: Path) -> int:
 
 
 def shown(path: Path) -> Path:
-    """``path`` as one would type it from here."""
+    """``path`` relative to the working directory if it is inside it, else absolute."""
     path = path.resolve()
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -10,17 +10,17 @@ import socket
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from autoloss.app.composition import composed
+from autoloss.app.current_config import current
 from autoloss.app.directories import OUTPUTS
-from autoloss.app.help import help_text
-from autoloss.app.hydra_app import USER_ERROR, asking, config_dirs, given, hydra_main, quoted, split
+from autoloss.app.hydra_app import USER_ERROR, answered, config_dirs, given, hydra_main, quoted, split
 from autoloss.app.overrides import directory_name
-from autoloss.app.run_lock import emptied, joined
+from autoloss.app.run_lock import exclusive_lock, shared_lock
 from autoloss.app.screen import report, say, shown
 from autoloss.app.trust import import_paths
 from autoloss.app.workers import Workers, follow, helper_number
@@ -28,27 +28,28 @@ from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.io.files import write_json, write_text
 from autoloss.search.stop import Stopped
 
+if TYPE_CHECKING:
+    from autoloss.core.problem import Problem
+
 # What changes how a study is searched, and not which study it is.
 _HOW = ("n_trials", "timeout", "patience", "workers", "storage", "confirm", "confirm_seeds", "sampler", "pruner")
 _outcome: list[int] = []
 _dirs: list[str] = []
 _arguments: list[str] = []
+_problem: list[Any] = []  # as it was built when the configuration was checked
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if no trial finished, 2 for a user's mistake."""
     flags, overrides = split([_written(a) for a in arguments])
-    if {"--help", "-h"} & set(flags):
-        print(help_text("search", overrides, config_dirs(flags)))
-        return 0
-    if asking(flags):
-        return hydra_main("search", job, [*flags, *overrides])
+    if (code := answered("search", flags, overrides, job)) is not None:
+        return code
     _dirs[:] = config_dirs(flags)
     # A further worker must not remove what the first one began.
     _arguments[:] = [a for a in arguments if not a.startswith("fresh=")]
     tasks = [o for o in overrides if not o.startswith("hydra.")]
     config = composed("search", tasks, _dirs)
-    _check(config)
+    _problem[:] = [_check(config)]
     unnamed = [f"search.{key}" for key in _HOW] + ["search/sampler", "search/pruner"]
     directory = OUTPUTS / "search" / directory_name(config, overrides, unnamed)
     extra = [] if given(overrides, "hydra.run.dir") else [f"hydra.run.dir={quoted(str(directory))}"]
@@ -66,9 +67,9 @@ def job(config: DictConfig) -> float | None:
         if helper_number():
             follow()
         if plain["fresh"] and not helper_number():
-            with emptied(directory):
+            with exclusive_lock(directory):
                 _begin_anew(directory, plain["search"]["storage"])
-        with joined(directory):
+        with shared_lock(directory):
             _outcome.append(_search(plain, settings, directory))
     except AutolossError as error:
         say(f"autoloss: {error}", error=True)
@@ -77,7 +78,6 @@ def job(config: DictConfig) -> float | None:
 
 
 def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int:
-    from autoloss.app.components import build_problem
     from autoloss.app.config_runner import ConfigRunner
     from autoloss.app.search_space import build_space
     from autoloss.search.budget import counted
@@ -88,7 +88,7 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     from autoloss.search.study import NAME, open_storage, open_study
 
     search = config["search"]
-    problem = build_problem(config)
+    problem = _problem[-1]
     space = build_space(config, problem)
     objectives = tuple(search["objectives"])
     helper = helper_number() > 0
@@ -96,7 +96,7 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     name = NAME if search["storage"] is None else f"{NAME}/{directory.name}"
     pruner = build_pruner(search["pruner"], len(objectives), search["folds"])
     directions = ["maximize" if o == "score" or problem.metrics.get(o) == "max" else "minimize" for o in objectives]
-    study = open_study(storage, name, _about(config), directions, pruner)
+    study = open_study(storage, name, _about(config), directions, pruner, current)
     begun = len(counted(study))
     study.sampler = build_sampler(search["sampler"], _sampler_seed(config, len(study.trials)), len(objectives))
     if not helper:
@@ -150,17 +150,17 @@ def _show(outcome: Any, config: Mapping[str, Any], settings: Sequence[str], dire
     return 0
 
 
-def _check(config: Mapping[str, Any]) -> None:
-    """Raise for what would fail later, before anything trains."""
-    from autoloss.app.components import build_problem, check
+def _check(config: Mapping[str, Any]) -> Problem:
+    """Raise for what would fail later, before anything trains; the problem, built once for that and for the search."""
+    from autoloss.app.prepare import prepare
     from autoloss.app.search_space import build_space
     from autoloss.core.problem import Problem
     from autoloss.search.engine import Settings
     from autoloss.search.runner import SCORE
     from autoloss.search.samplers import build_pruner, build_sampler
 
-    check({key: value for key, value in config.items() if key != "search"})
-    search, problem = config["search"], build_problem(config)
+    problem = prepare({key: value for key, value in config.items() if key != "search"}).problem
+    search = config["search"]
     objectives = tuple(search["objectives"])
     for name in objectives:
         if name != SCORE and name not in problem.metrics:
@@ -181,6 +181,7 @@ def _check(config: Mapping[str, Any]) -> None:
     require(enough, "search.confirm_seeds must be at least 2", f"it is {search['confirm_seeds']}")
     has_folds = search["folds"] < 2 or type(problem).folds is not Problem.folds
     require(has_folds, "Cross-validation needs a problem with folds()", f"{config['problem']['name']} has none")
+    return problem
 
 
 def _sampler_seed(config: Mapping[str, Any], begun: int) -> int:

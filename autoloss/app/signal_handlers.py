@@ -16,7 +16,7 @@ _AGAIN = b"\nautoloss: stopping after this step; press Ctrl-C again to stop at o
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Within it Ctrl-C, SIGTERM and SIGUSR1, a cluster's warning, end what runs so that it can go on later.
+    """Within it Ctrl-C, SIGTERM and SIGUSR1 (a cluster's warning) stop the command at a point where it can be resumed.
 
     A second Ctrl-C raises :class:`KeyboardInterrupt` at once.
     """
@@ -24,15 +24,15 @@ def stopping() -> Iterator[None]:
     try:
         yield
     finally:
-        stop.forget()
+        stop.clear()
         for number, handler in zip(SIGNALS, before, strict=True):
             signal.signal(number, handler)
 
 
 def _ask(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGINT:
-        if stop.asked():
+        if stop.requested():
             raise KeyboardInterrupt
-        # Not print: the signal may have struck in the midst of one.
+        # Not print: the signal may have interrupted a print.
         os.write(2, _AGAIN)
-    stop.ask(signal.Signals(number).name)
+    stop.request(signal.Signals(number).name)

@@ -6,19 +6,19 @@ import os
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from autoloss.app.composition import composed, constant, jobs
+from autoloss.app.current_config import current
 from autoloss.app.directories import CHECKPOINT, OUTPUTS, finished, newest, numbered
-from autoloss.app.help import help_text
 from autoloss.app.hydra_app import (
     FAILED,
     USER_ERROR,
-    asking,
+    answered,
     config_dirs,
     given,
     hydra_main,
@@ -27,11 +27,14 @@ from autoloss.app.hydra_app import (
     split,
 )
 from autoloss.app.overrides import directory_name, parse, run_name, ungrouped
-from autoloss.app.run_lock import claimed
+from autoloss.app.run_lock import run_lock
 from autoloss.app.screen import print_run, print_sweep, report, say, shown
 from autoloss.core.errors import AutolossError, BusyError
 from autoloss.core.io.files import read_json, write_json
 from autoloss.search.stop import Stopped
+
+if TYPE_CHECKING:
+    from autoloss.app.prepare import Prepared
 
 _RUN_DIR = "AUTOLOSS_RUN_DIR"
 
@@ -39,11 +42,8 @@ _RUN_DIR = "AUTOLOSS_RUN_DIR"
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if a run failed, 2 for a user's mistake."""
     flags, overrides = split(arguments)
-    if {"--help", "-h"} & set(flags):
-        print(help_text("train", overrides, config_dirs(flags)))
-        return 0
-    if asking(flags):
-        return hydra_main("train", job, [*flags, *overrides])
+    if (code := answered("train", flags, overrides, job)) is not None:
+        return code
     swept = bool({"-m", "--multirun"} & set(flags)) or "hydra.mode=MULTIRUN" in overrides
     if given(overrides, "hydra/sweeper") == "autoloss" and not swept:
         flags, swept = ["-m", *flags], True
@@ -76,6 +76,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 _outcome: list[int] = []
+_prepared: list[Prepared] = []  # what a single run needs, built when its configuration was checked
 _jobs = 0  # of this sweep, where this process knows
 
 
@@ -90,7 +91,7 @@ def job(config: DictConfig) -> float | None:
     count = f"[{(number or 0) + 1}/{_jobs}] " if _jobs else ""
     title = plain["weighting"]["name"] if number is None else f"{count}{directory.name}"
     try:
-        with claimed(directory, title, waits=swept):
+        with run_lock(directory, title, waits=swept):
             summary = _train(plain, directory, overrides, swept, title)
     except BusyError as error:
         say(f"autoloss: {error}", error=True)
@@ -134,7 +135,8 @@ def _train(
     for name in stale:
         (directory / name).unlink(missing_ok=True)
     write_json(directory / "config.json", config)
-    summary = train(config, directory, overrides, checkpoint, title=title)
+    prepared = _prepared.pop() if _prepared and _prepared[-1].config == config else None
+    summary = train(config, directory, overrides, checkpoint, title=title, prepared=prepared)
     metrics = "  ".join(f"{name} {value:.4g}" for name, value in summary["metrics"].items())
     say(f"{title}: {metrics}  ({summary['seconds']:.1f} s)")
     return summary
@@ -144,7 +146,8 @@ def _checkpoint(config: dict[str, Any], directory: Path, swept: bool) -> Path | 
     last = directory / CHECKPOINT
     if config["ckpt"] not in (None, "last"):
         return Path(config["ckpt"])
-    begun = read_json(directory / "config.json") == config and not config["fresh"]
+    before = read_json(directory / "config.json")
+    begun = before is not None and current(before) == current(config) and not config["fresh"]
     return last if last.exists() and (config["ckpt"] == "last" or (swept and begun)) else None
 
 
@@ -153,7 +156,7 @@ def _checked(flags: Sequence[str], overrides: Sequence[str], swept: bool) -> dic
 
     Another sweeper than Hydra's own chooses its jobs later: what they have in common is checked here.
     """
-    from autoloss.app.components import check
+    from autoloss.app.prepare import prepare
 
     tasks = [o for o in overrides if o.startswith("hydra.searchpath") or not o.startswith(("hydra.", "hydra/"))]
     foreign = given(overrides, "hydra/sweeper") not in (None, "basic")
@@ -163,8 +166,10 @@ def _checked(flags: Sequence[str], overrides: Sequence[str], swept: bool) -> dic
     configs = []
     for job_overrides in todo:
         config = composed("train", job_overrides, config_dirs(flags))
-        check(config)
+        prepared = prepare(config)
         configs.append(config)
+    # A sweep would keep the data of all its runs in memory: its jobs are built again, one after the other.
+    _prepared[:] = [] if swept else [prepared]
     return configs[0]
 
 

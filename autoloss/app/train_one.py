@@ -17,10 +17,10 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import Dataset
 
-from autoloss.app.components import HELD_OUT, build_module, build_problem
 from autoloss.app.directories import CHECKPOINT, TRAJECTORY
+from autoloss.app.prepare import Prepared, prepare
 from autoloss.app.screen import report
-from autoloss.app.stop_callback import Obey
+from autoloss.app.stop_callback import StopCallback
 from autoloss.app.trainer_flags import build_trainer
 from autoloss.core.errors import ConfigError
 from autoloss.core.io.files import write_json
@@ -32,11 +32,8 @@ from autoloss.training.lightning.callbacks.progress import Progress
 from autoloss.training.lightning.callbacks.record import Record
 from autoloss.training.lightning.callbacks.sample_grid import SampleGrid
 from autoloss.training.lightning.loaders import HeldOut, loader
-from autoloss.training.lightning.modules.curriculum import CurriculumModule
-from autoloss.training.lightning.modules.multitask import learner
 from autoloss.training.lightning.shared.checkpoint_file import CheckpointFile
 from autoloss.training.record.export import write_export
-from autoloss.training.step.build import build_sample_weighting, build_weighting
 from autoloss.training.step.player import Player
 
 CONVENTIONS = {
@@ -59,36 +56,37 @@ def train(
     title: str = "",
     fold: tuple[int, int] | None = None,
     command: Sequence[str] = (),
+    prepared: Prepared | None = None,
 ) -> dict[str, Any]:
     """Train what ``config`` says in ``directory`` and return the summary that is written there.
 
     ``fold`` (i, n) trains on all but the i-th of n parts of the problem's training and validation data. ``command`` is
-    what a person would type for the same. A training that is asked to stop leaves a summary too, whose state is
-    ``interrupted``, and raises :class:`Stopped`.
+    what a person would type for the same. ``prepared`` is what :func:`prepare` made of ``config``, if it was called. A
+    training that is asked to stop leaves a summary too, whose state is ``interrupted``, and raises :class:`Stopped`.
     """
     _quiet()
     begun = time.perf_counter()
     if config["threads"]:
         torch.set_num_threads(config["threads"])
-    pl.seed_everything(config["seed"], workers=True, verbose=False)
-    problem = build_problem(config)
+    if prepared is None:
+        prepared = prepare(config)
+    prepared.restore_random()
+    problem, given, config = prepared.problem, config, prepared.config
     data = problem.datasets(config["seed"]) if fold is None else problem.folds(fold[1], config["seed"])[fold[0]]
     if not {"train", "val"} <= set(data):
         raise ConfigError(f"datasets() must give 'train' and 'val', but it gives {sorted(data)}.")
     whole, held_out = data["train"], None
-    samples = build_sample_weighting(config.get("sample_weighting", "uniform"))
-    if learner(build_weighting(config["weighting"]), samples):
+    if prepared.learns_from_held_out:
         data, held_out = _held_out(config, problem, data)
-    module = build_module(config, problem, whole, held_out)
-    # A curriculum orders its data itself.
-    order = module.order(data["train"], config["seed"]) if isinstance(module, CurriculumModule) else None
+    module = prepared.module(whole, held_out)
+    order = module.order(data["train"], config["seed"])
     loaders = {
         split: loader(dataset, config["batch_size"], config["seed"], train, config["workers"], order if train else None)
         for split, dataset in data.items()
         for train in [split == "train"]
     }
     checkpoints = _checkpoints(config, directory)
-    stepwise = config["checkpoint"].get("every_steps", 0)
+    stepwise = config["checkpoint"]["every_steps"]
     if stepwise and not module.automatic_optimization:
         raise ConfigError(
             f"checkpoint.every_steps needs turns of one batch, but {type(module).__name__} collects several. "
@@ -105,7 +103,7 @@ def train(
             SampleGrid(directory),
             Resume(),
             *callbacks,
-            Obey(directory / CHECKPOINT if checkpoints else None),
+            StopCallback(directory / CHECKPOINT if checkpoints else None),
             *checkpoints,
         ],
         plugins=[CheckpointFile()],
@@ -114,13 +112,13 @@ def train(
         enable_checkpointing=bool(checkpoints),
         num_sanity_val_steps=0,
     )
-    stop.obey()
+    stop.check()
     state = FINISHED
     try:
         trainer.fit(module, loaders["train"], loaders["val"], ckpt_path=str(checkpoint) if checkpoint else None)
     except BaseException:
         # Whoever is first: Lightning answers some signals itself, and a rank fails whose neighbour has stopped.
-        if not stop.asked() or not (directory / TRAJECTORY).exists():
+        if not stop.requested() or not (directory / TRAJECTORY).exists():
             raise
         state = INTERRUPTED
     # Before validation, which takes the training data away from the trainer.
@@ -134,7 +132,7 @@ def train(
         "state": state,
         "problem": config["problem"]["name"],
         "weighting": config["weighting"]["name"],
-        "sample_weighting": config.get("sample_weighting", {"name": "uniform"})["name"],
+        "sample_weighting": config["sample_weighting"]["name"],
         "seed": config["seed"],
         "metrics": metrics,
         "goals": {name: problem.metrics[name] for name in metrics if name in problem.metrics},
@@ -142,14 +140,14 @@ def train(
         # Of a game the weights are the generator's; the other player's stand beside them.
         **{f"{name}_weights": _weights(player) for name, player in others.items()},
         "mean_weight_sum": _mean_weight_sum(directory / TRAJECTORY, set(others)),
-        "skipped_batches": sum(player.watch.skipped for player in module.players.values()),
+        "skipped_batches": sum(player.nonfinite.skipped for player in module.players.values()),
         "steps": steps,
         "seconds": round(time.perf_counter() - begun, 2),
         "conventions": CONVENTIONS | (FORKED if module.forked else {}),
         "versions": {name: version(name) for name in ("torch", "pytorch-lightning", "hydra-core")},
         "overrides": list(overrides),
         "command": list(command) or ["autoloss", "train", *overrides],
-        "config": dict(config),
+        "config": dict(given),
     }
     if config["test"] and state == FINISHED:
         if "test" not in loaders:
@@ -161,14 +159,14 @@ def train(
         write_json(directory / "summary.json", summary)
         report(directory)
     if state == INTERRUPTED:
-        stop.obey()
+        stop.check()
     return summary
 
 
 def _held_out(
     config: Mapping[str, Any], problem: Problem, data: Mapping[str, Dataset[Any]]
 ) -> tuple[dict[str, Dataset[Any]], HeldOut]:
-    options, seed = config.get("held_out", HELD_OUT), config["seed"]
+    options, seed = config["held_out"], config["seed"]
     train, held = problem.hold_out(data["train"], options["share"], seed)
     return {**data, "train": train}, HeldOut(held, options["batch_size"] or config["batch_size"], seed)
 
@@ -185,7 +183,7 @@ def _metrics(trainer: pl.Trainer, split: str, needed: bool = True) -> dict[str, 
 
 
 def _checkpoints(config: Mapping[str, Any], directory: Path) -> list[Callback]:
-    epochs, steps = config["checkpoint"]["every"], config["checkpoint"].get("every_steps", 0)
+    epochs, steps = config["checkpoint"]["every"], config["checkpoint"]["every_steps"]
     # Both write the one file, of which the newest is wanted.
     place = directory / CHECKPOINT
     options: dict[str, Any] = {"dirpath": place.parent, "filename": place.stem, "enable_version_counter": False}

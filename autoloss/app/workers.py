@@ -1,4 +1,4 @@
-"""Further worker processes of a search."""
+"""Starts the further worker processes of a search."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _HELPER = "AUTOLOSS_WORKER"
 
 
 def helper_number() -> int:
-    """Which further worker this process is; 0 for the one that a person started."""
+    """The number of this worker process; 0 for the process that the user started."""
     return int(os.environ.get(_HELPER, "0"))
 
 
 class Workers:
-    """Runs ``autoloss`` with ``arguments`` in ``count`` further processes while it is entered.
+    """Within it ``autoloss`` runs with ``arguments`` in ``count`` further processes, which join the same study.
 
-    They join the same study. Their output goes to ``worker-1.log``, ...; cores are shared out.
+    Their output goes to ``worker-1.log``, ...; all processes get the same share of the CPU cores.
     """
 
     def __init__(self, count: int, arguments: Sequence[str], directory: Path) -> None:
@@ -53,7 +53,7 @@ class Workers:
             if kind is None:
                 self._wait()
         finally:
-            # Asked to end they give back what they are running.
+            # On SIGTERM a worker puts its trial back into the queue.
             for process, _ in self._running:
                 process.terminate()
             for process, log in self._running:
@@ -70,7 +70,7 @@ class Workers:
 
 
 def follow() -> None:
-    """End this further worker when the process that started it is gone, killed by nobody's leave."""
+    """End this worker when the process that started it has ended, also when that one was killed."""
     parent = os.getppid()
 
     def look() -> None:

@@ -1,4 +1,4 @@
-"""What every registered component says about itself."""
+"""The description that every registered component has."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from autoloss.core.space import Distribution
 class Component:
     """A class with a name, defaults in ``__init__`` and a description of itself.
 
-    ``search_space`` gives the distribution of each parameter worth searching, ``use`` and
-    ``avoid`` one sentence each on when it is the right choice, ``citation`` its source.
+    ``search_space`` gives the distribution of each parameter that is worth a search. ``use`` says in one sentence
+    when it is the right choice, ``avoid`` when it is not, and ``citation`` names its source.
     """
 
     search_space: ClassVar[Mapping[str, Distribution]] = {}
@@ -22,7 +22,7 @@ class Component:
 
     @classmethod
     def title(cls) -> str:
-        """The name that people know it by: the one it is registered under, else the class's."""
+        """The name that it is registered under, or else the name of the class."""
         if "registered_name" in vars(cls):
             return str(vars(cls)["registered_name"])
         return cls.__module__.rpartition(".")[2] if cls.__module__.startswith("autoloss.") else cls.__name__

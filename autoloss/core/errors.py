@@ -1,6 +1,6 @@
-"""What goes wrong, in one sentence: what must hold, what was found, what to do.
+"""Errors, and functions that write their messages: what must hold, what was found, what to do.
 
-Every class is an :class:`AutolossError` and the built-in that a caller would expect to catch.
+Every error is an :class:`AutolossError` and also the built-in exception that a caller would expect to catch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 
 class AutolossError(Exception):
-    """Any mistake that autoloss found in what it was given."""
+    """Any error that autoloss raises for what it was given."""
 
 
 class ConfigError(AutolossError, ValueError):
@@ -18,15 +18,15 @@ class ConfigError(AutolossError, ValueError):
 
 
 class UnknownNameError(AutolossError, LookupError):
-    """A name that nothing is registered under."""
+    """A name under which nothing is registered."""
 
 
 class PluginError(AutolossError, ImportError):
-    """A registered component that could not be loaded, or clashes with another."""
+    """A registered component that could not be loaded, or whose name is also another component's."""
 
 
 class SignalError(AutolossError, RuntimeError):
-    """A measurement that is needed and cannot be had (no anchor, not declared)."""
+    """A measurement that is needed and cannot be made (there is no anchor, or it was not declared)."""
 
 
 class NonFiniteError(AutolossError, FloatingPointError):
@@ -38,7 +38,7 @@ class NonPositiveError(AutolossError, ValueError):
 
 
 class LabelError(AutolossError, ValueError):
-    """A target (or prediction) whose values a loss cannot take: a class that there is not, a negative count."""
+    """A target (or prediction) with values that a loss cannot take: an unknown class, a negative count."""
 
 
 class LoaderError(AutolossError, RuntimeError):
@@ -46,21 +46,21 @@ class LoaderError(AutolossError, RuntimeError):
 
 
 class BusyError(AutolossError, BlockingIOError):
-    """A directory that another process is at work in."""
+    """A directory that another process is using."""
 
 
 class EmptySelectionWarning(UserWarning):
-    """A loss had nothing to look at in a batch, and counts as 0 there."""
+    """A loss had no samples or pairs in a batch, and is 0 there."""
 
 
 class CollapseWarning(UserWarning):
-    """One of two players has won: its losses say nothing any more."""
+    """The discriminator of a GAN is always right: the generator learns nothing from it."""
 
 
 def first_line(error: BaseException) -> str:
-    """The error in one line: a sentence of ours as it is, others with their type.
+    """The error in one line: an :class:`AutolossError` as it is, any other error with its type.
 
-    What happened in a process that loads data is at the end of what torch says of it.
+    For an error in a process that loads data this is the last line of torch's message, where the error itself is.
 
     >>> first_line(OSError("disk on fire"))
     'OSError: disk on fire'
@@ -89,7 +89,7 @@ def unknown(what: str, name: str, options: Iterable[str]) -> UnknownNameError:
     "No weighting is called 'gradnrom'. Did you mean 'gradnorm'?"
     """
     listed = sorted(options)
-    # The end of a dotted key is what somebody remembers of it.
+    # People often type the last part of a dotted key only.
     ends = [option for option in listed if option.endswith(f".{name}")]
     close = ends if len(ends) == 1 else difflib.get_close_matches(name, listed, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(listed) or 'none'}."

@@ -1,4 +1,4 @@
-"""Losses: one value for each sample, and never a reduction."""
+"""Losses: one value for each sample, without a reduction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.schedules.progressive import Progressive
-from autoloss.core.tensors.deferred_checks import Notices
+from autoloss.core.tensors.deferred_checks import DeferredChecks
 
 TAKES = {
     "numbers": "predictions and targets [B, ...] of one shape",
@@ -39,12 +39,12 @@ TAKES = {
 class Loss(Progressive, ABC):
     """Compares a prediction with a target and gives one value for each sample.
 
-    The mean over samples, masks and ranks is taken once, elsewhere
-    (:meth:`autoloss.core.table.LossTable.reduced`), where it can be taken exactly.
+    The mean over samples, masks and ranks is taken in one place, where it is exact:
+    :meth:`autoloss.core.table.LossTable.reduced`.
 
-    ``takes`` says which data it is for (keys of :data:`TAKES`), and the conformance suite draws
-    those; ``outliers``, ``imbalance`` and ``gradients`` say in a sentence each how it treats them.
-    A loss is ``paired`` if a sample's value depends on the others of its batch.
+    ``takes`` says which data the loss is for (keys of :data:`TAKES`), and the conformance suite draws such data.
+    ``outliers``, ``imbalance`` and ``gradients`` say in one sentence each how the loss treats them.
+    A loss is ``paired`` if the value of a sample depends on other samples of its batch.
     """
 
     takes: tuple[str, ...] = ("numbers",)
@@ -56,7 +56,7 @@ class Loss(Progressive, ABC):
 
     def __init__(self) -> None:
         super().__init__()
-        self.notices = Notices()
+        self.notices = DeferredChecks()
         self.register_forward_pre_hook(_check_data)
 
     @abstractmethod
@@ -64,9 +64,10 @@ class Loss(Progressive, ABC):
         """The loss of each sample, [B]; ``prediction`` and ``target`` have B as their first dimension."""
 
     def masked(self, prediction: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-        """The loss of each sample, [B]; where ``mask`` [B] is false nothing is looked at.
+        """The loss of each sample, [B]; samples where ``mask`` [B] is false are ignored.
 
-        The values there mean nothing. A prediction that overflows there would be NaN in the gradient of all.
+        Their values in the result mean nothing. Their data are replaced before the loss: a prediction that overflows
+        there would otherwise put NaN into the gradients of all samples.
         """
         return self(cleaned(prediction, mask), cleaned(target, mask, self.absent))
 
@@ -77,7 +78,7 @@ class Loss(Progressive, ABC):
 
 
 class FunctionLoss(Loss):
-    """A plain function ``(prediction, target) -> [B]`` of the user's, as a loss."""
+    """A user's plain function ``(prediction, target) -> [B]`` as a loss."""
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
@@ -94,14 +95,14 @@ class FunctionLoss(Loss):
 
 
 def _check_data(loss: nn.Module, given: tuple[Any, ...]) -> None:
-    """Raise :class:`ConfigError` for what is wrong for any loss: torch would say it later, and not where it is from."""
+    """Raise :class:`ConfigError` for data that no loss can take; torch would raise later, and not name the cause."""
     first = given[0] if given else None
     if not isinstance(first, Tensor):
         return
     whole = first.dim() > 0 and (first.numel() > 0 or len(first) == 0)
     others = [second for second in given[1:] if isinstance(second, Tensor)]
     if first.is_floating_point() and whole and not any(x.is_complex() or not x.dim() for x in others):
-        return  # with nothing written: every step of every loss comes by
+        return  # before any message is written: this runs for each loss in each step
     require(first.is_floating_point(), "A prediction must hold real numbers in floating point", _found(first))
     require(whole, "A prediction must be [B, ...] with numbers for each sample", _found(first))
     for second in others:
@@ -116,7 +117,7 @@ def _found(data: Tensor) -> str:
 def cleaned(target: Tensor, mask: Tensor | None, by: int = 0) -> Tensor:
     """``target`` [B, ...] with ``by`` where ``mask`` [B] is false.
 
-    It is done before the loss: a `where` after it would still let NaN through its gradient.
+    Call it before the loss: with a `where` after the loss, NaN would still pass through the gradient.
     """
     if mask is None:
         return target
@@ -128,7 +129,7 @@ def cleaned(target: Tensor, mask: Tensor | None, by: int = 0) -> Tensor:
 
 
 def per_sample(values: Tensor, keep: Tensor | None = None) -> Tensor:
-    """The mean of ``values`` [B, ...] over everything but the samples, [B]; of those to ``keep``, and 0 if none is.
+    """The mean of ``values`` [B, ...] over all dimensions but the first, [B]; of those to ``keep``, 0 if none is.
 
     >>> import torch
     >>> per_sample(torch.tensor([[1.0, 3.0], [2.0, 2.0]]))

@@ -1,4 +1,4 @@
-"""A problem: data, a network, and what its outputs are compared with."""
+"""A problem: data, a network, and the terms that its losses compare."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A discriminator's logits of real and of generated samples, [B, ...] each: what an adversarial loss compares.
+    """The term of an adversarial loss: a discriminator's logits of real and of generated samples, [B, ...] each.
 
-    ``real`` may be a function that gives them: it is called only by losses that look at them.
+    ``real`` may be a function that returns the logits; it is called only for losses that use them.
     """
 
     real: Tensor | Callable[[], Tensor]
@@ -46,7 +46,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a penalty on the discriminator's slope looks at: ``judge`` gives the logits [B, ...] of samples [B, ...]."""
+    """The term of a penalty on the input gradient: ``judge`` gives the discriminator's logits [B, ...] of samples."""
 
     judge: Callable[[Tensor], Tensor]
     real: Tensor
@@ -55,7 +55,7 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """The activations of several layers, [B, ...] each, for generated samples and for those that they should match."""
+    """The activations of several layers, [B, ...] each, of generated samples and of samples that they should match."""
 
     prediction: Sequence[Tensor]
     target: Sequence[Tensor]
@@ -65,10 +65,10 @@ class Layers:
 class Outputs:
     """What a network gives for one batch: a :class:`Term` for each loss, and the anchor.
 
-    A loss that has no prediction and target (a KL term, a penalty) is given ready, as a tensor or
-    an :class:`Entry`. ``extra`` is for the problem's own metrics. ``index`` [B] says which samples of the
-    training data these are (0 to their number - 1), and ``keys`` holds what the data say of each, [B] by
-    name, for sample weightings; ``corrupted`` (bool) among them is recorded.
+    A loss without a prediction and a target (a KL term, a penalty) is given as its values: a tensor or an
+    :class:`Entry`. ``extra`` is for the problem's own metrics. ``index`` [B] holds each sample's place in the training
+    data (from 0). ``keys`` holds further data of the samples by name, [B] each, for sample weightings; a key
+    ``corrupted`` (bool) is recorded.
     """
 
     terms: Mapping[str, Term | Entry | Tensor | Verdict | Inputs | Layers]
@@ -86,7 +86,7 @@ class Outputs:
 
 
 class _Part(Subset[Any]):
-    """Some of a dataset's samples, and its way of making batches."""
+    """Some of a dataset's samples, with the dataset's ``collate``."""
 
     def __init__(self, dataset: Dataset[Any], indices: Sequence[int]) -> None:
         super().__init__(dataset, indices)
@@ -96,11 +96,10 @@ class _Part(Subset[Any]):
 class Problem(Component, ABC):
     """Data, a network, and several losses.
 
-    ``terms`` maps each loss to the registered loss that it takes by default (``None`` where
-    :meth:`outputs` gives it ready), ``metrics`` maps each metric to ``"min"`` or ``"max"``, and
-    ``recipe`` holds configuration that suits it (``{"optimizer": {"lr": 0.01}}``). ``terms`` and
-    ``metrics`` that depend on the data are left empty in the class and set in the constructor.
-    ``module`` names what trains it unless ``module=`` says otherwise.
+    ``terms`` maps the name of each loss to the registered loss that it is by default (``None`` if :meth:`outputs`
+    gives its values). ``metrics`` maps each metric to ``"min"`` or ``"max"``. ``recipe`` holds configuration that
+    suits the problem (``{"optimizer": {"lr": 0.01}}``). ``terms`` and ``metrics`` that depend on the data are left
+    empty in the class and set in the constructor. ``module`` names the module that trains it by default.
     """
 
     terms: Mapping[str, str | None] = {}
@@ -110,10 +109,10 @@ class Problem(Component, ABC):
     _fork: Callable[[Tensor], Mapping[str, Tensor]] | None = None
 
     def branch(self, features: Tensor) -> tuple[Mapping[str, Tensor], Anchor]:
-        """What to compute each term from, by name, and the anchor: for :meth:`outputs`.
+        """For :meth:`outputs`: the features to compute each term from, by name, and the anchor.
 
-        Usually ``features`` for every term, and as the anchor. Where gradients are to meet in a fork,
-        each term has a copy of its own, and a loss may depend on the features through it only.
+        Usually these are ``features`` for every term, and ``features`` as the anchor. With a fork each term has its
+        own copy, and its loss may depend on the features through that copy only.
         """
         if self._fork is None:
             return dict.fromkeys(self.terms, features), features
@@ -122,7 +121,7 @@ class Problem(Component, ABC):
 
     @contextmanager
     def branching(self, fork: Callable[[Tensor], Mapping[str, Tensor]] | None) -> Iterator[None]:
-        """Within it :meth:`branch` splits features with ``fork``; ``None`` for not at all."""
+        """Inside the block :meth:`branch` splits features with ``fork``; ``None`` for no split."""
         before, self._fork = self._fork, fork
         try:
             yield
@@ -137,9 +136,9 @@ class Problem(Component, ABC):
         raise ConfigError(f"Cross-validation needs a problem with folds(), but {self.title()} has none.")
 
     def hold_out(self, train: Dataset[Any], share: float, seed: int) -> tuple[Dataset[Any], Dataset[Any]]:
-        """The training data without a ``share`` of it, and that share: what weights are learned on.
+        """The training data in two parts: the part to train on, and a ``share`` of it as held-out data.
 
-        Samples at random; a problem whose samples have sources in common keeps each on one side.
+        The samples are chosen at random. A problem with several samples from one source keeps them in one part.
         """
         size = len(train)  # type: ignore[arg-type]
         order = torch.randperm(size, generator=torch.Generator().manual_seed(seed)).tolist()
@@ -148,7 +147,7 @@ class Problem(Component, ABC):
 
     @abstractmethod
     def datasets(self, seed: int) -> Mapping[str, Dataset[Any]]:
-        """The datasets ``train``, ``val`` and (optionally) ``test``; ``seed`` is for drawing data, if any is drawn.
+        """The datasets ``train``, ``val`` and (optionally) ``test``; ``seed`` is for data that are drawn at random.
 
         A dataset may have a ``collate`` function for its batches.
         """
@@ -165,5 +164,5 @@ class Problem(Component, ABC):
     def measure(self, outputs: Outputs) -> Mapping[str, Tensor]:
         """The metrics of one batch: one value for each sample that has one, [at most B].
 
-        A metric is the mean over all of a split's values.
+        A metric of a split is the mean of all its values.
         """

@@ -17,13 +17,13 @@ def class_labels(
 ) -> tuple[Tensor, Tensor | None]:
     """The labels [B, ...] as int64 in [0, C), and which of them to keep (``None``: all).
 
-    A label elsewhere is an error; on an accelerator, where torch would end the process's use of
-    it, the label counts as the nearest class until the error is reported.
+    Any other label is an error. On an accelerator torch's own check would leave the device unusable for
+    the process, so there the label counts as the nearest class until the error is reported.
     """
     several_classes(prediction, target)
     require(
         prediction.dim() == target.dim() + 1 and [len(prediction), *prediction.shape[2:]] == list(target.shape),
-        "Logits [B, C, ...] must have a class [B, ...] each",
+        "Logits [B, C, ...] must come with class labels [B, ...]",
         f"the prediction is {list(prediction.shape)} and the target is {list(target.shape)}",
     )
     count, labels = prediction.shape[1], target.long()
@@ -39,7 +39,7 @@ def class_labels(
 
 
 def binary_labels(loss: Loss, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in their common dtype and shape; a target outside [0, 1] is an error."""
+    """The prediction and the target in their common dtype; another shape or a target outside [0, 1] is an error."""
     prediction, target = same_shape(prediction, target)
     loss.notices.forbid("Binary targets must lie in [0, 1]", (target < 0) | (target > 1) | target.isnan(), target)
     return prediction, target
@@ -64,6 +64,6 @@ def class_weights(weights: Sequence[float], prediction: Tensor) -> Tensor | None
 
 
 def check_class_weights(weights: Sequence[float]) -> None:
-    """An error unless the weights are at least 0, one of them above."""
+    """An error unless all weights are at least 0, and at least one is above 0."""
     good = not len(weights) or (all(w >= 0 for w in weights) and any(w > 0 for w in weights))
-    require(good, "`class_weights` must be at least 0, and one above", f"class_weights={list(weights)}")
+    require(good, "`class_weights` must be at least 0, and at least one above 0", f"class_weights={list(weights)}")

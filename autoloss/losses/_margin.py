@@ -20,10 +20,10 @@ def shortfall(loss: Loss, prediction: Tensor, target: Tensor, margin: float) -> 
         return (margin + rival - right).clamp(min=0)
     require(
         target.numel() == prediction.numel() and len(target) == len(prediction),
-        "Scores must have a target each",
+        "Each score must have a target",
         f"the prediction is {list(prediction.shape)} and the target is {list(target.shape)}",
     )
     wrong = (target != 1) & (target != 0) & (target != -1)
-    loss.notices.forbid("Targets of a margin must be 1 and 0, or 1 and -1", wrong, target)
+    loss.notices.forbid("Targets of a margin loss must be 1 and 0, or 1 and -1", wrong, target)
     sign = torch.where(target > 0, 1.0, -1.0).view_as(prediction)
     return (margin - sign * prediction).clamp(min=0)

@@ -13,7 +13,7 @@ from autoloss.losses._labels import binary_labels, check_class_weights, class_la
 
 
 class Overlap(Loss):
-    """A loss on how far soft sets of pixels overlap, class by class."""
+    """A loss that measures, class by class, how far soft sets of pixels overlap."""
 
     takes = ("pixels", "classes", "binary")
 
@@ -32,24 +32,24 @@ class Overlap(Loss):
         return (shared + smooth) / (shared + alpha * extra + beta * missed + smooth).clamp(min=1e-7)
 
     def over_classes(self, values: Tensor) -> Tensor:
-        """The mean of ``values`` [B, C] over the classes, by their weights, [B]."""
+        """The mean of ``values`` [B, C] over the classes, weighted by ``class_weights``, [B]."""
         factors = class_weights(self.class_weights, values)
         return values.mean(1) if factors is None else (values * factors).sum(1) / factors.sum()
 
 
 def check_costs(alpha: float, beta: float) -> None:
-    """An error unless a false positive or a false negative costs something, and neither less than nothing."""
+    """An error unless both costs are at least 0, and at least one is above 0."""
     good = alpha >= 0 and beta >= 0 and alpha + beta > 0
-    require(good, "`alpha` and `beta` must be at least 0, and one above", f"alpha={alpha}, beta={beta}")
+    require(good, "`alpha` and `beta` must be at least 0, and at least one above 0", f"alpha={alpha}, beta={beta}")
 
 
 def areas(
     loss: Loss, prediction: Tensor, target: Tensor, ignore_index: int | None = None
 ) -> tuple[Tensor, Tensor, bool]:
-    """Probability and truth of each pixel, [B, C, P] each, and whether they are of a sigmoid.
+    """The probability and the truth of each pixel, [B, C, P] each, and whether they come from a sigmoid.
 
     Logits [B, C, ...] with classes [B, ...] take a softmax; logits and 0/1 targets of one shape a
-    sigmoid (C = 1). Pixels to ignore have both 0.
+    sigmoid (C = 1). Both are 0 at pixels to ignore.
     """
     binary = prediction.dim() != target.dim() + 1
     keep = None
@@ -59,7 +59,7 @@ def areas(
     else:
         labels, keep = class_labels(loss, prediction, target, ignore_index)
         probability = prediction.softmax(1)
-        # Not one_hot: on some devices it looks at the largest label, which waits.
+        # Not one_hot: on some devices it reads the largest label, which waits for the device.
         classes = torch.arange(prediction.shape[1], device=labels.device).view(1, -1, *[1] * (labels.dim() - 1))
         truth = (labels.unsqueeze(1) == classes).to(prediction.dtype)
     if keep is not None:

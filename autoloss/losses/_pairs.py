@@ -18,10 +18,10 @@ def relations(target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def distances(vectors: Tensor) -> Tensor:
-    """Euclidean distances [B, B], with a gradient of 0 where there is none."""
+    """Euclidean distances [B, B], with a gradient of 0 where two vectors are equal."""
     squared = (vectors.unsqueeze(0) - vectors.unsqueeze(1)).square().sum(2)
     apart = squared != 0  # NaN too: it must not become a distance of 0
-    # The slope of a square root at 0 is infinite, and stays NaN behind a `where`.
+    # The slope of a square root at 0 is infinite, and a `where` after it makes it NaN.
     return torch.where(apart, torch.where(apart, squared, 1.0).sqrt(), 0.0)
 
 

@@ -9,14 +9,14 @@ from autoloss.core.errors import ConfigError
 
 
 def same_shape(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in their common dtype; an error unless they have one shape.
+    """The prediction and the target in their common dtype; an error unless they have the same shape.
 
     [B, 1] against [B] would broadcast to [B, B], and train on nonsense. Not every kernel of torch
     takes a bfloat16 prediction (autocast) against a float32 target.
     """
     if prediction.shape != target.shape:
         raise ConfigError(
-            "Prediction and target must have one shape, but the prediction is "
+            "Prediction and target must have the same shape, but the prediction is "
             f"{list(prediction.shape)} and the target is {list(target.shape)}."
         )
     dtype = torch.promote_types(prediction.dtype, target.dtype)
@@ -24,7 +24,7 @@ def same_shape(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def flat(values: Tensor) -> Tensor:
-    """``values`` [B, ...] as [B, P], of an empty batch too."""
+    """``values`` [B, ...] as [B, P]; an empty batch works too."""
     return values.flatten(1) if values.dim() > 1 else values.unsqueeze(1)
 
 
@@ -33,7 +33,7 @@ def several_classes(prediction: Tensor, target: Tensor) -> None:
     if prediction.dim() < 2 or prediction.shape[1] < 2:
         raise ConfigError(
             "A softmax needs logits [B, C, ...] of at least two classes, but the prediction is "
-            f"{list(prediction.shape)} and the target is {list(target.shape)}. For one logit give both one shape."
+            f"{list(prediction.shape)} and the target is {list(target.shape)}. For one logit, give both the same shape."
         )
 
 
@@ -51,7 +51,7 @@ def of_vectors(prediction: Tensor, target: Tensor) -> Tensor:
     """``prediction`` in float32 at least; an error unless it is vectors [B, D] with labels [B]."""
     if prediction.dim() != 2 or target.shape != prediction.shape[:1]:
         raise ConfigError(
-            f"Vectors [B, D] must have a class [B] each, but the prediction is {list(prediction.shape)} and the "
+            f"Vectors [B, D] must come with class labels [B], but the prediction is {list(prediction.shape)} and the "
             f"target is {list(target.shape)}."
         )
     return prediction if prediction.dtype == torch.float64 else prediction.float()

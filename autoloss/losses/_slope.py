@@ -1,4 +1,4 @@
-"""The gradient of a discriminator at its input."""
+"""The gradient of a discriminator with respect to its input."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from autoloss.core.errors import ConfigError
 def squared_slope(logits: Tensor, inputs: Tensor) -> Tensor:
     """``||d D / d input||^2`` of each sample, [B], in float32 or better, with a graph for the parameters.
 
-    A logit that is a map [B, ...] counts as its sum. The gradient is that of the sum over samples,
-    which is each sample's own wherever samples do not meet.
+    A map of logits [B, ...] counts as its sum. The gradient is that of the sum over samples; it is each
+    sample's own gradient where no sample changes the logit of another.
     """
     if not inputs.requires_grad or not logits.requires_grad:
         raise ConfigError(
-            "A penalty on the input gradient needs logits that were computed from the very inputs, which ask for "
-            "gradients, but they do not. Write x = penalty.inputs(real, fake); penalty(discriminator(x), x)."
+            "A penalty on the input gradient needs logits that were computed from inputs that require gradients, but "
+            "these were not. Write x = penalty.inputs(real, fake); penalty(discriminator(x), x)."
         )
     # A backward inside an autocast region would cast what the forward did not.
     with torch.autocast(inputs.device.type, enabled=False):
         (slope,) = torch.autograd.grad(_at_least_float(logits).sum(), inputs, create_graph=True, allow_unused=True)
         if slope is None:
             raise ConfigError(
-                "A penalty on the input gradient needs logits that were computed from the very inputs, but they do "
+                "A penalty on the input gradient needs logits that were computed from the given inputs, but these do "
                 "not depend on them. Write x = penalty.inputs(real, fake); penalty(discriminator(x), x)."
             )
         return _at_least_float(slope).flatten(1).square().sum(1)

@@ -20,17 +20,17 @@ class AdaptiveRobust(Loss):
     """``rho = b/alpha ((z^2/b + 1)^(alpha/2) - 1)``, ``b = |alpha - 2|``, ``z = e / scale``: [B, ...] -> [B].
 
     (Barron, eq. 8 and its limits.) alpha = 2 is half the squared error, 1 Charbonnier's loss, 0
-    Cauchy's, -2 Geman and McClure's, and -infinity Welsch's: the smaller, the less an outlier counts.
+    Cauchy's, -2 Geman and McClure's, and -infinity Welsch's: the smaller alpha, the less an outlier counts.
     A schedule from 2 downwards is graduated non-convexity. Mean over everything but the samples.
 
     With ``learn`` alpha and scale are parameters that the optimiser trains (leave them out of weight
     decay), and the loss is the negative log-likelihood ``rho + log(scale Z(alpha))`` (eq. 16): without
-    ``Z(alpha) = int exp(-rho(x, alpha, 1)) dx`` alpha would fall until nothing counts. It may be negative.
+    ``Z(alpha) = int exp(-rho(x, alpha, 1)) dx`` alpha would fall until no error counts. This loss may be negative.
 
     Args:
-        alpha: the shape, any number (``-inf`` too); to learn it, where it starts, in (0, 2).
+        alpha: the shape, any number (``-inf`` too); with ``learn`` the value that it starts at, in (0, 2).
         scale: the size of ordinary errors, above 0, in the target's units.
-        learn: learn both.
+        learn: whether alpha and scale are learned.
 
     >>> AdaptiveRobust(alpha=0.0)(torch.tensor([2.0]), torch.tensor([0.0]))  # log(2^2 / 2 + 1)
     tensor([1.0986])
@@ -40,10 +40,10 @@ class AdaptiveRobust(Loss):
 
     search_space = {"alpha": Interval(-2.0, 2.0), "scale": Interval(0.01, 10.0, log=True)}
     use = "Many outliers, of unknown kind: learn or search alpha, or let it fall by a schedule."
-    avoid = "Alpha below 1 from the first step on: samples that are far off at the start are given up."
-    outliers = "alpha says: linear at 1, logarithmic at 0, and for alpha < 0 they count as a constant and pull with 0."
-    imbalance = "With alpha below 1 it predicts a mode: minorities are outliers to it."
-    gradients = "e / scale^2 near the target; beyond the scale they fall off for alpha < 1."
+    avoid = "Training starts with alpha below 1: it hardly fits samples that are far off at the start."
+    outliers = "alpha decides: they cost linearly at 1, logarithmically at 0, and at most a constant below 0."
+    imbalance = "With alpha below 1 it predicts a mode: it treats minorities as outliers."
+    gradients = "e / scale^2 near the target; for alpha < 1 they shrink beyond the scale."
     citation = "Barron: A general and adaptive robust loss function, CVPR 2019, arXiv:1701.03077"
 
     def __init__(self, alpha: Unbounded = 1.0, scale: float = 1.0, learn: bool = False) -> None:
@@ -62,7 +62,7 @@ class AdaptiveRobust(Loss):
         if not self.learn:
             return per_sample(_rho((error / self.scale).square(), self.alpha))
         error = error if error.dtype == torch.float64 else error.float()
-        # Kept from the ends, where the formula is a limit.
+        # Kept away from 0 and 2, where the formula exists as a limit only.
         alpha = (2 * self.shape.to(error.dtype).sigmoid()).clamp(1e-3, 2 - 1e-3)
         log_scale = self.log_scale.to(error.dtype)
         rho = _curved((error / log_scale.exp()).square(), alpha, 2 - alpha)

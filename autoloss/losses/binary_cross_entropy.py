@@ -19,7 +19,8 @@ class BinaryCrossEntropy(Loss):
 
     Args:
         positive_weight: p, the factor of the positive term, above 0; balances rare positives. One
-            number, or one for each label (the last dimension): negatives over positives is usual.
+            number, or one for each label (the last dimension). The number of negatives over that of
+            positives is usual.
     """
 
     takes = ("binary",)
@@ -27,8 +28,8 @@ class BinaryCrossEntropy(Loss):
     use = "Yes or no, for one or several labels at once."
     avoid = "Exactly one of several classes holds (cross_entropy)."
     outliers = "A wrong label costs without bound, in proportion to the logit."
-    imbalance = "The frequent answer leads; positive_weight balances, for each label on its own."
-    gradients = "Predicted minus true probability: bounded, and alive for confident mistakes."
+    imbalance = "The frequent answer dominates; positive_weight corrects this, for each label on its own."
+    gradients = "Predicted minus true probability: bounded, and largest for confident mistakes."
     citation = "folklore"
 
     def __init__(self, positive_weight: float | Sequence[float] = 1.0) -> None:

@@ -18,18 +18,18 @@ RULES = ("average", "product")
 class Combined(Loss):
     """``sum_i w_i l_i / sum_i w_i``, or ``prod_i l_i``, of several losses of the same prediction and target -> [B].
 
-    It is combined sample by sample, before any mean. On the command line
-    ``losses.TERM=[cross_entropy,dice]`` is this one; ``losses.TERM.rule=product`` and
-    ``losses.TERM.weights=[1,0.5]`` go with it, and a part with parameters is written as
-    ``[cross_entropy,{focal:{gamma:linear(0,2)}}]``; in an experiment's YAML it is
-    ``override /loss@losses.TERM: combined`` and ``losses.TERM.losses``. Losses that shall be *balanced* are terms of
-    their own.
+    The losses are combined sample by sample, before any mean. On the command line
+    ``losses.TERM=[cross_entropy,dice]`` makes this loss, ``losses.TERM.rule=product`` and
+    ``losses.TERM.weights=[1,0.5]`` set its parameters, and a part with parameters is written as
+    ``[cross_entropy,{focal:{gamma:linear(0,2)}}]``. In an experiment's YAML write
+    ``override /loss@losses.TERM: combined`` and ``losses.TERM.losses``. Losses that should be *balanced* are terms
+    of their own.
 
     Args:
         losses: names, ``{name: parameters}``, or losses.
         rule: ``average`` or ``product`` (of losses that are at least 0).
         weights: one number of at least 0 for each loss, or a schedule (``average``); all 1 if there
-            are none. They say proportions: the average does not grow with them.
+            are none. Only their proportions matter: the average does not grow with them.
 
     >>> Combined(["mse", "mae"], weights=[3, 1])(torch.tensor([2.0]), torch.tensor([0.0]))
     tensor([3.5000])
@@ -37,10 +37,10 @@ class Combined(Loss):
 
     takes: tuple[str, ...] = ()
     use = "A region loss that needs help at the start (cross_entropy and dice), a regulariser of the same output."
-    avoid = "You do not know the proportion: make it two terms, and let a weighting find it."
-    outliers = "As its parts; a product is small where any part is."
-    imbalance = "As its parts."
-    gradients = "The weighted mean of its parts'; of a product each times the others' values."
+    avoid = "You do not know the proportion: make two terms, and let a weighting find it."
+    outliers = "As in its parts; a product is small where any part is small."
+    imbalance = "As in its parts."
+    gradients = "The weighted mean of its parts' gradients; in a product, each one's times the others' values."
     citation = "folklore"
 
     def __init__(
@@ -57,7 +57,7 @@ class Combined(Loss):
         fit = not len(weights) or len(weights) == len(losses)
         require(fit, "`weights` must have a number for each loss", f"{shown} for {len(losses)}")
         good = not len(weights) or (all(w >= 0 for w in weights) and any(w > 0 for w in weights))
-        require(good, "`weights` must be at least 0, and one above", shown)
+        require(good, "`weights` must be at least 0, and at least one above 0", shown)
         require(not len(weights) or rule == "average", "`weights` belong to rule=average", f"rule={rule!r} has {shown}")
         made: list[Loss] = [build("loss", one) for one in losses]
         self.parts = nn.ModuleList(made)

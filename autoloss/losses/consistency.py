@@ -20,10 +20,10 @@ class Consistency(Loss):
     ``mse``: ``mean_c (p_c - q_c)^2`` (mean teacher, Pi-model). ``kl``: ``KL(q || p)`` (unsupervised
     data augmentation). ``pseudo_label``: cross-entropy with the teacher's class where it is sure,
     ``max_c q_c >= threshold``, and 0 elsewhere (FixMatch). The target is the teacher's logits,
-    which get no gradient: of a running mean of the network
-    (``torch.optim.swa_utils.AveragedModel``), or of the network itself on a weaker augmentation.
+    which get no gradient. The teacher is a running mean of the network
+    (``torch.optim.swa_utils.AveragedModel``), or the network itself on a weaker augmentation.
 
-    Ramp it up: ``weighting=scheduled weighting.schedules.NAME=rampup(1,0.3)``.
+    Ramp the loss up: ``weighting=scheduled weighting.schedules.NAME=rampup(1,0.3)``.
 
     Args:
         form: ``mse``, ``kl`` or ``pseudo_label``.
@@ -33,10 +33,10 @@ class Consistency(Loss):
     takes = ("logits",)
     search_space = {"threshold": Interval(0.5, 0.99)}
     use = "Samples without labels, and augmentations that do not change the answer."
-    avoid = "The teacher is no better than chance yet (ramp it up); augmentations that change the answer."
-    outliers = "mse is bounded; a pseudo-label that is wrong with certainty is taught on."
-    imbalance = "Frequent classes are sure first: pseudo-labels come from them."
-    gradients = "mse: vanish where both are sure; pseudo_label: those of cross-entropy, on few samples at first."
+    avoid = "The teacher is not yet better than chance (ramp the loss up); an augmentation may change the answer."
+    outliers = "mse is bounded; a wrong pseudo-label of which the teacher is sure is learned."
+    imbalance = "The teacher is sure of frequent classes first: most pseudo-labels are theirs."
+    gradients = "mse: they vanish where both are sure; pseudo_label: those of cross-entropy, on few samples at first."
     citation = "Tarvainen, Valpola: Mean teachers, NeurIPS 2017, arXiv:1703.01780; FixMatch: arXiv:2001.07685"
 
     def __init__(self, form: str = "mse", threshold: float = 0.95) -> None:

@@ -16,8 +16,9 @@ class Contrastive(Loss):
     """``d^2`` to others of its class, ``max(0, m - d)^2`` to those of other classes, mean over both: [B, D] -> [B].
 
     d is the Euclidean distance (of vectors as they are: normalise them where lengths mean nothing),
-    targets are classes [B]. A sample's value is the mean over the pairs that it is in; a negative
-    label is in no pair, and neither is a masked one. In float32 at least. B x B x D numbers are held.
+    targets are classes [B]. A sample's value is the mean over the pairs that it is in; a sample with a
+    negative label is in no pair, and neither is a masked one. It computes in float32 at least, and needs
+    memory for B x B x D numbers.
 
     Args:
         margin: m, above 0, in units of distance.
@@ -30,8 +31,8 @@ class Contrastive(Loss):
     paired = True
     search_space = {"margin": Interval(0.1, 5.0, log=True)}
     use = "A first choice for embeddings; few parameters."
-    avoid = "Most pairs are easy already: their zeros drown the rest (triplet, info_nce)."
-    outliers = "A sample of a wrong class pulls all of that class, with the square of the distance."
+    avoid = "Most pairs are easy already: the mean is over many zeros (triplet, info_nce)."
+    outliers = "A sample with a wrong label costs the square of its distance to each sample of that class."
     imbalance = "Pairs of two classes far outnumber those of one; draw batches with few classes."
     gradients = "Proportional to the distance within a class; none beyond the margin; 0 where vectors coincide."
     citation = "Hadsell, Chopra, LeCun: Dimensionality reduction by learning an invariant mapping, CVPR 2006"
@@ -48,7 +49,7 @@ class Contrastive(Loss):
             "Contrastive needs pairs, but a batch has none: it costs 0. Draw larger batches.", ~(same | other).any()
         )
         apart = distances(vectors)
-        # Chosen before the squares: one of a distance that overflows would have a NaN gradient where it does not count.
+        # Chosen before the squares: a square that overflows would give a NaN gradient even where it does not count.
         near, far = torch.where(same, apart, 0.0), torch.where(other, self.margin - apart, 0.0).clamp(min=0)
         cost = near.square() + far.square()
         return cost.sum(1) / (same | other).sum(1).clamp(min=1)

@@ -13,10 +13,10 @@ from autoloss.losses._shapes import same_shape
 
 
 class Cosine(Loss):
-    """``1 - cos(u, v)`` of vectors that shall be alike, ``max(0, cos(u, v) - margin)`` of others -> [B].
+    """``1 - cos(u, v)`` of vectors that should be alike, ``max(0, cos(u, v) - margin)`` of others -> [B].
 
-    Predictions [B, D] with targets [B, D] shall be alike. Pairs [B, 2, D] come with targets [B]
-    that say so: 1 for alike, -1 (or 0) for not.
+    Predictions [B, D] should be like their targets [B, D]. Pairs [B, 2, D] come with targets [B] that
+    say which should be alike: 1 for alike, -1 (or 0) for not.
 
     Args:
         margin: the cosine up to which vectors that are not alike cost nothing, in [-1, 1].
@@ -27,8 +27,8 @@ class Cosine(Loss):
     use = "Directions matter and lengths do not: embeddings, normals, text."
     avoid = "Lengths carry information (mse). Vectors may be 0: they have no direction, and cost 1."
     outliers = "Bounded by 2."
-    imbalance = "Pairs count alike; unlike pairs below the margin fall away."
-    gradients = "Across the vector only, and inversely to its length: long vectors hardly turn."
+    imbalance = "Pairs count equally; pairs that are not alike cost nothing below the margin."
+    gradients = "Orthogonal to the vector, and inversely proportional to its length: long vectors hardly turn."
     citation = "folklore"
 
     def __init__(self, margin: float = 0.0) -> None:

@@ -28,10 +28,10 @@ class CrossEntropy(Loss):
     takes = ("classes", "pixels", "mixtures")
     search_space = {"label_smoothing": Interval(0.0, 0.3)}
     use = "One class of several."
-    avoid = "Several classes may hold at once (binary_cross_entropy); rare classes drown (focal, dice)."
-    outliers = "A wrong label costs without bound, in proportion to the logit; label_smoothing tempers it."
-    imbalance = "Each sample counts alike, so that frequent classes lead; class_weights balances."
-    gradients = "Predicted minus true probability: bounded by 1, and alive for confident mistakes."
+    avoid = "Several classes may be true at once (binary_cross_entropy); rare classes hardly count (focal, dice)."
+    outliers = "A wrong label costs without bound, in proportion to the logit; label_smoothing reduces this."
+    imbalance = "Each sample counts equally, so that frequent classes dominate; class_weights corrects this."
+    gradients = "Predicted minus true probability: bounded by 1, and largest for confident mistakes."
     citation = "folklore; label smoothing: Szegedy et al., CVPR 2016, arXiv:1512.00567"
 
     def __init__(

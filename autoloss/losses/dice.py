@@ -17,20 +17,20 @@ class Dice(Overlap):
     sigmoid; sums run over the pixels of one sample. Both -> [B].
 
     Args:
-        smooth: s, at least 0; keeps an empty sample at 0 loss for an empty prediction.
+        smooth: s, at least 0; makes the loss 0 where both the sample and the prediction are empty.
         ignore_index: a label whose pixels are left out; none by default.
-        class_weights: shares of the classes in the mean, at least 0 (0 for the background, say); alike by default.
+        class_weights: shares of the classes in the mean, at least 0 (such as 0 for the background); equal by default.
 
-    Sums over the batch as well (segmentation_models.pytorch) would give other values: a sample's
-    loss would depend on its neighbours.
+    segmentation_models.pytorch also sums over the batch, which gives other values: there a sample's
+    loss depends on the other samples.
     """
 
     search_space = {"smooth": Interval(1e-3, 10.0, log=True)}
     use = "Segmentation of regions that are small against the background."
-    avoid = "Pixel probabilities must be calibrated; very small batches of tiny regions (noisy)."
-    outliers = "A wrongly labelled pixel counts as its share of the region: much in a small one."
-    imbalance = "Classes count alike, however few pixels they have; true negatives do not count at all."
-    gradients = "Bounded, and uneven: a pixel of a small region pulls harder. They die for regions surely missed."
+    avoid = "Pixel probabilities must be calibrated; batches are very small and regions tiny (noisy)."
+    outliers = "A wrongly labelled pixel counts by its share of the region: a lot in a small one."
+    imbalance = "Classes count equally, however few pixels they have; true negatives do not count at all."
+    gradients = "Bounded and uneven: larger at pixels of small regions. They vanish for regions missed with certainty."
     citation = "Milletari, Navab, Ahmadi: V-Net, 3DV 2016, arXiv:1606.04797 (here with plain sums below)"
 
     def __init__(
@@ -39,5 +39,5 @@ class Dice(Overlap):
         super().__init__(smooth, ignore_index, class_weights)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        # Both sides halved: 2 sum p g + s is twice TP + s / 2.
+        # Numerator and denominator are halved: 2 sum p g + s is twice TP + s / 2.
         return self.over_classes(1 - self.index(prediction, target, 0.5, 0.5, self.smooth / 2))

@@ -11,10 +11,10 @@ from autoloss.losses._shapes import same_shape, several_classes
 
 
 class Distillation(Loss):
-    """``T^2 KL(softmax(z_t / T) || softmax(z_s / T))`` of a pupil's logits and a teacher's: [B, C, ...] each -> [B].
+    """``T^2 KL(softmax(z_t / T) || softmax(z_s / T))`` of a student's and a teacher's logits: [B, C, ...] each -> [B].
 
-    The target is the teacher's logits, which get no gradient. T^2 keeps the gradients of all
-    temperatures alike. Sum over classes, mean over the rest.
+    The target is the teacher's logits, which get no gradient. The factor T^2 keeps gradients of about
+    one size at all temperatures. Sum over classes, mean over the rest.
 
     Args:
         temperature: T, above 0; the higher, the more the teacher's small probabilities count.
@@ -23,9 +23,9 @@ class Distillation(Loss):
     takes = ("logits",)
     search_space = {"temperature": Interval(1.0, 20.0, log=True)}
     use = "A small network that imitates a large one, beside the loss of the labels."
-    avoid = "The teacher is no better than the labels, or of other classes."
-    outliers = "As wrong as the teacher: its mistakes are taught."
-    imbalance = "The teacher's: a class that it neglects is neglected again."
+    avoid = "The teacher is no better than the labels, or it knows other classes."
+    outliers = "The student learns the teacher's mistakes."
+    imbalance = "As in the teacher: the student neglects the classes that the teacher neglects."
     gradients = "(p_s - p_t) T: bounded by T, and the difference of logits over C for large T."
     citation = "Hinton, Vinyals, Dean: Distilling the knowledge in a neural network, 2015, arXiv:1503.02531"
 
@@ -37,6 +37,6 @@ class Distillation(Loss):
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         several_classes(prediction, target)
         prediction, target = same_shape(prediction, target)
-        pupil = (prediction / self.temperature).log_softmax(1)
+        student = (prediction / self.temperature).log_softmax(1)
         teacher = (target.detach() / self.temperature).log_softmax(1)
-        return per_sample(self.temperature**2 * (teacher.exp() * (teacher - pupil)).sum(1))
+        return per_sample(self.temperature**2 * (teacher.exp() * (teacher - student)).sum(1))

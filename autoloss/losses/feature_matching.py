@@ -20,16 +20,17 @@ class FeatureMatching(Loss):
 
     Args:
         relative: divide each layer's difference by ``mean |f_l(x)|`` of the sample, so that layers of
-            unlike scale count alike. EnCodec's paper divides by the batch's mean; here samples do not meet.
+            different scales count equally. EnCodec's paper divides by the batch's mean; here a sample's
+            value depends on that sample only.
 
     pix2pixHD sums over layers with the factor 10 * 4 / L; a base weight does the same here.
     """
 
     use = "A generator that should match given samples (autoencoders, translation, audio)."
-    avoid = "Generated and real samples do not belong together one by one."
-    outliers = "A generated sample far from all real ones pulls with its distance."
-    imbalance = "Matches what is frequent in the batch."
-    gradients = "Alive where the adversarial loss's have vanished; 0 where the features agree."
+    avoid = "A generated sample has no real sample that it belongs to."
+    outliers = "A generated sample costs in proportion to its distance from its real one."
+    imbalance = "It matches what is frequent in the batch."
+    gradients = "Not 0 where those of the adversarial loss have vanished; 0 where the features agree."
     citation = "Salimans et al., NeurIPS 2016; Wang et al.: pix2pixHD, CVPR 2018; Défossez et al., arXiv:2210.13438"
 
     def __init__(self, relative: bool = False) -> None:

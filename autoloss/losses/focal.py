@@ -20,7 +20,7 @@ class Focal(Loss):
     of one shape. Both -> [B]. gamma = 0 is cross-entropy.
 
     Args:
-        gamma: how much easy examples are faded, at least 0.
+        gamma: how strongly the weight of easy examples is reduced, at least 0.
         alpha: weight of the positive class in [0, 1] (sigmoid form; the negative one has 1 - alpha),
             or -1 for none (the paper's detector: 0.25).
         class_weights: alpha_t of each class, at least 0 (softmax form); none by default.
@@ -32,11 +32,11 @@ class Focal(Loss):
 
     takes = ("binary", "classes", "pixels")
     search_space = {"gamma": Interval(0.0, 5.0)}
-    use = "Many easy examples drown few hard ones (dense detection, imbalance)."
+    use = "Many easy examples outweigh a few hard ones (dense detection, imbalance)."
     avoid = "Labels are noisy: wrong labels are the hardest examples."
-    outliers = "Lead: what is predicted wrong keeps its weight while the rest fades."
-    imbalance = "The easy majority fades with (1 - p_t)^gamma; alpha or class_weights for the rest."
-    gradients = "As cross-entropy for confident mistakes, nearly none for what is right already."
+    outliers = "They dominate: wrong predictions keep their weight while that of the others shrinks."
+    imbalance = "The easy majority counts less, by (1 - p_t)^gamma; alpha or class_weights correct the rest."
+    gradients = "As in cross-entropy for confident mistakes, nearly 0 for predictions that are already right."
     citation = "Lin et al.: Focal loss for dense object detection, ICCV 2017, arXiv:1708.02002"
 
     def __init__(

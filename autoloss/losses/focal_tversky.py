@@ -18,22 +18,22 @@ class FocalTversky(Overlap):
     sigmoid. gamma = 1 is tversky.
 
     Args:
-        gamma: the power, above 0: below 1 classes that are nearly right still count, above 1 they
-            fade. The paper writes ``1 / gamma`` with gamma = 4/3: that is 0.75 here.
+        gamma: the power, above 0: below 1, classes that are nearly right still count; above 1, they
+            count less. The paper writes ``1 / gamma`` with gamma = 4/3: that is 0.75 here.
         alpha: what a false positive costs, at least 0.
         beta: what a false negative costs, at least 0.
         smooth: s, at least 0.
         ignore_index: a label whose pixels are left out; none by default.
-        class_weights: shares of the classes in the mean, at least 0 (0 for the background, say); alike by default.
+        class_weights: shares of the classes in the mean, at least 0 (such as 0 for the background); equal by default.
 
     segmentation_models.pytorch takes the power of the mean over classes.
     """
 
     search_space = {"gamma": Interval(0.5, 3.0), "beta": Interval(0.1, 1.0)}
-    use = "Segmentation of small regions that tversky leaves half found."
-    avoid = "Labels are noisy at the edges: with gamma below 1 the last pixels pull hardest."
-    outliers = "gamma above 1 leans on the worst classes, wrongly labelled ones among them."
-    imbalance = "As tversky, with the hard classes stressed (gamma > 1) or all pressed to the end (gamma < 1)."
+    use = "Segmentation of small regions of which tversky finds only a part."
+    avoid = "Labels are noisy at the edges: with gamma below 1 the last wrong pixels have the largest gradients."
+    outliers = "gamma above 1 stresses the worst classes, wrongly labelled ones among them."
+    imbalance = "As in tversky; gamma > 1 stresses the hard classes, gamma < 1 those that are nearly right."
     gradients = "Those of tversky times gamma (1 - TI)^(gamma - 1): large near a perfect answer for gamma < 1."
     citation = "Abraham, Khan: A novel focal Tversky loss function, ISBI 2019, arXiv:1810.07842"
 

@@ -13,15 +13,15 @@ class GanHinge(AdversarialLoss):
     """Discriminator ``max(0, 1 - D(x)) + max(0, 1 + D(y))``, generator ``-D(y)``: [B, ...] -> [B].
 
     Args:
-        bounded: the generator has ``max(0, 1 - D(y))`` instead, which ends where the discriminator is fooled
+        bounded: the generator has ``max(0, 1 - D(y))`` instead, which is 0 where the discriminator is fooled
             (audiocraft's hinge2).
 
-    VQGAN's code halves the discriminator's side; a base weight does the same here.
+    VQGAN's code halves the discriminator's loss; a base weight does the same here.
     """
 
     use = "Large image and audio generators, often with spectral normalisation."
     avoid = "The discriminator is soon perfect: it then learns nothing (r1, or relativistic)."
-    outliers = "A sample that the discriminator is sure of adds nothing on its side; the generator's side is linear."
+    outliers = "A sample of which the discriminator is sure adds nothing to its loss; the generator's loss is linear."
     imbalance = "The generator follows what the discriminator rewards: frequent modes, unless it is regularised."
     gradients = "Of size 1 within the margin, none beyond it; the generator's never vanish."
     citation = "Lim, Ye: Geometric GAN, 2017, arXiv:1705.02894; Miyato et al., ICLR 2018, arXiv:1802.05957"

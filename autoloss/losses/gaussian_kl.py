@@ -9,27 +9,27 @@ from autoloss.core.loss import Loss
 from autoloss.core.space import Interval
 from autoloss.losses._shapes import halves, same_shape
 
-SMALLEST = -30.0  # of a log-variance: nothing in float32 is as sure
+SMALLEST = -30.0  # of a log-variance: float32 resolves nothing smaller
 
 
 class GaussianKl(Loss):
     """``sum_d max(KL_d, free_bits)``, ``KL_d = (s' - s + (e^s + (m - m')^2) e^-s' - 1) / 2``: [B, 2D] each -> [B].
 
-    Of N(m, e^s), the prediction, from N(m', e^s'), the target; both hold means in the first half
-    of their second dimension and log-variances in the other. A target of zeros is N(0, 1). Sum
+    The divergence of the prediction N(m, e^s) from the target N(m', e^s'); both hold means in the first
+    half of their second dimension and log-variances in the other. A target of zeros is N(0, 1). Sum
     over everything but the samples, as in the evidence lower bound.
 
     Args:
-        free_bits: a divergence (in nats) of each latent that costs nothing beyond itself, at least
-            0; against latents that are never used.
+        free_bits: the divergence (in nats) below which a latent's loss is constant, at least 0; keeps
+            latents in use.
     """
 
     takes = ("normals",)
     search_space = {"free_bits": Interval(0.0, 1.0)}
     use = "The latent of a variational autoencoder; warm it up (weighting=scheduled, cyclical)."
-    avoid = "Balancing it against the reconstruction: its base weight means something (name it in `unbalanced`)."
+    avoid = "A weighting would balance it: its base weight has a meaning of its own (name it in `unbalanced`)."
     outliers = "Quadratic in the mean: a latent far out costs its square."
-    imbalance = "Latents count alike; free_bits keeps the weak ones alive."
+    imbalance = "Latents count equally; free_bits keeps the weak ones in use."
     gradients = "Linear in the mean, exponential in the log-variance; 0 in latents below free_bits."
     citation = "Kingma, Welling: Auto-encoding variational Bayes, ICLR 2014; free bits: Kingma et al., arXiv:1606.04934"
 

@@ -15,21 +15,21 @@ class GaussianNll(Loss):
     """``(s + (y - m)^2 e^-s) / 2`` of means m and log-variances s: [B, 2D, ...] against y [B, D, ...] -> [B].
 
     The prediction holds the means in the first half of its second dimension and the logarithms of
-    the variances in the other. One target each: [B, 2] against [B]. The constant ``log(2 pi) / 2``
+    the variances in the other. For a single number: [B, 2] against [B]. The constant ``log(2 pi) / 2``
     is left out, and the loss may be negative.
 
     Args:
         smallest: the smallest variance, above 0, in the target's units squared.
 
-    torch takes the variance itself, and looks whether it is negative: that waits for the device.
+    torch takes the variance itself and checks that it is not negative, which waits for the device.
     """
 
     takes = ("normal",)
     use = "Regression that says how sure it is; noise that differs from sample to sample."
-    avoid = "The start of training: a mean that is far off is explained by a large variance, and stays (warm it up)."
-    outliers = "Are explained by a large variance, and pull with its inverse."
-    imbalance = "Samples that are hard to predict are faded, rare ones among them."
-    gradients = "Of the mean: the error over the variance. They die where the variance is large."
+    avoid = "Training has just begun: a large variance explains a mean that is far off, which then stays (warm it up)."
+    outliers = "A large variance explains them, and their gradient is divided by it."
+    imbalance = "Samples that are hard to predict count less, rare ones among them."
+    gradients = "With respect to the mean: the error over the variance. They vanish where the variance is large."
     citation = "Nix, Weigend: Estimating the mean and variance of the target probability distribution, ICNN 1994"
 
     def __init__(self, smallest: float = 1e-6) -> None:

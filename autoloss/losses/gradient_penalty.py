@@ -21,14 +21,14 @@ class GradientPenalty(InputPenalty):
         target: the slope that the discriminator should have, at least 0.
         every: the discriminator's steps between two measurements, at least 1.
 
-    The root is taken of ``||.||^2 + 1e-12``: it has no slope at 0.
+    The root is taken of ``||.||^2 + 1e-12``, since a root has no derivative at 0.
     """
 
     use = "With wasserstein, as in WGAN-GP."
-    avoid = "Samples meet in the discriminator (batch normalisation); cost matters (r1, every=16)."
+    avoid = "Samples change each other's logits (batch normalisation); cost matters (r1, every=16)."
     outliers = "A sample where the discriminator is very steep costs the square of its slope."
-    imbalance = "Looks between real and generated samples, wherever those are."
-    gradients = "Second derivatives of the discriminator; pull its slope to the target from both sides."
+    imbalance = "It measures between real and generated samples, wherever those are."
+    gradients = "Second derivatives of the discriminator; they bring its slope to the target from both sides."
     citation = "Gulrajani et al.: Improved training of Wasserstein GANs, NeurIPS 2017, arXiv:1704.00028"
 
     def __init__(self, strength: float = 10.0, target: float = 1.0, every: int = 1) -> None:

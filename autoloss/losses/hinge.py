@@ -11,7 +11,7 @@ from autoloss.losses._margin import shortfall
 
 
 class Hinge(Loss):
-    """The distance to the margin.
+    """How far scores fall short of the margin.
 
     Two classes: ``max(0, m - y f)`` with scores f [B, ...] and y in {0, 1} or {-1, 1} -> [B].
     Several (scores [B, C, ...], classes [B, ...], Crammer and Singer 2001):
@@ -20,16 +20,16 @@ class Hinge(Loss):
     Args:
         margin: m, above 0.
 
-    torch's ``multi_margin_loss`` is another loss for several classes: a mean over all rivals.
+    torch's ``multi_margin_loss`` is another loss for several classes: a mean over all wrong classes.
     """
 
     takes = ("binary", "classes", "pixels")
     search_space = {"margin": Interval(0.1, 10.0, log=True)}
     use = "Classification by margin; right answers beyond it cost nothing."
     avoid = "Calibrated probabilities are wanted (cross_entropy)."
-    outliers = "A wrong label pulls with 1, however wrong the score is."
-    imbalance = "Only samples within the margin count: easy ones of a frequent class fall away."
-    gradients = "1 or 0: they do not shrink towards the margin, and are dead beyond it."
+    outliers = "A wrong label has a gradient of size 1, however wrong the score is."
+    imbalance = "Only samples within the margin count: easy ones of a frequent class cost nothing."
+    gradients = "Of size 1 or 0: they do not shrink towards the margin, and are 0 beyond it."
     citation = "Cortes, Vapnik: Support-vector networks, 1995; Crammer, Singer: JMLR 2001"
 
     def __init__(self, margin: float = 1.0) -> None:

@@ -23,7 +23,7 @@ class Huber(Loss):
     search_space = {"delta": Interval(0.01, 10.0, log=True)}
     use = "Regression with some outliers, at a known scale of ordinary errors."
     avoid = "The scale of errors is unknown and delta is left at 1."
-    outliers = "Pull with delta at most: beyond it the loss is a line."
+    outliers = "Their gradient is at most delta: beyond it the loss is a line."
     imbalance = "Between mean and median: as mse among errors below delta, as mae among those above."
     gradients = "The error itself, clipped to [-delta, delta]."
     citation = "Huber: Robust estimation of a location parameter, Ann. Math. Stat. 1964"

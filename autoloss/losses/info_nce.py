@@ -17,7 +17,7 @@ class InfoNce(Loss):
 
     The prediction holds the queries and the target the keys: a sample's own key is the positive,
     the others' are the negatives. Both get gradients (detach keys that a momentum encoder made). A
-    key of zeros is nobody's candidate: that is what a masked sample has. In float32 at least.
+    key of zeros takes no part: a masked sample has such a key. It computes in float32 at least.
 
     Args:
         temperature: t, above 0; the smaller, the more the hardest negatives count.
@@ -27,10 +27,10 @@ class InfoNce(Loss):
     paired = True
     search_space = {"temperature": Interval(0.02, 1.0, log=True)}
     use = "Two encoders or two modalities whose pairs are known (text and image, query and document)."
-    avoid = "Batches are small: there are few negatives. Batches where other samples are positives too."
+    avoid = "Batches are small: there are few negatives. Other samples of a batch are positives too."
     outliers = "A false pair costs about 2 / t at most: cosines are bounded."
-    imbalance = "Each sample is an anchor once; negatives of its own frequent class are false ones."
-    gradients = "Softmax of the similarities: go to the hardest negatives as t falls, with a factor 1 / t."
+    imbalance = "Each sample is a query once; negatives of its own class are false, and a frequent class has many."
+    gradients = "Softmax of the similarities, times 1 / t: the smaller t, the more they go to the hardest negatives."
     citation = "van den Oord, Li, Vinyals: Contrastive predictive coding, 2018, arXiv:1807.03748"
 
     def __init__(self, temperature: float = 0.1) -> None:
@@ -43,7 +43,7 @@ class InfoNce(Loss):
         queries, keys = (x if x.dtype == torch.float64 else x.float() for x in same_shape(prediction, target))
         known = (keys != 0).any(1)
         self.notices.remark(
-            "InfoNce needs keys to tell apart, but a batch has none but one's own: it costs 0. Draw larger batches.",
+            "InfoNce needs at least two keys in a batch, but a batch has fewer: it costs 0. Draw larger batches.",
             known.sum() < 2,
         )
         # A sample without a key still has itself, so that no row is empty.

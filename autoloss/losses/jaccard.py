@@ -17,16 +17,16 @@ class Jaccard(Overlap):
     sigmoid; sums run over the pixels of one sample.
 
     Args:
-        smooth: s, at least 0; keeps an empty sample at 0 loss for an empty prediction.
+        smooth: s, at least 0; makes the loss 0 where both the sample and the prediction are empty.
         ignore_index: a label whose pixels are left out; none by default.
-        class_weights: shares of the classes in the mean, at least 0 (0 for the background, say); alike by default.
+        class_weights: shares of the classes in the mean, at least 0 (such as 0 for the background); equal by default.
     """
 
     search_space = {"smooth": Interval(1e-3, 10.0, log=True)}
     use = "Segmentation that is judged by intersection over union."
     avoid = "The hard index itself is wanted: lovasz is nearer to it. Calibrated probabilities are wanted."
-    outliers = "A wrongly labelled pixel counts as its share of the union."
-    imbalance = "Classes count alike, however few pixels they have; true negatives do not count."
+    outliers = "A wrongly labelled pixel counts by its share of the union."
+    imbalance = "Classes count equally, however few pixels they have; true negatives do not count."
     gradients = "Steeper than those of dice for bad answers, flatter for good ones."
     citation = "Rahman, Wang: Optimizing intersection-over-union in deep neural networks, ISVC 2016"
 

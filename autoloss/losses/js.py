@@ -20,11 +20,11 @@ class Js(Loss):
     """
 
     takes = ("mixtures",)
-    use = "Distributions of which either may lack what the other has; noisy labels: a mistake costs log 2 at most."
-    avoid = "The start of training from far off: it is flat there (kl, cross_entropy)."
-    outliers = "Bounded by log 2, however wrong."
+    use = "Distributions that may exclude each other's classes; noisy labels: a mistake costs log 2 at most."
+    avoid = "Training starts far from the target: the loss is flat there (kl, cross_entropy)."
+    outliers = "Bounded by log 2, however wrong they are."
     imbalance = "Classes count by their probability in P and Q."
-    gradients = "Vanish where P and Q have nothing in common."
+    gradients = "They vanish where P and Q have nothing in common."
     citation = "Lin: Divergence measures based on the Shannon entropy, IEEE Trans. Information Theory 1991"
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ class Kl(Loss):
     over the rest. For the latent of a variational autoencoder see gaussian_kl.
 
     Args:
-        free_bits: a divergence (in nats) that costs nothing beyond itself, at least 0.
+        free_bits: the divergence (in nats) below which the loss is constant, at least 0.
 
     torch's ``kl_div`` takes log-probabilities, and its "mean" divides by C as well.
     """
@@ -27,7 +27,7 @@ class Kl(Loss):
     takes = ("mixtures",)
     search_space = {"free_bits": Interval(0.0, 1.0)}
     use = "Targets are distributions: soft labels, votes, a policy to stay near to."
-    avoid = "P has mass where Q can have none (js). Single classes (cross_entropy, which is the same)."
+    avoid = "P has mass where Q can have none (js). Targets are single classes (cross_entropy, which is the same)."
     outliers = "A class that Q excludes and P does not costs without bound."
     imbalance = "Classes count by their probability in P."
     gradients = "Predicted minus true probability; 0 below free_bits."

@@ -14,17 +14,17 @@ class LeastSquares(AdversarialLoss):
     """Discriminator ``((D(x) - b)^2 + (D(y) - a)^2) / 2``, generator ``(D(y) - c)^2 / 2``: [B, ...] -> [B] (eq. 2).
 
     Args:
-        fake: a, what the discriminator should say of generated samples.
-        real: b, what it should say of real ones; not a.
-        wanted: c, what the generator wants it to say. ``b - c = 1`` and ``b - a = 2`` (-1, 1, 0)
-            minimise Pearson's chi-squared divergence; 0, 1, 1 is what people use.
+        fake: a, the discriminator's target for generated samples.
+        real: b, its target for real ones; not equal to a.
+        wanted: c, the generator's target. ``b - c = 1`` and ``b - a = 2`` (-1, 1, 0) minimise
+            Pearson's chi-squared divergence; 0, 1, 1 is usual.
     """
 
     use = "Image translation with patch discriminators; stable without tuning."
     avoid = "The discriminator is far ahead: samples that are badly wrong pull hardest (non_saturating)."
-    outliers = "A sample that the discriminator is sure of pulls in proportion to its distance from the label."
-    imbalance = "Frequent modes lead; samples far from the boundary are drawn in."
-    gradients = "Linear in the logit: alive however sure the discriminator is."
+    outliers = "A sample of which the discriminator is sure pulls in proportion to its distance from the target."
+    imbalance = "Frequent modes dominate; samples far from the boundary are drawn to it."
+    gradients = "Linear in the logit: they do not vanish, however sure the discriminator is."
     citation = "Mao et al.: Least squares GAN, ICCV 2017, arXiv:1611.04076"
 
     def __init__(self, fake: float = 0.0, real: float = 1.0, wanted: float = 1.0) -> None:

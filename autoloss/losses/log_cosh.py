@@ -16,7 +16,7 @@ from autoloss.losses._shapes import same_shape
 class LogCosh(Loss):
     """``scale^2 log cosh(e / scale)``, mean over everything but the samples: [B, ...] -> [B].
 
-    About ``e^2 / 2`` below the scale and ``scale |e| - scale^2 log 2`` above: huber, with all derivatives.
+    About ``e^2 / 2`` below the scale and ``scale |e| - scale^2 log 2`` above: as huber, with all derivatives.
 
     Args:
         scale: the error at which the parabola becomes a line, above 0, in the target's units.
@@ -24,8 +24,8 @@ class LogCosh(Loss):
 
     search_space = {"scale": Interval(0.01, 10.0, log=True)}
     use = "Huber where a second derivative is wanted (boosting, Newton's method, PDE residuals)."
-    avoid = "The scale of errors is unknown and left at 1."
-    outliers = "Pull with `scale` at most."
+    avoid = "The scale of errors is unknown and `scale` is left at 1."
+    outliers = "Their gradient is at most `scale`."
     imbalance = "Between mean (errors below the scale) and median (above)."
     gradients = "scale tanh(e / scale): smooth everywhere, bounded by the scale."
     citation = "folklore"

@@ -15,7 +15,7 @@ class LogLoss(Loss):
     """``-log p_target`` of probabilities, not logits: [B, C, ...] with classes [B, ...], or both of one shape -> [B].
 
     Of one shape (targets y in [0, 1]): ``-y log p - (1 - y) log(1 - p)``, mean over labels. A
-    probability below eps costs ``-log eps``, with the slope ``1 / eps``: finite at 0, and not dead.
+    probability below eps costs ``-log eps``, with the slope ``1 / eps``: finite at 0, and not 0.
 
     Args:
         eps: the least probability, in (0, 0.5).
@@ -25,10 +25,10 @@ class LogLoss(Loss):
     """
 
     takes = ("class_chances", "chances")
-    use = "A model that gives probabilities itself: mixtures, ensembles, calibrated or foreign models."
+    use = "A model that gives probabilities itself: mixtures, ensembles, calibrated models, models of others."
     avoid = "There are logits: cross_entropy and binary_cross_entropy are exact where probabilities round to 0."
     outliers = "A wrong label costs -log eps at most."
-    imbalance = "Each sample counts alike, so that frequent classes lead; class_weights balances."
+    imbalance = "Each sample counts equally, so that frequent classes dominate; class_weights corrects this."
     gradients = "-1 / p: very large for confident mistakes; clip them."
     citation = "folklore"
 

@@ -12,11 +12,11 @@ from autoloss.losses._shapes import flat
 
 
 class Lovasz(Loss):
-    """``<m, dJ>`` of each pixel's error m in falling order and the growth dJ of ``1 - IoU`` along it -> [B].
+    """``<m, dJ>``: m are the pixels' errors, largest first; dJ is how much each raises ``1 - IoU`` -> [B].
 
     Lovász-softmax for logits [B, C, ...] with classes [B, ...]: m is ``|g - p|``, mean over the
     classes that the sample has. Lovász hinge for logits and 0/1 targets of one shape: m is
-    ``max(0, 1 - f (2 g - 1))``. Both for each image. Of hard answers it is exactly ``1 - IoU``
+    ``max(0, 1 - f (2 g - 1))``. Both for each image. For hard predictions it is exactly ``1 - IoU``
     (softmax form).
 
     Args:
@@ -26,8 +26,8 @@ class Lovasz(Loss):
     takes = ("pixels", "classes", "binary")
     use = "The last part of a segmentation's training, where intersection over union counts."
     avoid = "The start of training (cross_entropy first, or combine them); large images cost a sort for each class."
-    outliers = "The largest errors come first, with the largest share."
-    imbalance = "Classes that an image has count alike; absent ones do not count."
+    outliers = "The largest errors come first, with the largest weight."
+    imbalance = "The classes in an image count equally; absent ones do not count."
     gradients = "Uneven: most of them go to the worst pixels of a region."
     citation = "Berman, Triki, Blaschko: The Lovász-softmax loss, CVPR 2018, arXiv:1705.08790"
 

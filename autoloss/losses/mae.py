@@ -13,8 +13,8 @@ class Mae(Loss):
 
     use = "Regression with outliers; predicts the median."
     avoid = "Fine convergence near 0 matters: the gradient never shrinks (smooth_l1)."
-    outliers = "Pull no harder than any other sample."
-    imbalance = "Predicts the conditional median: a value of less than half the samples may never be predicted."
+    outliers = "They pull no harder than any other sample."
+    imbalance = "It predicts the conditional median: never a value that fewer than half of the samples have."
     gradients = "Of magnitude 1 wherever there is an error: they do not say how near the target is."
     citation = "folklore (least absolute deviations)"
 

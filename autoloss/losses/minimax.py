@@ -18,9 +18,9 @@ class Minimax(AdversarialLoss):
 
     use = "Theory: the generator's value is bounded below by the Jensen-Shannon divergence."
     avoid = "Training: the generator's gradient vanishes where the discriminator is sure (non_saturating)."
-    outliers = "A sample that the discriminator is sure of to be generated gives the generator no gradient."
-    imbalance = "Frequent modes lead; rare ones are easily lost."
-    gradients = "Vanish for the generator where the discriminator is sure, which is at the start."
+    outliers = "A sample that the discriminator is sure is generated gives the generator no gradient."
+    imbalance = "Frequent modes dominate; rare ones are easily lost."
+    gradients = "Those of the generator vanish where the discriminator is sure, as it is at the start."
     citation = "Goodfellow et al.: Generative adversarial nets, NeurIPS 2014, arXiv:1406.2661"
 
     def forward(self, prediction: Tensor, target: Tensor | None = None) -> Tensor:

@@ -11,10 +11,10 @@ from autoloss.losses._shapes import same_shape
 class Mse(Loss):
     """The squared error ``(prediction - target)^2``, mean over everything but the samples: [B, ...] -> [B]."""
 
-    use = "Regression with errors that are roughly normal."
-    avoid = "Outliers: an error ten times as large pulls a hundred times as hard (huber)."
-    outliers = "Dominate: one error of 10 counts as much as a hundred of 1."
-    imbalance = "Predicts the conditional mean; rare values are drawn to the frequent ones."
+    use = "Regression with errors that are roughly normally distributed."
+    avoid = "There are outliers: an error ten times as large costs a hundred times as much (huber)."
+    outliers = "They dominate: one error of 10 costs as much as a hundred errors of 1."
+    imbalance = "It predicts the conditional mean; rare values are predicted too near to the frequent ones."
     gradients = "Proportional to the error: large at first, vanishing near the target."
     citation = "folklore (least squares)"
 

@@ -18,8 +18,8 @@ class NonSaturating(AdversarialLoss):
 
     use = "The first choice, with r1."
     avoid = "Modes are lost (relativistic); the discriminator cannot be regularised (wasserstein)."
-    outliers = "A sample that the discriminator is sure of pulls with 1 at most."
-    imbalance = "Frequent modes lead; rare ones are easily lost."
+    outliers = "A sample of which the discriminator is sure has a gradient of at most 1."
+    imbalance = "Frequent modes dominate; rare ones are easily lost."
     gradients = "s(-D) at a generated sample: largest where the discriminator is sure of it."
     citation = "Goodfellow et al.: Generative adversarial nets, NeurIPS 2014, section 3, arXiv:1406.2661"
 

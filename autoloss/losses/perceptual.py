@@ -1,4 +1,4 @@
-"""A distance between what a network sees in two images."""
+"""A distance between a network's activations for two images."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ class Perceptual(Loss):
     gradient, stays in evaluation mode, and passes gradients on to the prediction.
 
     Args:
-        network: a module, or ``module:function`` that makes one (weights loaded, inputs as it wants them).
-        layers: names of submodules (``features.3``) whose outputs are compared; its output if none is named.
+        network: a module, or ``module:function`` that makes one, with its weights loaded. Scale images as it
+            expects.
+        layers: names of submodules (``features.3``) whose outputs are compared; the network's output if none is named.
         norm: ``l1`` or ``l2`` (squared).
         normalised: scale each position's channels to unit length first, as LPIPS does. LPIPS's learned
             channel weights are not here.
     """
 
     use = "Images that should look alike without being equal pixel by pixel."
-    avoid = "The network has never seen anything like these images."
-    outliers = "A pixel counts by what the network makes of it: little, unless it changes a feature."
-    imbalance = "What the network was trained on counts; textures often more than shapes."
+    avoid = "The network was trained on very different images."
+    outliers = "A wrong pixel counts by how much it changes the features: mostly little."
+    imbalance = "It counts what the network was trained to see; textures often more than shapes."
     gradients = "Those of the network: they reach all pixels, and are noisy at single ones."
     citation = "Johnson, Alahi, Fei-Fei, ECCV 2016, arXiv:1603.08155; LPIPS: Zhang et al., CVPR 2018, arXiv:1801.03924"
 

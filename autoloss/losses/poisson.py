@@ -9,7 +9,7 @@ from torch import Tensor
 from autoloss.core.loss import Loss, per_sample
 from autoloss.losses._shapes import same_shape
 
-STEEPEST = 30.0  # e^30 events: more than anybody counts
+STEEPEST = 30.0  # e^30 events: above any real count
 
 
 class Poisson(Loss):
@@ -21,10 +21,10 @@ class Poisson(Loss):
 
     takes = ("counts",)
     use = "Counts of independent events: visits, photons, claims. The prediction is the logarithm of the rate."
-    avoid = "Counts that vary more than their mean (fit a dispersion). Weightings that need positive losses."
-    outliers = "A large count pulls linearly, but its variance is expected to be its rate."
+    avoid = "Counts vary more than their mean (fit a dispersion). The weighting needs positive losses."
+    outliers = "A large count costs linearly; the model expects a variance equal to the rate."
     imbalance = "Zeros may be frequent: that is what small rates mean."
-    gradients = "Rate minus count; explode with z where the rate is far too high."
+    gradients = "Rate minus count; they grow exponentially in z where the rate is far too high."
     citation = "folklore (Poisson regression)"
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:

@@ -15,14 +15,14 @@ class Quantile(Loss):
     """``max(q u, (q - 1) u)`` of ``u = target - prediction``, mean over everything but the samples: [B, ...] -> [B].
 
     Args:
-        q: the quantile that is predicted where the loss is least, in (0, 1); 0.5 is mae / 2.
+        q: the quantile to predict, in (0, 1); 0.5 is mae / 2.
     """
 
     search_space = {"q": Interval(0.05, 0.95)}
     use = "Bounds: a share q of the targets lies below the prediction."
-    avoid = "The mean is wanted (mse). Few samples beyond the quantile: it is then noise."
-    outliers = "Pull no harder than any other sample, however far out they are."
-    imbalance = "q says which side counts: with q = 0.9 falling short costs nine times what exceeding does."
+    avoid = "The mean is wanted (mse). Few samples lie beyond the quantile: it is then noise."
+    outliers = "They pull no harder than any other sample, however far out they are."
+    imbalance = "q weighs the sides: with q = 0.9 a prediction that is too low costs nine times one that is too high."
     gradients = "Of magnitude q or 1 - q wherever there is an error."
     citation = "Koenker, Bassett: Regression quantiles, Econometrica 1978"
 

@@ -20,10 +20,10 @@ class R1(InputPenalty):
 
     search_space = {"gamma": Interval(0.01, 100.0, log=True)}
     use = "With non_saturating or relativistic: the cheapest penalty under which a GAN converges."
-    avoid = "Samples meet in the discriminator (batch normalisation)."
+    avoid = "Samples change each other's logits (batch normalisation)."
     outliers = "A real sample where the discriminator is very steep costs the square of its slope."
-    imbalance = "Looks at real samples, in proportion to the data."
-    gradients = "Second derivatives of the discriminator; flatten it at the data."
+    imbalance = "It measures at real samples, in proportion to the data."
+    gradients = "Second derivatives of the discriminator; they flatten it at the data."
     citation = "Mescheder, Geiger, Nowozin: Which training methods for GANs do converge?, ICML 2018, arXiv:1801.04406"
 
     def __init__(self, gamma: float = 1.0, every: int = 1) -> None:

@@ -16,10 +16,10 @@ class R2(R1):
     """
 
     use = "Beside r1, with relativistic (R3GAN)."
-    avoid = "Alone: early samples say little about where the discriminator should be flat."
+    avoid = "It would be the only penalty: early samples say little about where the discriminator should be flat."
     outliers = "A generated sample where the discriminator is very steep costs the square of its slope."
-    imbalance = "Looks at what the generator makes, lost modes not among it."
-    gradients = "Second derivatives of the discriminator; flatten it at generated samples."
+    imbalance = "It measures at generated samples: lost modes are not among them."
+    gradients = "Second derivatives of the discriminator; they flatten it at generated samples."
     citation = "Mescheder, Geiger, Nowozin: Which training methods for GANs do converge?, ICML 2018, arXiv:1801.04406"
 
     def __init__(self, gamma: float = 1.0, every: int = 1) -> None:

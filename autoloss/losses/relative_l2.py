@@ -15,12 +15,12 @@ class RelativeL2(Loss):
     """``||prediction - target||_2 / max(||target||_2, eps)`` of each sample's vector: [B, ...] -> [B].
 
     Args:
-        eps: the smallest norm of a target that is divided by, above 0, in the target's units.
+        eps: the smallest norm to divide by, above 0, in the target's units.
     """
 
     search_space = {"eps": Interval(1e-8, 1e-1, log=True)}
     use = "Fields and signals whose scale varies from sample to sample (operator learning, PDEs)."
-    avoid = "Targets near 0 are common: their errors are blown up by 1 / eps. Single numbers (mae)."
+    avoid = "Targets near 0 are common: their errors are divided by eps. Targets are single numbers (mae)."
     outliers = "An outlying entry counts as in a norm: less than in mse, more than in mae."
     imbalance = "Samples with small targets count as much as those with large ones."
     gradients = "Of unit norm over the target's norm, however small the error is; 0 at the target."

@@ -19,11 +19,11 @@ class Relativistic(AdversarialLoss):
     """
 
     sees_real = True
-    use = "Few modes are to be lost, with r1 and r2 (R3GAN)."
+    use = "Losing few modes, with r1 and r2 (R3GAN)."
     avoid = "No real sample belongs to a generated one, and batches are small."
-    outliers = "A pair that the discriminator gets very wrong pulls with 1 at most."
-    imbalance = "Each generated sample is held against a real one, so that rare modes keep their say."
-    gradients = "Depend on the difference of two logits: they vanish where a pair is told apart the wanted way."
+    outliers = "A pair that the discriminator gets very wrong has a gradient of at most 1."
+    imbalance = "Each generated sample is compared with a real one, so that rare modes still count."
+    gradients = "Depend on the difference of two logits: they vanish where it is large and has the wanted sign."
     citation = "Jolicoeur-Martineau, ICLR 2019, arXiv:1807.00734; Huang et al.: R3GAN, NeurIPS 2024, arXiv:2501.05441"
 
     def forward(self, prediction: Tensor, target: Tensor | None = None) -> Tensor:

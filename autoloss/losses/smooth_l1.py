@@ -21,10 +21,10 @@ class SmoothL1(Loss):
     """
 
     search_space = {"eps": Interval(0.01, 10.0, log=True)}
-    use = "Boxes, keypoints, depth: mae that settles at 0."
+    use = "Boxes, keypoints, depth: mae, with a gradient that goes to 0 at the target."
     avoid = "Errors are far smaller than eps: it is then mse / (2 eps), with vanishing gradients."
-    outliers = "Pull with 1 at most, whatever eps is."
-    imbalance = "As mae beyond eps: the median; as mse within it."
+    outliers = "Their gradient is at most 1, whatever eps is."
+    imbalance = "Beyond eps as mae (the median), within it as mse (the mean)."
     gradients = "Of magnitude 1 beyond eps, and shrinking linearly to 0 within it."
     citation = "Girshick: Fast R-CNN, ICCV 2015, arXiv:1504.08083"
 

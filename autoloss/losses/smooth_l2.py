@@ -20,14 +20,14 @@ class SmoothL2(Loss):
     loss: adaptive_robust with alpha = 1. One tutorial prints ``e^2 / 2`` for both branches: half of mse.
 
     Args:
-        eps: the length below which the norm is rounded off, above 0, in the target's units.
+        eps: the length below which the norm becomes a parabola, above 0, in the target's units.
     """
 
     search_space = {"eps": Interval(0.01, 10.0, log=True)}
-    use = "Vectors whose length of error counts: positions, flow, forces; it does not depend on the axes."
+    use = "Vectors whose error counts by its length: positions, flow, forces; it does not depend on the axes."
     avoid = "Entries are unrelated quantities: one large error takes the whole vector's gradient (smooth_l1)."
-    outliers = "A sample pulls with 1 at most, all its entries together; within a sample the largest error leads."
-    imbalance = "Predicts the spatial median of vectors: robust, and blind to a minority below half."
+    outliers = "A sample's gradient has a norm of at most 1; within a sample the largest error dominates."
+    imbalance = "It predicts the spatial median of vectors: robust, but it ignores a minority below half."
     gradients = "A unit vector along the error beyond eps, shrinking linearly to 0 within it."
     citation = "Ours; after Girshick: Fast R-CNN, ICCV 2015, arXiv:1504.08083"
 
@@ -39,5 +39,5 @@ class SmoothL2(Loss):
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         prediction, target = same_shape(prediction, target)
         length = torch.linalg.vector_norm(flat(prediction - target), dim=1)
-        # The square is taken of what is below eps only: that of a long vector overflows.
+        # Only lengths below eps are squared: the square of a long one overflows.
         return torch.where(length < self.eps, length.clamp(max=self.eps) ** 2 / (2 * self.eps), length - self.eps / 2)

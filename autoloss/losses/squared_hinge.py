@@ -11,7 +11,7 @@ from autoloss.losses._margin import shortfall
 
 
 class SquaredHinge(Loss):
-    """The squared distance to the margin: ``hinge^2``, before any mean.
+    """The square of how far scores fall short of the margin: ``hinge^2``, before any mean.
 
     Two classes: ``max(0, m - y f)^2`` with scores f [B, ...] and y in {0, 1} or {-1, 1} -> [B].
     Several (scores [B, C, ...], classes [B, ...]): ``max(0, m + max_{j != y} f_j - f_y)^2`` -> [B].
@@ -24,9 +24,9 @@ class SquaredHinge(Loss):
     search_space = {"margin": Interval(0.1, 10.0, log=True)}
     use = "Classification by margin with a smooth approach to it; L2 support vector machines."
     avoid = "Labels are noisy: a wrong one pulls in proportion to the score (hinge)."
-    outliers = "Dominate: a wrong label costs the square of its distance."
-    imbalance = "Only samples within the margin count: easy ones of a frequent class fall away."
-    gradients = "Proportional to the distance from the margin; dead beyond it."
+    outliers = "They dominate: a wrong label costs the square of its distance."
+    imbalance = "Only samples within the margin count: easy ones of a frequent class cost nothing."
+    gradients = "Proportional to the distance from the margin; 0 beyond it."
     citation = "Lee, Lin: A study on L2-loss (squared hinge-loss) multiclass SVM, Neural Computation 2013"
 
     def __init__(self, margin: float = 1.0) -> None:

@@ -12,19 +12,19 @@ class TotalVariation(Loss):
     """``mean |dx| + mean |dy|`` of the differences between neighbouring pixels: [B, ..., H, W] -> [B].
 
     The isotropic form is ``mean sqrt(dx^2 + dy^2 + eps^2)`` over the pixels that have both. The
-    target is not looked at. Usually combined: ``losses.image=[mse,total_variation]``.
+    target is not used. Usually combined: ``losses.image=[mse,total_variation]``.
 
     Args:
         isotropic: take the length of the gradient instead of its two parts.
-        eps: what makes that differentiable at 0, above 0, in the image's units.
+        eps: makes that length differentiable at 0; above 0, in the image's units.
     """
 
     takes = ("images",)
-    use = "Images that are smooth but for edges: denoising, deblurring, depth, segmentation logits."
-    avoid = "Fine texture is wanted: it is what this removes."
-    outliers = "A single wrong pixel costs its height at each side: it is smoothed away."
+    use = "Images that are smooth except at edges: denoising, deblurring, depth, segmentation logits."
+    avoid = "Fine texture is wanted: this loss removes it."
+    outliers = "A single wrong pixel costs its height at each side, so that it is smoothed away."
     imbalance = "Edges count by their height and length; flat regions cost nothing."
-    gradients = "Signs of the differences: they do not shrink with them (isotropic: rounded off below eps)."
+    gradients = "Signs of the differences: they do not shrink with the differences (isotropic: they do below eps)."
     citation = "Rudin, Osher, Fatemi: Nonlinear total variation based noise removal, Physica D 1992"
 
     def __init__(self, isotropic: bool = False, eps: float = 1e-3) -> None:

@@ -14,13 +14,13 @@ from autoloss.losses._shapes import of_vectors
 
 
 class Triplet(Loss):
-    """``max(0, d(a, p) - d(a, n) + margin)``: the positive shall be nearer to the anchor than the negative -> [B].
+    """``max(0, d(a, p) - d(a, n) + margin)``: the positive should be nearer to the anchor than the negative -> [B].
 
-    Predictions [B, 3, D] are triplets (anchor, positive, negative), whose target is not looked at.
-    Vectors [B, D] with classes [B] are each the anchor of their hardest triplet in the batch: the
-    farthest of their class and the nearest of another (Hermans et al.); without both they cost 0.
-    A negative label is in no triplet, and neither is a masked one. In float32 at least; B x B x D
-    numbers are held. Plain differences, not squares.
+    Predictions [B, 3, D] are triplets (anchor, positive, negative), whose target is not used.
+    Of vectors [B, D] with classes [B], each is the anchor of its hardest triplet in the batch: the
+    farthest vector of its class and the nearest of another (Hermans et al.); without both it costs 0.
+    A sample with a negative label is in no triplet, and neither is a masked one. It computes in float32
+    at least, and needs memory for B x B x D numbers. Distances are not squared.
 
     Args:
         margin: above 0, in units of distance.
@@ -30,11 +30,11 @@ class Triplet(Loss):
     absent = -1
     paired = True
     search_space = {"margin": Interval(0.05, 2.0, log=True)}
-    use = "Ranking by distance is what the embeddings are for (search, re-identification)."
-    avoid = "Wrong labels: the hardest triplets are theirs. A collapse at the start: lower the learning rate."
+    use = "Embeddings that are ranked by distance (search, re-identification)."
+    avoid = "Labels are wrong: they make the hardest triplets. All vectors collapse at first: lower the learning rate."
     outliers = "The hardest triplets are often wrongly labelled samples."
     imbalance = "Each anchor has one triplet; classes count by their samples."
-    gradients = "Unit vectors while the margin is broken, none after; 0 where vectors coincide."
+    gradients = "Unit vectors while the margin is violated, 0 after; 0 where vectors coincide."
     citation = "Schroff et al.: FaceNet, CVPR 2015, arXiv:1503.03832; Hermans et al., 2017, arXiv:1703.07737"
 
     def __init__(self, margin: float = 1.0) -> None:
@@ -53,8 +53,8 @@ class Triplet(Loss):
             return vectors.sum(1)
         whole = same.any(1) & other.any(1)
         self.notices.remark(
-            "Triplet needs two samples of a class and one of another, but a batch has none such: it costs 0. Draw "
-            "batches with several of several classes.",
+            "Triplet needs two samples of a class and one of another, but a batch has no such samples: it costs 0. "
+            "Draw batches with several samples of several classes.",
             ~whole.any(),
         )
         apart = distances(vectors)

@@ -21,15 +21,15 @@ class Tversky(Overlap):
         beta: what a false negative costs, at least 0; above alpha it favours recall.
         smooth: s, at least 0.
         ignore_index: a label whose pixels are left out; none by default.
-        class_weights: shares of the classes in the mean, at least 0 (0 for the background, say); alike by default.
+        class_weights: shares of the classes in the mean, at least 0 (such as 0 for the background); equal by default.
     """
 
     search_space = {"alpha": Interval(0.1, 1.0), "beta": Interval(0.1, 1.0)}
     use = "Segmentation where a miss is worse than a false alarm, or the other way round."
-    avoid = "Both mistakes cost alike (dice); calibrated probabilities are wanted (cross_entropy)."
-    outliers = "A wrongly labelled pixel counts as its share of the region."
-    imbalance = "Classes count alike; beta above alpha finds more of rare regions, with more false alarms."
-    gradients = "As dice, tilted to misses by beta. They die for regions missed with certainty."
+    avoid = "Both mistakes cost the same (dice); calibrated probabilities are wanted (cross_entropy)."
+    outliers = "A wrongly labelled pixel counts by its share of the region."
+    imbalance = "Classes count equally; beta above alpha finds more of rare regions, with more false alarms."
+    gradients = "As in dice; a larger beta favours recall. They vanish for regions missed with certainty."
     citation = "Salehi, Erdogmus, Gholipour: Tversky loss function, MLMI 2017, arXiv:1706.05721"
 
     def __init__(

@@ -1,4 +1,4 @@
-"""From what a weighting needs to what it gets: gradients of the losses, compared at an anchor."""
+"""Measures what a weighting needs: gradients of the losses, compared at an anchor."""
 
 from autoloss.probe.gradients import Measured, measure
 

@@ -35,7 +35,11 @@ class AnchorPoint:
 
 
 def locate(anchor: Anchor | None, names: Sequence[str], asked_by: str) -> AnchorPoint:
-    """Make sense of what the caller gave as ``anchor`` for the losses ``names``."""
+    """The tensors that the caller's ``anchor`` names for the losses ``names``.
+
+    Raises :class:`SignalError` where there is no anchor, or where no gradient can be measured at it; ``asked_by`` is
+    the weighting that needs it.
+    """
     if anchor is None:
         raise SignalError(
             f"Weighting {asked_by!r} needs gradients at an anchor, but losses() returned none. "
@@ -53,10 +57,10 @@ def locate(anchor: Anchor | None, names: Sequence[str], asked_by: str) -> Anchor
         if not tensor.requires_grad:
             raise SignalError(
                 f"An anchor must carry gradients, but a tensor of shape {list(tensor.shape)} does not. "
-                "Pass the features that the losses are computed from, not detached and not under no_grad; of a frozen "
-                "network, features.requires_grad_() before the heads."
+                "Pass the features that the losses are computed from, not detached and not under no_grad. If the "
+                "network is frozen, call features.requires_grad_() before the heads."
             )
-    # A leaf that is no parameter is the features of a frozen network: each rank has its own.
+    # A leaf that is not a parameter is the output of a frozen network: each rank has its own.
     parameters = all(isinstance(t, nn.Parameter) for t in tensors)
     if not parameters and any(isinstance(t, nn.Parameter) for t in tensors):
         raise SignalError("An anchor must be features or parameters, but it mixes both. Pass one kind.")

@@ -12,10 +12,11 @@ from autoloss.core.tensors.ranks import sum_over_ranks, world_size
 
 
 def gradient_of(objective: Callable[[], Tensor], network: nn.Module) -> dict[Tensor, Tensor]:
-    """The gradient of ``objective()`` by parameter of ``network``, 0 where it does not depend on one.
+    """The gradient of ``objective()`` with respect to each parameter of ``network``.
 
-    The mean over ranks, whose objectives may be of different samples. Nothing is accumulated into
-    ``.grad``, and no hook of DDP fires.
+    It is 0 for a parameter that the objective does not depend on, and it is averaged over ranks, which may have
+    different samples. Nothing is accumulated into ``.grad``, and no hook of DDP fires. Raises :class:`SignalError`
+    if the objective has no graph.
     """
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     value = objective()
@@ -29,7 +30,7 @@ def gradient_of(objective: Callable[[], Tensor], network: nn.Module) -> dict[Ten
 
 
 def mean_over_ranks(gradient: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
-    """``gradient`` by parameter, averaged over all ranks."""
+    """``gradient``, a tensor for each parameter, averaged over all ranks."""
     ranks = world_size()
     if ranks == 1:
         return gradient

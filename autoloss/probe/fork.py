@@ -11,14 +11,18 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from autoloss.core.errors import SignalError, unknown
-from autoloss.probe.graph_walk import leaves, ways
+from autoloss.probe.graph_walk import leaves_of, outputs_reached
 
 Combine = Callable[[Sequence[Tensor | None], Tensor], Tensor | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where gradients meet: ``shape`` and ``dtype`` of one, the ``items`` (samples) in it, if at ``parameters``."""
+    """The place where the gradients of a fork meet: the features, or ``parameters``.
+
+    ``shape``, ``dtype`` and ``device`` are those of one loss's gradient; ``items`` is the number of samples in it
+    (1 for parameters).
+    """
 
     shape: torch.Size
     items: int
@@ -28,18 +32,18 @@ class Place:
 
 
 class Fork(Mapping[str, Tensor]):
-    """``features`` once for each loss in ``names``: the same numbers and the same memory.
+    """Gives each loss in ``names`` its own copy of ``features``; the copies share the features' memory.
 
-    Each loss is computed from its own copy, ``fork["depth"]``. One backward of the balancer's total
-    then brings the gradients of all losses to one place, where they are combined to the one that
-    the features get: K heads are walked once, and not twice as by a probe. The ``token``, a zero
-    that joins the total, tells by which factor the total was scaled.
+    Each loss must be computed from its own copy, ``fork["depth"]``. One backward of the balancer's total
+    then brings the gradients of all losses to one place, where they are combined to the one gradient that
+    the features get. The backward runs through the K heads once; a probe runs through them twice. The
+    ``token`` is a zero that is added to the total: its gradient is the factor that the total was scaled by.
 
-    With ``parameters`` each gradient goes on alone, through what the features were computed from,
-    and all of them meet at the parameters there: K passes through the trunk, and not K + 1.
+    With ``parameters`` each loss's gradient runs alone through the trunk that computed the features, and the
+    gradients meet at the trunk's parameters: K passes through the trunk instead of K + 1.
 
-    **Heads are unweighted**: whatever a loss takes from elsewhere than its copy gets the gradient
-    of that loss with its base weight alone.
+    **Heads are unweighted**: everything that a loss uses besides its copy gets the gradient of that loss
+    with its base weight alone.
 
     >>> features = torch.ones(2, requires_grad=True)
     >>> fork = Fork(features, ["a", "b"])
@@ -51,7 +55,7 @@ class Fork(Mapping[str, Tensor]):
 
     def __init__(self, features: Tensor, names: Sequence[str], parameters: bool = False) -> None:
         self.features = features
-        self._leaves = leaves(features) if parameters and torch.is_grad_enabled() else ()
+        self._leaves = leaves_of(features) if parameters and torch.is_grad_enabled() else ()
         self._meeting = _Meeting(features if self._leaves else None, self._leaves)
         *copies, self.token = _Split.apply(features, len(names), self._meeting, *self._leaves)
         self._copies = dict(zip(names, copies, strict=True))
@@ -81,10 +85,11 @@ class Fork(Mapping[str, Tensor]):
         return Place(torch.Size([size]), 1, torch.float32, self.features.device, True)
 
     def meets(self, combine: Combine) -> None:
-        """Say what becomes of the gradients.
+        """Set the function that combines the gradients.
 
-        ``combine`` is called once, in backward, without a graph: with the gradient at each copy
-        (``None`` where nothing came) and the total's own. It must hold on to nothing that has a graph.
+        ``combine`` is called once, in the backward, without a graph: with the gradient at each copy
+        (``None`` where a loss gave none) and the gradient of the total. It must not keep a tensor that has a graph.
+        Raises :class:`SignalError` if the fork has such a function already.
         """
         self.expect_graph()
         if self._meeting.combine is not None:
@@ -100,13 +105,12 @@ class Fork(Mapping[str, Tensor]):
             )
 
     def carries(self, name: str, loss: Tensor, others: Sequence[str] = (), past: bool = False) -> bool:
-        """Whether ``loss`` was computed from the copy ``name``; its graph is walked.
+        """Whether ``loss`` was computed from the copy ``name``, found by a walk of its graph.
 
-        It may use the copies of ``others`` (its group) as well, and the features themselves if it
-        may go ``past`` the fork. Any other way is an error: a forgotten or swapped copy, a head
-        that feeds another.
+        It may use the copies of ``others`` (its group) as well, and with ``past`` the features themselves. Everything
+        else raises :class:`SignalError`: a copy that was forgotten or swapped, a head whose output another head uses.
         """
-        touched, passed = self._ways(loss)
+        touched, passed = self._outputs_reached(loss)
         own = {name, *others}
         strange = [f"the copy of {other!r}" for other in self if other in touched - own]
         strange += ["the features themselves"] if passed and not past else []
@@ -117,12 +121,12 @@ class Fork(Mapping[str, Tensor]):
             )
         return bool(touched & own)
 
-    def _ways(self, loss: Tensor) -> tuple[set[str], bool]:
+    def _outputs_reached(self, loss: Tensor) -> tuple[set[str], bool]:
         node, names = self.token.grad_fn, list(self)
         assert node is not None
-        outputs, passed = ways(loss, node)
+        outputs, passed = outputs_reached(loss, node)
         if len(outputs) + passed > 1:
-            # Heads that share a node of the graph need not share anything else: ask their gradients.
+            # Heads may share a node of the graph and nothing else: their gradients tell.
             *at_copies, at_features = self._gradients(loss)
             outputs = {i for i in outputs if at_copies[i]}
             passed = passed and at_features
@@ -141,7 +145,7 @@ class Fork(Mapping[str, Tensor]):
 
 
 class _Meeting:
-    """What the backward of a fork has to do. The node in the graph holds it, and must not hold the fork: a cycle."""
+    """What the backward of a fork does. The graph's node refers to this and not to the fork, which would be a cycle."""
 
     def __init__(self, features: Tensor | None, leaves: tuple[Tensor, ...]) -> None:
         self.combine: Combine | None = None
@@ -164,19 +168,19 @@ class _Meeting:
         # A backward inside autocast would cast what is compared here.
         with torch.autocast(scale.device.type, enabled=False):
             if self.leaves:
-                gradients = [None if gradient is None else self._onwards(gradient) for gradient in gradients]
+                gradients = [None if gradient is None else self._at_leaves(gradient) for gradient in gradients]
             return combine(gradients, scale)
 
-    def _onwards(self, gradient: Tensor) -> Tensor:
-        """The gradient at the leaves, [P], of what has ``gradient`` at the features."""
+    def _at_leaves(self, gradient: Tensor) -> Tensor:
+        """The gradient [P] at the leaves of a loss that has ``gradient`` at the features."""
         assert self._features is not None
-        # The graph is kept: the backward around this one goes the same way, with nothing to carry.
+        # The graph is kept: the outer backward runs through it too, without a gradient.
         found = torch.autograd.grad(self._features, self.leaves, gradient, retain_graph=True, allow_unused=True)
         whole = [torch.zeros_like(of) if g is None else g for g, of in zip(found, self.leaves, strict=True)]
         return torch.cat([part.reshape(-1).float() for part in whole])
 
-    def apart(self, combined: Tensor | None) -> tuple[Tensor | None, ...]:
-        """``combined`` [P] as the gradient of each leaf."""
+    def split(self, combined: Tensor | None) -> tuple[Tensor | None, ...]:
+        """``combined`` [P], split into the gradient of each leaf."""
         if combined is None or not self.leaves:
             return (None,) * len(self.leaves)
         parts = zip(combined.split([leaf.numel() for leaf in self.leaves]), self.leaves, strict=True)
@@ -184,11 +188,11 @@ class _Meeting:
 
 
 class _Split(torch.autograd.Function):
-    """K times the input, and a zero."""
+    """Returns K views of the input, and a zero."""
 
     @staticmethod
     def forward(features: Tensor, size: int, meeting: _Meeting, *leaves: Tensor) -> tuple[Tensor, ...]:
-        # Float32 whatever the features are: 1 / 3, an accumulation's scale, has 8 bits in bfloat16.
+        # Float32 for features of any type: bfloat16 keeps 8 bits of 1 / 3, the scale of 3 micro-batches.
         zero = torch.zeros((), dtype=torch.float32, device=features.device)
         return (*(features.view_as(features) for _ in range(size)), zero)
 
@@ -202,7 +206,7 @@ class _Split(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         *at_copies, scale = gradients
         combined = ctx.meeting(at_copies, scale)
-        return None if ctx.meeting.leaves else combined, None, None, *ctx.meeting.apart(combined)
+        return None if ctx.meeting.leaves else combined, None, None, *ctx.meeting.split(combined)
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> tuple[Tensor, ...]:

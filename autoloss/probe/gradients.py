@@ -16,7 +16,7 @@ from autoloss.core.signals import AT_ANCHOR, Stats
 from autoloss.core.tensors.constants import constant, flags
 from autoloss.core.tensors.ranks import max_over_ranks, sum_over_ranks, world_size
 from autoloss.probe.anchor import AnchorPoint
-from autoloss.probe.graph_walk import source
+from autoloss.probe.graph_walk import before_ddp
 from autoloss.probe.obstacles import explained
 
 
@@ -106,7 +106,7 @@ def _rows(
     first = anchor.tensors[0]
     rows = torch.zeros(len(losses), anchor.size, device=first.device)
     sizes = [tensor.numel() for tensor in anchor.tensors]
-    sources = [source(tensor) for tensor in anchor.tensors]
+    sources = [before_ddp(tensor) for tensor in anchor.tensors]
     one, reached = constant((1.0,), first.device), []
     for row, loss, wanted in zip(rows, losses, anchor.of_loss, strict=True):
         if loss is None or not loss.requires_grad or not wanted:

@@ -1,4 +1,4 @@
-"""Where a graph leads: a loss's to which outputs of one node, and past it; and through what DDP puts in the way."""
+"""Walks of autograd graphs: which outputs of a node a loss depends on, which nodes and leaves a graph has."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Edge = tuple[Node | None, int]
 SINK = "_DDPSinkBackward"
 
 
-def ways(loss: Tensor, node: Node) -> tuple[set[int], bool]:
-    """Which outputs of ``node`` the graph of ``loss`` leads to, and whether it leads to the node's input past it.
+def outputs_reached(loss: Tensor, node: Node) -> tuple[set[int], bool]:
+    """The outputs of ``node`` that ``loss`` depends on, and whether it depends on the node's input by another path.
 
-    A node with several inputs and outputs (a stack that is taken apart again, a compiled region)
-    does not say which belong together: more may be named than are true, never fewer.
+    A node with several inputs and outputs (a stack that is split again, a compiled region) does not say which
+    output depends on which input. The answer may therefore name too many outputs, but never too few.
     """
     source = node.next_functions[0]
     outputs: set[int] = set()
@@ -30,13 +30,13 @@ def ways(loss: Tensor, node: Node) -> tuple[set[int], bool]:
             past = True
         elif edge[0] is not None and edge not in seen:
             seen.add(edge)
-            waiting += _inputs(edge[0], edge[1])
+            waiting += _next_edges(edge[0], edge[1])
     return outputs, past
 
 
-def _inputs(node: Node, output: int) -> Sequence[Edge]:
-    # DDP passes everything that its module returns through one node, each to itself. With a static
-    # graph a gradient may not be asked for out of turn, so that this one must be seen through.
+def _next_edges(node: Node, output: int) -> Sequence[Edge]:
+    # DDP passes all outputs of its module through one node, output i from input i. With a static graph
+    # no extra gradient may be asked for, so the walk must match outputs and inputs by itself.
     if node.name() != SINK:
         return node.next_functions
     differentiable: tuple[bool, ...] = node.needs_input_grad  # type: ignore[attr-defined]
@@ -44,22 +44,22 @@ def _inputs(node: Node, output: int) -> Sequence[Edge]:
     return [edges[sum(differentiable[1 : output + 1])]]
 
 
-def source(tensor: Tensor) -> Tensor | GradientEdge:
-    """Where to differentiate for ``tensor``: itself, or what a raw DDP's node copied it from.
+def before_ddp(tensor: Tensor) -> Tensor | GradientEdge:
+    """``tensor`` itself, or, where DDP returned it, the edge of the tensor that DDP copied.
 
-    With ``find_unused_parameters=True`` DDP returns copies of what its module computed: the features
-    that it returns are not those that its heads were computed from.
+    With ``find_unused_parameters=True`` DDP returns copies of its module's outputs. The heads inside the module
+    were computed from the original, so a gradient must be taken there.
     """
     node = tensor.grad_fn
     if node is None or node.name() != SINK:
         return tensor
-    inside, output = _inputs(node, get_gradient_edge(tensor).output_nr)[0]
+    inside, output = _next_edges(node, get_gradient_edge(tensor).output_nr)[0]
     assert inside is not None
     return GradientEdge(inside, output)
 
 
-def graph(tensors: Sequence[Tensor | None]) -> dict[Node, None]:
-    """Every node of the graphs of ``tensors``, in the order in which they are met."""
+def nodes_of(tensors: Sequence[Tensor | None]) -> dict[Node, None]:
+    """Every node of the graphs of ``tensors``, as the keys of a dict in the order of the walk."""
     waiting = [tensor.grad_fn for tensor in tensors if tensor is not None]
     seen: dict[Node, None] = {}
     while waiting:
@@ -70,9 +70,9 @@ def graph(tensors: Sequence[Tensor | None]) -> dict[Node, None]:
     return seen
 
 
-def leaves(tensor: Tensor) -> tuple[Tensor, ...]:
-    """The leaves (parameters) that ``tensor`` is computed from; its graph is walked."""
+def leaves_of(tensor: Tensor) -> tuple[Tensor, ...]:
+    """The leaves (parameters) that ``tensor`` is computed from, found by a walk of its graph."""
     if tensor.grad_fn is None:
         return (tensor,) if tensor.requires_grad else ()
-    leads = [node for node in graph([tensor]) if node.name() == "torch::autograd::AccumulateGrad"]
-    return tuple(node.variable for node in leads)  # type: ignore[attr-defined]
+    ends = [node for node in nodes_of([tensor]) if node.name() == "torch::autograd::AccumulateGrad"]
+    return tuple(node.variable for node in ends)  # type: ignore[attr-defined]

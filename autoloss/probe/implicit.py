@@ -1,4 +1,4 @@
-"""Implicit differentiation: what weights do to parameters that have settled, not to the next step."""
+"""Implicit differentiation: the effect of weights on converged parameters, instead of on the next step."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Implicit:
     """Solves ``H v = gradient``, H the Hessian of the weighted training loss: then ``dL / dw_k = -<v, grad L_k>``.
 
     ``neumann``: ``v = step sum_{j <= terms} (I - step H)^j gradient`` (Lorraine et al., 2020), which needs ``step``
-    below 2 over the largest eigenvalue and H without negative ones; with ``terms=0`` it is the one step that
-    Luketina et al. take (2016). ``cg``: ``terms`` steps of conjugate gradients on ``(H + damping I) v = gradient``;
-    they end where a direction of no positive curvature is met. Each term costs a product with H, about two
-    backwards of the training batch, whose graph is kept meanwhile: with 5 terms a step costs about 15.
+    below 2 over the largest eigenvalue of H, and no negative eigenvalue. With ``terms=0`` it is the single step of
+    Luketina et al. (2016). ``cg``: ``terms`` iterations of conjugate gradients on ``(H + damping I) v = gradient``;
+    they end at the first direction whose curvature is not positive. Each term costs one product with H, about two
+    backwards of the training batch, whose graph is kept until the end: with 5 terms a step costs as much as 15.
     """
 
     method: str = "cg"
@@ -40,7 +40,7 @@ class Implicit:
         require(self.damping >= 0, "`damping` must be at least 0", f"damping={self.damping}")
 
     def solve(self, product: Product, gradient: Mapping[Tensor, Tensor]) -> Direction:
-        """``v`` by parameter."""
+        """``v``, a tensor for each parameter; ``product`` multiplies a direction by H."""
         return self._neumann(product, dict(gradient)) if self.method == "neumann" else self._cg(product, dict(gradient))
 
     def _neumann(self, product: Product, gradient: Direction) -> Direction:
@@ -57,7 +57,7 @@ class Implicit:
         for _ in range(self.terms):
             curved = _add(product(along), along, self.damping)
             curvature = _dot(along, curved)
-            # Nothing waits for the device: where curvature is not positive the length is 0 from there on.
+            # Without waiting for the device: from the first curvature that is not positive on, the length is 0.
             length = torch.where(curvature > 0, size / curvature.clamp(min=1e-300), 0.0)
             solution, rest = _add(solution, along, length), _add(rest, curved, -length)
             fresh = _dot(rest, rest)
@@ -67,7 +67,10 @@ class Implicit:
 
 
 def hessian_of(total: Callable[[], Tensor], network: nn.Module) -> Product:
-    """Multiplies a direction by the Hessian of ``total()`` in the parameters of ``network``, the mean over ranks."""
+    """A function that multiplies a direction by the Hessian of ``total()`` with respect to ``network``'s parameters.
+
+    The product is averaged over ranks.
+    """
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     slopes = torch.autograd.grad(total(), parameters, create_graph=True, allow_unused=True, materialize_grads=True)
 

@@ -1,4 +1,4 @@
-"""The same losses again, after the step: same batch, same random numbers, nothing disturbed."""
+"""Runs a forward again after the step with the same random numbers, without an effect on the training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """The random generators as they stood before a forward."""
+    """The states of the random generators before a forward."""
 
     host: Tensor
     device: Tensor | None
@@ -20,19 +20,19 @@ class Moment:
 
     @classmethod
     def now(cls, device: torch.device) -> Moment:
-        """The generators of the host and of ``device``, as they stand."""
+        """The present states of the generators of the host and of ``device``."""
         on_cuda = device.type == "cuda"
         return cls(torch.get_rng_state(), torch.cuda.get_rng_state(device) if on_cuda else None, device)
 
     @classmethod
     def seeded(cls, device: torch.device, seed: int) -> Moment:
-        """The generators as ``seed`` would set them."""
+        """The states that ``seed`` sets."""
         on_cuda = device.type == "cuda"
         host = torch.Generator().manual_seed(seed).get_state()
         return cls(host, torch.Generator(device).manual_seed(seed).get_state() if on_cuda else None, device)
 
     def restore(self) -> None:
-        """Set the generators back."""
+        """Set the generators to these states."""
         torch.set_rng_state(self.host)
         if self.device is not None:
             torch.cuda.set_rng_state(self.device, self.where)
@@ -52,9 +52,9 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def replayed(network: nn.Module, moment: Moment, graph: bool = False) -> Iterator[None]:
-    """Within it a forward of ``network`` draws what it drew at ``moment``; afterwards nothing has happened.
+    """Within it a forward of ``network`` draws the same random numbers as at ``moment``.
 
-    No graph is built unless asked for; buffers (running statistics) and random generators are as before.
+    A ``graph`` is built only if asked for. On leaving, buffers (running statistics) and random generators are put back.
     """
     current = Moment.now(moment.where)
     buffers = [

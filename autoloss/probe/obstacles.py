@@ -1,4 +1,4 @@
-"""What stands between the losses and their anchor, and what to do about it."""
+"""Finds what makes gradients at an anchor wrong or unavailable, and says what to do about it."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from torch.autograd.graph import Node, get_gradient_edge
 
 from autoloss.core.errors import SignalError
 from autoloss.probe.anchor import AnchorPoint
-from autoloss.probe.graph_walk import SINK, graph, source
+from autoloss.probe.graph_walk import SINK, before_ddp, nodes_of
 
 REENTRANT = "CheckpointFunctionBackward"
-# A piece of what torch says, and what is meant.
-SAYINGS = {
+# A part of torch's message, and the error that we raise instead.
+EXPLANATIONS = {
     "use_reentrant": "Losses must be differentiable on their own to be compared, but activation checkpointing between "
     "them and the anchor is reentrant. Pass use_reentrant=False to torch.utils.checkpoint.",
     "setStorage": "Gradients must be measured while parameters are whole, but FSDP has sharded them again. Compute "
-    "losses and total in the wrapped module's forward, or use fully_shard and return from it the losses in a dict or "
-    "list of tensors, in which torch finds them.",
+    "losses and total in the wrapped module's forward, or use fully_shard and return the losses from it as tensors in "
+    "a dict or list, where torch finds them.",
 }
 
 
 def check_obstacles(losses: Sequence[Tensor | None], anchor: AnchorPoint) -> None:
-    """Raise if something in the graph of ``losses`` makes gradients at ``anchor`` wrong or silently absent.
+    """Raise :class:`SignalError` if the graph of ``losses`` makes gradients at ``anchor`` wrong or absent.
 
-    A raw DDP with a static graph, whose reduction a probe would set off too early; and reentrant
-    checkpoints and shards, behind which a parameter is not to be found.
+    torch itself would raise no error. This happens with a raw DDP with a static graph, whose reduction a probe would
+    start too early, and with reentrant checkpoints and shards, which hide a parameter from the graph.
     """
-    seen = graph(losses)
+    seen = nodes_of(losses)
     if any(node.name() == SINK and node.ddp_weakref().static_graph for node in seen):  # type: ignore[attr-defined]
         raise SignalError(
             "Gradients must be measured inside the forward that DistributedDataParallel wraps where its graph "
@@ -50,10 +50,10 @@ def check_obstacles(losses: Sequence[Tensor | None], anchor: AnchorPoint) -> Non
 
 
 def explained(error: RuntimeError) -> SignalError | None:
-    """What torch's ``error`` means to somebody whose losses are compared, if it is a known one."""
-    return next((SignalError(meaning) for words, meaning in SAYINGS.items() if words in str(error)), None)
+    """The error to raise instead of torch's ``error``, or ``None`` if it is not a known one."""
+    return next((SignalError(meaning) for words, meaning in EXPLANATIONS.items() if words in str(error)), None)
 
 
 def _node(tensor: Tensor) -> Node:
-    at = source(tensor)
+    at = before_ddp(tensor)
     return get_gradient_edge(at).node if isinstance(at, Tensor) else at.node

@@ -1,4 +1,4 @@
-"""The step that an optimiser took, and its derivative in the gradient."""
+"""The step that an optimiser took, and the derivative of that step with respect to the gradient."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from autoloss.core.errors import ConfigError, SignalError
 KNOWN = (SGD, Adam, AdamW)
 
 
-class Taken:
-    """What one step of ``optimizer`` started from: parameters, learning rates, momentum that was not there yet.
+class OptimizerStep:
+    """Keeps what one step of ``optimizer`` starts from: parameters, options, and which parameters have no momentum yet.
 
-    The step is ``p' = p - lr h(g)`` for each coordinate; :meth:`through` multiplies by ``lr h'(g)``,
-    read from the optimiser's state and from the gradients after the step. Weight decay that is part
-    of the gradient (L2) moves the point where h' is taken; decoupled decay adds nothing.
+    The step is ``p' = p - lr h(g)`` for each coordinate. :meth:`jacobian_times` multiplies by ``lr h'(g)``, which it
+    computes after the step from the optimiser's state and the gradients. L2 weight decay is part of g, so h' is
+    evaluated at the gradient with the decay; decoupled weight decay adds nothing to h'. Raises :class:`ConfigError` for
+    an optimiser that is not SGD, Adam or AdamW.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -28,14 +29,14 @@ class Taken:
         self.optimizer = optimizer
         self.before: dict[Tensor, Tensor] = {}
         self._options: dict[Tensor, dict[str, Any]] = {}
-        self._fresh: set[Tensor] = set()
+        self._without_momentum: set[Tensor] = set()
 
     def __bool__(self) -> bool:
         """Whether a step was taken: a gradient scaler may have skipped it."""
         return bool(self.before)
 
     def note(self, *_: Any) -> None:
-        """Keep what the step starts from."""
+        """Keep what the step starts from; the optimiser calls this before its step."""
         if self.before:
             raise SignalError("A look-ahead must hold one optimiser step, but there were two. Put one into each.")
         for group in self.optimizer.param_groups:
@@ -46,12 +47,13 @@ class Taken:
                 self.before[parameter] = parameter.detach().clone()
                 self._options[parameter] = options
                 if self.optimizer.state[parameter].get("momentum_buffer") is None:
-                    self._fresh.add(parameter)
+                    self._without_momentum.add(parameter)
 
-    def through(self, gradient: Mapping[Tensor, Tensor]) -> dict[Tensor, Tensor]:
-        """``lr h'(g)`` times ``gradient`` by parameter: the direction along which losses tell what their weights did.
+    def jacobian_times(self, gradient: Mapping[Tensor, Tensor]) -> dict[Tensor, Tensor]:
+        """``lr h'(g)`` times ``gradient``, a tensor for each parameter that was stepped.
 
-        Of the parameters that were stepped alone. The gradients must still be there.
+        ``-<this direction, gradient of L_k>`` is the derivative, with respect to the weight of loss k, of the objective
+        whose ``gradient`` this is. Raises :class:`SignalError` if the parameters have no ``.grad`` any more.
         """
         found = {
             parameter: self._slope(parameter) * gradient[parameter]
@@ -69,7 +71,7 @@ class Taken:
         options = self._options[parameter]
         sign = -1 if options["maximize"] else 1
         if isinstance(self.optimizer, SGD):
-            return sign * options["lr"] * _sgd(options, parameter in self._fresh)
+            return sign * options["lr"] * _sgd(options, parameter in self._without_momentum)
         assert parameter.grad is not None
         gradient = sign * parameter.grad
         if options["weight_decay"] and not options.get("decoupled_weight_decay", isinstance(self.optimizer, AdamW)):
@@ -78,12 +80,12 @@ class Taken:
 
 
 @contextmanager
-def watching(optimizer: Optimizer) -> Iterator[Taken]:
-    """Notes what the step of ``optimizer`` within starts from."""
-    taken = Taken(optimizer)
-    handle = optimizer.register_step_pre_hook(taken.note)
+def observe_step(optimizer: Optimizer) -> Iterator[OptimizerStep]:
+    """Within it one step of ``optimizer`` may be taken: the :class:`OptimizerStep` keeps what it starts from."""
+    optimizer_step = OptimizerStep(optimizer)
+    handle = optimizer.register_step_pre_hook(optimizer_step.note)
     try:
-        yield taken
+        yield optimizer_step
     finally:
         handle.remove()
 
@@ -94,21 +96,23 @@ def check_optimizer(optimizer: type[Optimizer]) -> None:
         names = ", ".join(one.__name__ for one in KNOWN)
         raise ConfigError(
             f"A look-ahead needs an optimiser whose step it can differentiate ({names}), but this is "
-            f"{optimizer.__name__}. Choose one of these."
+            f"{optimizer.__name__}. Choose one of {names}."
         )
 
 
-def _sgd(options: Mapping[str, Any], fresh: bool) -> float:
+def _sgd(options: Mapping[str, Any], without_momentum: bool) -> float:
+    """h'(g) of SGD."""
     if not options["momentum"]:
         return 1.0
-    # The very first step fills the buffer with the gradient itself, dampening or not.
-    new = 1.0 if fresh else 1.0 - float(options["dampening"])
+    # The first step fills the buffer with the gradient itself, without dampening.
+    new = 1.0 if without_momentum else 1.0 - float(options["dampening"])
     return 1.0 + options["momentum"] * new if options["nesterov"] else new
 
 
 def _adam(options: Mapping[str, Any], state: Mapping[str, Any], gradient: Tensor) -> Tensor:
+    """h'(g) of Adam, from its state after the step."""
     first, second = options["betas"]
-    # The count is a float32 tensor on the host: powers of it are taken in float64, as Adam does, and nothing waits.
+    # The count is a float32 tensor on the host: its powers are computed in float64, as Adam does, without a wait.
     steps = state["step"].double()
     first_correction, second_correction = 1 - first**steps, 1 - second**steps
     squares = state["max_exp_avg_sq"] if options["amsgrad"] else state["exp_avg_sq"]

@@ -1,4 +1,4 @@
-"""Forward mode without the work that torch does for derivatives that are not there."""
+"""Forward mode without torch's work on derivatives that are 0."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SHIFTED = {torch.add, torch.sub, Tensor.add, Tensor.sub}
 
 
 class Shortcuts(TorchFunctionMode):
-    """What is a constant to a backward is one to forward mode: results under ``no_grad``, data, targets, numbers.
+    """Makes forward mode treat as constants what a backward does: results under ``no_grad``, data, targets, numbers.
 
-    Forward mode alone would differentiate through ``no_grad``. It would multiply a layer's weights by
-    the data's derivative, a full tensor of zeros: a third of a first convolution. And where one side of
-    a sum or a product is a constant, its derivative is a tensor whose shape is worked out in Python,
-    which takes a hundred times as long as the operation on a batch.
+    Without it forward mode differentiates through ``no_grad``. It multiplies a layer's weights by the derivative of the
+    data, a full tensor of zeros: a third of the time of a first convolution. And where one side of a sum or a product
+    is a constant, torch makes a tensor of zeros for its derivative and computes the shape in Python, which takes a
+    hundred times as long as the operation on a batch.
     """
 
     def __torch_function__(
@@ -42,11 +42,11 @@ class Shortcuts(TorchFunctionMode):
 
 
 def _layer(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """A layer that is linear in its input and in its weights; ``None`` where torch's own way is as short.
+    """The dual output of a layer that is linear in its input and in its weights; ``None`` to leave it to torch.
 
-    Its derivative is the layer of what has one: of the data with the weights' derivative, of the input's
-    derivative with frozen weights. Where both have one these are two convolutions, whose sum is one with
-    twice the channels, for less than the two.
+    If only the weights have a derivative, the output's derivative is the layer with the derivative for weights; if only
+    the input has one, it is the layer of that. If both have one, it is the sum of two convolutions, which is
+    computed as one with twice the channels: it costs less than two.
     """
     if len(args) < 2:
         return None
@@ -67,21 +67,21 @@ def _layer(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tenso
 
 
 def _with_constant(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """A sum with or a product by what has no derivative; ``None`` where this is something else."""
+    """The dual result of a sum or product of which one side has no derivative; ``None`` in other cases."""
     if len(args) != 2 or kwargs or _has_graph(*args):
         return None
     (one, done), (other, dother) = map(_parts, args)
     if (done is None) == (dother is None) or (dother is not None and func in DIVIDED):
         return None
     if func in SHIFTED:
-        # A new tensor, and not the derivative that came in, which an operation in place on the sum would change.
-        along = (_nothing(one), dother) if done is None else (done, _nothing(other))
+        # A new tensor and not the given derivative, which an operation in place on the sum would change.
+        along = (_zeros(one), dother) if done is None else (done, _zeros(other))
     else:
         along = (one, dother) if done is None else (done, other)
     return forward_ad.make_dual(func(one, other), func(*along))
 
 
-def _nothing(constant: Any) -> Any:
+def _zeros(constant: Any) -> Any:
     return constant.new_zeros(()).expand_as(constant) if isinstance(constant, Tensor) else 0
 
 

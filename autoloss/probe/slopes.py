@@ -21,12 +21,12 @@ Losses = Callable[[], Sequence[Tensor | None]]
 
 
 class Slopes:
-    """Asks how fast losses change when the parameters of ``network`` move along a direction.
+    """Measures how fast losses change when the parameters of ``network`` move along a direction.
 
-    One pass in forward mode gives it for every loss, or for every sample of every loss, whatever
-    their number; no graph is kept. What has no forward derivative (custom functions without ``jvp``) is done by
-    central differences, two forwards, and is said once. Flash attention takes the math kernel instead, which
-    draws its dropout otherwise: whoever needs the step's own draws compares the losses and takes differences.
+    One pass in forward mode gives this for all losses, or for all samples of all losses; no graph is kept. Where a
+    loss has no forward derivative (custom functions without ``jvp``), central differences of two forwards are taken,
+    with one warning. In forward mode attention uses the math kernel instead of flash attention, which drops out other
+    weights: a caller that needs the same dropout as in the step must compare the losses and use :meth:`differences`.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -36,10 +36,10 @@ class Slopes:
     def along(
         self, losses: Losses, at: Mapping[Tensor, Tensor], direction: Mapping[Tensor, Tensor]
     ) -> tuple[list[Tensor | None], list[Tensor | None]]:
-        """The ``losses`` with the values ``at`` for parameters, and their derivatives along ``direction``.
+        """The ``losses`` at the parameters' values ``at``, and their derivatives along ``direction``.
 
-        Both by parameter; a parameter without a direction stays. Tensors of any shape, ``None`` where
-        a loss is absent. Nothing of this has a graph.
+        ``at`` and ``direction`` have a tensor for each parameter; one that ``direction`` lacks does not move. The
+        results are tensors of any shape without a graph, or ``None`` for a loss that is absent.
         """
         if self.exact:
             moment = Moment.now(next(iter(direction)).device)
@@ -53,10 +53,10 @@ class Slopes:
         return self.differences(losses, at, direction)
 
     def give_up(self, reason: str, details: str = "") -> None:
-        """Take differences from now on, and say why."""
+        """Use central differences from now on, and warn with the ``reason``."""
         self.exact = False
         warnings.warn(
-            f"{reason}, so that hypergradients are central differences from here on: two forwards, and less exact."
+            f"{reason}, so hypergradients are central differences from now on: two forwards, and less exact."
             + f" ({details})" * bool(details),
             stacklevel=3,
         )
@@ -81,7 +81,7 @@ class Slopes:
     ) -> tuple[list[Tensor | None], list[Tensor | None]]:
         """The same as :meth:`along` by central differences, with the kernels that the step had."""
         length, size = _norm(direction.values()), _norm(at[p] for p in direction)
-        # The cube root of the precision is where rounding and curvature err alike.
+        # At the cube root of the precision the errors of rounding and of curvature are about equal.
         step = torch.finfo(size.dtype).eps ** (1 / 3) * (1 + size) / length.clamp(min=torch.finfo(size.dtype).tiny)
         moment = Moment.now(length.device)
         before = self._call(losses, {**at, **{p: at[p] - step * v for p, v in direction.items()}})
@@ -95,13 +95,13 @@ class Slopes:
         return values, [None if pair is None else (pair[1] - pair[0]) / (2 * step) for pair in pairs]
 
     def _call(self, losses: Losses, values: Mapping[Tensor, Tensor]) -> Sequence[Tensor | None]:
-        with torch.enable_grad(), eager(), _standing_in(self.network, values):
+        with torch.enable_grad(), eager(), _with_parameters(self.network, values):
             return losses()
 
 
 @contextmanager
-def _standing_in(network: nn.Module, values: Mapping[Tensor, Tensor]) -> Iterator[None]:
-    """Within it the parameters of ``network`` are the ``values``, or constants where there is none."""
+def _with_parameters(network: nn.Module, values: Mapping[Tensor, Tensor]) -> Iterator[None]:
+    """Within it the parameters of ``network`` are replaced by ``values``, or by constants where there is no value."""
     held = [
         (part._parameters, name, parameter)
         for part in network.modules()
@@ -119,14 +119,14 @@ def _standing_in(network: nn.Module, values: Mapping[Tensor, Tensor]) -> Iterato
 
 
 def bare(network: nn.Module) -> nn.Module:
-    """``network`` without what compiles or replicates it: the module that holds the parameters."""
+    """``network`` without the wrappers that compile or replicate it: the module that holds the parameters."""
     while isinstance(network, DistributedDataParallel) or "_orig_mod" in network._modules:
         network = network.get_submodule("_orig_mod" if "_orig_mod" in network._modules else "module")
     return network
 
 
 def check_network(network: nn.Module) -> nn.Module:
-    """``network``; raises :class:`ConfigError` if it cannot be called with other values for its parameters."""
+    """``network`` itself; raises :class:`ConfigError` if it cannot be called with other values for its parameters."""
     must = "A look-ahead needs a network that can be called with other parameters"
     for part in network.modules():
         if isinstance(part, torch.jit.ScriptModule):
@@ -138,8 +138,8 @@ def check_network(network: nn.Module) -> nn.Module:
 
 @contextmanager
 def eager() -> Iterator[None]:
-    """Compiled code is run as it was written: forward derivatives cannot be compiled through."""
-    # To ask for a stance imports the compiler, which takes seconds; without it nothing is compiled.
+    """Within it compiled code runs uncompiled: torch.compile does not support forward mode."""
+    # Setting the stance imports the compiler, which takes seconds; where it is not loaded, nothing is compiled.
     with torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext():
         yield
 

@@ -1,4 +1,4 @@
-"""What the targets of a problem are like: their kind, their tails, their rare classes."""
+"""Facts about the targets of a problem: their kind, their tails, their rare classes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-MOST = 200_000  # numbers that are looked at
+MOST = 200_000  # numbers that the kurtosis is computed from; of more, as many are picked evenly
 
 
 @dataclass(frozen=True, slots=True)
 class TargetFacts:
-    """``kind`` is classes, binary or numbers.
+    """``kind`` is classes, binary or numbers; ``count`` is the number of targets.
 
-    Of classes ``rarest`` is the share of the rarest and ``commonest`` that of the commonest; of numbers ``kurtosis`` is
-    the fourth standardised moment (3 for a normal distribution; a few far values make it large), ``spread`` the largest
-    magnitude over the median one, and ``positive`` whether all are above 0.
+    For classes, ``rarest`` and ``commonest`` are the shares of the rarest and of the commonest class. For numbers,
+    ``kurtosis`` is the fourth standardised moment (3 for a normal distribution; a few far values make it large),
+    ``spread`` is the largest magnitude over the median one, and ``positive`` says whether all are above 0.
     """
 
     kind: str

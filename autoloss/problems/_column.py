@@ -17,7 +17,7 @@ FEW = 10  # up to so many different numbers may be classes
 
 @dataclass(frozen=True)
 class Column:
-    """N cells of text, ``None`` where missing, and the lines of the file that they stand in."""
+    """N cells of text, ``None`` where missing, and the line of the file that each is in."""
 
     name: str
     cells: Sequence[str | None]
@@ -35,7 +35,7 @@ class Column:
 
     @cached_property
     def numeric(self) -> bool:
-        """Whether the cells are numbers, or nearly all of them: what is wrong then is a cell, not the column."""
+        """Whether the cells are numbers, or nearly all of them: then another cell is a mistake in the column."""
         if None not in self.distinct.values():
             return bool(self.distinct)
         texts = sum(self.distinct[cell] is None for cell in self.cells if cell is not None)
@@ -48,7 +48,7 @@ class Column:
         return torch.tensor([cell is not None for cell in self.cells])
 
     def numbers(self) -> Tensor:
-        """The cells as numbers, [N] float64, NaN where missing; an error names the cell that is none."""
+        """The cells as numbers, [N] float64, NaN where missing; an error names the cell that is not a number."""
         wrong = {cell for cell, number in self.distinct.items() if number is None}
         for cell, line in zip(self.cells, self.lines, strict=True):
             if cell in wrong:
@@ -84,7 +84,7 @@ def center_and_scale(numbers: Tensor) -> tuple[Tensor, Tensor]:
     """
     known = numbers[~numbers.isnan()]
     deviation = known.std(correction=0) if len(known) else numbers.new_tensor(math.nan)
-    # Equal numbers have a deviation of a few roundings. To divide by it would make others than them enormous.
+    # The deviation of equal numbers is a rounding error. Dividing by it would make all other numbers enormous.
     noise = 1e-12 * known.abs().amax() if len(known) else 0.0
     return known.mean(), torch.where(deviation <= noise, torch.inf, deviation)
 
@@ -94,5 +94,5 @@ def _number(cell: str) -> float | None:
         number = float(cell)
     except ValueError:
         return None
-    # Python reads 1_000 as a number; nobody who writes a CSV file does.
+    # Python reads 1_000 as a number, but in a CSV file it is none.
     return number if math.isfinite(number) and "_" not in cell else None

@@ -1,4 +1,4 @@
-"""What looks at generated digits: a classifier of real ones, trained once and kept."""
+"""The classifier that judges generated digits: trained on real ones, once, and kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from autoloss.problems._digits import part
 
-VERSION = 1  # of what follows: another one is trained anew
+VERSION = 1  # of the network and its training; another version is trained anew
 EPOCHS, BATCH, SEED = 40, 100, 0
 
 
@@ -40,12 +40,12 @@ class DigitClassifier(nn.Module):
 
 @lru_cache(maxsize=1)
 def digit_classifier() -> DigitClassifier:
-    """The classifier, from the user's cache, or trained on the training digits (seconds) and put there.
+    """The classifier, from the user's cache, or trained on the training digits (seconds) and stored there.
 
     The cache is ``$XDG_CACHE_HOME/autoloss`` (``~/.cache/autoloss``).
     """
     path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autoloss" / f"digits_{VERSION}.pt"
-    # A validation that asks first is in inference mode, where nothing can be trained, nor kept for a training.
+    # The first call may come from a validation, in inference mode: what is made there can never be trained with.
     with torch.inference_mode(False), torch.enable_grad():
         network = _kept(path)
         if network is None:
@@ -58,7 +58,7 @@ def _kept(path: Path) -> DigitClassifier | None:
     network = DigitClassifier()
     try:
         network.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
-    except Exception:  # absent, cut short, of another torch: whatever it is, the file is made anew
+    except Exception:  # absent, cut off, written by another torch: in any case the file is made anew
         return None
     return network
 
@@ -80,7 +80,7 @@ def _trained() -> DigitClassifier:
 def _keep(network: nn.Module, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Several runs may train it at one time: each writes a file of its own, and the last one stays.
+        # Several runs may train it at the same time: each writes a file of its own, and the last one stays.
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             torch.save(network.state_dict(), file)
         os.replace(file.name, path)

@@ -30,7 +30,7 @@ class Said(NamedTuple):
 
 
 class Discriminator(nn.Module):
-    """64-256-256 with a logit that knows the class (Miyato and Koyama, 2018) and a head for classes."""
+    """64-256-256 with a logit that depends on the class (Miyato and Koyama, 2018) and a head for classes."""
 
     def __init__(self, width: int = 256) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class DigitGame(GanProblem):
         return Discriminator()
 
     def evaluate(self, network: nn.Module, real: TensorTable) -> Mapping[str, float]:
-        """A thousand samples, of the classes of the digits ``real``, against these.
+        """Compare a thousand samples with the digits ``real``; they have the same classes.
 
         ``frechet``: in the features of a classifier of real digits. ``class_error``: how often it sees another class
         than was asked for. ``deviation``: the pixels' deviation within a class, relative to that of ``real``.
@@ -120,7 +120,7 @@ def spread(images: Tensor, labels: Tensor) -> Tensor:
 def contested(
     discriminator: nn.Module, batch: Batch, samples: Tensor
 ) -> tuple[Said, dict[str, Term | Entry | Tensor | Verdict | Inputs | Layers]]:
-    """What the discriminator says of real digits and, behind them, of ``samples``; and its terms adv and penalty."""
+    """What the discriminator says of the real digits, followed by ``samples``; and its terms adv and penalty."""
     real, labels = batch["image"], batch["label"]
     said: Said = discriminator(torch.cat([real, samples]), labels.repeat(2))
     on_real, on_fake = said.logit.chunk(2)
@@ -129,7 +129,7 @@ def contested(
 
 
 def once(function: Callable[[Tensor], Made]) -> Callable[[Tensor], Made]:
-    """``function``, called once for each tensor: losses that have no copies of their own share what it gives."""
+    """``function``, called once for each tensor: losses that have no copies of their own share its result."""
     known: dict[int, tuple[Tensor, Made]] = {}
 
     def call(tensor: Tensor) -> Made:

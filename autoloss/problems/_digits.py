@@ -20,7 +20,7 @@ def digits() -> tuple[Tensor, Tensor]:
 
 
 def order() -> Tensor:
-    """The digits, shuffled: the file is sorted by writer, and splits of it as it is would differ in kind."""
+    """The shuffled order of the digits: the file is sorted by writer, so that parts of it in order would differ."""
     return torch.randperm(SPLITS["test"][1], generator=torch.Generator().manual_seed(0))
 
 

@@ -25,7 +25,7 @@ class Jet:
 class Field(nn.Module):
     """Maps points [N, D] of the box from ``low`` to ``high`` to one number each: tanh layers, Glorot's initialisation.
 
-    Points are scaled to [-1, 1] before the first layer; derivatives are with respect to the points as they came.
+    Points are scaled to [-1, 1] before the first layer; derivatives are with respect to the points as given.
     """
 
     shift: Tensor

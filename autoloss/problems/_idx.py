@@ -1,4 +1,4 @@
-"""Reads the idx files in which MNIST and its kin are given away."""
+"""Reads idx files, the format of MNIST and similar data sets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_idx(directory: Path, name: str) -> Tensor:
             require(held == size, f"An idx file of {shape} must hold {size} bytes", f"{path} holds {held}")
             return torch.frombuffer(bytearray(data), dtype=torch.uint8, offset=start).view(shape)
     raise ConfigError(
-        f"problem.directory must hold idx files, but {directory / name} is not there, nor with .gz. Put "
+        f"problem.directory must hold idx files, but neither {directory / name} nor the same with .gz is there. Put "
         "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte in it."
     )
 

@@ -14,7 +14,7 @@ MOST = 1000  # categories of one column
 
 
 class Numeric:
-    """A column of numbers, standardised; where missing 0, and 1 in an indicator beside it.
+    """A column of numbers, standardised; a missing one is 0, and 1 in an indicator beside it.
 
     There is an indicator if a number is missing in ``rows``.
     """
@@ -34,7 +34,7 @@ class Numeric:
 
 
 class Categorical:
-    """A column of text, one-hot; all zeros where missing, or not among the categories of the rows fitted to.
+    """A column of text, one-hot; all zeros where it is missing, or no category of the rows that are fitted to.
 
     There is an input for each category in ``rows``.
     """
@@ -60,10 +60,10 @@ class Categorical:
 
 
 class Inputs:
-    """Input columns, laid out by the training rows: which categories and indicators there are.
+    """Input columns; the training rows say which categories and indicators there are.
 
-    The layout stays when other rows are fitted to (folds), so that one network fits them all. ``kinds`` says
-    ``numeric`` or ``categorical`` where that shall not be found out.
+    They stay the same when other rows are fitted to (folds), so that one network suits all folds. ``kinds`` says
+    ``numeric`` or ``categorical`` for columns whose cells should not decide it.
     """
 
     def __init__(self, columns: Sequence[Column], kinds: Mapping[str, str], rows: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Wrong labels and rare classes, made on purpose and in stated shares."""
+"""Wrong labels and rare classes, made on purpose and in known shares."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KINDS = ("symmetric", "pair")
 
 
 def check(noise: float, kind: str, imbalance: float) -> None:
-    """Raise unless the three describe a spoilt data set."""
+    """Raise unless all three have possible values."""
     require(0 <= noise < 1, "`noise` must lie in [0, 1)", f"noise={noise}")
     require(kind in KINDS, f"`kind` must be one of {', '.join(KINDS)}", f"kind={kind!r}")
     require(imbalance >= 1, "`imbalance` must be at least 1", f"imbalance={imbalance}")
@@ -20,7 +20,7 @@ def check(noise: float, kind: str, imbalance: float) -> None:
 def corrupted(labels: Tensor, noise: float, kind: str, classes: int, generator: torch.Generator) -> Tensor:
     """``labels`` [N] with exactly the share ``noise`` of them wrong, drawn from all of them.
 
-    ``symmetric``: any other class, each as likely as the next; ``pair``: the next class.
+    ``symmetric``: any other class, all equally likely; ``pair``: the next class.
 
     >>> labels = torch.zeros(10, dtype=torch.int64)
     >>> int((corrupted(labels, 0.4, "symmetric", 3, torch.Generator()) != labels).sum())

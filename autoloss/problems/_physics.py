@@ -21,7 +21,7 @@ class Physics(Problem):
     """A field over a box, found from its equation alone.
 
     A training batch has B points inside, B on the boundary, and B at the initial time if there is one:
-    drawn evenly, once, with the run's seed. The losses have disjoint samples, so the anchor is the
+    drawn uniformly, once, with the run's seed. The losses have disjoint samples, so the anchor is the
     network's parameters. ``val`` and ``test`` are one sample each: all points at which the solution is known;
     the metric is ``|u - solution| / |solution|``, the relative L2 error over them.
     """
@@ -37,7 +37,7 @@ class Physics(Problem):
         super().__init__()
         require(points >= 1, "`points` must be at least 1", f"points={points}")
         self.hidden, self.points = tuple(hidden), points
-        Field(self.low, self.high, self.hidden)  # raises what is wrong with `hidden`
+        Field(self.low, self.high, self.hidden)  # raises if `hidden` is wrong
 
     @abstractmethod
     def equations(self, network: Field, batch: Batch) -> Mapping[str, Term]:
@@ -74,7 +74,7 @@ class Physics(Problem):
         return Outputs({}, extra={"field": field, "solution": batch["solution"]})
 
     def measure(self, outputs: Outputs) -> Mapping[str, Tensor]:
-        """The error of each grid; of points where no solution is known, nothing."""
+        """The error of each grid; empty for points where no solution is known."""
         if not outputs.extra:
             return {"relative_l2": torch.zeros(0)}
         field, solution = outputs.extra["field"], outputs.extra["solution"]

@@ -24,8 +24,8 @@ class Sheet:
 def read_sheet(path: str) -> Sheet:
     """The columns of the CSV file ``path``, cells stripped of spaces.
 
-    The first row has the names; a column without one (an index that was written along) is left out.
-    The delimiter is the one of ``, ; tab |`` that the first line has most of. Blank lines are skipped.
+    The first row has the names; a column without one (such as a saved index) is left out.
+    The delimiter is the one of ``, ; tab |`` that occurs most often in the first line. Blank lines are skipped.
     """
     file = Path(path).expanduser()
     try:

@@ -54,7 +54,7 @@ class Target:
 
 
 def target(column: Column, kind: str | None = None) -> Target:
-    """The target in ``column``; its kind is found out where it is not given.
+    """The target in ``column``; the cells decide its kind where it is not given.
 
     Numbers are ``regression`` if there are more than ten different ones. Otherwise two different
     cells are ``binary``, and more ``multiclass``.

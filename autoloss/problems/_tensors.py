@@ -35,13 +35,15 @@ class TensorTable(Dataset[Batch]):
 
 
 def folds(rows: Tensor, count: int, seed: int) -> list[tuple[Tensor, Tensor]]:
-    """``rows`` split ``count`` times into some to train on and some to validate on; each is validated on once.
+    """``rows`` split ``count`` times into training and validation rows; each row is validated on once.
 
     >>> [(len(train), len(val)) for train, val in folds(torch.arange(7), 3, seed=0)]
     [(4, 3), (5, 2), (5, 2)]
     """
     holds = 2 <= count <= len(rows)
-    require(holds, "The number of folds must lie between 2 and that of the rows", f"it is {count} for {len(rows)} rows")
+    require(
+        holds, "The number of folds must lie between 2 and the number of rows", f"it is {count} for {len(rows)} rows"
+    )
     order = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
     parts = order.tensor_split(count)
     return [(torch.cat([*parts[:i], *parts[i + 1 :]]), part) for i, part in enumerate(parts)]

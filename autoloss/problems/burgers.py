@@ -33,8 +33,8 @@ class Burgers(Physics):
     """
 
     low, high = (-1.0, 0.0), (1.0, 1.0)
-    use = "Losses whose gradients meet at a shock; the reference is a file that you have."
-    avoid = "Samples that losses share: here they have none in common, and the anchor is the parameters."
+    use = "Losses whose gradients are largest at a shock; you need the file of the reference solution."
+    avoid = "Losses should share samples: here they share none, and the anchor is the parameters."
     citation = "Raissi, Perdikaris, Karniadakis, JCP 2019, arXiv:1711.10561"
 
     def __init__(

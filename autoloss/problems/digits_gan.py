@@ -15,15 +15,17 @@ from autoloss.problems._tensors import Batch
 class DigitsGan(DigitGame):
     """Draws scikit-learn's 8 x 8 digits of a given class from noise.
 
-    The generator has the losses ``adv`` (the discriminator should take its digits for real) and ``cls`` (and
-    for the class that was asked for); the discriminator has ``adv``, ``cls`` on real digits, and ``penalty`` (r1).
-    Metrics on samples of the moving average of the generator: ``frechet``, ``class_error``; ``deviation`` beside them.
+    The generator has the losses ``adv`` (the discriminator should take its digits for real) and ``cls`` (the
+    discriminator should see the class that was asked for); the discriminator has ``adv``, ``cls`` on real digits,
+    and ``penalty`` (r1). Metrics on samples of the moving average of the generator: ``frechet``, ``class_error``;
+    ``deviation`` beside them.
 
     Args:
         noise: random numbers for each digit, at least 1.
     """
 
     terms = {"adv": "non_saturating", "cls": "cross_entropy"}
+    module = "gan"
     discriminator_terms = {"adv": None, "cls": "cross_entropy", "penalty": "r1"}
     metrics = {"frechet": "min", "class_error": "min"}
     recipe = {
@@ -34,7 +36,7 @@ class DigitsGan(DigitGame):
         "trainer": {"max_epochs": 200, "check_val_every_n_epoch": 10},
         "checkpoint": {"every": 10},
     }
-    use = "A first GAN: real data, seconds, and a distance that notices missing diversity."
+    use = "A first GAN: real data, a short training, and a distance that shows missing diversity."
     citation = "Digits: Alpaydin, Kaynak (UCI, 1998), by scikit-learn; Odena et al.: AC-GAN, 2017, arXiv:1610.09585"
 
     def __init__(self, noise: int = 32) -> None:

@@ -35,7 +35,7 @@ class _Autoencoder(nn.Module):
 
 
 class DigitsVaeGan(DigitGame):
-    """Encodes and draws scikit-learn's 8 x 8 digits: four losses of unlike scale.
+    """Encodes and draws scikit-learn's 8 x 8 digits: four losses of different scales.
 
     ``rec`` (pixels of the reconstruction), ``kl`` (the code's divergence from a standard normal, in nats),
     ``adv`` (digits from noise should be taken for real) and ``match`` (the discriminator should see in a
@@ -49,6 +49,7 @@ class DigitsVaeGan(DigitGame):
     """
 
     terms = {"rec": "mse", "kl": "gaussian_kl", "adv": "non_saturating", "match": "feature_matching"}
+    module = "gan"
     discriminator_terms = {"adv": None, "penalty": "r1"}
     metrics = {"rec_mse": "min", "frechet": "min", "class_error": "min"}
     recipe = {

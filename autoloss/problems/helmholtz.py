@@ -30,8 +30,8 @@ class Helmholtz(Physics):
 
     low, high, walls = (-1.0, -1.0), (1.0, 1.0), (0, 1)
     terms = {"residual": "mse", "boundary": "mse"}
-    use = "Two losses of unlike gradients, where the weights alone change the error tenfold."
-    avoid = "Samples that losses share: here they have none in common, and the anchor is the parameters."
+    use = "Two losses with very different gradients, where the weights alone change the error tenfold."
+    avoid = "Losses should share samples: here they share none, and the anchor is the parameters."
     citation = "Wang, Teng, Perdikaris, SISC 2021, arXiv:2001.04536, section 4.1"
 
     def __init__(
@@ -55,7 +55,7 @@ class Helmholtz(Physics):
         found = {}
         for split, count in {"val": 99, "test": 100}.items():
             points = grid(self.low, self.high, count)
-            # An even and an odd grid share their corners alone, where the solution is 0.
+            # The two grids share only their corners, where the solution is 0.
             found[split] = points, self._field(points)
         return found
 

@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST and whatever else comes as idx files."""
+"""MNIST, Fashion-MNIST and other data in idx files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TASKS: dict[str, dict[str, str | None]] = {
     "overlay": {"left": "cross_entropy", "right": "cross_entropy"},
     "reconstruct": {"left": "cross_entropy", "right": "mse"},
 }
-MARGIN, SHIFT = 8, 6  # the canvas of two is larger by the one, and the second image lies lower by the other
+MARGIN, SHIFT = 8, 6  # the canvas of two images is 8 larger, and the second one lies 6 further right and down
 Branch = Callable[[Tensor], tuple[Mapping[str, Tensor], Anchor]]
 
 
@@ -47,19 +47,19 @@ class _Network(nn.Module):
 
 
 class Images(Problem):
-    """Classifies square images from idx files; or two of them, overlaid; or one of two, while it draws the other.
+    """Classifies square images from idx files; or two that are overlaid; or one of the two, and draws the other.
 
     - ``classify``: one loss, ``class``
     - ``overlay``: the classes ``left`` and ``right`` of two images of the same split, overlaid (largest value) at the
       upper left and, 6 to the right and below, at the lower right of a canvas that is resized to 28 x 28
-    - ``reconstruct``: the class of the ``left``, and the pixels of the ``right`` one in [0, 1]: losses of unlike scale
+    - ``reconstruct``: the class of the ``left``, and the pixels of the ``right`` one in [0, 1]: losses of two scales
 
     Validation is the last part of the training file, test the other file; both stay clean. ``noise`` and
     ``imbalance`` concern the training labels of ``class`` or ``left``. Batches say which samples they hold
     (``index``) and which are ``corrupted``.
 
     Args:
-        directory: with train-images-idx3-ubyte, train-labels-idx1-ubyte and t10k-... alike, plain or .gz.
+        directory: holds train-images-idx3-ubyte, train-labels-idx1-ubyte and the two t10k-... files, plain or .gz.
         task: one of the above.
         train: how many training images, from the beginning of the file; all but the last ``val`` if not given.
         val: how many validation images, from the end of the training file.
@@ -68,7 +68,7 @@ class Images(Problem):
         imbalance: how many times more samples the most frequent class has than the rarest, at least 1.
     """
 
-    use = "MNIST, Fashion-MNIST, KMNIST, EMNIST and alike: noisy, imbalanced, or with two losses."
+    use = "MNIST, Fashion-MNIST, KMNIST, EMNIST and similar: noisy, imbalanced, or with two losses."
     avoid = "Images with colours or larger than a few dozen pixels: write a problem of your own."
     citation = "LeCun et al., 1998 (MNIST); overlay: Sener, Koltun, NeurIPS 2018; reconstruct: arXiv:2505.10347"
     recipe = {"optimizer": {"lr": 0.001}, "batch_size": 128, "threads": 1, "trainer": {"max_epochs": 10}}

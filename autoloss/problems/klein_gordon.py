@@ -29,8 +29,8 @@ class KleinGordon(Physics):
     """
 
     low, high = (0.0, 0.0), (1.0, 1.0)
-    use = "Three losses of unlike gradients, where the weights alone change the error tenfold."
-    avoid = "Samples that losses share: here they have none in common, and the anchor is the parameters."
+    use = "Three losses with very different gradients, where the weights alone change the error tenfold."
+    avoid = "Losses should share samples: here they share none, and the anchor is the parameters."
     citation = "Wang, Teng, Perdikaris, SISC 2021, arXiv:2001.04536, section 4.2"
 
     def __init__(
@@ -55,7 +55,7 @@ class KleinGordon(Physics):
 
     def solutions(self) -> Mapping[str, tuple[Tensor, Tensor]]:
         found = {}
-        # A grid of other numbers of points that leaves out the ends, which are in the other one.
+        # The grid of val has another number of points, and leaves out the ends, which the grid of test has.
         step = 1 / 200
         for split, (count, inset) in {"val": (99, step), "test": (100, 0.0)}.items():
             points = grid([inset, inset], [1 - inset, 1 - inset], count)

@@ -1,4 +1,4 @@
-"""Real digits with a stated share of wrong labels."""
+"""Real digits with a known share of wrong labels."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ CLASSES, TRAIN, VAL = 10, 1000, 350
 class NoisyDigits(Problem):
     """Classifies scikit-learn's 8 x 8 digits when a share of the training labels is wrong.
 
-    The 1797 digits are split into 1000, 350 and 447 and spoilt anew for each seed; validation and test stay clean
-    and balanced as they are. An MLP with ReLU. Batches say which samples they hold (``index``), and which of them
-    are ``corrupted``, which the record then shows the mean weights of.
+    The 1797 digits are split into 1000, 350 and 447, and labels are made wrong anew for each seed; validation and
+    test stay clean and balanced. An MLP with ReLU. Batches say which samples they hold (``index``), and which of
+    them are ``corrupted``: the record shows the mean weights of these and of the others.
 
     Args:
         noise: share of the training labels that are wrong, in [0, 1).
         kind: ``symmetric`` (any other class) or ``pair`` (the next class).
-        imbalance: how many times more samples the most frequent class has than the rarest, at least 1; the classes
-            between lie on an exponential. 1 leaves the data as they are.
+        imbalance: how many times more samples the most frequent class has than the rarest, at least 1; the sizes
+            of the classes fall exponentially. 1 leaves the data as they are.
         hidden: widths of the layers.
     """
 
     terms = {"digit": "cross_entropy"}
     metrics = {"error": "min"}
     recipe = {"optimizer": {"lr": 0.001}, "batch_size": 64, "threads": 1, "trainer": {"max_epochs": 50}}
-    use = "What weights of samples are for: wrong labels, or rare classes, on real data in seconds."
-    avoid = "Several losses are to be balanced: it has one."
+    use = "Trying weights of samples: wrong labels, or rare classes, on real data in seconds."
+    avoid = "Several losses should be balanced: it has one."
     citation = "Digits: Alpaydin, Kaynak (UCI, 1998), by scikit-learn; noise as in Zhang et al., ICLR 2017"
 
     def __init__(
@@ -57,7 +57,7 @@ class NoisyDigits(Problem):
         }
 
     def folds(self, count: int, seed: int) -> list[Mapping[str, TensorTable]]:
-        """The datasets of a ``count``-fold cross-validation: spoilt digits to train on, clean ones to validate on."""
+        """The datasets of a ``count``-fold cross-validation: wrong labels to train on, clean ones to validate on."""
         images, labels = _digits()
         order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
         rows, test = order[: TRAIN + VAL], order[TRAIN + VAL :]

@@ -46,21 +46,21 @@ class Tabular(Problem):
     ``mse``, ``binary_cross_entropy`` or ``cross_entropy`` and the metric ``<target>_mse`` (in
     squared deviations of the training labels: 1 is no better than their mean) or
     ``<target>_error`` (share of wrong classes). Labels may be missing; a row without any is left
-    out. A loss is called as its column, with ``_`` for what is no letter or digit.
+    out. A loss has the name of its column, with ``_`` for what is no letter or digit.
 
     Args:
         csv: the file's path.
         targets: names of the columns to predict.
         inputs: names of the columns to predict from; all others if empty.
         ignore: names of columns to leave out (numbers of rows, other outcomes).
-        kinds: by column, what shall not be found out from the cells. Targets: ``regression`` (else:
-            numbers, more than ten different ones), ``binary`` (two different cells), ``multiclass``.
-            Inputs: ``numeric``, ``categorical``.
+        kinds: by column, the kind where the cells should not decide it. Targets: ``regression`` (they
+            decide so for more than ten different numbers), ``binary`` (two different cells),
+            ``multiclass``. Inputs: ``numeric``, ``categorical``.
         hidden: widths of the trunk's layers, at least one.
         val: share of the rows for validation, above 0.
         test: share of the rows for the test split; 0 for none.
         split_seed: of the rows' order. The splits do not depend on the run's seed.
-        missing: cells that stand for no value, upper and lower case alike.
+        missing: cells that stand for no value, in upper or lower case.
 
     Raises :class:`ConfigError` for a file or column that cannot be used, with the line that is wrong.
     """
@@ -117,7 +117,7 @@ class Tabular(Problem):
         return self._tables(self.splits)
 
     def split(self, rows: Tensor, val: float, test: float, seed: int) -> dict[str, Tensor]:
-        """The rows of each split, of those that have a label; a subclass may have splits of its own."""
+        """The rows of each split, from ``rows``, which have a label; a subclass may have splits of its own."""
         order = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
         sizes = {"val": round(len(rows) * val), "test": round(len(rows) * test)}
         sizes = {"train": len(rows) - sum(sizes.values()), **sizes}

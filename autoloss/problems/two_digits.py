@@ -1,4 +1,4 @@
-"""Two real digits on one canvas: three losses of unlike scale."""
+"""Two real digits on one canvas: three losses of different scales."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class TwoDigits(Problem):
     metrics = {"left_error": "min", "right_error": "min", "pixels_mse": "min"}
     # A network this small gains nothing from a second thread, and loses much where cores are shared.
     recipe = {"optimizer": {"lr": 0.012}, "batch_size": 128, "threads": 1, "trainer": {"max_epochs": 60}}
-    use = "A first look: real data, three losses of unlike scale, a run in seconds."
+    use = "A first look: real data, three losses of different scales, a run in seconds."
     citation = "Digits: Alpaydin, Kaynak (UCI, 1998), by scikit-learn; overlay after Sener, Koltun, NeurIPS 2018"
 
     def __init__(self, pairs: int = 4000) -> None:

@@ -1,4 +1,4 @@
-"""A moving level of the losses: what a share of the samples does not exceed."""
+"""A moving level of the losses, such as the quantile below which a share of the samples lies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autoloss.core.samples import Samples
 
 
 class Levelled(SampleWeighting):
-    """Keeps the moving average, by steps, of a statistic of the batch's losses: write :meth:`now`."""
+    """Keeps the moving average over steps of a statistic of the batch's losses; subclasses write :meth:`now`."""
 
     average: Tensor
     seen: Tensor
@@ -33,13 +33,13 @@ class Levelled(SampleWeighting):
         """The statistic of this batch, a scalar tensor."""
 
     def level(self, samples: Samples) -> Tensor:
-        """The moving average with this batch in it, a scalar tensor; what it was where the batch has no sample."""
+        """The moving average with this batch in it, a scalar tensor; unchanged if the batch has no sample."""
         if self._known is not None and self._known[0] is samples:
             return self._known[1]
         now = self.now(samples)
         moved = torch.where(self.seen > 0, self.average.lerp(now, 1 - self.decay), now)
         level = torch.where(samples.present.any(), moved, self.average)
-        # Asked for again in `update`, with the same batch.
+        # `update` asks for it again, with the same batch.
         self._known = samples, level
         return level
 

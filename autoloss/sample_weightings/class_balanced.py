@@ -16,8 +16,8 @@ class ClassBalanced(SampleWeighting):
     """Weighs each sample by its class: ``w_c`` proportional to ``(1 - beta) / (1 - beta^n_c)`` (eq. 8).
 
     The weights of the classes seen so far sum to their number, as in the paper. ``n_c`` is counted while training:
-    a class's share of the samples seen, times the size of the training data (of what was seen, where that
-    size is not known), so that no pass over the data is needed and a drift is followed.
+    a class's share of the samples seen, times the size of the training data (or the number seen, where that
+    size is not known), so that it needs no pass over the data and follows a drift.
 
     Args:
         beta: in [0, 1): 0 gives uniform weights, 1 - 1 / n nearly the inverse of the frequency.
@@ -27,7 +27,7 @@ class ClassBalanced(SampleWeighting):
     counts: Tensor
     needs = SampleNeed.LOSSES | SampleNeed.LABELS
     search_space = {"beta": Choice((0.9, 0.99, 0.999, 0.9999))}
-    use = "A few classes hold most of the data and all of them count alike."
+    use = "A few classes have most of the samples, and all classes matter equally."
     avoid = "Classes are balanced; rare classes are mostly wrong labels."
     citation = "Cui, Jia, Lin, Song, Belongie: Class-balanced loss, CVPR 2019, arXiv:1901.05555"
 

@@ -18,17 +18,19 @@ class DataParameters(SampleWeighting):
     """Divides each sample's logits by a temperature of its own that is learned: ``z_i / (s_i + s_class(i))``.
 
     The logarithms of the temperatures follow the loss by SGD with momentum, at the samples of the batch alone; they
-    start at 0 and stay within log 1/20 and log 20. A sample whose label the network cannot fit grows hot,
-    which shrinks its gradient. The weights are 1: the temperature is all. Samples are divided in training only.
+    start at 0 and stay between log 1/20 and log 20. The temperature of a sample whose label the network cannot
+    fit grows, which shrinks its gradient. All weights are 1: only the temperatures act. Logits are divided in
+    training only.
 
-    ``lr`` meets the derivative of the sample's own loss; the authors' code takes that of the batch's mean, which
-    is smaller by the batch size. A sample is seen once an epoch: 10 suits some fifty epochs, more suits fewer.
+    ``lr`` multiplies the derivative of the sample's own loss; the authors' code takes that of the batch's mean,
+    which is smaller by the batch size. A sample is seen once an epoch: 10 suits some fifty epochs, a larger one
+    suits fewer.
 
     Args:
-        lr: of the samples' temperatures, at least 0.
-        class_lr: of the classes' temperatures, at least 0; 0 leaves them out.
+        lr: learning rate of the samples' temperatures, at least 0.
+        class_lr: learning rate of the classes' temperatures, at least 0; 0 leaves them out.
         momentum: in [0, 1).
-        decay: pulls the logarithms towards 0 by this factor of them, at least 0.
+        decay: weight decay of the logarithms, at least 0.
         classes: an upper bound on their number.
     """
 
@@ -40,7 +42,7 @@ class DataParameters(SampleWeighting):
     claims = frozenset({"non_increasing", "non_decreasing", "at_most_one", "mean_one"})
     search_space = {"lr": Interval(1.0, 100.0, log=True)}
     use = "Noisy labels and a data set that is seen many times: it learns which samples to distrust."
-    avoid = "A sample is seen a few times only; outputs are no logits; data without end."
+    avoid = "A sample is seen a few times only; outputs are no logits; the data are a stream without end."
     citation = "Saxena, Tuzel, DeCoste: Data parameters, NeurIPS 2019"
 
     def __init__(

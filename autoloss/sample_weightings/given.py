@@ -1,4 +1,4 @@
-"""Weights that the data bring along."""
+"""Weights that come with the data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoloss.core.samples import Samples
 class Given(SampleWeighting):
     """Weighs each sample with a column of the data: ``w_i = keys[key]_i``.
 
-    The problem gives it: ``Outputs(..., keys={"weight": batch["weight"]})``; a loop of one's own calls
+    The problem gives it: ``Outputs(..., keys={"weight": batch["weight"]})``; a loop of your own calls
     ``balancer(losses, keys={"weight": w})``. On a CPU, weights that are negative or not finite are an error.
 
     Args:

@@ -14,17 +14,17 @@ from autoloss.core.tensors.adam import AdamState
 
 
 class MetaWeightNet(SampleWeighting):
-    """Gives each sample a weight that a small network makes of its loss, learned on held-out data.
+    """Weighs each sample by a small network of its loss, which is learned from held-out data.
 
-    ``w_i = V(l_i)`` with V one hidden layer of ReLU and a sigmoid. After each step V goes up
-    ``sum_i t_i V(l_i) / n``, with ``t_i = <grad L_held, grad l_i>`` held constant (eq. 5 to 7): the gradient
-    of what a small step down the weighted loss does to the held-out data. Weights are between 0 and 1, about a
-    half at first, and are not scaled: raise the learning rate if that is too little.
+    ``w_i = V(l_i)``; V has one hidden layer of ReLU and a sigmoid. After each step Adam changes V to increase
+    ``sum_i t_i V(l_i) / n``, with ``t_i = <grad L_held, grad l_i>`` held constant (eq. 5 to 7): to first order
+    this is how much a small step down the weighted loss lowers the held-out loss. Weights are between 0 and 1,
+    about a half at first, and are not scaled: raise the learning rate if that is too little.
 
     Args:
         lr: learning rate of V's Adam, above 0.
         width: hidden units, at least 1.
-        decay: pulls V's parameters towards 0, at least 0.
+        decay: weight decay of V's parameters, at least 0.
         seed: of V's initial parameters.
 
     t is measured at the parameters before the step, in units of a running mean of |t|; the authors take a virtual
@@ -37,7 +37,7 @@ class MetaWeightNet(SampleWeighting):
     claims = frozenset({"at_most_one"})
     search_space = {"lr": Interval(1e-4, 1e-2, log=True)}
     use = "Wrong labels or rare classes, and some hundred samples that are known to be right and balanced."
-    avoid = "Samples of one loss deserve unlike weights: V sees the loss and nothing else."
+    avoid = "Samples with equal losses need different weights: V sees the loss and nothing else."
     citation = "Shu et al.: Meta-Weight-Net, NeurIPS 2019, arXiv:1902.07379"
 
     def __init__(self, lr: float = 1e-3, width: int = 100, decay: float = 1e-4, seed: int = 0) -> None:

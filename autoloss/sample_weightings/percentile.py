@@ -14,7 +14,7 @@ from autoloss.sample_weightings._level import Levelled
 class Percentile(Levelled):
     """Leaves out losses above a moving percentile: ``w_i = 1[l_i <= q]``, q the moving ``p``-quantile.
 
-    With ``slope`` s above 0 weights fall in a line instead, ``w_i = clip(1 - (l_i - q) / (s q), 0, 1)`` (eq. 4, whose
+    With ``slope`` s above 0 weights fall linearly instead, ``w_i = clip(1 - (l_i - q) / (s q), 0, 1)`` (eq. 4, whose
     lambda_2 is s q here, so that the losses' unit does not matter). The quantile is of the batch, averaged over
     steps. The authors' code also drops examples at random by a schedule, which is left out here.
 
@@ -27,7 +27,7 @@ class Percentile(Levelled):
 
     claims = frozenset({"non_increasing", "at_most_one", "scale_invariant"})
     search_space = {"p": Interval(0.3, 0.95)}
-    use = "Noisy labels; batches that differ in quality, of which each should lose what exceeds the common level."
+    use = "Noisy labels; batches of different quality, each of which should lose its samples above the common level."
     avoid = "Labels are clean, or rare classes are hard: those are left out."
     citation = "Jiang, Zhou, Leung, Li, Fei-Fei: MentorNet, ICML 2018, arXiv:1712.05055"
 

@@ -11,14 +11,14 @@ from autoloss.core.samples import Samples
 
 
 class Reweight(SampleWeighting):
-    """Weighs each sample by how far a step down its gradient lowers the loss of held-out data, if it does.
+    """Weighs each sample by how far a step down its gradient lowers the held-out loss; 0 where it does not.
 
     ``u_i = <grad L_held, grad l_i>`` at the parameters as they stand, and ``w_i = n max(u_i, 0) / sum_j
     max(u_j, 0)`` over the n present samples (eq. 8 to 10, whose virtual step starts at weights of 0, so that it
     does not move). Where no sample helps, all weights are 0 and the loss is 0.
 
-    The held-out data must be what the training data are not: clean, or balanced; a few samples will do.
-    A problem says which they are in ``hold_out``. The authors differentiate twice through a virtual
+    The held-out data must be clean or balanced where the training data are not; a few samples are enough.
+    The problem chooses them in ``hold_out``. The authors differentiate twice through a virtual
     step; here one forward-mode pass gives the same numbers. The paper's weights sum to 1 and the losses are summed.
     """
 

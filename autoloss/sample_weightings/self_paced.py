@@ -33,7 +33,7 @@ class SelfPaced(Levelled):
         form: one of the above.
         keep: share of the samples in (0, 1], a number or a schedule of progress.
         threshold: lambda, above 0, a number or a schedule; ``keep`` is not used then.
-        burn_in: epochs at the beginning with uniform weights: what is easy for fresh weights says nothing yet.
+        burn_in: epochs at the beginning with uniform weights: an untrained network does not show what is easy.
         decay: of the quantile's moving average over steps, in [0, 1).
         mix: in (0, 1), for ``mixture``.
         power: above 1, for ``polynomial``.
@@ -86,7 +86,7 @@ class SelfPaced(Levelled):
             return self.weigh(losses, losses.new_zeros(()) + self.threshold(samples.progress))
         if self.keep(samples.progress) >= 1:
             return torch.ones_like(losses)
-        # Slightly above the quantile: the sample that it is the loss of belongs to the share that is kept.
+        # Slightly above the quantile: the sample whose loss is the quantile belongs to the share that is kept.
         level = self.level(samples).clamp(min=0)
         return self.weigh(losses, level * 1.0001 + 1e-12)
 

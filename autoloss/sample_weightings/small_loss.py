@@ -14,13 +14,13 @@ class SmallLoss(SampleWeighting):
     """Trains on the ``R(t) n`` smallest losses of the batch, ``R(t) = 1 - rate min(t / ramp, 1)^power``.
 
     t is the epoch, from 0. The ``k = floor(R n)``, at least 1, chosen samples get ``n / k``, so that the loss is the
-    mean over them (alg. 1). The paper has two networks that choose for each other, which slows down the
-    self-confirmation that one network is prone to; this is the one-network form. Its code raises ``rate`` instead
-    of ``t / ramp`` to ``power``, which is the same for the default 1. Each rank chooses from its own samples.
+    mean over them (alg. 1). In the paper two networks choose for each other, so that a network confirms its own
+    mistakes less; this is the form with one network. The paper's code raises ``rate`` instead of ``t / ramp`` to
+    ``power``, which is the same for the default 1. Each rank chooses from its own samples.
 
     Args:
-        rate: the share of samples that is left out at last, in [0, 1): the rate of label noise, if it is known.
-        ramp: epochs until then, at least 1.
+        rate: the share of samples that is left out in the end, in [0, 1): the rate of label noise, if it is known.
+        ramp: epochs until that share is reached, at least 1.
         power: above 0.
     """
 
@@ -46,6 +46,6 @@ class SmallLoss(SampleWeighting):
         return 1 - self.rate * min(epoch / self.ramp, 1.0) ** self.power
 
     def forward(self, samples: Samples) -> Tensor:
-        # Not 1 - 0.4 = 0.59999 of 10 samples: a whole number must not lose one by rounding.
+        # 1 - 0.4 may be 0.59999: of 10 samples it must still keep 6, so that rounding does not lose one.
         chosen = (self.kept(samples.epoch) * samples.count + 1e-4).floor().clamp(min=1)
         return (samples.ranks() < chosen).float() * (samples.count / chosen)

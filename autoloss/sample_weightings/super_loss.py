@@ -17,8 +17,8 @@ class SuperLoss(Levelled):
     """Weighs each sample with its confidence s: ``min_s (l - tau) s + lam (log s)^2``.
 
     ``s = exp(-W(max(-2 / e, (l - tau) / lam) / 2))``, W the principal branch of Lambert's function (eq. 5). It is 1 at
-    ``l = tau``, larger for easier samples and at most e, smaller for harder ones and above 0. Since s is the
-    minimum, the gradient of the minimised loss is s times the loss's: weighing with a constant s is exact.
+    ``l = tau``, larger for easier samples and at most e, smaller for harder ones and above 0. Since s minimises
+    this, the gradient of the minimum is s times that of the loss: weighing with a constant s is exact.
     The value that is recorded is ``s l`` and not ``(l - tau) s + lam (log s)^2``, whose gradient is the same.
 
     Args:

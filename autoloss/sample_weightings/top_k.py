@@ -14,7 +14,7 @@ from autoloss.core.space import Interval
 class TopK(SampleWeighting):
     """Trains on the hardest: the ``k = ceil(share * n)`` largest losses get ``n / k``, the others 0.
 
-    The loss is so the mean over the chosen ones. Of equal losses the last of the batch are chosen. Each rank
+    So the loss is the mean over the chosen samples. Of equal losses the last in the batch are chosen. Each rank
     chooses from its own samples.
 
     Args:

@@ -1,4 +1,4 @@
-"""Every sample counts alike."""
+"""Every sample counts equally."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from autoloss.core.samples import Samples
 
 
 class Uniform(SampleWeighting):
-    """Weighs every sample with 1: the plain mean of the losses. Costs nothing, and nothing is recorded of it."""
+    """Weighs every sample with 1: the plain mean of the losses. It costs nothing and is not recorded."""
 
     claims = frozenset({"non_increasing", "non_decreasing", "at_most_one", "mean_one", "scale_invariant"})
     use = "Always first: every other rule is compared with it."

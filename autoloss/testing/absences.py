@@ -10,7 +10,7 @@ from autoloss.testing.subject import Subject, expect_finite, follow, learn, same
 
 
 class AbsenceChecks(Subject):
-    """An absent loss breaks nothing, says nothing and learns nothing."""
+    """An absent loss breaks nothing, does not affect the others, and learns nothing."""
 
     def test_absent_losses_break_nothing(self) -> None:
         size = len(self.names)
@@ -26,7 +26,7 @@ class AbsenceChecks(Subject):
                 expect_finite(here, f"where {names} is absent from step {when.start} to {when.stop - 1}")
 
     def test_an_absent_loss_says_nothing(self) -> None:
-        """What stands in its place (1 in training) makes no difference to the others."""
+        """The value in its place (1 in training) does not affect the others."""
         for absent in range(len(self.names)):
             others = [i for i in range(len(self.names)) if i != absent]
             usual = follow(self.bound(), self._without([absent], range(2, self.steps)))
@@ -34,13 +34,14 @@ class AbsenceChecks(Subject):
                 strange = follow(self.bound(), self._without([absent], range(2, self.steps), filler))
                 for step, (one, other) in enumerate(zip(usual, strange, strict=True)):
                     assert torch.allclose(one[others], other[others], rtol=1e-5, equal_nan=True), (
-                        f"What stands in for an absent loss must not matter to the others, but at step {step} their "
-                        f"weights are {one[others].tolist()} for 1 and {other[others].tolist()} for {filler:g}. "
+                        "The value in the place of an absent loss must not affect the others, but at step "
+                        f"{step} their weights are {one[others].tolist()} for 1 and {other[others].tolist()} for "
+                        f"{filler:g}. "
                         "Mask with signals.present."
                     )
 
     def test_an_absent_loss_learns_nothing(self) -> None:
-        """Whatever the state holds of it, the buffers' rows (and columns) that grow with K, stays."""
+        """Its part of the state, the rows (and columns) of buffers that grow with K, stays as it was."""
         dimensions = self._loss_dimensions()
         for absent in range(len(self.names)):
             weighting = self.bound()
@@ -55,8 +56,8 @@ class AbsenceChecks(Subject):
                     for dimension in of_losses:
                         rows = (state[name].select(dimension, absent) for state in (before, after))
                         assert same(*rows), (
-                            f"A step that a loss is absent from must leave its state, but at step {signals.step} it "
-                            f"moved the absent loss's part of `{name}`. Say add_state(..., axes={dimension + 1})."
+                            f"A step must not change the state of an absent loss, but step {signals.step} changed the "
+                            f"absent loss's part of `{name}`. Write add_state(..., axes={dimension + 1})."
                         )
 
     def _without(self, losses: list[int], when: range, filler: float = 1.0) -> list[Signals]:

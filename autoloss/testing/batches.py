@@ -45,7 +45,7 @@ def batches(steps: int = 8, batch: int = 12, seed: int = 0, device: str = "cpu")
                 labels[index],
                 slopes,
                 known,
-                # Of its own source: the other numbers stay what they were.
+                # From a generator of its own, so that the other numbers stay what they were.
                 torch.randn(batch, generator=torch.Generator().manual_seed(seed + t)).to(device),
             )
         )

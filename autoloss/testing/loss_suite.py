@@ -18,7 +18,7 @@ BATCH = 6
 
 
 class LossSuite:
-    """What training takes for granted of a loss, each as a test of its own.
+    """What training expects of a loss, each as a test of its own.
 
     Subclass it in a test file; the data is of the first kind that the loss ``takes``, unless you
     override :meth:`sample`::
@@ -38,7 +38,7 @@ class LossSuite:
     scales: tuple[float, ...] = (1e2, 1e4)
 
     def loss(self) -> Loss:
-        """A new loss (a plain function of prediction and target will do)."""
+        """A new loss (a plain function of prediction and target works too)."""
         raise NotImplementedError("Override loss() to return a new instance of the loss under test.")
 
     def sample(self, batch: int) -> Sample:
@@ -78,7 +78,7 @@ class LossSuite:
         )
 
     def test_samples_do_not_meet(self) -> None:
-        """The value of a sample is the same alone as in its batch; of a paired loss it is not."""
+        """A sample has the same value alone as in its batch, except with a paired loss."""
         prediction, target = self._draw(BATCH)
         if self._paired():
             return
@@ -98,7 +98,7 @@ class LossSuite:
         torch.autograd.gradcheck(lambda p: self._values(p, _double(target)), (prediction,))
 
     def test_masked_samples_take_no_part(self) -> None:
-        """Whatever the target is there: no gradient comes from it, and the other samples keep their values."""
+        """Whatever their target is: no gradient comes from it, and the other samples keep their values."""
         prediction, target = self._draw(BATCH)
         mask = torch.arange(BATCH, device=prediction.device) % 3 > 0
         values, gradient = self._masked(prediction, target, mask)
@@ -117,7 +117,7 @@ class LossSuite:
             self._expect_finite(self._draw(BATCH, by), f"for predictions of about {by:g}")
 
     def test_waits_for_no_device(self) -> None:
-        """Neither forward nor backward looks at a number: what is wrong with labels waits for the next flush."""
+        """Neither forward nor backward reads a number from the device: a wrong label is reported at the next flush."""
         prediction, target = self._draw(BATCH)
         made = self._made()
         for part in made.modules():
@@ -145,7 +145,7 @@ class LossSuite:
         return by * prediction.to(self.device), target.to(self.device)
 
     def _values(self, prediction: Tensor, target: Tensor) -> Tensor:
-        # Not self.loss()(...) at once: a class attribute that is a function would be bound to the suite.
+        # Not self.loss()(...) in one expression: a class attribute that is a function would be bound to the suite.
         loss = self.loss()
         with _pairs_may_be_missing():
             return loss(prediction, target)

@@ -10,7 +10,7 @@ from autoloss.testing.waiting import NoWaiting
 
 
 class PenaltySuite:
-    """What training takes for granted of a penalty, each as a test of its own.
+    """What training expects of a penalty, each as a test of its own.
 
     Subclass it in a test file::
 
@@ -18,7 +18,7 @@ class PenaltySuite:
             def penalty(self):
                 return Mine(alpha=1.0)
 
-    Override :meth:`parameters` if yours is of other tensors than a tall matrix, a wide one and a kernel.
+    Override :meth:`parameters` if your penalty takes other tensors than a tall matrix, a wide one and a kernel.
     """
 
     device: str = "cpu"
@@ -83,6 +83,6 @@ class PenaltySuite:
             return [p.to(self.device) for p in self.parameters()]
 
     def _value(self, parameters: list[Tensor]) -> Tensor:
-        # Not self.penalty()(...) at once: a class attribute that is a function would be bound to the suite.
+        # Not self.penalty()(...) in one expression: a class attribute that is a function would be bound to the suite.
         made = self.penalty()
         return made(parameters)

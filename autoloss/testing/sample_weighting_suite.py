@@ -22,7 +22,7 @@ from autoloss.training.balancer import Balancer
 
 
 class SampleWeightingSuite:
-    """What training takes for granted of a sample weighting, each as a test of its own.
+    """What training expects of a sample weighting, each as a test of its own.
 
     Subclass it in a test file::
 
@@ -30,7 +30,7 @@ class SampleWeightingSuite:
             def sample_weighting(self):
                 return Mine(share=0.5)
 
-    ``sample_weighting = Mine`` does where the defaults will do. A claim that is not made is skipped; the claims
+    ``sample_weighting = Mine`` is enough where the defaults suit. A claim that is not made is skipped; the claims
     are those of :data:`autoloss.core.sample_weighting.CLAIMS`. ``tolerance`` is relative.
     """
 
@@ -40,7 +40,7 @@ class SampleWeightingSuite:
 
     def sample_weighting(self) -> SampleWeighting:
         """A new sample weighting, not bound to data yet."""
-        raise NotImplementedError("Override sample_weighting() to return a new instance of what is under test.")
+        raise NotImplementedError("Override sample_weighting() to return a new instance of the one under test.")
 
     def bound(self) -> SampleWeighting:
         """A new one for training data of :data:`autoloss.testing.batches.SIZE` samples."""
@@ -87,7 +87,7 @@ class SampleWeightingSuite:
         _expect_finite(after, "after batches of which everything is masked")
 
     def test_a_masked_sample_says_nothing(self) -> None:
-        """What stands in its place makes no difference to the others, nor to what is learned."""
+        """The loss in its place affects neither the other samples nor the state."""
         rows, others = [0, 5], [i for i in range(12) if i not in (0, 5)]
         one, other = self.bound(), self.bound()
         usual = follow(one, [batches.masked(s, rows) for s in self.stream()])
@@ -95,15 +95,15 @@ class SampleWeightingSuite:
         alone = follow(self.bound(), [batches.taken(s, torch.tensor(others)) for s in self.stream()])
         for step, (a, b, c) in enumerate(zip(usual, strange, alone, strict=True)):
             assert same(a[others], b[others]), (
-                f"What stands in for a masked sample must not matter, but at step {step} the others' weights are "
+                f"The loss in the place of a masked sample must not matter, but at step {step} the others' weights are "
                 f"{a[others].tolist()} for 0 and {b[others].tolist()} for 100. Mask with samples.present."
             )
             assert torch.allclose(a[others], c, rtol=1e-4), (
-                f"A masked sample must count as none, but at step {step} the others' weights are {a[others].tolist()} "
+                f"A masked sample must not count, but at step {step} the others' weights are {a[others].tolist()} "
                 f"beside it and {c.tolist()} without it. Count with samples.count."
             )
         moved = changed(state_of(one), state_of(other))
-        assert not moved, f"A masked sample must teach nothing, but it moved {', '.join(moved)}."
+        assert not moved, f"A masked sample must not change the state, but it changed {', '.join(moved)}."
 
     def test_the_order_of_the_batch_does_not_matter(self) -> None:
         order = torch.randperm(12, generator=torch.Generator().manual_seed(1)).to(self.device)
@@ -126,9 +126,9 @@ class SampleWeightingSuite:
                 )
 
     def test_needs_are_enough(self) -> None:
-        """Given exactly what it asks for; anything else raises ``SignalError``, which names it.
+        """The samples hold exactly what ``needs`` asks for; to read anything else raises a ``SignalError``.
 
-        Slopes are known to ``update`` alone.
+        Only ``update`` gets slopes.
         """
         rule = self.bound()
         for samples in self.stream():
@@ -157,7 +157,7 @@ class SampleWeightingSuite:
         for step, (one, other) in enumerate(pairs):
             assert same(one, other), (
                 f"A loaded checkpoint must go on as if nothing had happened, but {step} steps after it the weights are "
-                f"{other.tolist()} instead of {one.tolist()}. Everything that update learns must be add_state'd."
+                f"{other.tolist()} instead of {one.tolist()}. Register everything that update learns with add_state."
             )
 
     def test_state_is_float32_buffers_that_casts_leave_alone(self) -> None:
@@ -251,7 +251,7 @@ class SampleWeightingSuite:
         return [batches.masked(s, [2, 7]) if s.step % 3 == 2 else s for s in self.stream()]
 
     def _claimed(self, claim: str) -> list[tuple[Samples, Tensor]]:
-        """Batches, some with masked samples, and their weights; of present samples alone."""
+        """Batches, some with masked samples, and their weights, for present samples only."""
         if claim not in self.bound().claims:
             pytest.skip("not claimed")
         stream = self._masked()

@@ -1,4 +1,4 @@
-"""The weighting that a suite looks at, and how training would treat it."""
+"""The weighting that a suite tests, and how training would use it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from autoloss.testing import streams
 class Subject:
     """What a plugin author says about the weighting under test, and what every check does with it.
 
-    Override :meth:`weighting`, and ``names`` if its parameters name losses: those first, and
-    ``fewest`` says how many of them it cannot do without. ``steps`` is the length of a trajectory:
-    more, for a method whose state takes longer to show. ``tolerance`` is relative.
+    Override :meth:`weighting`, and ``names`` if its parameters name losses: put those first, and let
+    ``fewest`` say how many losses it needs at least. ``steps`` is the length of a trajectory: raise it
+    for a method whose state needs more steps to have an effect. ``tolerance`` is relative.
     """
 
     names: tuple[str, ...] = ("a", "b", "c")
@@ -71,7 +71,7 @@ def same(one: Tensor, other: Tensor) -> bool:
 
 
 def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
-    """The names of the buffers that are not what they were."""
+    """The names of the buffers that differ, or that only one of the two has."""
     return sorted(
         name
         for name in before.keys() | after.keys()

@@ -1,4 +1,4 @@
-"""Finds what would make a training step wait for its device, on a machine that has none."""
+"""Finds what would make a training step wait for its device, on a machine without an accelerator."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-# What gives a Python number, or a shape that depends on values.
+# Operations that give a Python number, or a shape that depends on values.
 _WAITS = {
     *("_local_scalar_dense", "is_nonzero", "item", "equal", "nonzero", "nonzero_static", "masked_select"),
     *("_unique", "_unique2", "unique_dim", "unique_consecutive", "bincount", "repeat_interleave"),
@@ -16,7 +16,7 @@ _WAITS = {
 
 
 class NoWaiting(TorchDispatchMode):
-    """Within it an operation that an accelerator would have to be waited for is an ``AssertionError``."""
+    """Within it, an operation that would wait for an accelerator is an ``AssertionError``."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__

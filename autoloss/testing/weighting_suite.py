@@ -9,15 +9,15 @@ from autoloss.testing.states import StateChecks
 
 
 class WeightingSuite(AnswerChecks, StateChecks, AbsenceChecks, ClaimChecks):
-    """Everything that training takes for granted of a weighting, each as a test of its own.
+    """Everything that training expects of a weighting, each as a test of its own.
 
-    Subclass it in a test file; pytest finds the tests of whatever is called ``Test...``::
+    Subclass it in a test file; pytest finds the tests of every class that is called ``Test...``::
 
         class TestMine(WeightingSuite):
             def weighting(self):
                 return Mine(alpha=1.0)
 
-    ``weighting = Mine`` does where the defaults will do. If parameters name losses, set ``names``.
+    ``weighting = Mine`` is enough where the defaults suit. If parameters name losses, set ``names``.
     A claim that is not made is skipped; the claims are those of
     :data:`autoloss.core.weighting.CLAIMS`.
     """

@@ -23,12 +23,12 @@ from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork
 from autoloss.probe.implicit import Implicit
 from autoloss.probe.lookahead import Moment
-from autoloss.probe.optimizer_step import Taken, watching
+from autoloss.probe.optimizer_step import OptimizerStep, observe_step
 from autoloss.probe.slopes import bare, check_network
 from autoloss.training.record.cadence import Cadence
 from autoloss.training.record.lazy_start import LateJournal
 from autoloss.training.step.build import build_sample_weighting, build_weighting
-from autoloss.training.step.lookahead import Ahead, lacking
+from autoloss.training.step.lookahead import LookAhead, incomplete_look_ahead
 from autoloss.training.step.notes import Notes
 from autoloss.training.step.player import Player
 
@@ -91,7 +91,7 @@ class Balancer(StateModule):
         self.calls, self.epoch = 0, 0
         self.plateaus = Plateaus()
         self._frozen = self._within = False
-        self._ahead: Ahead | None = None
+        self._look_ahead: LookAhead | None = None
         named = weighting if isinstance(weighting, (str, Mapping)) else self.player.weighting.title()
         self._journal = LateJournal(
             log_dir, record_every, self.player, named, accumulate=accumulate, total_steps=total_steps
@@ -119,7 +119,7 @@ class Balancer(StateModule):
     @property
     def skipped(self) -> int:
         """How many batches were left out because a loss was not finite."""
-        return self.player.watch.skipped
+        return self.player.nonfinite.skipped
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch begins; for weightings that compare epochs."""
@@ -242,32 +242,32 @@ class Balancer(StateModule):
         needs = self.player.looks_ahead(step)
         aligns, foresees = Need.ALIGNMENT in needs, self.player.foresees and self.training and not self._frozen
         if (aligns and optimizer is None) or ((needs & HELD_OUT_DATA or foresees) and held_out is None):
-            raise lacking(self.player, needs)
-        if self._ahead is None or self._ahead.network is not network:
-            self._ahead = Ahead(self.player, network, primary, self.accumulate, implicit=implicit)
-        ahead, self._within = self._ahead, True
+            raise incomplete_look_ahead(self.player, needs)
+        if self._look_ahead is None or self._look_ahead.network is not network:
+            self._look_ahead = LookAhead(self.player, network, primary, self.accumulate, implicit=implicit)
+        look_ahead, self._within = self._look_ahead, True
         if aligns or foresees:
             check_network(network)
         moment = Moment.now(next(network.parameters()).device)
         again = lambda: LossTable.of(train(network))  # noqa: E731
         held = None if held_out is None else lambda: LossTable.of(held_out(network))
         if foresees and held is not None:
-            ahead.foresee(step, moment, again, held)
-        taken: Taken | None
+            look_ahead.foresee(step, moment, again, held)
+        optimizer_step: OptimizerStep | None
         try:
-            with watching(optimizer) if aligns and optimizer is not None else nullcontext() as taken:
+            with observe_step(optimizer) if aligns and optimizer is not None else nullcontext() as optimizer_step:
                 yield
         except BaseException:
             self._within = False
-            ahead.drop()
+            look_ahead.drop()
             raise
-        if self.calls > before and len(self.player.window.steps) > len(ahead):
-            ahead.note(moment, again)
+        if self.calls > before and len(self.player.window.steps) > len(look_ahead):
+            look_ahead.note(moment, again)
         if self.calls % self.accumulate:
             return
         self._within = False
-        ahead.look(step, taken, held)
-        if taken is None or taken:
+        look_ahead.look(step, optimizer_step, held)
+        if optimizer_step is None or optimizer_step:
             self.player.commit()
         else:
             self.player.forget()

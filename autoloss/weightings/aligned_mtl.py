@@ -17,23 +17,24 @@ class AlignedMtl(GramWeighting):
     """Makes the gradients orthogonal and of one length, changing them as little as possible, and adds them up.
 
     With ``G = V diag(s) V^T``, ``w = sqrt(scale) V diag(s)^(-1/2) V^T 1``, over the eigenvalues above
-    ``tolerance`` times the largest; below it the factor is 1, which changes the weights of gradients that
-    cancel and not what they add up to. Equally long orthogonal gradients have weights of 1; the sum is free.
+    ``tolerance`` times the largest. Below it the factor is 1: this changes the weights of gradients that
+    cancel, and not their weighted sum. Equally long orthogonal gradients have weights of 1; the sum of the
+    weights is not fixed.
 
     Args:
         scale: the squared length that all have afterwards: the ``min`` eigenvalue (paper), the ``median``
             one, or their mean (``rmse``).
         tolerance: in (0, 1), relative to the largest eigenvalue; the least that float32 resolves
-            is about 1e-7 K. With ``min`` the step may be as much shorter as the root of this.
+            is about 1e-7 K. With ``min`` the step may be shorter by the root of this.
 
     The preference is 1 for each loss, as in the official code; TorchJD has 1 / K. A weight may be
-    negative: that loss's own head then climbs. Waits once for the device.
+    negative: a head that only that loss trains then raises it. Waits once for the device.
     """
 
     claims = frozenset({"permutation_equivariant", "common_scale_invariant"})
     search_space = {"scale": Choice(SCALES)}
-    use = "Losses of unlike scale that conflict."
-    avoid = "Nearly parallel gradients with scale=min: the step becomes short."
+    use = "Losses of different scales that conflict."
+    avoid = "Gradients are nearly parallel and scale=min: the step becomes short."
     citation = "Senushkin et al.: Independent component alignment for multi-task learning, CVPR 2023, arXiv:2305.19000"
 
     def __init__(self, scale: str = "min", tolerance: float = 1e-6) -> None:
@@ -47,6 +48,6 @@ class AlignedMtl(GramWeighting):
         kept = values > self.tolerance * values[-1]
         above = values[kept]
         target = {"min": above.amin(), "median": above.median(), "rmse": above.mean()}[self.scale]
-        # What the gradients cancel of adds nothing to d; at 0 their heads would not learn.
+        # Directions in which the gradients cancel add nothing to d; with a factor of 0 their heads would not learn.
         factors = torch.where(kept, (target / values.clamp(min=0)).sqrt(), 1.0)
         return vectors @ (factors * vectors.sum(0))

@@ -19,13 +19,13 @@ class AutoLambda(Weighting):
     """Learns weights that make each optimiser step lower the losses of held-out data.
 
     After each step, ``t_k = -d L_held(p') / d w_k``, with p' the parameters that the step led to and
-    L_held the sum of the primary losses there (eq. 6), and the weights' own Adam goes up t.
+    L_held the sum of the primary losses there (eq. 6), and the weights' own Adam takes a step up t.
     ``softmax``: ``w = K softmax(z)``, z starts at 0. ``raw``: w itself, kept at or above 0.
 
     Args:
         lr: learning rate of the weights' Adam, above 0; 0.0001 in the paper, for raw weights.
         variant: ``softmax`` or ``raw``.
-        start: initial raw weight, above 0; 0.1 in the paper. The sum of raw weights is free.
+        start: initial raw weight, above 0; 0.1 in the paper. The sum of raw weights is not fixed.
 
     The paper and its code differentiate a virtual copy of the model by finite differences, four forwards
     and two backwards; here t is exact, of the real step through the real optimiser (Adam's Jacobian
@@ -37,8 +37,8 @@ class AutoLambda(Weighting):
     needs = Need.VALUES | Need.ALIGNMENT
     claims = frozenset({"permutation_equivariant"})
     search_space = {"lr": Interval(1e-3, 1e-1, log=True)}
-    use = "Some losses matter for themselves and others only help: name the primary ones."
-    avoid = "No data can be spared, or a step must not cost three."
+    use = "Some losses matter in themselves and the others only help: name the primary ones."
+    avoid = "No data can be held out, or a step must not cost as much as three."
     citation = "Liu, James, Davison, Johns: Auto-Lambda, TMLR 2022, arXiv:2202.03091"
 
     def __init__(self, lr: float = 0.03, variant: str = "softmax", start: float = 1.0) -> None:
@@ -48,7 +48,7 @@ class AutoLambda(Weighting):
         if variant not in VARIANTS:
             raise unknown("variant", variant, VARIANTS)
         self.raw, self.start = variant == "raw", start
-        # Alignments carry the model's learning rate: one that counts for Adam's usual eps would be none here.
+        # Alignments contain the model's learning rate: they may be far below Adam's usual eps.
         self.adam = AdamState(lr, eps=1e-15)
 
     def allocate(self, size: int) -> None:

@@ -18,17 +18,17 @@ class Balancer(Weighting):
     """Gives each loss its share of the gradient at the network's output, whatever the loss's scale.
 
     ``w_k = R (share_k / sum_j share_j) / n_k``, n_k the bias-corrected moving average of the mean norm,
-    over items, of the loss's gradient: with the output as anchor its K passes cost only the losses
-    themselves. The weights' sum is free: with one loss the gradient of an item has the norm R on average.
+    over items, of the loss's gradient. With the output as anchor, its K passes go through the losses
+    only. The sum of the weights is not fixed: with one loss an item's gradient has the norm R on average.
 
     Args:
         shares: by loss name, at least 0; a loss that is not named has 1.
         total_norm: R, above 0.
         decay: of the moving average, in [0, 1).
 
-    The average takes in this step before it is used. A loss whose gradient was always 0 has the weight 1,
+    The average includes this step before it is used. A loss whose gradient was always 0 has the weight 1,
     where audiocraft has 1e12. Losses that do not come from the output (a commitment loss, a penalty)
-    keep their base weight by themselves. State is in the checkpoint.
+    keep their base weight by themselves. The state is in the checkpoint.
     """
 
     total: Tensor
@@ -37,7 +37,7 @@ class Balancer(Weighting):
     needs = Need.VALUES | Need.STATS
     claims = frozenset({"permutation_equivariant", "loss_scale_invariant", "common_scale_invariant"})
     use = "Audio or image generators: many losses on one output, adversarial ones among them."
-    avoid = "Losses that reach the model by several ways; a loss whose falling gradient should count as done."
+    avoid = "Losses reach the model on several paths; a loss whose gradient shrinks should lose influence."
     citation = "Défossez, Copet, Synnaeve, Adi: High fidelity neural audio compression, TMLR 2023, arXiv:2210.13438"
 
     def __init__(self, shares: Mapping[str, float] = {}, total_norm: float = 1.0, decay: float = 0.999) -> None:

@@ -14,14 +14,14 @@ RESCALES = (0, 1, 2)
 
 
 class Cagrad(GramWeighting):
-    """Moves the plain sum of the gradients, within a ball, to where the worst-served loss falls fastest.
+    """Moves the sum of the gradients, within a ball around it, to where the slowest loss falls fastest.
 
     ``d = argmax min_k <g_k, d>`` over ``||d - s|| <= c ||s||`` (eq. 2), with s the sum of the
     gradients; the paper has their mean, which is K times shorter, as LibMTL and TorchJD do. So
-    c = 0 gives weights of 1, and no weight is below 1 (before ``rescale``); their sum is free.
+    c = 0 gives weights of 1, and no weight is below 1 (before ``rescale``); their sum is not fixed.
 
     Args:
-        c: radius of the ball relative to ``||s||``, at least 0; from 1 on no loss is harmed.
+        c: radius of the ball relative to ``||s||``, at least 0; from 1 on no loss rises.
         rescale: divides the weights: 0 by 1 (TorchJD), 1 by ``1 + c^2``, 2 by ``1 + c`` (official
             code, which has 1 as default).
 
@@ -31,8 +31,8 @@ class Cagrad(GramWeighting):
 
     claims = frozenset({"permutation_equivariant", "common_scale_invariant"})
     search_space = {"c": Interval(0.1, 0.9)}
-    use = "The average loss matters most, and no loss should pay for it."
-    avoid = "Losses of unlike scale: the sum that it stays near is the largest one's."
+    use = "The average loss matters most, and no loss should rise for it."
+    avoid = "Losses have different scales: the largest one dominates the sum that it stays near."
     citation = "Liu, Liu, Jin, Stone, Liu: Conflict-averse gradient descent, NeurIPS 2021, arXiv:2110.14048"
 
     def __init__(self, c: float = 0.4, rescale: int = 1) -> None:

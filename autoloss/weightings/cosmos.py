@@ -14,25 +14,25 @@ from autoloss.core.weighting import Scalarization
 
 
 class Cosmos(Scalarization):
-    """Descends a weighted sum less a cosine: ``S = <a, L> - penalty cos(a, L)``.
+    """Minimises a weighted sum minus a cosine: ``S = <a, L> - penalty cos(a, L)``.
 
-    ``w_k = a_k - penalty (a_k / (|a| |L|) - cos(a, L) L_k / |L|^2)``: losses above their share in
-    the direction a gain weight, and those below it lose weight, even below 0.
+    ``w_k = a_k - penalty (a_k / (|a| |L|) - cos(a, L) L_k / |L|^2)``: a loss above its share in the
+    direction a gains weight, and one below its share loses weight, which may become negative.
 
     Args:
         penalty: how strongly losses are pulled towards the proportions a, at least 0. In units of
             the loss: the paper's go from 0.01 to 8.
         preference: a by loss name, each at least 0; a loss that is not named has 1.
 
-    The paper draws a for each batch and shows it to the network, which then covers the whole
+    The paper draws a for each batch and gives it to the network, which then learns the whole Pareto
     front; here a is fixed, and one point of the front is trained.
     """
 
     preference: Tensor
     claims = frozenset({"permutation_equivariant"})
     search_space = {"penalty": Interval(0.01, 8.0, log=True)}
-    use = "A known proportion between losses is wanted, more strictly than a weighted sum gives it."
-    avoid = "Losses near 0: the cosine's gradient goes with 1 / |L|, and weights become negative."
+    use = "A known proportion between losses that should hold more strictly than a weighted sum gives it."
+    avoid = "Losses are near 0: the cosine's gradient grows as 1 / |L|, and weights become negative."
     citation = "Ruchte, Grabocka: Scalable Pareto front approximation, ICDM 2021, arXiv:2103.13392"
 
     def __init__(self, penalty: float = 1.0, preference: Mapping[str, float] = {}) -> None:
@@ -47,7 +47,7 @@ class Cosmos(Scalarization):
 
     def scalar(self, values: Tensor, signals: Signals) -> Tensor:
         direction, values = self.preference * signals.present, values * signals.present
-        # A cosine does not see the scale, float32 squares do.
+        # A cosine does not depend on the scale, but squares in float32 may over- or underflow.
         unit = values / values.detach().abs().amax().clamp(min=1e-20)
         lengths = (direction.square().sum() * unit.square().sum()).clamp(min=1e-30).sqrt()
         return (direction * values).sum() - self.penalty * (direction * unit).sum() / lengths

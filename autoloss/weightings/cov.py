@@ -31,8 +31,8 @@ class Cov(Weighting):
     seen: Tensor
     claims = frozenset({"sums_to_count", "permutation_equivariant", "common_scale_invariant"})
     positive = True
-    use = "A loss that no longer moves is done, and the others are to have its weight; scales do not matter."
-    avoid = "Losses of unlike noise: a noisy loss varies, and gets weight for it."
+    use = "Losses that count as done once they no longer change: the others get their weight; scales do not matter."
+    avoid = "Losses differ in noise: a noisy loss varies, and gets weight for it."
     citation = "Groenendijk et al.: Multi-loss weighting with coefficient of variations, WACV 2021, arXiv:2009.01717"
 
     def __init__(self, decay: float = 1.0) -> None:
@@ -54,7 +54,7 @@ class Cov(Weighting):
     def update(self, signals: Signals) -> None:
         loss = signals.values.clamp(min=1e-20)
         before = torch.where(self.seen > 0, self.mean_loss, loss)
-        # A loss that comes from 0 has no ratio to speak of, and its square must be finite.
+        # The ratio to a mean of nearly 0 means nothing, and its square must be finite.
         ratio = (loss / before).clamp(max=1e9)
         self.seen += 1
         share = (1 / self.seen).clamp(min=1 - self.decay)

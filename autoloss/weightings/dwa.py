@@ -31,8 +31,8 @@ class Dwa(Weighting):
     earlier: Tensor
     claims = frozenset({"sums_to_count", "permutation_equivariant", "common_scale_invariant"})
     search_space = {"temperature": Interval(0.5, 10.0, log=True)}
-    use = "Losses of like scale that learn at different speeds; costs nothing."
-    avoid = "Losses of unlike scale: only their change is seen. Very few epochs."
+    use = "Losses of similar scale that learn at different speeds; it costs nothing."
+    avoid = "Losses have different scales: it sees their relative change only. There are very few epochs."
     citation = "Liu, Johns, Davison: End-to-end multi-task learning with attention, CVPR 2019, arXiv:1803.10704"
 
     def __init__(self, temperature: float = 2.0, window: int = 0) -> None:

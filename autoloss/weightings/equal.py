@@ -17,7 +17,7 @@ class Equal(Weighting):
     """
 
     claims = frozenset({"sums_to_count", "permutation_equivariant", "common_scale_invariant"})
-    use = "Losses of like scale, and as the baseline of every comparison."
+    use = "Losses of similar scale, and as the baseline of every comparison."
     avoid = "One loss is orders of magnitude larger than another that matters as much."
     citation = "folklore"
 

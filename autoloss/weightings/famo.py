@@ -16,10 +16,10 @@ from autoloss.core.weighting import Weighting
 
 
 class Famo(Weighting):
-    """Learns weights under which all losses fall at the same relative rate, from what one step did to them.
+    """Learns weights under which all losses fall at the same relative rate, from the effect of one step on them.
 
     ``w_k = K c z_k / D_k`` with ``z = softmax(xi)``, ``D_k = L_k - b_k`` and ``c = 1 / sum(z / D)``.
-    After the optimiser's step the same batch is looked at again: ``delta_k = log D_k(before) -
+    After the optimiser's step the same batch is evaluated again: ``delta_k = log D_k(before) -
     log D_k(after)``, and xi takes an Adam step down ``(diag(z) - z z^T) delta`` with decay gamma
     (algorithm 1). The weights sum to K, not to 1 as in the paper.
 
@@ -29,8 +29,8 @@ class Famo(Weighting):
         lowest: b, a lower bound of each loss by name, 0 for others; losses must stay above it.
 
     "Before" and "after" see the same dropout masks and the same batch statistics, and the second
-    look moves no running statistics: else delta would hold noise. The authors clip the model's
-    gradient norm at 1; here that is the Trainer's or your own business.
+    evaluation changes no running statistics: otherwise delta would contain noise. The authors clip the
+    model's gradient norm at 1; here you do that, or the Trainer.
     """
 
     xi: Tensor
@@ -38,8 +38,8 @@ class Famo(Weighting):
     needs = Need.VALUES | Need.LOOKAHEAD
     claims = frozenset({"sums_to_count", "permutation_equivariant", "common_scale_invariant"})
     search_space = {"gamma": Interval(1e-5, 1e-1, log=True)}
-    use = "Many tasks of unlike scale, where K passes for gradients are too dear."
-    avoid = "Losses that touch 0 or fall below their bound."
+    use = "Many tasks of different scales, where K passes for gradients cost too much."
+    avoid = "Losses reach 0 or fall below their bound."
     citation = "Liu, Feng, Stone, Liu: FAMO, NeurIPS 2023, arXiv:2306.03792"
 
     def __init__(self, gamma: float = 0.001, lr: float = 0.025, lowest: Mapping[str, float] = {}) -> None:

@@ -12,7 +12,7 @@ from autoloss.core.weighting import Weighting
 
 
 class Fixed(Weighting):
-    """Gives each loss the constant weight that is written for it: ``total = sum_k a_k L_k``.
+    """Gives each loss the constant weight that the user sets: ``total = sum_k a_k L_k``.
 
     Args:
         weights: by loss name, each at least 0; a loss that is not named has the weight 1.
@@ -21,7 +21,7 @@ class Fixed(Weighting):
     """
 
     weights: Tensor
-    use = "Weights are known: from a search, from a distilled run, from a paper on the same data."
+    use = "Weights that are known: from a search, from a distilled run, from a paper on the same data."
     avoid = "Weights are guessed. Search for them instead."
     citation = "folklore (linear scalarisation)"
 

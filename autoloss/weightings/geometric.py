@@ -12,24 +12,24 @@ from autoloss.core.weighting import Scalarization
 
 
 class Geometric(Scalarization):
-    """Descends the geometric mean of the losses: ``S = (prod_k L_k)^(1/K)``, so ``w_k = S / (K L_k)``.
+    """Minimises the geometric mean of the losses: ``S = (prod_k L_k)^(1/K)``, so ``w_k = S / (K L_k)``.
 
     With ``focus`` on m of them, S is multiplied by their own geometric mean, and
     ``w_k = S (1/K + [k in focus] / m) / L_k`` (focused GLS). K and m count present losses.
 
     Args:
-        focus: names of the losses that count twice over; none by default.
+        focus: names of the losses that count a second time; none by default.
 
-    Computed from logarithms: a plain product under- or overflows. A loss below 1e-20 counts as
-    that. The focused form is from secondary sources. LibMTL logs ``L_k / (K prod L)`` as the
-    weight, which is upside down.
+    Computed from logarithms, since a plain product under- or overflows. A loss below 1e-20 counts as
+    1e-20. The focused form is from secondary sources. LibMTL logs ``L_k / (K prod L)`` as the
+    weight, which is inverted.
     """
 
     focused: Tensor
     claims = frozenset({"permutation_equivariant", "common_scale_invariant"})
     positive = True
-    use = "Losses of unlike scale: a factor on one of them moves all weights alike, and no proportion of gradients."
-    avoid = "A loss that reaches 0: it takes the others' weights with it. Losses that may be negative."
+    use = "Losses of different scales: a factor on one of them scales the gradient and does not turn it."
+    avoid = "A loss reaches 0: the others' weights then go to 0 too. Losses may be negative."
     citation = "Chennupati et al.: MultiNet++, CVPR workshops 2019, arXiv:1904.08492"
 
     def __init__(self, focus: Sequence[str] = ()) -> None:

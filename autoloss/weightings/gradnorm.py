@@ -20,12 +20,12 @@ class Gradnorm(Weighting):
     training rate ``r_k = (L_k / L_k(0)) / mean_j (L_j / L_j(0))``, w takes a step down
     ``sum_k |G_k - G r_k^alpha|`` (eq. 2, target held constant) and is scaled to sum to K. The
     exponent is ``+alpha``: the loss that fell least gets the larger gradient. The derivative of
-    G_k in w_k is the norm itself, so there is no second backward.
+    G_k with respect to w_k is the norm itself, so there is no second backward.
 
     Args:
         alpha: strength of the restoring force, at least 0; 0 makes all gradient norms equal.
-        lr: learning rate of the weights' Adam, above 0. Weights swing by about this much.
-        smallest: the least weight, relative to 1; the step down the absolute value may cross 0.
+        lr: learning rate of the weights' Adam, above 0. Weights oscillate by about this much.
+        smallest: the least weight, in (0, 1), where their mean is 1; without it a step might cross 0.
 
     lucidrains' implementation uses ``-alpha`` and lets the weights' loss change the model's
     gradients; LibMTL runs equal weights for an epoch first. The paper's anchor is the last shared
@@ -37,8 +37,8 @@ class Gradnorm(Weighting):
     needs = Need.VALUES | Need.GRAM
     claims = frozenset({"sums_to_count", "permutation_equivariant", "common_scale_invariant"})
     search_space = {"alpha": Interval(0.0, 3.0)}
-    use = "Losses of unlike scale or speed, where one drowns the others' gradients."
-    avoid = "A loss whose first value is 0, or whose samples are disjoint from the others' (give parameters as anchor)."
+    use = "Losses of different scale or speed, where the gradient of one dominates."
+    avoid = "A loss starts at 0, or has samples that no other loss has (give parameters as anchor)."
     citation = "Chen, Badrinarayanan, Lee, Rabinovich: GradNorm, ICML 2018, arXiv:1711.02257"
 
     def __init__(self, alpha: float = 1.5, lr: float = 0.025, smallest: float = 1e-3) -> None:

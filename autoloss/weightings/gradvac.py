@@ -22,23 +22,23 @@ class Gradvac(GramWeighting):
     ``c = cos(h_i, g_j)`` lies below the target ``t_ij``,
     ``h_i <- h_i + g_j ||h_i|| / ||g_j|| (t sqrt(1 - c^2) - c sqrt(1 - t^2)) / sqrt(1 - t^2)``
     after which the cosine is t. The gradient is ``sum_i h_i``, so the weights are at least
-    1 while targets are; their sum is free. Every step moves every target:
+    1; their sum is not fixed. Every step moves every target:
     ``t_ij <- (1 - beta) t_ij + beta c``. Targets start at 0, where this is PCGrad.
 
     Args:
         beta: how much of the target each step replaces, in [0, 1]; LibMTL and TorchJD have 0.5,
             which follows single batches.
-        seed: of the random orders, which depend on it and on the step alone.
+        seed: of the random orders, which depend on the seed and the step alone.
 
-    One group of parameters: whatever the anchor is. A target that only moves when a correction
-    fires, as in one port, can never rise. Waits for the device, when it answers and when it learns.
+    The whole anchor is one group of parameters. A target that moves only when a correction is made, as
+    in one port, can never rise. Waits for the device twice: for the weights and in the update.
     """
 
     targets: Tensor
     claims = frozenset({"common_scale_invariant"})
     search_space = {"beta": Interval(1e-3, 0.5, log=True)}
-    use = "Related losses (languages, domains) whose gradients should agree, not merely not conflict."
-    avoid = "Losses of unlike scale: it aligns and balances nothing."
+    use = "Related losses (languages, domains) whose gradients should agree, which is more than not to conflict."
+    avoid = "Losses have different scales: it aligns gradients but does not balance losses."
     citation = "Wang, Tsvetkov, Firat, Cao: Gradient vaccine, ICLR 2021, arXiv:2010.05874"
 
     def __init__(self, beta: float = 0.01, seed: int = 0) -> None:
@@ -67,7 +67,7 @@ class Gradvac(GramWeighting):
         self.targets.copy_(targets, non_blocking=True)
 
     def _meet(self, prepared: Prepared, signals: Signals) -> tuple[Tensor, Tensor]:
-        # `update` asks for what `forward` met a moment before, unless a window lies between.
+        # `update` mostly needs what `forward` has just computed; after a window the Gram matrix is another one.
         if self._met is None or self._met[0] is not signals.gram:
             self._met = (signals.gram, *self._vaccinated(prepared, signals))
         return self._met[1:]
@@ -87,7 +87,7 @@ def vaccinate(cosines: Tensor, targets: Tensor, order: Tensor) -> tuple[Tensor, 
     found = []
     for met, t, tangent in zip(order.unbind(1), wanted.unbind(1), tangents.unbind(1), strict=True):
         product = (turned * cosines[met]).sum(1)
-        # What opposite gradients leave of each other is rounding, and has no direction.
+        # What is left of opposite gradients after a correction is rounding, and has no direction.
         length = square.clamp(min=1e-12).sqrt_()
         c = (product / length).clamp_(-1, 1)
         found.append(c)

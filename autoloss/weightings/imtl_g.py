@@ -18,17 +18,17 @@ class ImtlG(GramWeighting):
 
     ``<d, g_k / ||g_k||>`` is equal and positive for all k: ``w_k`` is proportional to ``(C^+ 1)_k / ||g_k||``,
     C the cosines. For independent gradients that is the paper's ``g_1 U^T (D U^T)^-1``, without an inverse
-    that parallel gradients make singular; where gradients cancel, equality is met in least squares.
+    that parallel gradients make singular; where gradients cancel, equality holds in the sense of least squares.
     The weights sum to the number of present losses, unless negative ones cancel more than 99 % of
-    the positive: dividing by what is left would blow up or turn d round, so they then sum to less.
+    the positive ones: dividing by the rest would make d very long or reverse it, so they then sum to less.
 
-    Weights may be negative. The shared parameters still do well by every loss, but that loss's own
-    head climbs: wrap in ``clamp`` if heads are not shared. Waits once for the device.
+    Weights may be negative. The step of the shared parameters still lowers every loss, but a head that
+    only that loss trains raises it: wrap in ``clamp`` if heads are not shared. Waits once for the device.
     """
 
     claims = frozenset({"permutation_equivariant", "common_scale_invariant"})
-    use = "Losses of unlike scale that should move alike; no parameter to tune."
-    avoid = "Short gradients that point along longer ones: their weights become negative."
+    use = "Losses of different scales that should fall at one rate; no parameter to tune."
+    avoid = "Short gradients point along longer ones: their weights become negative."
     citation = "Liu et al.: Towards impartial multi-task learning, ICLR 2021"
 
     def solve(self, prepared: Prepared, signals: Signals) -> Tensor:

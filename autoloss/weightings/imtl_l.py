@@ -16,28 +16,28 @@ class ImtlL(Weighting):
     """Learns a log-scale s_k for each loss that brings it to 1, and weights it by ``exp(s_k)``.
 
     Each s takes Adam steps on ``exp(s) L - s``, whose optimum is ``s = -log L``. This is twice the
-    Gaussian uncertainty in ``-s``: same path under Adam, weights twice as large. The log-scales are
-    state of the weighting and not parameters of the model.
+    Gaussian uncertainty in ``-s``: the path under Adam is the same, and the weights are twice as large.
+    The log-scales are state of the weighting and not parameters of the model.
 
     Args:
         lr: learning rate of the log-scales, above 0.
         start: log-scale to start from; 0 in the paper.
 
-    The log-scale is held within 46 of 0: weights from 1e-20 to 1e20.
+    The log-scale is kept within [-46, 46]: weights from 1e-20 to 1e20.
     """
 
     log_scale: Tensor
     claims = frozenset({"permutation_equivariant"})
     positive = True
     search_space = {"lr": Interval(1e-3, 1e-1, log=True)}
-    use = "Losses of unlike scale, without a likelihood in mind; with a gradient method it is the whole of IMTL."
+    use = "Losses of different scales that are no likelihoods; together with a gradient method it is all of IMTL."
     avoid = "A loss goes to 0: its weight grows without bound (wrap it in clamp)."
     citation = "Liu et al.: Towards impartial multi-task learning, ICLR 2021"
 
     def __init__(self, lr: float = 0.01, start: float = 0.0) -> None:
         super().__init__()
         require(lr > 0, "`lr` must be above 0", f"lr={lr}")
-        require(abs(start) <= 46, "`start` must lie within 46 of 0", f"start={start}")
+        require(abs(start) <= 46, "`start` must lie in [-46, 46]", f"start={start}")
         self.start = start
         self.adam = AdamState(lr)
 

@@ -1,4 +1,4 @@
-"""A small network that says the weights, learned from held-out data while the model trains."""
+"""A small network that gives the weights, learned from held-out data while the model trains."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ DAMPING, FORGETTING = 0.1, 0.02
 
 
 class Learned(Weighting):
-    """Learns a rule, not numbers: a network that gives each loss its weight from how that loss is doing.
+    """Learns a rule, not numbers: a network that gives each loss its weight from how that loss develops.
 
-    What it sees of loss k: its logarithm, that minus a slow average (its change), that minus the
-    first (its ratio to the start), its gradient's norm at the anchor relative to the others'
-    (``norms``), and progress; all of them bounded. ``h_k = tanh(A x_k + a)``, pooled over losses
-    ``h = mean_k h_k``, and ``w = K softmax_k(c tanh(B [h_k, h] + b))``: the same few numbers for every
-    loss, so that one rule serves any K. It starts at equal weights.
+    The inputs x_k of loss k: its logarithm; the logarithm minus its slow average (the change) and minus its
+    first value (the ratio to the start); the norm of its gradient at the anchor relative to the others'
+    (``norms``); and progress. All of them are bounded. ``h_k = tanh(A x_k + a)``, pooled over losses
+    ``h = mean_k h_k``, and ``w = K softmax_k(c tanh(B [h_k, h] + b))``. All losses share these parameters,
+    so that one rule serves any K. It starts at equal weights.
 
-    It learns as a student does. Each loss has a logit that it should get, and after each step Adam moves
-    these up the held-out gradient, ``w_k (t_k - sum_j w_j t_j / K)`` with ``t_k = -d L_held(p') / d w_k``,
-    the exact hypergradient (as ``auto_lambda`` does). The rule then takes the damped Gauss-Newton step
-    towards them, ``J' (J J' + mu I)^-1 r``, with r what the rule's logits lack of these, J the derivative of
-    the rule's logits by its parameters, and mu a tenth of the mean diagonal; of what the rule does not express,
-    the losses' logits forget a fiftieth. So losses that look alike to the rule share their weights, those that
-    look different do not disturb each other, and where held-out data has nothing to say any more the weights
-    stay near where they are.
-    Ours departs from Meta-Weight-Net here, whose Adam goes up ``sum_k t_k w_k`` in the rule's parameters:
-    on a loss that is pure noise that rule saturated on one seed in five, or took a real loss with it.
+    Each loss has a target logit. After each step Adam moves the target logits up the held-out gradient,
+    ``w_k (t_k - sum_j w_j t_j / K)`` with ``t_k = -d L_held(p') / d w_k``, the exact hypergradient (as
+    ``auto_lambda`` does). The rule then takes the damped Gauss-Newton step towards them,
+    ``J' (J J' + mu I)^-1 r``: r is the target logits minus the rule's logits, J the derivative of the rule's
+    logits with respect to its parameters, and mu a tenth of the mean diagonal of ``J J'``. The target logits
+    also move a fiftieth of the way to the rule's logits in each step. So losses with similar inputs share
+    their weights, losses with different inputs do not disturb each other, and the weights stay near where
+    they are once the held-out gradient is 0.
+    Ours departs from Meta-Weight-Net here, whose Adam increases ``sum_k t_k w_k`` with respect to the rule's
+    parameters: with a loss of pure noise that rule saturated on one seed in five, or gave up a real loss too.
 
     Args:
-        lr: learning rate of the logits' Adam, above 0.
+        lr: learning rate of the target logits' Adam, above 0.
         width: hidden units, at least 1.
-        norms: whether gradient norms at the anchor are measured and seen.
+        norms: whether gradient norms at the anchor are measured and used.
         seed: of the initial parameters.
         load: where a trained rule is taken from: the directory of a run with ``learned``, or the
             ``weighting.pt`` in it. The other run may have had other losses, and another number of them.
@@ -61,8 +61,8 @@ class Learned(Weighting):
     needs = Need.VALUES | Need.ALIGNMENT
     claims = frozenset({"sums_to_count", "permutation_equivariant"})
     search_space = {"lr": Interval(1e-3, 1e-1, log=True)}
-    use = "A rule that is to be used again: on a longer run, another problem, another number of losses."
-    avoid = "No data can be spared, or a step must not cost three."
+    use = "A rule that should be used again: on a longer run, another problem, another number of losses."
+    avoid = "No data can be held out, or a step must not cost as much as three."
     citation = "ours; a rule learned on held-out data as in Shu et al.: Meta-Weight-Net, NeurIPS 2019, arXiv:1902.07379"
 
     def __init__(
@@ -87,7 +87,7 @@ class Learned(Weighting):
         self.needs = Need.VALUES | measured | (Need.VALUES if frozen else Need.ALIGNMENT)  # type: ignore[misc]
         self.width, self.norms, self.seed, self.frozen = width, norms, seed, frozen
         self.shapes = ((width, FEATURES), (width,), (width, 2 * width), (width,), (width,))
-        # Alignments carry the model's learning rate: one that counts for Adam's usual eps would be none here.
+        # Alignments contain the model's learning rate: they may be far below Adam's usual eps.
         self.adam = AdamState(lr, eps=1e-15)
 
     def allocate(self, size: int) -> None:
@@ -129,7 +129,7 @@ class Learned(Weighting):
         self.aim.copy_(aim - signals.mean(aim))
         lacking = torch.where(here, self.aim - logits, 0.0)
         gram = jacobian @ jacobian.T
-        # Of the logits, not of their differences, which losses that look alike do not have: steps would have no bound.
+        # Of the logits, not of their differences: losses with equal inputs have none, and steps would be unbounded.
         damping = DAMPING * signals.mean(gram.diagonal()) + 1e-8
         factor = torch.linalg.cholesky_ex(gram + damping * each).L
         self.rule += jacobian.T @ torch.cholesky_solve(lacking[:, None], factor)[:, 0]
@@ -182,7 +182,7 @@ def _read(load: str) -> dict[str, Any]:
 
 
 def _log(values: Tensor) -> Tensor:
-    # Losses below 0 have no logarithm: their size is seen, and not their sign.
+    # Losses below 0 have no logarithm: the rule sees their size, and not their sign.
     return values.abs().clamp(min=1e-12, max=1e12).log()
 
 

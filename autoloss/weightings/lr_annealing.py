@@ -16,20 +16,20 @@ VARIANTS = ("author", "paper")
 
 
 class LrAnnealing(Weighting):
-    """Weights each loss so that its gradient's mean magnitude meets the largest one of the reference loss.
+    """Weights each loss so that its gradient's mean magnitude equals the largest one of the reference loss.
 
     ``l_k = max |grad L_r| / (w_k mean |grad L_k|)``, ``w_k <- decay w_k + (1 - decay) l_k``,
-    from 1; the reference (the residual of the equation) keeps the weight 1. The sum is free.
-    ``variant="paper"``: without the w_k.
+    from 1; the reference (the residual of the equation) keeps the weight 1. The sum is not fixed.
+    ``variant="paper"``: without the w_k in l_k.
 
     Args:
         reference: name of the reference loss; the first if it is not given.
         decay: how much of the weight stays each step, in [0, 1). The author's code has 0.9 every ten
             steps (``every_n``); the paper calls ``1 - decay`` alpha.
         variant: ``author`` or ``paper``. The author's code differentiates the already weighted losses, so that a
-            weight settles at the square root of the paper's. The published numbers are its; the paper's rule runs
-            away: a loss that is met has hardly any gradient, so its weight grows, and it is met still better
-            (on Helmholtz' equation to 1e8, and nothing else is learned).
+            weight settles at the square root of the paper's. The published numbers come from that code. The
+            paper's rule diverges: a loss near 0 has hardly any gradient, so its weight grows, and it comes still
+            nearer to 0 (on Helmholtz' equation the weight reaches 1e8, and nothing else is learned).
 
     A step in which the reference or the loss has no gradient moves no weight.
     The anchor should be parameters, as in the paper.
@@ -40,7 +40,7 @@ class LrAnnealing(Weighting):
     claims = frozenset({"common_scale_invariant"})
     search_space = {"decay": Interval(0.5, 0.99), "variant": Choice(VARIANTS)}
     use = "Physics-informed networks: boundary and data losses beside a residual with stiff gradients."
-    avoid = "No loss is a natural reference; a few large coordinates rule the maximum."
+    avoid = "No loss is a natural reference; a few large entries of the gradient decide the maximum."
     citation = (
         "Wang, Teng, Perdikaris: Understanding and mitigating gradient flow pathologies in physics-informed neural "
         "networks, SISC 2021, arXiv:2001.04536"

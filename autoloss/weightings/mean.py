@@ -16,7 +16,7 @@ class Mean(Weighting):
 
     claims = frozenset({"permutation_equivariant", "common_scale_invariant"})
     use = "Comparing with code that averages its losses."
-    avoid = "Comparing with methods whose weights sum to K under SGD: the learning rate differs by K."
+    avoid = "You compare with methods whose weights sum to K under SGD: the learning rate differs by K."
     citation = "folklore"
 
     def forward(self, signals: Signals) -> Tensor:

@@ -26,8 +26,8 @@ class Mgda(GramWeighting):
     Solved exactly with an active set (see :func:`min_norm`): the official Frank-Wolfe loop clamps
     weights to [0.001, 0.999] and may not end, TorchJD's stops at twice the optimum. The features as
     anchor make this MGDA-UB. A loss whose gradient is 0 has the weight 1 and takes no part. Where
-    gradients cancel (opposite ones), d is 0 at the anchor: no direction is good for all. Waits once
-    for the device.
+    gradients cancel (opposite ones), d is 0 at the anchor: no direction lowers all losses. Waits
+    once for the device.
     """
 
     claims = frozenset({"sums_to_count", "permutation_equivariant", "common_scale_invariant", "non_conflicting"})

@@ -14,23 +14,23 @@ class NashMtl(GramWeighting):
     """Gives the weights of Nash's bargaining solution: each loss falls in inverse proportion to its weight.
 
     ``G w = 1 / w``, w > 0, so that ``w_k <g_k, d> = 1`` for every k and, before the clip,
-    ``||d||^2 = K``. A loss multiplied by any factor has the same say. The sum of the weights is free:
-    they are of the size of ``1 / ||g_k||``.
+    ``||d||^2 = K``. A factor on a loss does not change its influence. The sum of the weights is not
+    fixed: they are of the size of ``1 / ||g_k||``.
 
     Args:
         max_norm: the longest d at the anchor, at least 0; 0 for no clip. As d always has the length
             ``sqrt(K)``, the default of the official code makes it 1.
 
-    The condition is that of a strictly convex function and takes a few Newton steps
+    The solution is the minimum of a strictly convex function and takes a few Newton steps
     (:func:`fair`); the official code and LibMTL call a cone solver inside a bare ``except`` and, where
-    it is not installed, train with equal weights without a word. Opposite gradients have
-    no solution: cosines shrunk by 1e-6 bound each weight by ``1000 sqrt(K) / ||g_k||``. A loss whose gradient is 0
-    has the weight 1. Waits once for the device.
+    it is not installed, train with equal weights without a warning. For opposite gradients there is
+    no solution: there cosines that are shrunk by 1e-6 bound each weight by ``1000 sqrt(K) / ||g_k||``.
+    A loss whose gradient is 0 has the weight 1. Waits once for the device.
     """
 
     claims = frozenset({"permutation_equivariant", "loss_scale_invariant", "common_scale_invariant", "non_conflicting"})
-    use = "Losses of unlike scale, none of which may be sacrificed."
-    avoid = "SGD with a tuned learning rate: the gradient's length no longer shrinks near the optimum."
+    use = "Losses of different scales, none of which may be given up."
+    avoid = "SGD has a tuned learning rate: the gradient's length no longer shrinks near the optimum."
     citation = "Navon et al.: Multi-task learning as a bargaining game, ICML 2022, arXiv:2202.01017"
 
     def __init__(self, max_norm: float = 1.0) -> None:

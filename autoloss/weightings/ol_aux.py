@@ -16,11 +16,11 @@ from autoloss.weightings._main import Main
 
 
 class OlAux(Weighting):
-    """Raises the weight of an auxiliary loss while its gradient points along the main one, and lowers it else.
+    """Raises the weight of an auxiliary loss while its gradient points along the main one, and otherwise lowers it.
 
     Main losses keep 1. With g the sum of their gradients at the anchor, each step adds ``<g, g_k>`` to
     a sum, and every ``window`` steps ``w_k <- max(0, w_k + rate * mean <g, g_k> / mean ||g||^2)``
-    (algorithm 1, with the main gradient's square for a unit).
+    (algorithm 1, in units of the main gradient's square).
 
     Args:
         main: the main losses, one name or several.
@@ -40,8 +40,8 @@ class OlAux(Weighting):
     needs = Need.VALUES | Need.GRAM
     claims = frozenset({"common_scale_invariant"})
     search_space = {"rate": Interval(1e-3, 1.0, log=True)}
-    use = "One loss is the goal, and whether the others help changes over training."
-    avoid = "All losses matter for themselves."
+    use = "One loss is the goal, and the others help at some times of training and not at others."
+    avoid = "All losses matter in themselves."
     citation = "Lin et al.: Adaptive auxiliary task weighting for reinforcement learning, NeurIPS 2019"
 
     def __init__(self, main: str | Sequence[str], rate: float = 0.05, window: int = 5, start: float = 1.0) -> None:

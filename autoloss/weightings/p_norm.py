@@ -15,10 +15,10 @@ from autoloss.core.weighting import Scalarization
 
 
 class PNorm(Scalarization):
-    """Descends a norm of the losses: ``S = (sum_k (a_k L_k)^p)^(1/p)``, so ``w_k = a_k (a_k L_k / S)^(p-1)``.
+    """Minimises a norm of the losses: ``S = (sum_k (a_k L_k)^p)^(1/p)``, so ``w_k = a_k (a_k L_k / S)^(p-1)``.
 
-    From the weighted sum (p = 1) to the worst loss alone (p to infinity); the larger p, the more
-    a large loss counts. The largest is taken out before the power: no p over- or underflows.
+    It goes from the weighted sum (p = 1) to the worst loss alone (p to infinity): the larger p, the more
+    a large loss counts. Losses are divided by the largest before the power, so that none over- or underflows.
 
     Args:
         p: the norm, at least 1.
@@ -29,8 +29,8 @@ class PNorm(Scalarization):
     claims = frozenset({"permutation_equivariant", "common_scale_invariant"})
     positive = True
     search_space = {"p": Interval(1.0, 8.0, log=True)}
-    use = "Large losses are to count more than small ones, by a degree that can be searched."
-    avoid = "Losses of unlike scale: the largest takes all but everything."
+    use = "Large losses that should count more than small ones, by a degree that can be searched."
+    avoid = "Losses have different scales: the largest takes nearly all the weight."
     citation = "folklore (weighted metrics, Miettinen: Nonlinear multiobjective optimization, 1999)"
 
     def __init__(self, p: float = 2.0, weights: Mapping[str, float] = {}) -> None:
@@ -49,7 +49,7 @@ class PNorm(Scalarization):
         return largest * ((weighted / largest) ** self.p).sum() ** (1 / self.p)
 
     def forward(self, signals: Signals) -> Tensor:
-        # The floors: losses that are all 0 are equal, and a batch that has none but losses of weight 0 gives 0.
+        # The floors: losses that are all 0 count as equal, and a batch with losses of weight 0 only gives 0.
         values = signals.values.clamp(min=1e-20)
         norm = self.scalar(values, signals).clamp(min=1e-37)
         return self.weights * (self.weights * values / norm) ** (self.p - 1)

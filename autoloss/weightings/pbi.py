@@ -15,26 +15,26 @@ from autoloss.core.weighting import Scalarization
 
 
 class Pbi(Scalarization):
-    """Descends the distance along a direction plus that from it: ``S = d1 + theta d2``, ``u = a / |a|``.
+    """Minimises the distance along a direction plus the distance from it: ``S = d1 + theta d2``, ``u = a / |a|``.
 
-    ``d1 = <L - z, u>``, ``d2 = |L - z - d1 u|``, so ``w = u + theta (L - z - d1 u) / d2``: losses above
-    their share in the direction a gain weight, and those below it lose weight, even below 0.
+    ``d1 = <L - z, u>``, ``d2 = |L - z - d1 u|``, so ``w = u + theta (L - z - d1 u) / d2``: a loss above
+    its share in the direction a gains weight, and one below its share loses weight, which may become negative.
 
     Args:
         theta: penalty, at least 0; 5 in MOEA/D.
         preference: a by loss name, each at least 0; a loss that is not named has 1.
         ideal: z by loss name, a lower bound of the loss; 0 for a loss that is not named.
 
-    The gradient of d2 has no limit on the direction itself; within 1e-5 of ``|L - z|`` it goes to
-    0 smoothly. TorchJD's floor is absolute, and rules all losses below 1e-6.
+    The gradient of d2 does not exist on the direction itself; within 1e-5 of ``|L - z|`` it goes to
+    0 smoothly. TorchJD's floor is absolute, and it dominates losses below 1e-6.
     """
 
     preference: Tensor
     ideal: Tensor
     claims = frozenset({"permutation_equivariant"})
     search_space = {"theta": Interval(0.1, 10.0, log=True)}
-    use = "The point of the front in one given direction is wanted."
-    avoid = "Losses may not be made worse on purpose: weights below 0 do that."
+    use = "The point of the Pareto front in one given direction."
+    avoid = "No loss may be raised on purpose: weights below 0 do that."
     citation = "Zhang, Li: MOEA/D, IEEE Transactions on Evolutionary Computation 2007"
 
     def __init__(

@@ -10,17 +10,17 @@ from autoloss.core.weighting import Scalarization
 
 
 class Product(Scalarization):
-    """Descends the product of the losses: ``S = prod_k L_k``, so ``w_k = S / L_k``.
+    """Minimises the product of the losses: ``S = prod_k L_k``, so ``w_k = S / L_k``.
 
     Its direction is that of the geometric mean; its step shrinks with every loss. Computed from
-    logarithms: log S is held within 60 of 0, which changes a length and no proportion, and a loss
-    below 1e-20 counts as that.
+    logarithms: log S is kept within [-60, 60], which changes the gradient's length and not its
+    direction, and a loss below 1e-20 counts as 1e-20.
     """
 
     claims = frozenset({"permutation_equivariant", "common_scale_invariant"})
     positive = True
     use = "Two or three losses near 1 of which none may be traded for another."
-    avoid = "Many losses, or any far from 1: the weights run over orders of magnitude (take geometric)."
+    avoid = "There are many losses, or one is far from 1: weights range over orders of magnitude (take geometric)."
     citation = "folklore"
 
     def scalar(self, values: Tensor, signals: Signals) -> Tensor:

@@ -8,12 +8,12 @@ from torch import Tensor
 from autoloss.core.errors import require
 from autoloss.core.signals import Signals
 from autoloss.core.space import Interval
-from autoloss.core.tensors.draws import generator
+from autoloss.core.tensors.draws import shared_generator
 from autoloss.core.weighting import Weighting
 
 
 class Relobralo(Weighting):
-    """Weights each loss by how little it fell since the last step, smoothed, with random looks at the first.
+    """Weights each loss by how little it fell since the last step, smoothed; at random steps, since the first.
 
     With ``h(t') = K softmax(L(t) / (T L(t')))``, weights follow
     ``w(t) = alpha (rho w(t-1) + (1 - rho) h(0)) + (1 - alpha) h(t-1)`` from ``w = 1``; rho is 1 with
@@ -23,12 +23,12 @@ class Relobralo(Weighting):
         temperature: T, above 0; larger is more even.
         alpha: how much of the past is kept, in [0, 1].
         keep: the mean of rho, the probability of not looking back, in [0, 1]. neuraloperator
-            documents its ``beta`` as that of looking back, and uses it as this.
-        seed: which sequence of draws; a function of seed and step, equal on every rank.
+            documents its ``beta`` as the probability of looking back, but uses it as this one.
+        seed: of the draws, which depend on the seed and the step alone and are equal on every rank.
 
     The authors' command line has the same T and alpha, and ``keep=1``: it never looks back. Their
     code takes alpha as 1 at step 0 and 0 at step 1, and L(0) at step 1; here the rule holds from
-    step 0. A loss below 1e-20 counts as that.
+    step 0. A loss below 1e-20 counts as 1e-20.
     """
 
     weights: Tensor
@@ -41,8 +41,8 @@ class Relobralo(Weighting):
         "alpha": Interval(0.9, 0.9999),
         "keep": Interval(0.9, 0.9999),
     }
-    use = "The terms of a physics-informed network: full batches, scales apart by orders of magnitude."
-    avoid = "Noisy mini-batch losses with a small temperature; a first batch that is not like the rest."
+    use = "The terms of a physics-informed network: full batches, and scales that differ by orders of magnitude."
+    avoid = "Mini-batch losses are noisy and the temperature is small; the first batch is not like the rest."
     citation = "Bischof, Kraus: Multi-objective loss balancing for physics-informed deep learning, arXiv:2110.09813"
 
     def __init__(self, temperature: float = 1.0, alpha: float = 0.999, keep: float = 0.999, seed: int = 0) -> None:
@@ -58,7 +58,7 @@ class Relobralo(Weighting):
         self.add_state("previous", torch.full((size,), torch.nan), axes=1)
 
     def forward(self, signals: Signals) -> Tensor:
-        keeps = torch.rand((), generator=generator(self.seed, signals.step)) < self.keep
+        keeps = torch.rand((), generator=shared_generator(self.seed, signals.step)) < self.keep
         past = torch.where(
             keeps.to(signals.values.device, non_blocking=True),
             signals.sum_to_count(self.weights),

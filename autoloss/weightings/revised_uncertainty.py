@@ -13,7 +13,7 @@ from autoloss.core.weighting import Weighting
 
 
 class RevisedUncertainty(Weighting):
-    """Learns a log-variance s_k for each loss and weights it by ``1/2 exp(-s_k)``, under a positive total.
+    """Learns a log-variance s_k for each loss and weights it by ``1/2 exp(-s_k)``; the total stays positive.
 
     Each ``s = log sigma^2`` takes Adam steps on ``L / (2 sigma^2) + log(1 + sigma^2)``, that is
     ``1/2 exp(-s) L + log(1 + exp(s))``; the optimum is ``sigma^2 = (L + sqrt(L^2 + 8 L)) / 4``. Where
@@ -24,21 +24,21 @@ class RevisedUncertainty(Weighting):
         start: log-variance to start from.
 
     The common port learns sigma itself, whose steps may cross 0, where the weight is infinite; a
-    log-variance cannot. It is held within 46 of 0: weights from 1e-20 to 1e20.
+    log-variance cannot. It is kept within [-46, 46]: weights from 1e-20 to 1e20.
     """
 
     log_variance: Tensor
     claims = frozenset({"permutation_equivariant"})
     positive = True
     search_space = {"lr": Interval(1e-3, 1e-1, log=True)}
-    use = "Losses of unlike scale, where the total is watched and must stay positive."
+    use = "Losses of different scales, where you watch the total and it must stay positive."
     avoid = "A loss goes to 0: its weight grows without bound (wrap it in clamp)."
     citation = "Liebel, Koerner: Auxiliary tasks in multi-task learning, 2018, arXiv:1805.06334"
 
     def __init__(self, lr: float = 0.01, start: float = 0.0) -> None:
         super().__init__()
         require(lr > 0, "`lr` must be above 0", f"lr={lr}")
-        require(abs(start) <= 46, "`start` must lie within 46 of 0", f"start={start}")
+        require(abs(start) <= 46, "`start` must lie in [-46, 46]", f"start={start}")
         self.start = start
         self.adam = AdamState(lr)
 

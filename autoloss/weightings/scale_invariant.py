@@ -13,21 +13,21 @@ from autoloss.core.weighting import Scalarization
 
 
 class ScaleInvariant(Scalarization):
-    """Descends the sum of the losses' logarithms: ``S = sum_k a_k log L_k``, so ``w_k = a_k / L_k``.
+    """Minimises the sum of the losses' logarithms: ``S = sum_k a_k log L_k``, so ``w_k = a_k / L_k``.
 
-    A factor on a loss changes nothing at all. Every weighted loss is a_k.
+    A factor on a loss changes nothing at all. Each weighted loss has the value a_k.
 
     Args:
         weights: a by loss name, each at least 0; a loss that is not named has 1.
 
-    A loss below 1e-20 counts as that.
+    A loss below 1e-20 counts as 1e-20.
     """
 
     weights: Tensor
     claims = frozenset({"permutation_equivariant", "loss_scale_invariant", "common_scale_invariant"})
     positive = True
-    use = "Losses in units that mean nothing to each other."
-    avoid = "A loss that goes to 0 or below: its weight grows without bound (wrap it in clamp)."
+    use = "Losses in units that cannot be compared."
+    avoid = "A loss goes to 0 or below: its weight grows without bound (wrap it in clamp)."
     citation = "Navon et al.: Multi-task learning as a bargaining game, ICML 2022, arXiv:2202.01017 (baseline SI)"
 
     def __init__(self, weights: Mapping[str, float] = {}) -> None:

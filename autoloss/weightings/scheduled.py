@@ -23,12 +23,12 @@ class Scheduled(Weighting):
         schedules: by loss name, a number or one of ``constant(w)``, ``linear(from,to)``,
             ``cosine(from,to)``, ``step(from,to,at)``, ``cyclical(low,high,cycles,rise)``,
             ``warmup(to,until)`` and ``rampup(to,until)`` (mean teacher's); a loss that is not named has the weight 1.
-        load: a file of curves, which ``autoloss distill`` writes from a run; one for each loss. What
-            ``schedules`` names comes before it.
+        load: a file of curves, which ``autoloss distill`` writes from a run; one for each loss.
+            ``schedules`` takes precedence for the losses that it names.
         by: what they are functions of: ``progress``, from 0 at the start to 1 at the end; ``epoch``, from 0
             (``linear(0,1,0,20)`` rises over 20 epochs); or ``plateau``, the number of times so far that a validation
             metric had stopped improving (``step(1,0.1,2)`` falls at the second; the keys of ``plateau`` say which
-            metric and when; in a loop of one's own ``balancer.validated`` counts).
+            metric and when; in a loop of your own ``balancer.validated`` counts).
 
     ``linear``, ``cosine``, ``warmup`` and ``rampup`` take further arguments for where they begin and end.
     Progress needs the length of training: Trainer flags give it, ``Balancer`` takes ``total_steps``.

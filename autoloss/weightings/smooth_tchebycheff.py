@@ -16,20 +16,20 @@ from autoloss.core.weighting import Scalarization
 
 
 class SmoothTchebycheff(Scalarization):
-    """Descends a smooth maximum of the losses: ``S = mu log sum_k exp(a_k (L_k - z_k) / mu)``.
+    """Minimises a smooth maximum of the losses: ``S = mu log sum_k exp(a_k (L_k - z_k) / mu)``.
 
     ``w_k = a_k softmax_k(a_k (L_k - z_k) / mu)``; mu to 0 gives :class:`Tchebycheff`, and S exceeds
     the maximum by at most ``mu log K``. The weights sum to at most max a: to 1 by default.
 
-    With ``log`` the form of the authors' multi-task code, which needs no common scale:
-    ``S = K mu log sum_k (L_k / nadir_k)^(a_k / mu)``, ``w_k = K a_k softmax_k(...) / L_k``. Nadir is
-    the mean of a loss's first ``warmup`` values, during which it counts as being at its nadir (all
-    of them there: ``w_k = 1 / L_k``). The authors take the mean of the last of 4 warm-up epochs.
+    With ``log`` it is the form of the authors' multi-task code, which needs no common scale:
+    ``S = K mu log sum_k (L_k / nadir_k)^(a_k / mu)``, ``w_k = K a_k softmax_k(...) / L_k``. The nadir
+    is the mean of a loss's first ``warmup`` values; until then each value counts as the nadir (if so for
+    all losses, ``w_k = 1 / L_k``). The authors take the mean of the last of 4 warm-up epochs.
 
     Args:
         mu: smoothing, above 0; in units of the weighted loss, without a unit if ``log``.
-        preference: a by loss name, each at least 0; a loss that is not named has 1. On the simplex
-            in the paper: 1/K each is mu K with 1 each.
+        preference: a by loss name, each at least 0; a loss that is not named has 1. The
+            paper's lie on the simplex: 1/K each there is mu K with 1 each here.
         ideal: z by loss name, a lower bound of the loss, 0 if not named; not used if ``log``.
         log: whether to take logarithms relative to nadirs.
         warmup: how many values of a loss make its nadir, at least 1.
@@ -41,8 +41,8 @@ class SmoothTchebycheff(Scalarization):
     seen: Tensor
     claims = frozenset({"permutation_equivariant"})
     search_space = {"mu": Interval(0.01, 1.0, log=True)}
-    use = "The worst losses count most, and the others are still to learn."
-    avoid = "Losses of unlike scale, unless `log` or a preference evens them out."
+    use = "The worst losses should count most, and the others should still learn."
+    avoid = "Losses have different scales, and neither `log` nor a preference makes up for it."
     citation = (
         "Lin et al.: Smooth Tchebycheff scalarization for multi-objective optimization, ICML 2024, arXiv:2402.19078"
     )

@@ -17,7 +17,7 @@ class Softadapt(Weighting):
     """Weights each loss by a softmax of its recent slope: ``w = K softmax(beta s)``.
 
     ``s_k`` is the backward difference of accuracy ``order`` at the newest value, from the last
-    ``order + 1`` values that the loss had; until it had them, 0. ``loss_weighted``:
+    ``order + 1`` values that the loss had; 0 until there are so many. ``loss_weighted``:
     ``w_k ~ f_k exp(beta s_k)`` with ``f_k`` their mean. ``normalised``: s is divided by ``sum_j |s_j|``.
     The paper's weights sum to 1, these to the number K of present losses.
 
@@ -27,16 +27,16 @@ class Softadapt(Weighting):
         order: how many steps back the slope looks, from 1 to 5; noise grows with it.
         variant: ``original``, ``loss_weighted`` or ``normalised``.
 
-    The authors' code applies forward stencils, that is, takes the slope at the oldest value (0 for
-    t^2 from 0 to 5, where it is 10), and divides by the signed sum, which may be 0 or turn signs.
+    The authors' code applies forward stencils, that is, takes the slope at the oldest value (for t^2
+    from t = 0 to 5 it gives 0 and not 10), and divides by the signed sum, which may be 0 or reverse signs.
     What physicsnemo calls SoftAdapt is ``K softmax(L(t) / L(t-1))``, another method.
     """
 
     history: Tensor
     claims = frozenset({"sums_to_count", "permutation_equivariant"})
     search_space = {"beta": Interval(0.01, 10.0, log=True), "variant": Choice(VARIANTS)}
-    use = "Losses of like scale of which some stall while others fall."
-    avoid = "Noisy mini-batch losses: a slope is noisier still (wrap it in ema)."
+    use = "Losses of similar scale, of which some stall while others fall."
+    avoid = "Mini-batch losses are noisy: their slopes are noisier still (wrap it in ema)."
     citation = "Heydari, Thompson, Mehmood: SoftAdapt, 2019, arXiv:1912.12355"
 
     def __init__(self, beta: float = 0.1, order: int = 1, variant: str = "original") -> None:

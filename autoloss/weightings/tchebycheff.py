@@ -14,9 +14,9 @@ from autoloss.core.weighting import Scalarization
 
 
 class Tchebycheff(Scalarization):
-    """Descends the worst loss alone: ``S = max_k a_k (L_k - z_k)``, so ``w_k = a_k`` there and 0 elsewhere.
+    """Minimises the worst loss alone: ``S = max_k a_k (L_k - z_k)``, so ``w_k = a_k`` there and 0 elsewhere.
 
-    Losses that tie share: each of m gets ``a_k / m``. Minima of S reach every Pareto-optimal
+    Equal worst losses share: each of m gets ``a_k / m``. Minima of S reach every Pareto-optimal
     point as a varies, those of a weighted sum only the convex part of the front.
 
     Args:
@@ -27,7 +27,7 @@ class Tchebycheff(Scalarization):
     preference: Tensor
     ideal: Tensor
     claims = frozenset({"permutation_equivariant"})
-    use = "The worst of losses of like scale is what counts."
+    use = "Losses of similar scale, of which the worst is what counts."
     avoid = "Mini-batch noise decides which is worst, and the rest learn nothing (take smooth_tchebycheff)."
     citation = "Steuer, Choo: An interactive weighted Tchebycheff procedure, Mathematical Programming 1983"
 

@@ -37,7 +37,7 @@ class Uncertainty(Weighting):
     factors: Tensor
     claims = frozenset({"permutation_equivariant"})
     search_space = {"lr": Interval(1e-3, 1e-1, log=True)}
-    use = "Losses are likelihoods, or of unlike scale; no gradients need be measured."
+    use = "Losses that are likelihoods, or of different scales; it measures no gradients."
     avoid = "A loss goes to 0 or below: its weight grows without bound (wrap it in clamp)."
     citation = "Kendall, Gal, Cipolla: Multi-task learning using uncertainty, CVPR 2018, arXiv:1705.07115"
 

@@ -17,17 +17,17 @@ class UwSo(Weighting):
     larger weight.
 
     Args:
-        temperature: T, above 0, in units of 1 / loss: losses times c want T / c. Larger is more
+        temperature: T, above 0, in units of 1 / loss: for losses times c take T / c. Larger is more
             even. The paper tunes it for each data set; 1 is a start for losses near 1.
 
-    T L below 1e-20 counts as that.
+    ``T L`` below 1e-20 counts as 1e-20.
     """
 
     claims = frozenset({"sums_to_count", "permutation_equivariant"})
     positive = True
     search_space = {"temperature": Interval(0.1, 100.0, log=True)}
-    use = "Losses of like scale, when a temperature can be searched for."
-    avoid = "A loss much below T's scale takes all the weight; losses whose scale changes in training."
+    use = "Losses of similar scale, where a temperature can be searched for."
+    avoid = "One loss is far below 1 / T: it takes all the weight. Scales change during training."
     citation = "Kirchdorfer et al.: Analytical uncertainty-based loss weighting, GCPR 2024, arXiv:2408.07985"
 
     def __init__(self, temperature: float = 1.0) -> None:

@@ -29,7 +29,7 @@ class Vqgan(Weighting):
         delta: at least 0, relative to the main gradient, so that scale does not matter; the code has 1e-4
             and the paper 1e-6 in units of the gradient.
         clip: largest ratio, above 0.
-        start: step at which the adversarial loss sets in; its weight is 0 before, and nothing is measured.
+        start: step from which the adversarial loss counts; its weight is 0 before, and nothing is measured.
         start_progress: the same as a part of training, in [0, 1]; both must be reached.
     """
 

@@ -15,7 +15,7 @@ from autoloss.core.weighting import Scalarization
 class WeightedMean(Scalarization):
     """Gives each loss its share of given weights: ``S = sum_k a_k L_k / sum_k a_k``, ``w_k = a_k / sum_j a_j``.
 
-    The sum runs over the present losses, so the shares of an absent one go to the others.
+    The sum runs over the present losses, so the share of an absent one goes to the others.
 
     Args:
         weights: a by loss name, each at least 0; a loss that is not named has 1.
@@ -25,8 +25,8 @@ class WeightedMean(Scalarization):
 
     weights: Tensor
     claims = frozenset({"permutation_equivariant", "common_scale_invariant"})
-    use = "Only the proportions of the weights are to be said, and their sum is to stay 1."
-    avoid = "Comparing with methods whose weights sum to K under SGD: the learning rate differs by K."
+    use = "Weights of which only the proportions are given, and whose sum stays 1."
+    avoid = "You compare with methods whose weights sum to K under SGD: the learning rate differs by K."
     citation = "folklore"
 
     def __init__(self, weights: Mapping[str, float] = {}) -> None:
@@ -42,5 +42,5 @@ class WeightedMean(Scalarization):
 
     def scalar(self, values: Tensor, signals: Signals) -> Tensor:
         weights = self.weights * signals.present
-        # Without the floor, a batch that has none but losses of weight 0 would divide 0 by 0.
+        # Without the floor, a batch with losses of weight 0 only would divide 0 by 0.
         return (weights * values).sum() / weights.sum().clamp(min=1e-30)

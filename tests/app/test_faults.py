@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from autoloss.app.main import main
-from autoloss.core.io.lock import claim
+from autoloss.core.io.lock import lock
 from autoloss.problems.two_digits import TwoDigits
 from autoloss.report.runs import read_run
+from tests.command import as_new_process
 
 SMALL = ("problem.pairs=400", "trainer.max_epochs=3", "weighting=gradnorm")
 
@@ -64,7 +65,8 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "faulty_problems", sys.modules[__name__])
 
     def run(*arguments):
-        return main(["train", *arguments])
+        with as_new_process(tmp_path, {}):
+            return main(["train", *arguments])
 
     return run
 
@@ -170,7 +172,7 @@ def test_a_process_that_loads_data_dies(here, capfd, monkeypatch, how, says):
 
 def test_two_trainings_of_one_directory_refuse_each_other(here, capfd):
     assert here("hydra.run.dir=one", *SMALL) == 0
-    with claim(Path("one/claim")):
+    with lock(Path("one/claim")):
         assert here("hydra.run.dir=one", "ckpt=last", *SMALL) == 2
     assert "another process trains in one." in capfd.readouterr().err
     assert not Path("one/failed.json").exists()

@@ -1,4 +1,4 @@
-"""A game of two networks as a person types it."""
+"""A GAN as a person types it."""
 
 import csv
 import json
@@ -32,9 +32,9 @@ def test_a_sweep_over_weightings_leaves_grids_and_a_leaderboard(autoloss, tmp_pa
 
 
 def test_the_discriminator_has_keys_of_its_own():
-    from autoloss.app.components import build_module, build_problem
     from autoloss.app.composition import composed
     from autoloss.app.overrides import rewritten
+    from autoloss.app.prepare import prepare
 
     typed = (
         "problem=digits_gan weighting=gradnorm weighting.alpha=1 discriminator.weighting=uncertainty losses.adv=gan_hinge "
@@ -44,8 +44,8 @@ def test_the_discriminator_has_keys_of_its_own():
         "discriminator.groups.both=[adv,cls]"
     )
     config = composed("train", rewritten(typed.split()))
-    module = build_module(config, build_problem(config))
-    g, d = module.generator_seat.role, module.discriminator_seat.role
+    module = prepare(config).module()
+    g, d = module.generator_player.options, module.discriminator_player.options
     assert (g.weighting.title(), d.weighting.title()) == ("gradnorm", "uncertainty")
     assert g.losses["adv"] is d.losses["adv"]
     assert (g.losses["adv"].bounded, d.losses["penalty"].strength) == (True, 5)
@@ -65,16 +65,15 @@ def test_equal_weights_are_the_discriminator_s_default():
     assert "discriminator" not in composed("train", ["problem=two_digits"])
 
 
-def test_each_side_s_samples_have_a_weighting_of_their_own():
-    from autoloss.app.components import build_module, build_problem
+def test_each_player_s_samples_have_a_weighting_of_their_own():
     from autoloss.app.composition import composed
     from autoloss.app.overrides import rewritten
+    from autoloss.app.prepare import prepare
 
     typed = ["problem=digits_gan", "sample_weighting=top_k", "discriminator.sample_weighting=super_loss"]
     config = composed("train", rewritten([*typed, "discriminator.sample_weighting.lam=2"]))
-    problem = build_problem(config)
-    module = build_module(config, problem)
-    mine, its = (seat.player.samples for seat in (module.generator_seat, module.discriminator_seat))
+    module = prepare(config).module()
+    mine, its = (player.samples for player in module.players.values())
     assert (mine.title, its.title, its.rules[0].lam) == ("top_k", "super_loss", 2)
 
 
@@ -106,7 +105,7 @@ def test_everything_that_is_wrong_comes_in_one_message(mistaken):
         ("discriminator.weighting=gradnrom", "Did you mean 'gradnorm'"),
         ("module=multitask", "'digits_gan' has two networks"),
         ("discriminator.base.x=2", "No loss is called 'x'"),
-        ("discriminator.sample_weighting=reweight", "'reweight' learns from held-out data, but a game has none"),
+        ("discriminator.sample_weighting=reweight", "'reweight' learns from held-out data, but a GAN has none"),
         ("discriminator.sample_weighting.terms=[x]", "No loss is called 'x'"),
     ],
 )

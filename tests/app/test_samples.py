@@ -35,7 +35,7 @@ def test_a_sweep_over_rules_ends_with_a_leaderboard_against_uniform_weights(auto
         ("sample_weighting=super_los", "Did you mean 'super_loss'"),
         ("sample_weighting=super_loss sample_weighting.lambda=1", "'sample_weighting.lambda'"),
         ("sample_weighting=super_loss sample_weighting.terms=[digits]", "Did you mean 'digit'"),
-        ("module=curriculum curriculum.pacing=linear(0.2)", "A pacing needs a difficulty"),
+        ("module=curriculum module.pacing=linear(0.2)", "A pacing needs a difficulty"),
         ("module=curiculum", "Did you mean 'curriculum'"),
         ("problem.noise=1", "`noise` must lie in [0, 1)"),
     ],
@@ -47,8 +47,8 @@ def test_mistakes_are_one_sentence(mistaken, typed, says):
 
 
 def test_a_search_may_vary_a_rule_s_parameters():
-    from autoloss.app.components import build_problem
     from autoloss.app.composition import composed
+    from autoloss.app.factories import build_problem
     from autoloss.app.overrides import rewritten
     from autoloss.app.search_space import build_space
 

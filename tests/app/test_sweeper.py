@@ -71,10 +71,10 @@ def test_a_sweep_goes_on_with_what_is_missing(autoloss, tmp_path):
     importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None,
     reason="hydra-joblib-launcher is not installed",
 )
-def test_joblib_launches_batches(autoloss, tmp_path):
+def test_joblib_launches_batches(process, tmp_path):
     parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2")
     swept = ("weighting=gradnorm", "optimizer.lr=interval(1e-4,1e-2)")
-    done = autoloss(*SWEEP, *parallel, *swept, *SMALL, "hydra.sweeper.n_trials=4", "hydra.sweeper.sampler=random")
+    done = process(*SWEEP, *parallel, *swept, *SMALL, "hydra.sweeper.n_trials=4", "hydra.sweeper.sampler=random")
     assert done.returncode == 0, done.stderr
     root = tmp_path / "sweep"
     found = runs(root)
@@ -132,7 +132,7 @@ def test_what_a_killed_sweep_was_running_is_run_again_and_what_is_known_is_not(a
         time.sleep(0.1)
     second = autoloss(*command)
     assert second.returncode == 2
-    assert "One process must own a sweep, but another process runs trial" in second.stderr
+    assert "A sweep must be run by one process, but another process runs trial" in second.stderr
     first.kill()
     first.wait()
     (tmp_path / "go").touch()
@@ -152,7 +152,10 @@ def test_what_a_killed_sweep_was_running_is_run_again_and_what_is_known_is_not(a
         (["hydra.sweeper.n_trials=0", *SWEPT], "hydra.sweeper.n_trials must be at least 1, but it is 0."),
         (["hydra.sweeper.metric=miou", *SWEPT], "hydra.sweeper.metric must be score or one of left_error"),
         (["hydra.sweeper.metric=score", "weighting=dwa,gradnorm"], "A score needs a run with equal weights"),
-        (["problem=two_digits,noisy_moons", "seed=1,2"], "A sweep must be of one problem"),
+        (
+            ["problem=two_digits,noisy_moons", "seed=1,2"],
+            "All runs of a sweep must train the same problem, but problem is swept",
+        ),
         (["weighting=choice(equal,gradnrom)"], "No weighting is called 'gradnrom'. Did you mean 'gradnorm'?"),
         (["weighting=choice(equal,gradnorm)", "weighting.alpha=interval(0,2)"], "weighting.alpha"),
         ([*SWEPT, "batch_size=0"], "batch_size must be at least 1"),

@@ -167,7 +167,10 @@ def test_losses_combine_and_follow_schedules_by_configuration_alone(autoloss, tm
         ("losses.left=focal losses.left.gamma=linear(0,-2)", "`gamma` must be at least 0, but gamma=-2"),
         ("penalties.sparsty=1", "No penalty is called 'sparsty'. Did you mean 'sparsity'?"),
         ("penalties.sparsity=-1", "penalties.sparsity.factor must be at least 0, but it is -1."),
-        ("problem=digits_gan penalties.sparsity=1", "A game's networks must have no penalties, but there is sparsity."),
+        (
+            "problem=digits_gan penalties.sparsity=1",
+            "The networks of a GAN must have no penalties, but there is sparsity.",
+        ),
         ("base.kl=1", "No loss is called 'kl'. There are: left, pixels, right."),
         ("weighting=fixed weighting.weights.lft=1", "there is no loss 'lft'. The losses are: left, right, pixels."),
         ("weighting=fixed weighting.weights.left=-1", "must be finite and not negative, but weights.left=-1."),
@@ -180,7 +183,7 @@ def test_losses_combine_and_follow_schedules_by_configuration_alone(autoloss, tm
         ("batch_size=0", "batch_size must be at least 1, but it is 0."),
         ("ckpt=last", "ckpt=last needs an earlier run"),
         ("ckpt=nowhere.ckpt", "ckpt must be a checkpoint's path or last, but there is no file 'nowhere.ckpt'."),
-        ("seed", "An override must read key=value"),
+        ("seed", "An override must be written key=value, but it is 'seed'. Write seed=VALUE."),
         ("problem=nowhere:Mine", "No module named 'nowhere'"),
         (
             "optimizer._target_=os.system",
@@ -202,7 +205,7 @@ def test_losses_combine_and_follow_schedules_by_configuration_alone(autoloss, tm
         ("experiment=nothing", "No experiment is called 'nothing'."),
         (
             "problem=digits_gan losses.adv=mse",
-            "Both sides play 'adv', so its loss must be adversarial, but 'mse' is not.",
+            "Both players have the loss 'adv', so it must be adversarial, but 'mse' is not.",
         ),
     ],
 )

@@ -20,7 +20,7 @@ EVIL = "import pathlib\npathlib.Path('owned').touch()\n"
         ("losses.left=evil:loss", "would import 'evil:loss'"),
         ("losses.left=[mse,evil:loss]", "would import 'evil:loss'"),
         ("weighting.wrap=[{ema:{}},'evil:Wrapper']", "would import 'evil:Wrapper'"),
-        ("curriculum.difficulty=evil:difficulty", "would import 'evil:difficulty'"),
+        ("module.difficulty=evil:difficulty", "would import 'evil:difficulty'"),
         ("optimizer._target_=evil.Optimizer", "A _target_ must lie in one of torch.optim, autoloss"),
         ("optimizer._target_=subprocess.Popen", "or be typed on the command line, but it is 'subprocess.Popen'"),
         ("optimizer._target_=torch.hub.load", "or be typed on the command line, but it is 'torch.hub.load'"),
@@ -59,6 +59,11 @@ def test_what_is_typed_too_is_trusted(monkeypatch):
     assert typed("mine.Lion")
     assert typed("mine.Tiger")
     assert not any(typed(one) for one in ("mine", "Lion", "other.Opt,mine.Tiger"))
+
+
+def test_where_nothing_is_typed_nothing_is_trusted(monkeypatch):
+    monkeypatch.delenv("AUTOLOSS_TYPED", raising=False)
+    assert not typed("")
 
 
 def test_registered_names_and_plain_values_are_no_import_paths():

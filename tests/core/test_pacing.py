@@ -51,11 +51,11 @@ def test_root_1_is_linear():
         ("linear(1.5)", r"\[0, 1\]"),
         ("geometric(0)", r"\(0, 1\]"),
         ("root(0.1,1,0)", "`p` must be above 0"),
-        ("linear(0.1,0)", "must take some time"),
+        ("linear(0.1,0)", "must take longer than 0"),
         ("exponential(0.1,0.9)", "`factor` must be above 1"),
         ("step(0.1,-1)", "`increase` must be above 0"),
         (1.5, "must lie in"),
-        ("linear()", "must be its numbers"),
+        ("linear()", r"must be written as linear\(start\[, end\]\), with numbers, but it is 'linear\(\)'"),
     ],
 )
 def test_mistakes(text, said):

@@ -32,8 +32,8 @@ def test_values(text, points):
     [
         ("liner(0,1)", "Did you mean 'linear'"),
         ("linear(0", "must be a number or name"),
-        ("linear(0)", "arguments must be its numbers"),
-        ("linear(a,b)", "arguments must be its numbers"),
+        ("linear(0)", r"must be written as linear\(first, last\[, start\[, end\]\]\), with numbers, but it is"),
+        ("linear(a,b)", r"but it is 'linear\(a,b\)'"),
         ("linear(0,inf)", "must give finite numbers"),
         ("cyclical(0,1,0)", "cycles > 0"),
         (float("nan"), "must give finite numbers"),

@@ -138,7 +138,7 @@ def test_a_softmax_over_one_class_is_an_error_and_not_always_0(loss) -> None:
 
 @pytest.mark.parametrize("loss", [BinaryCrossEntropy(), Focal()])
 def test_labels_of_another_shape_are_an_error(loss) -> None:
-    with pytest.raises(ConfigError, match=r"one shape, but the prediction is \[4, 3\] and the target is \[4, 1\]"):
+    with pytest.raises(ConfigError, match=r"the same shape, but the prediction is \[4, 3\] and the target is \[4, 1\]"):
         loss(torch.zeros(4, 3), torch.zeros(4, 1))
 
 

@@ -63,8 +63,8 @@ def test_what_it_takes_is_what_its_parts_have_in_common() -> None:
     [
         (lambda: Combined([]), ConfigError, "must have losses, but it has none"),
         (lambda: Combined(["mse"], weights=[1, 2]), ConfigError, r"a number for each loss, but weights=\[1, 2\] for 1"),
-        (lambda: Combined(["mse"], weights=[-1]), ConfigError, "must be at least 0, and one above"),
-        (lambda: Combined(["mse"], weights=[0]), ConfigError, r"and one above, but weights=\[0\]"),
+        (lambda: Combined(["mse"], weights=[-1]), ConfigError, "must be at least 0, and at least one above 0"),
+        (lambda: Combined(["mse"], weights=[0]), ConfigError, r"and at least one above 0, but weights=\[0\]"),
         (lambda: Combined(["mse"], "product", [1]), ConfigError, "`weights` belong to rule=average"),
         (lambda: Combined(["mse"], "sum"), UnknownNameError, "No rule of combined losses is called 'sum'"),
         (lambda: Combined(["mze"]), UnknownNameError, "No loss is called 'mze'. Did you mean 'mse'"),

@@ -72,5 +72,5 @@ def test_errors() -> None:
         Dice(-1.0)
     with pytest.raises(ConfigError, match="at least two classes"):
         Dice()(torch.zeros(2, 1, 4, 4), torch.zeros(2, 4, 4, dtype=torch.int64))
-    with pytest.raises(ConfigError, match="one shape"):
+    with pytest.raises(ConfigError, match="the same shape"):
         Dice()(torch.zeros(2, 1, 4, 4), torch.zeros(2, 3, 4, 4))

@@ -148,7 +148,7 @@ def test_vectors_that_coincide_and_vectors_of_zeros_have_finite_gradients(loss) 
         (lambda: Cosine(1.5), r"`margin` must lie in \[-1, 1\]"),
         (lambda: InfoNce(0.0), "`temperature` must be above 0, but temperature=0"),
         (lambda: NtXent(-1.0), "`temperature` must be above 0, but temperature=-1"),
-        (lambda: Triplet()(ONE, CLASSES[:4]), r"a class \[B\] each, but the prediction is \[8, 4\]"),
+        (lambda: Triplet()(ONE, CLASSES[:4]), r"class labels \[B\], but the prediction is \[8, 4\]"),
         (lambda: InfoNce()(TRIPLETS, TRIPLETS), r"takes vectors \[B, D\]"),
         (lambda: Cosine()(TRIPLETS, CLASSES), r"or pairs \[B, 2, D\] with \[B\], but"),
     ],

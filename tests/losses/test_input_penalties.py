@@ -72,9 +72,9 @@ def test_a_flat_discriminator_has_a_finite_gradient() -> None:
 def test_logits_of_other_inputs_are_an_error() -> None:
     x = R1().inputs(torch.randn(3, 2), torch.randn(3, 2))
     weight = torch.ones(2, requires_grad=True)
-    with pytest.raises(ConfigError, match="from the very inputs, but they do not depend on them"):
+    with pytest.raises(ConfigError, match="from the given inputs, but these do not depend on them"):
         R1()(x.clone().detach() @ weight, x)
-    with pytest.raises(ConfigError, match="which ask for gradients, but they do not"):
+    with pytest.raises(ConfigError, match="that require gradients, but these were not"):
         R1()(linear(x.detach()), x.detach())
 
 

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from autoloss.core.errors import ConfigError, LabelError
 from autoloss.core.registry.lookup import registry
-from autoloss.core.tensors.deferred_checks import Notices
+from autoloss.core.tensors.deferred_checks import DeferredChecks
 from autoloss.losses.binary_cross_entropy import BinaryCrossEntropy
 from autoloss.losses.cross_entropy import CrossEntropy
 from autoloss.losses.focal import Focal
@@ -67,7 +67,7 @@ def test_a_label_between_classes_is_named() -> None:
 
 @pytest.mark.parametrize("kind", ["classes", "pixels"])
 def test_elsewhere_than_on_a_cpu_the_error_waits_and_the_value_is_finite(kind: str, monkeypatch) -> None:
-    monkeypatch.setattr(Notices, "at_hand", lambda self, tensor: False)
+    monkeypatch.setattr(DeferredChecks, "at_hand", lambda self, tensor: False)
     for name in taking(kind):
         prediction, target = SAMPLES[kind][0](4)
         target.flatten()[2] = 99
@@ -144,13 +144,13 @@ def test_squared_hinge_is_the_square(prediction, target) -> None:
     ("wrong", "message"),
     [
         (lambda: CrossEntropy(class_weights=[1.0, -1.0]), "`class_weights` must be at least 0"),
-        (lambda: Focal(class_weights=[0.0, 0.0]), "and one above, but class_weights="),
+        (lambda: Focal(class_weights=[0.0, 0.0]), "and at least one above 0, but class_weights="),
         (lambda: CrossEntropy(class_weights=[1.0])(LOGITS, CLASSES), "a weight for each class, but there are 1 for 5"),
         (lambda: BinaryCrossEntropy([1.0, 0.0]), "`positive_weight` must be above 0"),
         (lambda: LogLoss(0.5), r"`eps` must lie in \(0, 0.5\)"),
         (lambda: SquaredHinge(0.0), "`margin` must be above 0"),
-        (lambda: CrossEntropy()(LOGITS, MAP), r"a class \[B, ...\] each, but the prediction is \[16, 5\]"),
-        (lambda: Hinge()(torch.zeros(3), torch.zeros(2)), r"must have a target each, but the prediction is \[3\]"),
+        (lambda: CrossEntropy()(LOGITS, MAP), r"class labels \[B, ...\], but the prediction is \[16, 5\]"),
+        (lambda: Hinge()(torch.zeros(3), torch.zeros(2)), r"must have a target, but the prediction is \[3\]"),
     ],
 )
 def test_what_does_not_fit_is_named(wrong, message: str) -> None:

@@ -126,7 +126,7 @@ def test_class_weights_are_shares_of_the_mean(loss) -> None:
     ("wrong", "message"),
     [
         (lambda: Tversky(alpha=-0.1), "`alpha` and `beta` must be at least 0"),
-        (lambda: Tversky(0.0, 0.0), "and one above, but alpha=0.0, beta=0.0"),
+        (lambda: Tversky(0.0, 0.0), "and at least one above 0, but alpha=0.0, beta=0.0"),
         (lambda: FocalTversky(gamma=0.0), "`gamma` must be above 0"),
         (lambda: Jaccard(-1.0), "`smooth` must be at least 0"),
     ],

@@ -63,7 +63,7 @@ def test_smooth_l1_goes_to_mae() -> None:
 @pytest.mark.parametrize("name", ["mse", "mae", "huber", "smooth_l1"])
 def test_a_column_against_a_row_is_an_error_and_not_a_square(name: str) -> None:
     loss = registry.build("loss", name)
-    with pytest.raises(ConfigError, match=r"one shape, but the prediction is \[4, 1\] and the target is \[4\]"):
+    with pytest.raises(ConfigError, match=r"the same shape, but the prediction is \[4, 1\] and the target is \[4\]"):
         loss(torch.zeros(4, 1), torch.zeros(4))
 
 

@@ -75,7 +75,7 @@ def test_noise_and_imbalance_concern_training_alone(directory):
 
 
 def test_mistakes_are_said_when_it_is_built(directory, tmp_path):
-    with pytest.raises(ConfigError, match="train-images-idx3-ubyte is not there"):
+    with pytest.raises(ConfigError, match="neither .*train-images-idx3-ubyte nor the same with .gz is there"):
         Images(str(tmp_path / "nowhere"))
     with pytest.raises(UnknownNameError, match="'classify'"):
         Images(str(directory), task="clasify")

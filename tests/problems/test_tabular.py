@@ -2,21 +2,17 @@
 
 import csv
 import json
-import os
 import random
-import shlex
-import subprocess
-import sys
 
 import pytest
 import pytorch_lightning as pl
 import torch
 
-from autoloss.app.components import build_module, build_problem
 from autoloss.app.composition import composed, opened
+from autoloss.app.prepare import prepare
 from autoloss.app.train_one import train
 from autoloss.core.clock import Clock
-from autoloss.core.errors import AutolossError, ConfigError, UnknownNameError
+from autoloss.core.errors import AutolossError, ConfigError
 from autoloss.problems.tabular import Tabular
 from autoloss.training.lightning.loaders import loader
 from autoloss.training.step.entries import table_of
@@ -52,19 +48,6 @@ def sheet(tmp_path):
         return str(path)
 
     return write
-
-
-@pytest.fixture
-def say(tmp_path, monkeypatch, capfd):
-    """Runs a command in this process; gives its exit code and errors."""
-    from autoloss.app.main import main
-
-    def run(arguments):
-        monkeypatch.chdir(tmp_path)
-        code = main(shlex.split(arguments))
-        return code, capfd.readouterr().err
-
-    return run
 
 
 def tables(problem, split="train"):
@@ -181,7 +164,7 @@ def test_a_column_that_never_varies_in_training_says_nothing(sheet):
 def test_missing_labels_have_no_part_in_loss_and_gradient(sheet):
     problem = Tabular(sheet(table(missing=0.3)), TARGETS)
     torch.manual_seed(0)
-    module = build_module(settings(problem="unused"), problem)
+    module = prepare(settings(problem="unused"), problem).module()
     batch = tables(problem)
     outputs = problem.outputs(module.network, batch)
     losses = table_of(outputs, module.losses, module.player, Clock(0, 0, 0.0)).reduced(TARGETS)
@@ -367,9 +350,9 @@ def test_a_table_that_cannot_be_used_is_named_in_one_sentence(sheet, rows, given
         ("base.incom=2", "No loss is called 'incom'. Did you mean 'income'?"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_exit_code_2(sheet, say, tmp_path, arguments, says):
+def test_a_mistake_is_one_sentence_and_exit_code_2(sheet, mistaken, tmp_path, arguments, says):
     sheet(few())
-    code, err = say(f"train problem=tabular problem.csv=my.csv problem.targets=[income] {arguments}")
+    code, _, err = mistaken(f"train problem=tabular problem.csv=my.csv problem.targets=[income] {arguments}")
     assert code == 2
     assert says in err
     assert err.startswith("autoloss: ")
@@ -390,7 +373,7 @@ def test_further_files_that_cannot_be_used(sheet, tmp_path):
     with pytest.raises(ConfigError, match="distinct names of losses, but they give"):
         Tabular(path, ["a b", "a-b"])
     with pytest.raises(
-        ConfigError, match="number of folds must lie between 2 and that of the rows, but it is 1 for 48"
+        ConfigError, match="number of folds must lie between 2 and the number of rows, but it is 1 for 48"
     ):
         Tabular(path, ["a b"]).folds(1, seed=0)
 
@@ -420,12 +403,12 @@ def settings(problem, losses=(), epochs=2, **others):
 
 def test_losses_that_are_not_named_are_the_problems_own(sheet):
     config = settings(sheet(table()), ["losses.grade.label_smoothing=0.2", "loss@losses.left=focal"])
-    losses = build_module(config, build_problem(config)).losses
+    losses = prepare(config).module().losses
     assert [type(losses[name]).__name__ for name in TARGETS] == ["Mse", "CrossEntropy", "Focal"]
     assert losses["grade"].label_smoothing == 0.2
     config["losses"] = {"rent": "mse"}
-    with pytest.raises(UnknownNameError, match="No loss is called 'rent'. There are: grade, income, left."):
-        build_module(config, build_problem(config))
+    with pytest.raises(ConfigError, match="No loss is called 'rent'. There are: grade, income, left."):
+        prepare(config)
 
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*")
@@ -436,7 +419,7 @@ def test_metrics_are_means_over_the_values_that_are_present(sheet):
         for row in Tabular(sheet(rows), TARGETS).splits["val"][7 * batch : 7 * batch + 7].tolist():
             rows[row][3:] = [cell if i == keeps else "" for i, cell in enumerate(rows[row])][3:]
     problem = Tabular(sheet(rows), TARGETS)
-    module = build_module(settings("unused"), problem)
+    module = prepare(settings("unused"), problem).module()
     data = problem.datasets(0)["val"]
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
     (found,) = trainer.validate(module, loader(data, 7, 0, shuffle=False), verbose=False)
@@ -466,17 +449,10 @@ def test_a_table_with_gaps_is_learned(sheet, tmp_path):
     assert all(v == v for v in summary["test_metrics"].values())
 
 
-def test_the_first_five_minutes(sheet, tmp_path):
+def test_the_first_five_minutes(autoloss, sheet, tmp_path):
     sheet(table(100, missing=0.1))
     command = "train problem=tabular problem.csv=my.csv problem.targets=[income,left] losses.income=huber"
-    done = subprocess.run(
-        [sys.executable, "-m", "autoloss", *command.split(), "weighting=gradnorm", "trainer.max_epochs=2"],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = autoloss(*command.split(), "weighting=gradnorm", "trainer.max_epochs=2")
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.rglob("summary.json")
     summary = json.loads(path.read_text())
@@ -488,8 +464,8 @@ def test_the_first_five_minutes(sheet, tmp_path):
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*")
 def test_it_trains_through_a_fork_where_some_labels_are_missing(sheet):
     config = settings(sheet(table(missing=0.3)), ["weighting=graddrop"])
-    problem = build_problem(config)
-    module = build_module(config, problem)
+    prepared = prepare(config)
+    module, problem = prepared.module(), prepared.problem
     quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "limit_val_batches": 0}
     trainer = pl.Trainer(accelerator="cpu", max_epochs=1, enable_model_summary=False, log_every_n_steps=1, **quiet)
     before = [p.clone() for p in module.network.parameters()]

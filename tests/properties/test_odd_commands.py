@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoloss.app.components import check
 from autoloss.app.composition import composed
 from autoloss.app.hydra_app import split
 from autoloss.app.overrides import directory_name
+from autoloss.app.prepare import prepare
 from tests.properties.odd import QUICK, THOROUGH, refusal
 
 KEYS = (
-    "accelerator anchor base base.left batch_size bogus ckpt curriculum.pacing debug experiment groups groups.g held_out"
+    "accelerator anchor base base.left batch_size bogus ckpt module.pacing debug experiment groups groups.g held_out"
     " held_out.implicit held_out.primary held_out.share losses losses.left losses.left.gamma losses.bogus"
     " lr_schedule lr_schedule._target_ module name on_nonfinite optimizer optimizer._target_ optimizer.lr penalties"
     " penalties.sparsity penalties.sparsity.on plateau plateau.metric plateau.patience problem problem.name record"
@@ -45,7 +45,7 @@ def understood(arguments):
     def compose():
         _, overrides = split(arguments)
         config = composed("train", overrides)
-        check(config)
+        prepare(config)
         return directory_name(config, overrides)
 
     name, refused = refusal(compose)

@@ -432,7 +432,9 @@ def test_messages_say_what_was_found() -> None:
     class Suite(WeightingSuite):
         weighting = MovesAbsentRow
 
-    with pytest.raises(AssertionError, match=r"moved the absent loss's part of `count`. Say add_state\(..., axes=1\)"):
+    with pytest.raises(
+        AssertionError, match=r"changed the absent loss's part of `count`. Write add_state\(..., axes=1\)"
+    ):
         Suite().test_an_absent_loss_learns_nothing()
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from autoloss.core.problem import Outputs, Problem
 from autoloss.core.registry.lookup import registry
-from autoloss.training.lightning.modules.multitask import MultiTaskModule
+from autoloss.training.lightning.multitask import MultiTaskModule
 
 UNUSED, STATIC = {"strategy": {"find_unused_parameters": True}}, {"strategy": {"static_graph": True}}
 FLAGS = {"gradient_clip_val": 0.5, "accumulate_grad_batches": 2}

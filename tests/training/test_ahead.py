@@ -14,7 +14,7 @@ from autoloss.core.errors import ConfigError, SignalError, UnknownNameError
 from autoloss.core.table import Entry
 from autoloss.probe.descent import gradient_of
 from autoloss.probe.lookahead import Moment, replayed
-from autoloss.probe.optimizer_step import watching
+from autoloss.probe.optimizer_step import observe_step
 from autoloss.probe.slopes import Slopes
 
 NAMES = ("a", "b", "c")
@@ -140,10 +140,10 @@ def aligned(balancer):
     before = balancer.player.observe
 
     def observe(step, outcome):
-        measure = outcome.ahead.alignment
-        outcome.ahead.alignment = lambda *args: told.append(measure(*args)) or told[-1]
+        measure = outcome.look_ahead.alignment
+        outcome.look_ahead.alignment = lambda *args: told.append(measure(*args)) or told[-1]
         before(step, outcome)
-        outcome.ahead.alignment = measure
+        outcome.look_ahead.alignment = measure
 
     balancer.player.observe = observe
     return told
@@ -188,14 +188,16 @@ def test_b_hypergradients_equal_the_unrolled_step(which, device):
         x, held = torch.randn(16, 4).double().to(device), torch.randn(12, 4).double().to(device)
         weights = torch.rand(16).double().to(device)
         before, state = copy.deepcopy(net), copy.deepcopy(optimizer)
-        with watching(optimizer) as taken:
+        with observe_step(optimizer) as optimizer_step:
             optimizer.zero_grad()
             (weights * (net(x)[0] - 1).square()).mean().backward()
             optimizer.step()
         moment = Moment.now(x.device)
         with replayed(net, moment, graph=True):
-            direction = taken.through(gradient_of(lambda held=held: net(held)[1].square().mean(), net))
-            (slopes,) = Slopes(net).along(lambda x=x: [(net(x)[0] - 1).square() / 16], taken.before, direction)[1]
+            direction = optimizer_step.jacobian_times(gradient_of(lambda held=held: net(held)[1].square().mean(), net))
+            (slopes,) = Slopes(net).along(
+                lambda x=x: [(net(x)[0] - 1).square() / 16], optimizer_step.before, direction
+            )[1]
         expected = unrolled(
             before,
             state,
@@ -323,7 +325,7 @@ def test_without_a_forward_derivative_differences_stand_in_and_say_so_once(recwa
     for cube, engine in ((Cube.apply, slopes), (lambda x: x**3, Slopes(net)), (Cube.apply, slopes)):
         torch.manual_seed(1)
         found.append(engine.along(lambda cube=cube: [cube(net(x)).sum(), None], at, direction))
-    assert [str(w.message)[:50] for w in recwarn] == ["A loss has no forward derivative, so that hypergra"]
+    assert [str(w.message)[:50] for w in recwarn] == ["A loss has no forward derivative, so hypergradient"]
     assert not slopes.exact
     (one, two, three) = (slope for _, (slope, _) in found)
     assert float(one) == pytest.approx(float(two), rel=1e-6)
@@ -368,7 +370,7 @@ def test_dropout_that_only_other_kernels_have_is_taken_by_differences():
         balancer, optimizer = Balancer(("a", "b"), "auto_lambda"), torch.optim.SGD(net.parameters(), 0.1)
         told[alike] = aligned(balancer)
         for step in range(2):
-            says = pytest.warns(UserWarning, match="Attention drops out other weights in its kernel that has a forward")
+            says = pytest.warns(UserWarning, match="Attention's kernel with a forward derivative drops out other")
             ahead = balancer.lookahead(net, optimizer, train=of, held_out=lambda net, of=of, held=held: of(net, held))
             with nullcontext() if alike or step else says, ahead:
                 optimizer.zero_grad()
@@ -378,7 +380,7 @@ def test_dropout_that_only_other_kernels_have_is_taken_by_differences():
 
 
 # The first step that is taken says that its dropout is not that of forward mode.
-@pytest.mark.filterwarnings("ignore:Attention drops out other weights")
+@pytest.mark.filterwarnings("ignore:Attention's kernel with a forward derivative")
 def test_a_step_that_a_fused_kernel_skips_teaches_nothing():
     torch.manual_seed(0)
     net, x, held = OfKernels(alike=False).float(), torch.randn(16, 4), torch.randn(16, 4)

@@ -233,12 +233,12 @@ def test_without_a_pacing_it_is_the_multi_task_module(tmp_path):
     ],
 )
 def test_mistakes_are_found_before_anything_trains(curriculum, said):
-    from autoloss.app.components import check
+    from autoloss.app.prepare import prepare
 
     settings = config(ckpt=None)
     settings["curriculum"] = {"pacing": None, "difficulty": None, "warmup": 1} | curriculum
     with pytest.raises(AutolossError, match=said):
-        check(settings)
+        prepare(settings)
 
 
 def test_weights_follow_plateaus_of_validation_also_after_a_resume(tmp_path):

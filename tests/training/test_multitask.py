@@ -20,7 +20,7 @@ from autoloss.losses.mse import Mse
 from autoloss.problems._tensors import TensorTable
 from autoloss.problems.two_digits import TwoDigits
 from autoloss.training.lightning.loaders import HeldOut
-from autoloss.training.lightning.modules.multitask import MultiTaskModule
+from autoloss.training.lightning.multitask import MultiTaskModule
 from autoloss.weightings.auto_lambda import AutoLambda
 
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from autoloss import Outputs, Problem, Term
-from autoloss.app.components import check
 from autoloss.app.composition import composed
 from autoloss.app.config_source import register
+from autoloss.app.prepare import prepare
 from autoloss.app.train_one import train
 from autoloss.core.errors import AutolossError, ConfigError
 from autoloss.problems._tensors import TensorTable
@@ -81,7 +81,7 @@ def test_a_resumed_run_goes_on_bit_for_bit(tmp_path, config):
 
 def test_an_unknown_anchor_is_a_mistake_of_the_configuration(config):
     with pytest.raises(ConfigError, match="anchor must be one of features, fork, parameters, but it is 'trunk'"):
-        check(config("anchor=trunk"))
+        prepare(config("anchor=trunk"))
 
 
 class Unbranched(Problem):

@@ -8,7 +8,7 @@ from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, UnknownNameError
 from autoloss.core.problem import Outputs, Problem, Term
 from autoloss.losses.mse import Mse
-from autoloss.training.lightning.modules.multitask import MultiTaskModule
+from autoloss.training.lightning.multitask import MultiTaskModule
 from autoloss.training.step.build import build_weighting
 from autoloss.training.step.penalties import Penalties
 
@@ -116,7 +116,7 @@ def test_a_penalty_adds_its_gradient_and_changes_no_weight(weighting: str) -> No
         ({"sparsity": "linear(0,-1)"}, ConfigError, "must be at least 0, but it is linear"),
         ({"sparsity": [1]}, ConfigError, "must be a number or a schedule"),
         ({"sparsity": {"on": "trnk"}}, ConfigError, "there is no 'trnk'. The parameters are: trunk.weight, trunk.bias"),
-        ({"sparsity": {"on": "norm"}}, ConfigError, "must have weight matrices to be of"),
+        ({"sparsity": {"on": "norm"}}, ConfigError, "must have weight matrices to act on"),
         ({"a": {"name": "sparsity"}}, ConfigError, "must have a name of its own, but there is a loss 'a'"),
     ],
 )

@@ -12,7 +12,7 @@ from autoloss.core.problem import Outputs, Problem, Term
 from autoloss.core.schedules.progressive import build
 from autoloss.problems._tensors import TensorTable
 from autoloss.training.lightning.loaders import loader
-from autoloss.training.lightning.modules.multitask import MultiTaskModule
+from autoloss.training.lightning.multitask import MultiTaskModule
 from autoloss.training.step.build import build_weighting
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec")

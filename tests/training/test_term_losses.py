@@ -8,10 +8,10 @@ from torch import nn
 from autoloss.core.errors import EmptySelectionWarning, LabelError
 from autoloss.core.problem import Outputs, Problem, Term
 from autoloss.core.schedules.progressive import build
-from autoloss.core.tensors.deferred_checks import Notices
+from autoloss.core.tensors.deferred_checks import DeferredChecks
 from autoloss.problems._tensors import TensorTable
 from autoloss.training.lightning.loaders import loader
-from autoloss.training.lightning.modules.multitask import MultiTaskModule
+from autoloss.training.lightning.multitask import MultiTaskModule
 from autoloss.weightings.equal import Equal
 
 
@@ -117,7 +117,7 @@ def test_a_wrong_label_names_its_loss_at_once_on_a_cpu() -> None:
 
 
 def test_a_wrong_label_on_a_device_ends_the_epoch(monkeypatch) -> None:
-    monkeypatch.setattr(Notices, "at_hand", lambda self, tensor: False)
+    monkeypatch.setattr(DeferredChecks, "at_hand", lambda self, tensor: False)
     seen = Seen("label_smoothing")
     with pytest.raises(LabelError, match="but loss 'classes' was given 7"):
         fit({"combined": {"losses": ["cross_entropy", "focal"]}}, Labelled(wrong=7))

@@ -230,7 +230,7 @@ def test_a_frozen_trunk_is_one_that_no_optimiser_steps(weighting, accumulate):
 def test_the_features_of_a_frozen_trunk_must_be_asked_for_gradients():
     net = Net()
     net.trunk.requires_grad_(False)
-    with pytest.raises(SignalError, match="of a frozen network, features.requires_grad_.. before the heads"):
+    with pytest.raises(SignalError, match="network is frozen, call features.requires_grad_.. before the heads"):
         train("gradnorm", net=net)
 
 

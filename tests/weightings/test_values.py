@@ -153,7 +153,7 @@ def test_constant_losses_give_equal_weights(name, scale, signals_of, learn):
     ("mistake", "message"),
     [
         (lambda: RevisedUncertainty(lr=0.0), r"`lr` must be above 0, but lr=0\.0"),
-        (lambda: RevisedUncertainty(start=50.0), "`start` must lie within 46 of 0"),
+        (lambda: RevisedUncertainty(start=50.0), r"`start` must lie in \[-46, 46\]"),
         (lambda: ImtlL(lr=-1.0), r"`lr` must be above 0, but lr=-1\.0"),
         (lambda: UwSo(0.0), r"`temperature` must be above 0, but temperature=0\.0"),
         (lambda: Rlw("gaussian"), "`distribution` must be one of normal, uniform"),

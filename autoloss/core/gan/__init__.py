@@ -1,1 +1,1 @@
-"""What two networks that train against each other are made of."""
+"""The losses and the problem of a GAN: two networks that train against each other."""

@@ -1,4 +1,4 @@
-"""Losses of a game: what a discriminator says of real and generated samples, and how hard it leans."""
+"""Adversarial losses of a GAN, and penalties on the gradient of the discriminator with respect to its input."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from autoloss.core.loss import Loss
 
 
 class AdversarialLoss(Loss):
-    """One game with two sides: called as a loss it is the generator's, :meth:`discriminator` is the other one's.
+    """The generator's loss and the discriminator's loss of a GAN, in one component.
 
-    ``sees_real`` says whether the generator's side looks at the real samples too; where it does not,
-    nobody has to compute their logits for it.
+    Calling it gives the generator's loss, :meth:`discriminator` the discriminator's loss. ``sees_real`` says whether
+    the generator's loss uses the logits of real samples too; if it does not, they are not computed for it.
     """
 
     takes = ("game",)
@@ -31,12 +31,12 @@ class AdversarialLoss(Loss):
 
 
 class InputPenalty(Loss):
-    """A penalty on the gradient of the discriminator at its input.
+    """A penalty on the gradient of the discriminator with respect to its input.
 
-    Called with logits [B, ...] and the inputs [B, ...] that they were computed from, it gives one
-    value for each sample, with a graph for the discriminator's parameters; samples must not meet
-    in the discriminator (no batch normalisation). ``every`` is the number of the discriminator's
-    steps between two of which it is measured; training multiplies it by that number then.
+    Called with logits [B, ...] and the inputs [B, ...] that they were computed from, it gives one value for each
+    sample, [B], whose graph reaches the discriminator's parameters. The logits of one sample must not depend on other
+    samples (no batch normalisation in the discriminator). The penalty is measured at one of ``every`` discriminator
+    steps, and training then multiplies it by ``every``.
     """
 
     takes = ("judged",)
@@ -48,4 +48,4 @@ class InputPenalty(Loss):
 
     @abstractmethod
     def inputs(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Where to look, [B, ...], of real and generated samples: a leaf that asks for gradients."""
+        """The inputs [B, ...] to measure at, made from real and generated samples: a leaf that requires gradients."""

@@ -28,6 +28,12 @@ KINDS = {
             "autoloss.sample_weightings",
             "autoloss.core.sample_weighting:SampleWeighting",
         ),
+        Kind(
+            "module",
+            "training/lightning/modules",
+            "autoloss.modules",
+            "autoloss.training.lightning.module_builder:ModuleBuilder",
+        ),
         Kind("problem", "problems", "autoloss.problems", "autoloss.core.problem:Problem"),
     )
 }

@@ -1,4 +1,4 @@
-"""Weights over progress as a file: what a run's weights become when they are distilled."""
+"""Schedule files: the weights of a run over progress, which ``autoloss distill`` writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from autoloss.core.schedules.schedule import Schedule
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """A weight for each loss at each of the points ``progress``, which rise from 0 to 1; lines in between.
+    """A weight for each loss at each of the points ``progress``, which rise from 0 to 1; linear between the points.
 
     >>> Curves((0.0, 1.0), {"kl": (0.0, 2.0)}).schedule("kl")(0.25)
     0.5
@@ -48,7 +48,7 @@ class Curves:
 
 
 def read_curves(path: str | Path) -> Curves:
-    """The curves in the YAML file ``path``; raises :class:`ConfigError` where it is none."""
+    """The curves in the YAML file ``path``; raises :class:`ConfigError` if it is not a schedule file."""
     import yaml  # type: ignore[import-untyped]
 
     must = "A schedule file must be YAML with `progress` and `weights`"
@@ -75,11 +75,11 @@ def read_curves(path: str | Path) -> Curves:
 
 def _floats(values: Any, path: str | Path, name: str) -> tuple[float, ...]:
     good = isinstance(values, Sequence) and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
-    require(good, "A schedule file's curves must be lists of numbers", f"{name!r} of {str(path)!r} is none")
+    require(good, "A schedule file's curves must be lists of numbers", f"{name!r} of {str(path)!r} is not")
     return tuple(float(v) for v in values)
 
 
 def _numbers(values: Sequence[float]) -> str:
     texts = (f"{value:.6g}" for value in values)
-    # YAML takes 1e-07 for a word, and 1.0e-07 for a number.
+    # YAML reads 1e-07 as a string, and 1.0e-07 as a number.
     return "[" + ", ".join(t if "e" not in t or "." in t else t.replace("e", ".0e") for t in texts) + "]"

@@ -1,4 +1,4 @@
-"""Which share of the data, easiest first, is trained on: pacing functions c of progress, from ``start`` to 1."""
+"""Pacing functions: the share c of the data, easiest first, that is trained on at a progress t, from ``start`` to 1."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def exponential(start: float, factor: float = 1.9, every: float = 0.1) -> Schedu
     """``c = min(1, start factor^floor(t / every))`` (Hacohen, Weinshall, ICML 2019, eq. 3); ``start`` above 0."""
     _check(start, every, above=True)
     require(factor > 1, "`factor` must be above 1", f"factor={factor}")
-    # A stair's edge belongs to the stair above, however it was rounded.
+    # 1e-9: at the end of a step, rounding of t must not give the value before it.
     return lambda t: math.exp(min(0.0, math.log(start) + math.floor(t / every + 1e-9) * math.log(factor)))
 
 
@@ -54,7 +54,7 @@ PACINGS: dict[str, Callable[..., Schedule]] = {
 
 
 def parse_pacing(text: str | float) -> Schedule:
-    """The pacing function that ``text`` writes: ``name(start, ...)``, or a share that is constant.
+    """The pacing function that ``text`` describes: ``name(start, ...)``, or a number, a constant share.
 
     >>> parse_pacing("root(0, 0.5)")(0.25)
     0.7071067811865476
@@ -68,4 +68,4 @@ def parse_pacing(text: str | float) -> Schedule:
 def _check(start: float, end: float, above: bool = False) -> None:
     least = "(0, 1]" if above else "[0, 1]"
     require(0 <= start <= 1 and (start > 0 or not above), f"`start` must lie in {least}", f"start={start}")
-    require(end > 0, "A pacing function must take some time", f"it is {end}")
+    require(end > 0, "A pacing function must take longer than 0", f"it takes {end}")

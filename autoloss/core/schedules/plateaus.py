@@ -8,9 +8,9 @@ from autoloss.core.errors import require
 
 
 class Plateaus:
-    """Counts plateaus: each time that ``patience`` values in a row did not improve on the best by more than ``change``.
+    """Counts plateaus: a plateau is ``patience`` values in a row that do not improve on the best by over ``change``.
 
-    ``change`` is relative to the best value. After a plateau the waiting begins anew; the best value stays.
+    ``change`` is relative to the best value. After a plateau the values are counted from 0 again; the best one stays.
 
     >>> plateaus = Plateaus(patience=2)
     >>> for error in (0.5, 0.4, 0.4, 0.41, 0.3, 0.3, 0.3):
@@ -26,7 +26,7 @@ class Plateaus:
         self.count, self.waited, self.best = 0, 0, math.inf
 
     def see(self, value: float, goal: str = "min") -> None:
-        """Take in the metric of one validation, which is to become small (``goal="min"``) or large (``"max"``)."""
+        """Take in the metric of one validation; ``goal`` is ``"min"`` if small is good and ``"max"`` if large is."""
         value = -value if goal == "max" else value
         better = value < self.best - self.change * abs(self.best) if math.isfinite(self.best) else value < self.best
         if better:
@@ -37,9 +37,9 @@ class Plateaus:
             self.count, self.waited = self.count + 1, 0
 
     def state(self) -> dict[str, float]:
-        """For a checkpoint."""
+        """The counts and the best value, for a checkpoint."""
         return {"count": self.count, "waited": self.waited, "best": self.best}
 
     def load(self, state: dict[str, float]) -> None:
-        """From a checkpoint."""
+        """Set what :meth:`state` gave, from a checkpoint."""
         self.count, self.waited, self.best = int(state["count"]), int(state["waited"]), float(state["best"])

@@ -1,4 +1,4 @@
-"""Components whose numbers follow training's progress, and how they are built from what people write."""
+"""Components whose parameters may be schedules, and how they are built from a configuration."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Value = Callable[[float], Any]
 
 
 class Progressive(Component, nn.Module):
-    """A component of which a number, or each of a list, may be a function of progress from 0 to 1.
+    """A component whose numbers, also those in a list, may be functions of progress from 0 to 1.
 
-    Parameters are attributes of the same names, which ``forward`` reads: :meth:`follow` writes those in
-    ``schedules``. They are functions of progress and no state: a resumed training goes on with them.
+    Each parameter is an attribute of the same name, which ``forward`` reads. :meth:`follow` sets those that
+    are in ``schedules``. They depend on progress alone, so a resumed training needs no state of them.
     """
 
     def __init__(self) -> None:
@@ -45,12 +45,11 @@ class Progressive(Component, nn.Module):
 
 
 def build(kind: str, given: Any) -> Any:
-    """The loss or penalty that ``given`` says: a name, ``{"name": ..., parameters}``, or the thing itself.
-    A list of losses is their average.
+    """The loss or penalty that ``given`` describes: a name, ``{"name": ..., parameters}``, or the component itself.
 
-    A number, or each number of a list, may be written as a schedule, ``linear(0,2)``. It is built
-    with the values at both ends and with the smallest and the largest, so that one that is not
-    allowed is an error now.
+    A list of losses gives their average. A number, also one in a list, may be written as a schedule, ``linear(0,2)``.
+    The component is built with the schedule's first, last, smallest and largest value, so that a value that is not
+    allowed is an error now and not during training.
     """
     if isinstance(given, Progressive):
         return given
@@ -66,7 +65,7 @@ def build(kind: str, given: Any) -> Any:
         for key, value in parameters.items()
         if not isinstance(known.get(key), str) and _is_schedule(value)
     }
-    for progress in _telling(schedules):
+    for progress in _extremes(schedules):
         with torch.random.fork_rng(devices=[]):
             registry.build(kind, name, **{**parameters, **{key: at(progress) for key, at in schedules.items()}})
     made = registry.build(kind, name, **{**parameters, **{key: at(0.0) for key, at in schedules.items()}})
@@ -97,8 +96,8 @@ def _values(key: str, written: Any, default: Any) -> Value:
     return (lambda progress: round(schedule(progress))) if isinstance(default, int) else schedule
 
 
-def _telling(schedules: Mapping[str, Value]) -> list[float]:
-    """Where to try: the ends, and where a schedule is smallest or largest."""
+def _extremes(schedules: Mapping[str, Value]) -> list[float]:
+    """The progress at the ends, and where a schedule is smallest or largest."""
     points = [i / 100 for i in range(101)]
     found = {0.0, 1.0} if schedules else set()
     for at in schedules.values():

@@ -1,7 +1,8 @@
-"""Numbers that follow training's progress, written as ``linear(0,1)``."""
+"""Schedules: numbers that depend on training's progress, written as ``linear(0,1)``."""
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -37,7 +38,7 @@ def step(first: float, last: float, at: float = 0.5) -> Schedule:
 
 
 def cyclical(low: float, high: float, cycles: float = 4, rise: float = 0.5) -> Schedule:
-    """``cycles`` times a line from ``low`` to ``high`` in the first ``rise`` of the cycle, then ``high``."""
+    """``cycles`` times: a line from ``low`` to ``high`` in the first share ``rise`` of the cycle, then ``high``."""
     require(cycles > 0 and 0 < rise <= 1, "cycles > 0 and 0 < rise <= 1 must hold", f"cycles={cycles}, rise={rise}")
     return lambda progress: low + (high - low) * min(1.0, math.fmod(progress * cycles, 1.0) / rise)
 
@@ -60,7 +61,7 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
 def parse_schedule(
     text: str | float, named: Mapping[str, Callable[..., Schedule]] = SCHEDULES, what: str = "schedule"
 ) -> Schedule:
-    """The schedule that ``text`` writes: a number, or ``name(number, ...)`` with one of ``named``.
+    """The schedule that ``text`` describes: a number, or ``name(number, ...)`` with a name from ``named``.
 
     >>> parse_schedule("linear(0, 2)")(0.25)
     0.5
@@ -78,7 +79,15 @@ def parse_schedule(
     except (TypeError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"A schedule's arguments must be its numbers, but {text!r} gives: {error}.") from error
+        usage = _usage(name, named[name])
+        raise ConfigError(f"A {what} must be written as {usage}, with numbers, but it is {text!r}.") from error
+
+
+def _usage(name: str, function: Callable[..., Schedule]) -> str:
+    parameters = inspect.signature(function).parameters.values()
+    required = ", ".join(p.name for p in parameters if p.default is p.empty)
+    optional = "".join(f"[, {p.name}" for p in parameters if p.default is not p.empty)
+    return f"{name}({required}{optional}{']' * optional.count('[')})"
 
 
 def _finite(schedule: Schedule, text: str) -> Schedule:

@@ -9,11 +9,11 @@ from autoloss.core.tensors.state import StateModule
 
 
 class AdamState(StateModule):
-    """Adam for one state tensor [K], its moments among the buffers of the weighting that owns it.
+    """Adam (Kingma and Ba, 2015) for one state tensor [K]; its moments are buffers of the weighting that owns it.
 
-    The steps are those of ``torch.optim.Adam`` (Kingma and Ba, 2015). torch's own takes a list of
-    tensors with a count each, on the host: here an absent loss must take no step, K losses must
-    cost one kernel and not K, and nothing may wait for the device.
+    The steps equal those of ``torch.optim.Adam``, which cannot be used here: it keeps one count for each tensor, so
+    that a step of K losses with own counts would take K kernels. Here an absent loss takes no step, K losses take one
+    kernel, and nothing waits for the device.
     """
 
     first_moment: Tensor
@@ -27,19 +27,19 @@ class AdamState(StateModule):
         self.lr, self.betas, self.weight_decay, self.eps = lr, betas, weight_decay, eps
 
     def allocate(self, size: int, axes: int = 1) -> None:
-        """Make room for ``size`` losses; with ``axes=0``, for as many numbers that belong to no loss."""
+        """Make the moments for ``size`` losses; with ``axes=0``, for ``size`` numbers that belong to no loss."""
         self.add_state("first_moment", torch.zeros(size), axes=axes)
         self.add_state("second_moment", torch.zeros(size), axes=axes)
         self.add_state("steps", torch.zeros(size), axes=axes)
 
     def step(self, value: Tensor, gradient: Tensor) -> None:
-        """Take one step from ``value`` [K], in place, down ``gradient`` [K]."""
+        """Take one step of descent: change ``value`` [K] in place by the ``gradient`` [K]."""
         first, second = self.betas
         gradient = gradient + self.weight_decay * value if self.weight_decay else gradient
         self.steps += 1
         self.first_moment.lerp_(gradient, 1 - first)
         self.second_moment.mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        # Bias corrections in float64, as torch takes them on the host.
+        # Bias corrections in float64, as torch computes them on the host.
         steps = self.steps.double()
         size = self.lr / (1 - first**steps)
         denominator = self.second_moment / (1 - second**steps)

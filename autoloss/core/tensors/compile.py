@@ -1,4 +1,4 @@
-"""What torch.compile leaves alone."""
+"""Keeps functions and buffers out of torch.compile's reach."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def uncompiled(function: F) -> F:
-    """``function`` as it is, also where torch.compile compiles what calls it: the graph breaks there.
+    """``function``, which torch.compile must not compile even where it compiles the caller: the graph breaks there.
 
-    A balancer counts its calls and caches constants: traced, it would be compiled anew at each step.
+    A balancer counts its calls and caches constants: traced, it would be compiled again at each step.
     """
     plain: Callable[..., Any] | None = None
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         nonlocal plain
-        # To disable imports the compiler, which takes seconds; without it nothing is compiled.
+        # torch.compiler.disable imports the compiler, which takes seconds; if it is not loaded, nothing is compiled.
         if plain is None and "torch._dynamo" in sys.modules:
             plain = torch.compiler.disable(function)
         return (plain or function)(*args, **kwargs)
@@ -32,9 +32,9 @@ def uncompiled(function: F) -> F:
 
 
 def keep_compiled_buffers() -> None:
-    """Have compiled backwards keep what they saved, for a probe that starts later (every_n, warmup).
+    """Make compiled backwards keep their saved tensors, for a probe that starts later (every_n, warmup).
 
-    They donate it unless told not to before they are first compiled.
+    By default they reuse that memory ("donated buffers"). Call this before the first compilation.
     """
     from torch._functorch import config
 

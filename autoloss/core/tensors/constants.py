@@ -10,15 +10,15 @@ from torch import Tensor
 
 @lru_cache(maxsize=256)
 def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """``values`` as a float32 tensor [K] on ``device``; shared, never write to it.
+    """``values`` as a float32 tensor [K] on ``device``. All callers share it: never write to it.
 
-    Building a tensor from Python numbers on an accelerator waits for the device; a step may not.
+    Making a tensor on an accelerator from Python numbers waits for the device, which a step must not do.
     """
     return torch.tensor(values, dtype=torch.float32, device=device)
 
 
 def flags(values: tuple[bool, ...], device: torch.device) -> Tensor:
-    """``values`` as a bool tensor [K] on ``device``; shared, never write to it."""
+    """``values`` as a bool tensor [K] on ``device``. All callers share it: never write to it."""
     return _flags(tuple(map(bool, values)), device)
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a batch's data, found without waiting for the device."""
+"""Checks of a batch's data whose errors and warnings come later, so that no step waits for the device."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 from autoloss.core.errors import EmptySelectionWarning, LabelError
 
 
-class Notices:
-    """Notes values that break a rule, and selections that are empty.
+class DeferredChecks:
+    """Finds values that break a rule, and selections that are empty.
 
-    On a CPU the error or the warning comes at once. Elsewhere the first of each kind stays on the
-    device until :meth:`check`, which waits for it: once for each block of records, never in a step.
-    ``term`` is the loss's name in its problem, for what is said.
+    On a CPU the error or the warning comes at once. On other devices the first case of each rule stays on the
+    device until :meth:`check`, which waits for it. It is called for each block of records, never in a step.
+    ``term`` is the loss's name in its problem, for the messages.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,10 @@ class Notices:
         self._warned: set[str] = set()
 
     def forbid(self, rule: str, wrong: Tensor, values: Tensor) -> None:
-        """Note that ``values`` break ``rule`` (a sentence's beginning, "Labels must ...") where ``wrong``."""
+        """Raise :class:`LabelError`, now or at :meth:`check`, if any value is ``wrong``.
+
+        ``rule`` is the first half of the message ("Labels must ..."); ``wrong`` is a bool tensor of ``values``'s shape.
+        """
         if self.at_hand(wrong):
             if bool(wrong.any()):
                 raise self._error(rule, float(values[wrong][0]))
@@ -37,7 +40,7 @@ class Notices:
         self._wrong[rule] = now if before is None else torch.where(before[0] > 0, before, now)
 
     def remark(self, remark: str, empty: Tensor) -> None:
-        """Note that a selection is ``empty`` (a bool scalar), said as ``remark``; warned of once."""
+        """Warn with ``remark``, now or at :meth:`check`, if a selection is ``empty`` (a bool scalar); only once."""
         if remark in self._warned:
             return
         if self.at_hand(empty):
@@ -48,11 +51,11 @@ class Notices:
         self._empty[remark] = empty.detach() if before is None else before | empty.detach()
 
     def at_hand(self, tensor: Tensor) -> bool:
-        """Whether looking at ``tensor`` waits for no device."""
+        """Whether ``tensor`` can be read without waiting for a device."""
         return tensor.device.type == "cpu"
 
     def check(self) -> None:
-        """Raise :class:`LabelError`, or warn, of what was noted; waits for the device."""
+        """Raise the :class:`LabelError` and give the warnings that were put off; waits for the device."""
         wrong, empty = self._wrong, self._empty
         self._wrong, self._empty = {}, {}
         for rule, row in wrong.items():

@@ -1,4 +1,4 @@
-"""Inner products of gradients, in full float32 whatever the surroundings allow."""
+"""Inner products of gradients in full float32, also where autocast or TF32 is on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @contextmanager
 def full_precision(device_type: str) -> Iterator[None]:
-    """Neither autocast nor TF32 within; as before afterwards."""
+    """Within it autocast and TF32 are off; on leaving they are as before."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

@@ -1,4 +1,4 @@
-"""Sums over the processes of a distributed run; with one process, nothing happens."""
+"""Sums and maxima over the processes of a distributed run; one process gets its own tensor back."""
 
 from __future__ import annotations
 

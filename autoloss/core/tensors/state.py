@@ -1,4 +1,4 @@
-"""Modules whose state is buffers of float32 that no optimiser, cast or rank disturbs."""
+"""Modules whose state is float32 buffers that no optimiser, cast or rank changes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor, nn
 class StateModule(nn.Module):
     """A module whose state moves between devices and never changes its precision.
 
-    ``.half()`` on the model that holds it would round log-variances and Adam moments to 11 bits;
-    ``_apply`` therefore keeps each buffer's dtype and only follows the device.
+    ``.half()`` on the model that holds it would round log-variances and Adam moments to 11 bits. Therefore
+    ``_apply`` keeps each buffer's dtype and changes only its device.
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         def keep_dtype(tensor: Tensor) -> Tensor:
-            # `fn` sees an empty stand-in: where it would move to is followed, what it would cast to is not.
+            # `fn` gets an empty tensor: we take the device of its result and not the dtype.
             return tensor.to(device=fn(tensor.new_empty(0)).device)
 
         return super()._apply(keep_dtype, recurse)
@@ -26,8 +26,7 @@ class StateModule(nn.Module):
     def add_state(self, name: str, value: Tensor, axes: int = 0) -> None:
         """Register the buffer ``name``; its first ``axes`` dimensions (0, 1 or 2) index losses.
 
-        What belongs to an absent loss, its rows (and columns for ``axes=2``), is not moved by the
-        step that it was absent from.
+        A step leaves the rows (and columns for ``axes=2``) of an absent loss as they were.
         """
         self.register_buffer(name, value)
         self.__dict__.setdefault("_state_axes", {})[name] = axes
@@ -39,9 +38,10 @@ class StateModule(nn.Module):
 
 
 def commit(module: nn.Module, write: Callable[[], None], finite: Tensor, present: Tensor | None) -> None:
-    """Run ``write`` and keep what it wrote only where ``finite``, and only for ``present`` losses (``None``: all).
+    """Run ``write``, which changes buffers of ``module``, and undo the changes if not ``finite``.
 
-    ``finite`` is a scalar and ``present`` a [K] bool tensor. Both stay on the device: nothing here waits for it.
+    Changes that belong to losses that are not ``present`` are undone too (``None``: all are present). ``finite`` is a
+    bool scalar and ``present`` a [K] bool tensor. Both stay on the device: nothing here waits for it.
     """
     owners = [
         (part, name, buffer, buffer.clone())

@@ -1,4 +1,4 @@
-"""The elastic net: a penalty that makes weights exactly small, and keeps the rest moderate."""
+"""The elastic net: a penalty that makes many weights nearly 0 and keeps the others moderate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from autoloss.core.errors import require
-from autoloss.core.penalty import Penalty, precise
+from autoloss.core.penalty import Penalty, at_least_float32
 from autoloss.core.space import Interval
 
 
@@ -16,10 +16,10 @@ class Sparsity(Penalty):
     """``alpha ||w||_1 + ||w||_2^2 / 2`` of all entries of all tensors -> scalar.
 
     Args:
-        alpha: at least 0; the least of ``||w - v||^2 / 2`` and this is ``soft(v, alpha) / 2``.
+        alpha: at least 0. The minimum of ``||w - v||^2 / 2`` plus this penalty is at ``soft(v, alpha) / 2``.
 
-    The slope at 0 is 0. A gradient method comes near 0 and does not stay there: cut off what is
-    below alpha times the learning rate.
+    The slope at 0 is 0. A gradient method comes near 0 and does not stay there: set weights below
+    alpha times the learning rate to 0.
 
     >>> Sparsity(alpha=0.5)([torch.tensor([3.0, -4.0])])
     tensor(16.)
@@ -27,7 +27,7 @@ class Sparsity(Penalty):
 
     search_space = {"alpha": Interval(0.01, 10.0, log=True)}
     use = "Weights of which most should be 0: selection of inputs, pruning."
-    avoid = "The optimiser decays weights already: the second part is that."
+    avoid = "The optimiser already decays weights: the second part does the same."
     citation = "Zou, Hastie: Regularization and variable selection via the elastic net, JRSS B 2005"
 
     def __init__(self, alpha: float = 1.0) -> None:
@@ -36,4 +36,6 @@ class Sparsity(Penalty):
         self.alpha = alpha
 
     def forward(self, parameters: Sequence[Tensor]) -> Tensor:
-        return torch.stack([self.alpha * p.abs().sum() + p.square().sum() / 2 for p in precise(parameters)]).sum()
+        return torch.stack(
+            [self.alpha * p.abs().sum() + p.square().sum() / 2 for p in at_least_float32(parameters)]
+        ).sum()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from autoloss.core.errors import require
-from autoloss.core.penalty import Penalty, precise
+from autoloss.core.penalty import Penalty, at_least_float32
 from autoloss.core.space import Interval
 
 
@@ -25,7 +25,7 @@ class WeightClip(Penalty):
     """
 
     search_space = {"radius": Interval(0.1, 100.0, log=True)}
-    use = "Keep weights in a ball without pulling at those inside: Lipschitz bounds, stable recurrences."
+    use = "Keeping weights in a ball without a force on those inside: Lipschitz bounds, stable recurrences."
     avoid = "All weights should shrink (weight decay). A hard bound is wanted: clip after the step."
     citation = "folklore (quadratic exterior penalty)"
 
@@ -35,5 +35,5 @@ class WeightClip(Penalty):
         self.radius = radius
 
     def forward(self, parameters: Sequence[Tensor]) -> Tensor:
-        norms = torch.stack([torch.linalg.vector_norm(p) for p in precise(parameters)])
+        norms = torch.stack([torch.linalg.vector_norm(p) for p in at_least_float32(parameters)])
         return (norms - self.radius).clamp(min=0).square().sum()

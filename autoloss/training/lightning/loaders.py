@@ -1,4 +1,4 @@
-"""Data loaders whose order depends on the seed and the epoch, and on nothing else."""
+"""Data loaders whose order depends on the seed and the epoch only."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from autoloss.training.lightning.shared.rng import untouched_rng
 
 
 class EpochShuffle(Sampler[int]):
-    """A permutation for each (seed, epoch): a resumed run sees the data in the order of the uninterrupted one."""
+    """A permutation for each (seed, epoch): a resumed run sees the data in the same order as an uninterrupted one."""
 
     def __init__(self, size: int, seed: int) -> None:
         self.size, self.seed, self.epoch = size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning when an epoch begins."""
+        """Lightning calls this at the start of an epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -30,12 +30,14 @@ class EpochShuffle(Sampler[int]):
         return iter(torch.randperm(self.size, generator=generator).tolist())
 
 
+# Not torchdata's StatefulDataLoader: it is as fast and resumes at once, where ours loads up to an epoch again, but the
+# random transforms of its worker processes are not the same after a resume (benchmarks/results/loaders.md).
 class EpochLoader(DataLoader[Any]):
-    """A loader that a checkpoint within an epoch can name the place of, and go on from there.
+    """A loader that resumes within an epoch: its state is the number of batches that were taken.
 
-    What came before that place is loaded again and dropped, and the random generators do not see it. Its iterator
-    begins when the first batch is wanted: Lightning makes that of a resumed run before it says which epoch it is, and
-    processes that load data would begin with the order of the first one.
+    The batches before that place are loaded again and dropped, and the random generators are then restored. Loading
+    starts when the first batch is requested. Lightning makes the iterator of a resumed run before it sets the epoch,
+    and worker processes that had started by then would use the order of the first epoch.
     """
 
     _taken, _skip = 0, 0
@@ -52,28 +54,29 @@ class EpochLoader(DataLoader[Any]):
                 self._taken += 1
                 yield batch
         except (RuntimeError, OSError, EOFError) as error:
-            # What torch says depends on what the process was at: often no more than that a connection was reset.
+            # torch's message depends on what the process was doing. Often it only says that a connection was reset.
             died = [] if str(error).startswith("Caught ") else _died(batches)
             if not died:
                 raise
             raise LoaderError(
-                f"Processes that load data must live, but one ended with {died[0]} (a negative number is a signal, -9 "
-                "often means that memory ran out). Lower workers or batch_size, or set workers=0 to see what it did."
+                f"Processes that load data must keep running, but one ended with exit code {died[0]} (a negative code "
+                "is a signal; -9 often means that memory ran out). Lower workers or batch_size, or set workers=0 to "
+                "see the error in this process."
             ) from error
 
     def state_dict(self) -> dict[str, int]:
-        """How many batches of the epoch were taken."""
+        """The number of batches of the epoch that were taken."""
         return {"taken": self._taken}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Begin the next epoch behind the batches that were taken; at an epoch's end those are none."""
+        """Start the next epoch after the batches that were taken; after a whole epoch, at its first batch."""
         self._skip = int(state["taken"]) % max(1, len(self))
 
 
 class HeldOut:
-    """Batches of data that is not trained on; which samples depends on the seed, the step and the rank alone.
+    """Batches of held-out data; the seed, the step and the rank alone decide which samples a batch has.
 
-    Every sample is drawn once before any is drawn again. Taken in this process, without workers.
+    Every sample is drawn once before any is drawn again. Batches are loaded in this process, without workers.
     """
 
     def __init__(self, dataset: Dataset[Any], batch_size: int, seed: int) -> None:
@@ -94,10 +97,10 @@ class HeldOut:
 
 
 def _died(batches: Any) -> list[int]:
-    """How the processes that load ``batches`` ended, of those that did."""
+    """The exit codes of the processes that load ``batches`` and have ended with an error."""
     workers = getattr(batches, "_workers", ())
     for one in workers:
-        # Its connection ends a moment before the process does.
+        # The connection closes a moment before the process ends.
         one.join(0.5)
     return [one.exitcode for one in workers if one.exitcode]
 
@@ -110,9 +113,9 @@ def loader(
     workers: int = 0,
     order: Sampler[int] | None = None,
 ) -> EpochLoader:
-    """A loader of ``dataset``, in the ``order`` of a sampler if given; its last batch may be smaller.
+    """A loader of ``dataset``, in the ``order`` of a sampler if one is given; its last batch may be smaller.
 
-    The dataset's own ``collate`` is used where it has one.
+    If the dataset has a function ``collate``, it makes the batches.
     """
     if order is None and shuffle:
         order = EpochShuffle(len(dataset), seed)  # type: ignore[arg-type]
@@ -122,7 +125,7 @@ def loader(
         sampler=order,
         collate_fn=getattr(dataset, "collate", None),
         num_workers=workers,
-        # Without a generator of its own a loader draws from the global one, and dropout would see it.
+        # Without its own generator a loader draws from the global one, which would change dropout's masks.
         generator=torch.Generator().manual_seed(seed),
         persistent_workers=workers > 0,
     )

@@ -71,7 +71,7 @@ class Journal:
             "goals": self._goals,
             "final_weights": dict(zip(self.player.terms.names, self.player.last.tolist(), strict=True)),
             "mean_weight_sum": sum(known) / len(known) if known else float("nan"),
-            "skipped_batches": self.player.watch.skipped,
+            "skipped_batches": self.player.nonfinite.skipped,
             "steps": clock.step,
             "seconds": round(time.perf_counter() - self._begun, 2),
             "conventions": CONVENTIONS,

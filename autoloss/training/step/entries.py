@@ -1,4 +1,4 @@
-"""From what a network gave for a batch to the table of its losses."""
+"""Computes the losses of a batch from the network's outputs for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from autoloss.training.step.player import Player
 
 
 def table_of(outputs: Outputs, losses: Mapping[str, Loss], player: Player, clock: Clock) -> LossTable:
-    """The losses of ``player`` for one batch: each term of ``outputs`` compared by its loss."""
+    """The losses of ``player`` for one batch: each term of ``outputs`` is compared by its loss.
+
+    Raises an error where a term is not a loss of the player, or has no loss in ``losses``.
+    """
     strange = [name for name in outputs.terms if name not in player.terms.names]
     if strange:
         raise unknown("loss", strange[0], player.terms.names)
@@ -24,10 +27,10 @@ def table_of(outputs: Outputs, losses: Mapping[str, Loss], player: Player, clock
 
 
 def chosen(name: str, losses: Mapping[str, Loss]) -> Loss:
-    """The loss of the term ``name``, which has to have one."""
+    """The loss of the term ``name``; raises :class:`ConfigError` if none was chosen."""
     if name not in losses:
         raise ConfigError(
-            f"Loss {name!r} must be chosen, since outputs() gives it a prediction and target. Set losses.{name}."
+            f"Loss {name!r} must be chosen, because outputs() gives it a prediction and target. Set losses.{name}."
         )
     return losses[name]
 

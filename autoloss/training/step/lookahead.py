@@ -1,4 +1,4 @@
-"""What came of a step: its losses again, or what they did for a held-out objective."""
+"""Measures the effect of an optimiser step: on its own losses, or on a held-out objective."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ import torch
 from torch import Tensor, nn
 
 from autoloss.core.errors import ConfigError, SignalError, unknown
-from autoloss.core.need import HELD_OUT_DATA, Need
+from autoloss.core.need import HELD_OUT_DATA, Need, SampleNeed
+from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.table import LossTable
 from autoloss.core.tensors.ranks import sum_over_ranks, world_size
+from autoloss.core.weighting import Weighting
 from autoloss.probe.descent import gradient_of
 from autoloss.probe.implicit import Implicit, hessian_of
 from autoloss.probe.lookahead import Moment, evaluating, replayed
-from autoloss.probe.optimizer_step import Taken
+from autoloss.probe.optimizer_step import OptimizerStep
 from autoloss.probe.slopes import Slopes
 from autoloss.training.step.player import Player
 from autoloss.training.step.sample_weights import Sampled, applied
 
 Table = Callable[[], LossTable]
-OTHER_DROPOUT = "Attention drops out other weights in its kernel that has a forward derivative"
+OTHER_DROPOUT = "Attention's kernel with a forward derivative drops out other weights than the kernel of the step"
 
 
-class Ahead:
-    """Looks at the micro-batches of one optimiser step again, once it is done, for ``player``.
+class LookAhead:
+    """Computes the losses of one optimiser step's micro-batches again after the step, for ``player``.
 
-    ``network`` holds every parameter that is stepped. The tables are computed again within
-    ``around()`` (autocast). ``parts`` micro-batches make a step, each with that share of the gradient;
-    ``primary`` are the losses whose base-weighted sum is the held-out objective, all by default. With ``implicit``
-    a weight is judged by what it does to parameters that have settled, not to the next ones.
+    ``network`` must hold every parameter that is stepped. The losses are computed again within ``forward_context()``
+    (autocast). ``micro_batches`` make a step; the gradient of the step is their mean. The base-weighted sum of the
+    ``primary`` losses (default: all) is the held-out objective. With ``implicit``, the effect of a weight is measured
+    on converged parameters instead of on those after the step.
     """
 
     def __init__(
@@ -40,13 +42,13 @@ class Ahead:
         player: Player,
         network: nn.Module,
         primary: Sequence[str] = (),
-        parts: int = 1,
-        around: Callable[[], AbstractContextManager[object]] = nullcontext,
+        micro_batches: int = 1,
+        forward_context: Callable[[], AbstractContextManager[object]] = nullcontext,
         implicit: Implicit | None = None,
     ) -> None:
         check_primary(primary, player.terms.names)
-        self.player, self.network, self.parts, self.around = player, network, parts, around
-        self.implicit = implicit
+        self.player, self.network, self.implicit = player, network, implicit
+        self.micro_batches, self.forward_context = micro_batches, forward_context
         names = player.terms.names
         self.primary = [i for i, name in enumerate(names) if not primary or name in primary]
         self._looks: list[tuple[Moment, Table]] = []
@@ -54,22 +56,22 @@ class Ahead:
 
     @cached_property
     def slopes(self) -> Slopes:
-        """What asks for derivatives along a direction."""
+        """Measures derivatives of losses along a direction."""
         return Slopes(self.network)
 
     def __len__(self) -> int:
         return len(self._looks)
 
     def note(self, moment: Moment, table: Table) -> None:
-        """Keep how to compute the table of a micro-batch again, and the random numbers before it."""
+        """Keep the function that computes a micro-batch's losses again, and the random numbers of its forward."""
         self._looks.append((moment, table))
 
     def drop(self) -> None:
-        """Forget what was noted."""
+        """Forget the micro-batches that were noted."""
         self._looks = []
 
     def foresee(self, step: int, moment: Moment, table: Table, held_out: Table) -> None:
-        """Measure what the samples of a micro-batch would do for the held-out objective, before it is weighed."""
+        """Measure the effect of each sample of a micro-batch on the held-out objective, before it is weighed."""
         samples = self.player.samples
         assert samples is not None
         at: dict[Tensor, Tensor] = {p: p.detach() for p in self.network.parameters() if p.requires_grad}
@@ -81,22 +83,22 @@ class Ahead:
         samples.foresee({name: s.float() for name, s in zip(found, slopes, strict=True) if s is not None})
 
     def _each(self, table: Table, names: Sequence[str], found: list[str]) -> list[Tensor]:
-        with self.around():
+        with self.forward_context():
             made = table()
         entries = {name: entry for name in names if (entry := made.entry(name)) is not None and entry.values.dim()}
         found[:] = entries
         return [torch.where(present, values, 0.0) for values, present in (e.each() for e in entries.values())]
 
-    def look(self, step: int, taken: Taken | None, held_out: Table | None) -> None:
-        """Measure what the weighting asks of optimiser step ``step``, which was ``taken``, and tell the player."""
+    def look(self, step: int, optimizer_step: OptimizerStep | None, held_out: Table | None) -> None:
+        """Measure what the player's weighting needs after optimiser step number ``step``, and give it to the player."""
         looks, self._looks = self._looks, []
-        self.player.observe(step, _Outcome(self, step, looks, taken, held_out))
+        self.player.observe(step, _Outcome(self, step, looks, optimizer_step, held_out))
 
     def units_again(self, looks: Sequence[tuple[Moment, Table]]) -> list[Tensor]:
         """The losses [K] of the micro-batches' units, with the parameters as they are now."""
         found = []
         for (moment, table), weighed in zip(looks, self.player.window.steps, strict=True):
-            with replayed(self.network, moment), self.around():
+            with replayed(self.network, moment), self.forward_context():
                 again = table()
             found.append(self._units(applied(again, weighed.sampled))[0])
         return found
@@ -104,7 +106,7 @@ class Ahead:
     def units_held_out(self, step: int, held_out: Table) -> tuple[Tensor, Tensor]:
         """The losses [K] of a held-out batch as in a validation (no dropout), and which of them it has [K]."""
         seeded = Moment.seeded(self.player.last.device, 0x5EED + step)
-        with replayed(self.network, seeded), evaluating(self.network), self.around():
+        with replayed(self.network, seeded), evaluating(self.network), self.forward_context():
             table = held_out()
         return self._units(table)
 
@@ -112,37 +114,42 @@ class Ahead:
         values, _, present = self.player.terms.gather(table.reduced(self.player.terms.names))
         return values, present
 
-    def alignment(self, step: int, looks: Sequence[tuple[Moment, Table]], taken: Taken, held_out: Table) -> Tensor:
+    def alignment(
+        self, step: int, looks: Sequence[tuple[Moment, Table]], optimizer_step: OptimizerStep, held_out: Table
+    ) -> Tensor:
         """How fast the held-out objective falls with the effective weight of each loss, [N]."""
-        _check_parameters(self.network, taken)
+        _check_parameters(self.network, optimizer_step)
         device = self.player.last.device
-        # Drawn from numbers of its own: the next forward must not see the same masks.
+        # Random numbers of its own: the next training forward must not draw the same dropout masks.
         with replayed(self.network, Moment.seeded(device, 0x5EED + step), graph=True):
             gradient = gradient_of(partial(self._objective, held_out), self.network)
-            direction = taken.through(gradient) if self.implicit is None else self._settled(looks, gradient)
+            if self.implicit is None:
+                direction = optimizer_step.jacobian_times(gradient)
+            else:
+                direction = self._converged(self.implicit, looks, gradient)
         found = []
         for (moment, table), weighed in zip(looks, self.player.window.steps, strict=True):
             losses, before = partial(self._scalars, table, weighed.sampled), weighed.losses.scalars
             with replayed(self.network, moment, graph=True):
-                values, slopes = self.slopes.along(losses, taken.before, direction)
-            # A fused optimiser leaves out a step without a word where gradients overflowed.
+                values, slopes = self.slopes.along(losses, optimizer_step.before, direction)
+            # A fused optimiser skips a step whose gradients overflowed, without a message.
             if not self._checked and all(bool(v.isfinite().all()) for v in direction.values()):
                 if self.slopes.exact and not _agree(values, before):
                     with replayed(self.network, moment, graph=True):
-                        others = self.slopes.differences(losses, taken.before, direction)
+                        others = self.slopes.differences(losses, optimizer_step.before, direction)
                     if _agree(others[0], before, rounded=True):
                         self.slopes.give_up(OTHER_DROPOUT)
                         values, slopes = others
                 self._check(values, before)
             found.append(_stacked(slopes))
-        total = torch.stack(found).sum(0) / self.parts
+        total = torch.stack(found).sum(0) / self.micro_batches
         return sum_over_ranks(total) / world_size()
 
-    def _settled(self, looks: Sequence[tuple[Moment, Table]], gradient: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
-        """The direction along which losses tell what their weights do to parameters that have settled."""
-        assert self.implicit is not None
-        product = hessian_of(partial(self._total, looks), self.network)
-        return self.implicit.solve(product, gradient)
+    def _converged(
+        self, implicit: Implicit, looks: Sequence[tuple[Moment, Table]], gradient: dict[Tensor, Tensor]
+    ) -> dict[Tensor, Tensor]:
+        """The direction ``H^-1 gradient``, which gives the effect of weights on converged parameters."""
+        return implicit.solve(hessian_of(partial(self._total, looks), self.network), gradient)
 
     def _total(self, looks: Sequence[tuple[Moment, Table]]) -> Tensor:
         parts = []
@@ -150,10 +157,10 @@ class Ahead:
             moment.restore()
             scalars = self._scalars(table, weighed.sampled)
             parts += [w * s for w, s in zip(weighed.weights.unbind(), scalars, strict=True) if s is not None]
-        return torch.stack(parts).sum() / self.parts
+        return torch.stack(parts).sum() / self.micro_batches
 
     def _scalars(self, table: Table, sampled: Sequence[Sampled] = ()) -> tuple[Tensor | None, ...]:
-        with self.around():
+        with self.forward_context():
             made = table()
         return applied(made, sampled).reduced(self.player.terms.names).scalars
 
@@ -166,7 +173,7 @@ class Ahead:
         return torch.stack(here).sum()
 
     def _check(self, values: Sequence[Tensor | None], before: Sequence[Tensor | None]) -> None:
-        """The first time: were these the losses of the step?"""
+        """Raise :class:`SignalError` unless the losses are those of the step; called once."""
         self._checked = True
         for name, again, first in zip(self.player.terms.names, values, before, strict=True):
             if _same(again, first, rounded=not self.slopes.exact):
@@ -180,25 +187,25 @@ class Ahead:
 class _Outcome:
     """Measures what optimiser step ``step`` did, on its micro-batches ``looks`` and on held-out data."""
 
-    ahead: Ahead
+    look_ahead: LookAhead
     step: int
     looks: Sequence[tuple[Moment, Table]]
-    taken: Taken | None
+    optimizer_step: OptimizerStep | None
     held_out_table: Table | None
 
     def again(self) -> list[Tensor]:
-        return self.ahead.units_again(self.looks)
+        return self.look_ahead.units_again(self.looks)
 
     def alignment(self) -> Tensor | None:
-        if not self.taken or not self.looks:
+        if not self.optimizer_step or not self.looks:
             return None
         assert self.held_out_table is not None
-        slopes = self.ahead.alignment(self.step, self.looks, self.taken, self.held_out_table)
-        return self.ahead.player.terms.collect(slopes.detach().float())
+        slopes = self.look_ahead.alignment(self.step, self.looks, self.optimizer_step, self.held_out_table)
+        return self.look_ahead.player.terms.collect(slopes.detach().float())
 
     def held_out(self) -> tuple[Tensor, Tensor]:
         assert self.held_out_table is not None
-        return self.ahead.units_held_out(self.step, self.held_out_table)
+        return self.look_ahead.units_held_out(self.step, self.held_out_table)
 
 
 def check_primary(primary: Sequence[str], names: Sequence[str]) -> None:
@@ -208,8 +215,14 @@ def check_primary(primary: Sequence[str], names: Sequence[str]) -> None:
             raise unknown("loss", name, names)
 
 
-def lacking(player: Player, needs: Need) -> ConfigError:
-    """The error of a look-ahead that lacks what the weighting ``needs`` after the step, or the sample weighting."""
+def differentiates(weighting: Weighting, sample_weighting: SampleWeighting | None) -> bool:
+    """Whether one of them learns from derivatives of held-out losses with respect to its weights."""
+    by_sample = sample_weighting is not None and SampleNeed.ALIGNMENT in sample_weighting.needs
+    return by_sample or Need.ALIGNMENT in weighting.needs
+
+
+def incomplete_look_ahead(player: Player, needs: Need) -> ConfigError:
+    """The error for a look-ahead that lacks what the weighting ``needs`` after the step, or the sample weighting."""
     title = player.weighting.title() if needs & HELD_OUT_DATA else player.samples and player.samples.title
     aligns = Need.ALIGNMENT in needs
     return ConfigError(
@@ -242,12 +255,12 @@ def _differs(name: str, before: str, after: str) -> str:
     )
 
 
-def _check_parameters(network: nn.Module, taken: Taken) -> None:
+def _check_parameters(network: nn.Module, optimizer_step: OptimizerStep) -> None:
     known = set(network.parameters())
-    strange = [parameter for parameter in taken.before if parameter.grad is not None and parameter not in known]
-    if strange:
+    missing = [p for p in optimizer_step.before if p.grad is not None and p not in known]
+    if missing:
         raise ConfigError(
             "A look-ahead's network must hold every parameter that is stepped, but it lacks "
-            f"{len(strange)} of them, one of shape {list(strange[0].shape)}. "
+            f"{len(missing)} of them, one of shape {list(missing[0].shape)}. "
             "Pass a module that holds them all: torch.nn.ModuleList([trunk, heads])."
         )

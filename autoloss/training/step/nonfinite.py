@@ -1,4 +1,4 @@
-"""Watches the losses for what no weighting can use, without waiting for the device."""
+"""Finds losses and weights that are not finite, or negative where they must not be, without waiting for the device."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from autoloss.core.errors import NonFiniteError, NonPositiveError, require
-from autoloss.core.tensors.deferred_checks import Notices
+from autoloss.core.tensors.deferred_checks import DeferredChecks
 from autoloss.training.step.weigh import Weighed
 
 POLICIES = ("raise", "skip")
-BLOCK = 256  # steps on an accelerator between two looks at them, each of which waits for it
+BLOCK = 256  # steps on an accelerator between two checks, each of which waits for the device
 Found = tuple[int, float] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is to be looked at of one step: losses [N], weights [N], and units [K] that must not be negative."""
+    """The numbers of one step that are to be checked: losses [N], weights [N], units [K] that must not be negative."""
 
     step: int
     scaled: bool
@@ -29,14 +29,14 @@ class Row:
     units: Tensor | None
 
 
-class Watch:
-    """Looks for losses that are not finite, and for negative ones where the weighting needs positive.
+class NonFiniteWatch:
+    """Finds losses that are not finite, and negative losses where the weighting needs losses of at least 0.
 
-    With ``on_nonfinite="raise"`` the error comes at the next :meth:`check`: at once on a CPU, with the next block of
-    records elsewhere, and after some hundred steps at the latest. With ``"skip"`` each step is looked at (which waits
-    for the device), its batch is left out, and counted. ``positive_for`` names a weighting that needs its units' losses
-    to be at least 0: a negative one is an error under either policy. ``whose`` names the player whose losses these
-    are. A mask that selects nothing is warned of, once for each loss.
+    With ``on_nonfinite="raise"`` a loss that is not finite is an error: at once on a CPU; on an accelerator at the next
+    :meth:`check`, which comes with the next block of records and after at most ``BLOCK`` steps. With ``"skip"`` every
+    step is checked (which waits for the device), and a batch with such a loss is left out and counted. ``positive_for``
+    names a weighting that needs losses of at least 0: a negative one is an error under either policy. ``whose`` names
+    the player whose losses these are. A mask that selects no sample gives a warning, once for each loss.
     """
 
     def __init__(
@@ -52,21 +52,21 @@ class Watch:
         self.skips, self.positive_for = on_nonfinite == "skip", positive_for
         self.skipped = 0
         self._of = f"the {whose}'s loss" if whose else "loss"
-        self._empty = Notices()
+        self._empty = DeferredChecks()
         self._names, self._units = names, units
         self._rows: list[Row] = []
 
     def rejects(self, weighed: Weighed, scaled: bool = False) -> bool:
-        """Note a step's losses and weights; ``True`` if its batch is to be left out.
+        """Keep a step's losses and weights for the check; ``True`` if its batch is to be left out.
 
-        Where losses are ``scaled`` gradients overflow now and then, and the scaler skips the step.
+        With ``scaled`` losses (float16) weights that overflow are no error: the scaler skips such a step.
         """
         losses, signals = weighed.losses, weighed.signals
         for i, masked in enumerate(losses.masked):
             if masked:
                 name = self._names[i]
                 said = f"A batch should have samples for every loss, but the mask of {self._of} {name!r} left none"
-                self._empty.remark(f"{said}: it was 0 there.", ~losses.present[i])
+                self._empty.remark(f"{said}. The loss is 0 for that batch.", ~losses.present[i])
         units = None if self.positive_for is None else signals.values
         if self._rows and self._rows[0].values.device != losses.values.device:
             self.check()
@@ -77,12 +77,12 @@ class Watch:
         return False
 
     def check(self) -> None:
-        """Raise :class:`NonFiniteError` or :class:`NonPositiveError` for the first bad loss, if any was seen."""
+        """Raise :class:`NonFiniteError` or :class:`NonPositiveError` for the first bad loss since the last check."""
         self._empty.check()
         self._look()
 
     def _look(self) -> bool:
-        """Look at the steps that were noted, which waits for the device; ``True`` if the last is to be left out."""
+        """Check the steps that were kept, which waits for the device; ``True`` if the last one is to be left out."""
         rows, self._rows = self._rows, []
         if not rows:
             return False
@@ -110,9 +110,9 @@ class Watch:
         if overflown is not None:
             name, value = self._names[overflown[0]], overflown[1]
             raise NonFiniteError(
-                f"Every weight must be finite, but that of {self._of} {name!r} is {value:g} at step {step}: inner "
-                "products of the gradients, or the losses, leave what float32 holds. Scale that loss by its base "
-                "weight, clip gradients, or set on_nonfinite=skip to leave such batches out."
+                f"Every weight must be finite, but that of {self._of} {name!r} is {value:g} at step {step}: the "
+                "losses, or inner products of their gradients, are too large or too small for float32. Scale that "
+                "loss by its base weight, clip gradients, or set on_nonfinite=skip to leave such batches out."
             )
         if negative is not None:
             name, value = self._units[negative[0]], negative[1]

@@ -16,16 +16,16 @@ from autoloss.core.table import Entry
 
 
 class Penalties(nn.Module):
-    """Penalties by name, and which of a network's parameters each is of.
+    """Penalties by name, each on some of a network's parameters.
 
     Each is given as its factor, ``{"orthogonality": 0.01}``, or as ``{"factor": ..., "name": ...,
-    "on": ..., parameters of the penalty}``; ``None`` is no penalty. ``factor`` (1) may be a schedule,
-    ``name`` is the registered penalty (the key itself), ``on`` names parameters, or modules whose
-    parameters are meant: all if there is none. Only tensors of two dimensions and more take part
-    unless they are named themselves: neither biases nor scales.
+    "on": ..., parameters of the penalty}``; ``None`` is no penalty. ``factor`` (default 1) may be a schedule,
+    ``name`` (default: the key) is the registered penalty, ``on`` (default: the whole network) names parameters, or
+    modules whose parameters are meant. Tensors of one dimension (biases, scales) are left out unless ``on`` names
+    them. ``losses`` are the names that a penalty must not have.
     """
 
-    def __init__(self, given: Mapping[str, Any], taken: Iterable[str] = ()) -> None:
+    def __init__(self, given: Mapping[str, Any], losses: Iterable[str] = ()) -> None:
         super().__init__()
         given = {name: node for name, node in given.items() if node is not None}
         self.names = tuple(given)
@@ -33,7 +33,7 @@ class Penalties(nn.Module):
         self.on: dict[str, tuple[str, ...]] = {}
         made: list[Penalty] = []
         for name, node in given.items():
-            require(name not in taken, "A penalty must have a name of its own", f"there is a loss {name!r}")
+            require(name not in losses, "A penalty must have a name of its own", f"there is a loss {name!r}")
             parameters = dict(node) if isinstance(node, Mapping) else {"factor": node}
             self.factors[name] = _factor(name, parameters.pop("factor", 1.0))
             on = parameters.pop("on", None) or ()
@@ -46,7 +46,7 @@ class Penalties(nn.Module):
         self._found: dict[str, list[str]] = {}
 
     def bind(self, network: nn.Module) -> Penalties:
-        """Find the parameters of ``network`` that each penalty is of; an error where there are none."""
+        """Find the parameters of ``network`` that each penalty is on; an error where there are none."""
         for name in self.names:
             self._found[name] = _chosen(network, name, self.on[name])
         return self
@@ -58,10 +58,10 @@ class Penalties(nn.Module):
             self._now[name] = self.factors[name](progress)
 
     def entries(self, network: nn.Module) -> dict[str, Entry]:
-        """``factor * penalty`` of ``network``'s parameters as they are now, not balanced with the losses."""
+        """``factor * penalty`` of ``network``'s present parameters, for each penalty, not balanced with the losses."""
         found = {}
         for name, part in zip(self.names, self.parts, strict=True):
-            # By attribute: a look-ahead has other tensors in the parameters' places.
+            # Looked up by name each time: a look-ahead replaces the parameters by other tensors.
             parameters: list[Tensor] = [attrgetter(one)(network) for one in self._found[name]]
             found[name] = Entry(self._now[name] * part(parameters), balanced=False)
         return found
@@ -87,5 +87,5 @@ def _chosen(network: nn.Module, penalty: str, on: tuple[str, ...]) -> list[str]:
             )
     inside = tuple(f"{one}." for one in on)
     chosen = [n for n, p in trained.items() if n in on or (p.dim() > 1 and (not on or n.startswith(inside)))]
-    require(len(chosen) > 0, f"penalties.{penalty} must have weight matrices to be of", "the network has none there")
+    require(len(chosen) > 0, f"penalties.{penalty} must have weight matrices to act on", "the network has none there")
     return chosen

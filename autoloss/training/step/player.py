@@ -28,7 +28,7 @@ from autoloss.probe.fork_measure import own_group
 from autoloss.probe.obstacles import check_obstacles
 from autoloss.sample_weightings.uniform import Uniform
 from autoloss.training.step.forked import Met, combine, hold, look, weigh_forked
-from autoloss.training.step.nonfinite import Watch
+from autoloss.training.step.nonfinite import NonFiniteWatch
 from autoloss.training.step.notes import Notes
 from autoloss.training.step.sample_weights import Sampled, SampleWeights
 from autoloss.training.step.weigh import Weighed, weigh, weighted_sum
@@ -71,7 +71,7 @@ class Player(StateModule):
                 )
         self.weighting = weighting.bind(self.terms.units)
         positive_for = weighting.title() if weighting.positive else None
-        self.watch = Watch(self.terms.names, on_nonfinite, self.terms.units, positive_for, whose)
+        self.nonfinite = NonFiniteWatch(self.terms.names, on_nonfinite, self.terms.units, positive_for, whose)
         for name in sample_weighting.terms if sample_weighting is not None else ():
             if name not in self.terms.names:
                 raise unknown("loss", name, self.terms.names)
@@ -134,7 +134,7 @@ class Player(StateModule):
             self.apart.zero_()
         elif weighed.measured is not None:
             self._note_reached(self.terms.gather(weighed.losses)[2], weighed.measured.reached)
-        if self.watch.rejects(weighed, scaled=scale is not None):
+        if self.nonfinite.rejects(weighed, scaled=scale is not None):
             return None
         weighed = replace(weighed, sampled=sampled)
         self._remember(weighed)
@@ -232,7 +232,7 @@ class Player(StateModule):
 
     def check(self) -> None:
         """Raise or warn of what was noted on the device."""
-        self.watch.check()
+        self.nonfinite.check()
         if self.samples is not None:
             self.samples.check()
 
@@ -250,7 +250,7 @@ class Player(StateModule):
         if reached is not None:
             self._note_reached(self._here(losses), flags(reached, self.apart.device))
         weighed = replace(weigh_forked(losses, fork, self.terms, clock, self.apart), sampled=sampled)
-        if self.watch.rejects(weighed):
+        if self.nonfinite.rejects(weighed):
             return None
         # The graph holds what is below until the backward; none of it may hold the graph.
         bare, place, window, declared = weighed.bare(), fork.place, self.window, self._declared

@@ -1,4 +1,4 @@
-"""The direction in a ball around the plain sum that serves the worst-served loss best."""
+"""The direction, in a ball around the sum of the gradients, in which the slowest loss falls fastest."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ STEPS = 100
 def conflict_averse(cosines: Tensor, norms: Tensor, radius: float) -> Tensor:
     """The w [M] whose ``d = sum_k w_k g_k`` has the largest ``min_k <g_k, d>`` in the ball.
 
-    The ball is ``||d - s|| <= radius ||s||`` around the plain sum s, so w is 1 plus something that is at
-    least 0. This is CAGrad's primal (eq. 2): its dual, which others hand to a conic solver, loses
-    the direction where the gradients' hull contains 0. The least correction under which
-    every ``<g_k, d>`` is at least ``level`` is a complementarity problem; its length is convex and
-    increasing in the level, so Newton's method comes down to the one that fills the ball.
-    The radius is met to 1e-12, the rest to the accuracy of :func:`complementary`.
+    The ball is ``||d - s|| <= radius ||s||`` around the sum s, so w is 1 plus something that is at least 0.
+    This solves CAGrad's primal problem (eq. 2). Others give its dual to a conic solver, which finds no
+    direction where the convex hull of the gradients contains 0. The least correction under which
+    every ``<g_k, d>`` is at least ``level`` is a complementarity problem; its length is a convex,
+    increasing function of the level, so Newton's method comes down to the level at which d is on the
+    ball's surface. The radius is met to 1e-12, the rest to the accuracy of :func:`complementary`.
 
     Args:
         cosines: [M, M], float64, positive definite.
@@ -30,7 +30,7 @@ def conflict_averse(cosines: Tensor, norms: Tensor, radius: float) -> Tensor:
     if length == 0:
         return torch.ones_like(norms)
     inverse = norms.amin() / norms
-    # To reach a level for one loss alone takes no longer a correction than to reach it for all.
+    # The correction that reaches a level for one loss alone is no longer than the one that reaches it for all.
     level = ((length + served) / inverse).amin()
     support = None
     for _ in range(STEPS):

@@ -8,15 +8,15 @@ from torch import Tensor
 STEPS = 200
 # Relative residual at which the solve ends; one further step then squares it.
 ENOUGH = 1e-6
-# Of the terms that cancel in C y.
+# Relative to the terms that cancel in C y.
 ROUNDING = 1e-14
 
 
 def fair(cosines: Tensor, norms: Tensor, alpha: float) -> Tensor:
     """The w > 0 [M] with ``G w = w^(-1 / alpha)``, G the Gram matrix of ``cosines`` and ``norms``.
 
-    It is where the strictly convex ``1/2 w^T G w - sum psi(w_k)``, ``psi' = w^(-1 / alpha)``, has no
-    slope. In ``y = w ||g||`` the condition is ``C y = ||g||^(1 / alpha - 1) y^(-1 / alpha)``, C the cosines, and is
+    It is the minimum of the strictly convex ``1/2 w^T G w - sum psi(w_k)``, ``psi' = w^(-1 / alpha)``.
+    In ``y = w ||g||`` the condition is ``C y = ||g||^(1 / alpha - 1) y^(-1 / alpha)``, C the cosines, and is
     met to 1e-9 of its right-hand side and 1e-13 of the terms that cancel in ``C y``.
 
     Args:
@@ -30,7 +30,7 @@ def fair(cosines: Tensor, norms: Tensor, alpha: float) -> Tensor:
     def pull(y: Tensor) -> Tensor:
         return share * y**power
 
-    # Right for orthogonal gradients, times the best factor for these.
+    # The solution for orthogonal gradients, times the best factor for these.
     y = norms ** ((1 - alpha) / (1 + alpha))
     y = y * (y @ y / (y @ cosines @ y)) ** (alpha / (alpha + 1))
     for _ in range(STEPS):

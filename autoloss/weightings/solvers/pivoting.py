@@ -17,7 +17,7 @@ def complementary(matrix: Tensor, offset: Tensor, support: Tensor | None = None)
     These are the optimality conditions of ``min 1/2 y^T matrix y + q^T y`` over y >= 0. Block
     principal pivoting: all indices whose y or z is negative change sides (Júdice and Pires,
     1994), which takes a few linear solves whatever M; rows where that stops improving go on one
-    index at a time, downhill (Lawson and Hanson, 1974). All rows are solved together.
+    index at a time, always lowering the objective (Lawson and Hanson, 1974). All rows are solved together.
 
     Exact on the support found: z and ``y z`` are 0 to rounding and nothing is below ``-1e-10`` of
     the row's largest y and q.
@@ -53,7 +53,7 @@ def complementary(matrix: Tensor, offset: Tensor, support: Tensor | None = None)
 
 
 def _downhill(matrix: Tensor, offset: Tensor, start: Tensor) -> Tensor:
-    """The same by an active set that stays at y >= 0 and only ever improves, from ``start`` [B, M]."""
+    """The same by an active-set method that keeps y >= 0 and always improves, from ``start`` [B, M]."""
     answer = torch.zeros_like(offset)
     rows = torch.arange(len(offset))
     at, q = start.clamp(min=0), offset
@@ -62,7 +62,7 @@ def _downhill(matrix: Tensor, offset: Tensor, start: Tensor) -> Tensor:
         y = _solve(matrix, q, support)
         negative = _wrong(y, y, q, support) & support
         blocked = negative.any(1)
-        # As far towards the best point of this support as y >= 0 allows; what meets 0 leaves.
+        # As far towards the best point of this support as y >= 0 allows; an index that reaches 0 leaves it.
         way = torch.where(negative, at / (at - y), 1.0).clamp(0, 1)
         nearest = way.amin(1, keepdim=True)
         support = support & ~(negative & (way <= nearest))

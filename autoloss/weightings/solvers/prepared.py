@@ -12,9 +12,9 @@ from autoloss.core.need import Need
 from autoloss.core.signals import Signals
 from autoloss.core.weighting import Weighting
 
-# Norms below this part of the largest are zero gradients: rounding, not a direction.
+# Norms below this part of the largest count as zero gradients: they are rounding, not a direction.
 SMALLEST = 1e-15
-# Cosines shrink by this much, which is more than float32 leaves uncertain in a Gram matrix.
+# Cosines shrink by this much, which is more than the rounding errors of a float32 Gram matrix.
 SHRINK = 1e-6
 
 
@@ -40,9 +40,9 @@ class Prepared:
     def definite(self) -> Tensor:
         """The cosines, shrunk by 1e-6 towards 0 so that they are safely positive definite.
 
-        Identical and opposite gradients thereby have one solution, and a bounded one. Where
-        rounding (float32, TF32) left a more negative eigenvalue than that, they shrink by as much
-        as it takes.
+        So there is one bounded solution for identical and opposite gradients too. Where rounding
+        (float32, TF32) left an eigenvalue that is more negative than that, they shrink by as much as
+        it takes.
         """
         identity = torch.eye(len(self.norms), dtype=torch.float64)
         shrunk = torch.lerp(self.cosines, identity, SHRINK / 2)
@@ -79,7 +79,7 @@ class GramWeighting(Weighting):
     The solve runs on the host, so that each step waits once for the device. A loss whose gradient
     is 0 takes no part and has the weight 1: with it, methods that seek a common descent direction
     would find none and freeze the model. If all gradients are 0, all weights are 1. A Gram matrix
-    that is not finite gives NaN weights, which no step survives unseen.
+    that is not finite gives NaN weights, so that the step reports it.
     """
 
     needs = Need.VALUES | Need.GRAM

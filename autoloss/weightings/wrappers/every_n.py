@@ -1,4 +1,4 @@
-"""Measures and learns only now and then."""
+"""Measures and learns at every n-th step only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class EveryN(Wrapper):
     """
 
     held: Tensor
-    use = "Gradients are dear to measure (heavy heads, parameters as anchor)."
+    use = "Gradients that are expensive to measure (heavy heads, parameters as anchor)."
     citation = "folklore"
 
     def __init__(self, inner: Weighting, n: int = 10) -> None:

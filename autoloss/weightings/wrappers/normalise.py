@@ -11,7 +11,7 @@ from autoloss.core.weighting import Wrapper
 class Normalise(Wrapper):
     """Scales the inner weights to sum to the number of present losses.
 
-    Weights that sum to 0 or less become equal ones: a frozen model helps nobody.
+    Weights that sum to 0 or less become equal ones, so that the model still learns.
     """
 
     claims = frozenset({"sums_to_count"})

@@ -19,12 +19,12 @@ class Regularise(Wrapper):
     The prior is scaled to mean 1 over the present losses, so the sum of weights stays as it is.
 
     Args:
-        strength: s, in [0, 1]; 0 changes nothing, 1 keeps the inner sum alone.
+        strength: s, in [0, 1]; 0 changes nothing, 1 keeps the inner weights' sum only.
         prior: by loss name, each at least 0; 1 for a loss that is not named.
     """
 
     prior: Tensor
-    use = "A dynamic weighting over-adjusts: one loss is starved or takes over."
+    use = "A dynamic weighting that over-adjusts: one loss gets hardly any weight, or nearly all."
     citation = "folklore (shrinkage towards a prior)"
 
     def __init__(self, inner: Weighting, strength: float = 0.1, prior: Mapping[str, float] = {}) -> None:
@@ -40,6 +40,6 @@ class Regularise(Wrapper):
     def forward(self, signals: Signals) -> Tensor:
         weights = self.inner(signals)
         mean = signals.mean(self.prior)
-        # A prior of zeros for all that are present says nothing between them.
+        # A prior of 0 for all present losses prefers none of them.
         prior = torch.where(mean > 0, self.prior / mean, 1.0)
         return weights.lerp(prior * signals.mean(weights), self.strength)

@@ -17,7 +17,7 @@ class Warmup(Wrapper):
         steps: how many, at least 0.
     """
 
-    use = "The first losses and gradients of an untrained network mislead (gradnorm's L(0), relobralo)."
+    use = "A weighting that the losses and gradients of an untrained network mislead (gradnorm's L(0), relobralo)."
     citation = "folklore"
 
     def __init__(self, inner: Weighting, steps: int = 100) -> None:

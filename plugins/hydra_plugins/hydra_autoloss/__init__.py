@@ -1,1 +1,1 @@
-"""What autoloss gives to Hydra. Hydra 1.3 looks for sweepers in this namespace, and nowhere else."""
+"""Hydra plugins of autoloss. Hydra 1.3 looks for sweepers only in this namespace."""

@@ -1,4 +1,4 @@
-"""Jobs of a sweep: their directories, and what they left there."""
+"""Jobs of a sweep: their directories, and the results there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A trial, the overrides that are its own, its directory's name, and what is wrong with it."""
+    """A trial, the overrides that only it has, its directory's name, and what is wrong with its configuration."""
 
     trial: Trial
     swept: tuple[str, ...]
@@ -34,12 +34,12 @@ class Job:
 
     @property
     def baseline(self) -> bool:
-        """Whether it is the run with equal weights that scores are relative to."""
+        """Whether it is the baseline: the run with equal weights that scores are relative to."""
         return bool(self.trial.user_attrs.get("baseline"))
 
 
 def assign(study: Study, trial: Trial, configuration: Mapping[str, Any]) -> str:
-    """Give ``trial`` its directory: that of an earlier trial of the same configuration, else the next number."""
+    """Name the directory of ``trial``: that of an earlier trial with the same configuration, else the next number."""
     known = {
         str(t.user_attrs["digest"]): str(t.user_attrs["directory"])
         for t in study.get_trials(deepcopy=False)
@@ -53,9 +53,9 @@ def assign(study: Study, trial: Trial, configuration: Mapping[str, Any]) -> str:
 
 
 def result(directory: Path, returned: JobReturn | None) -> Run:
-    """What the job left in ``directory``; one that ended without a word is marked as failed there.
+    """The run that the job left in ``directory``; a job that left no result is marked as failed there.
 
-    The files are read and not the value that was returned: it is ``None`` for several metrics.
+    The files are read, because the returned value is ``None`` for several metrics.
     """
     run = read_run(directory)
     if run.finished or run.error or returned is None:
@@ -73,7 +73,7 @@ def result(directory: Path, returned: JobReturn | None) -> Run:
 
 
 def not_finite(run: Run, names: Mapping[str, str]) -> str | None:
-    """What is wrong with the metrics of a finished run."""
+    """What is wrong with the metrics ``names`` of a finished run: missing or not finite; ``None`` if nothing is."""
     metrics = (run.summary or {}).get("metrics", {})
     missing = [name for name in names if name not in metrics]
     if missing:

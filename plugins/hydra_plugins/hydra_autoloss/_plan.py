@@ -1,4 +1,4 @@
-"""What a sweep varies, and the overrides of its jobs."""
+"""The keys that a sweep varies, and the overrides of its jobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autoloss.app.overrides import rewritten
 from autoloss.app.search_space import distribution
 from autoloss.core.errors import require
 from autoloss.core.space import Choice, Distribution
-from autoloss.search.space import BASELINE, ask, values_of
+from autoloss.search.space import BASELINE, suggest, values_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,25 +28,25 @@ class Plan:
 
     @staticmethod
     def read(arguments: Sequence[str], loader: ConfigLoader) -> Plan:
-        """The plan that the command line writes in Hydra's grammar."""
+        """The plan that the command line's ``arguments``, in Hydra's syntax, describe."""
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
         constant = tuple(str(o.input_line) for o in parsed if not o.is_sweep_override())
         axes = {o.get_key_element(): _axis(o) for o in parsed if o.is_sweep_override()}
         advice = "Write for example 'weighting=choice(equal,gradnorm)' 'optimizer.lr=interval(1e-4,1e-2)'."
         require(bool(axes), "A sweep must vary a key", "nothing is swept", advice)
-        require("problem" not in axes, "A sweep must be of one problem", "problem is swept")
+        require("problem" not in axes, "All runs of a sweep must train the same problem", "problem is swept")
         return Plan(constant, axes)
 
     @property
     def equal(self) -> dict[str, Any] | None:
-        """The values of the equal-weights run, other keys left as they are; ``None`` if no job has equal weights."""
+        """The swept values of the baseline (equal weights); ``None`` if no job of the sweep has equal weights."""
         if "weighting" not in self.axes:
             return {}
         return {"weighting": BASELINE} if BASELINE in values_of(self.axes["weighting"], 2) else None
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
         """A value for each swept key, from the sampler behind ``trial``."""
-        return {key: ask(trial, key, of) for key, of in self.axes.items()}
+        return {key: suggest(trial, key, of) for key, of in self.axes.items()}
 
     def grid(self, points: int) -> Iterator[dict[str, Any]]:
         """Every combination, with ``points`` values on each continuous axis."""
@@ -54,7 +54,7 @@ class Plan:
         return (dict(zip(self.axes, one, strict=True)) for one in itertools.product(*values))
 
     def options(self) -> Iterator[dict[str, Any]]:
-        """Values in which every option of every key occurs once, beside the first ones of the other keys."""
+        """Combinations in which each value of each key occurs once, with the first values of the other keys."""
         first = {key: values_of(of, 2)[0] for key, of in self.axes.items()}
         yield first
         for key, of in self.axes.items():
@@ -70,5 +70,5 @@ def _axis(override: Override) -> Distribution:
     value, text = override.value(), str(override.input_line).partition("=")[2]
     if isinstance(value, (IntervalSweep, RangeSweep)):
         return distribution(override.get_key_element(), text)
-    # As Hydra writes them: strings keep their quotes, lists and mappings stay what they are.
+    # Hydra's own texts of the values: strings keep their quotes; lists and mappings stay as written.
     return Choice(tuple(override.sweep_string_iterator()))

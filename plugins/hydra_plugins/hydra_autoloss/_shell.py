@@ -1,4 +1,4 @@
-"""A sweep as an Optuna study: ask for overrides, launch them, read what they left, tell the study."""
+"""Runs a sweep as an Optuna study: asks for overrides, launches jobs, reads their results, tells the study."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from optuna.pruners import NopPruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from autoloss.app.components import build_problem, check
 from autoloss.app.composition import composed, opened
+from autoloss.app.factories import build_problem
 from autoloss.app.hydra_app import FAILED, USER_ERROR
+from autoloss.app.prepare import prepare
 from autoloss.app.screen import say, shown
 from autoloss.app.signal_handlers import stopping
 from autoloss.core.errors import AutolossError, ConfigError, first_line, require
 from autoloss.core.io.files import write_json
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import budget
-from autoloss.search.heartbeat import Watch
+from autoloss.search.heartbeat import WorkerWatch
 from autoloss.search.runner import SCORE
 from autoloss.search.samplers import build_sampler
 from autoloss.search.space import BASELINE
@@ -36,12 +37,12 @@ from autoloss.search.study import NAME, open_storage, open_study
 if TYPE_CHECKING:
     from hydra_plugins.hydra_autoloss.sweeper import AutolossSweeper
 
-# What says how the runs are made, and not which they are.
+# Keys that do not change the result of a run.
 _HOW = ("ckpt", "fresh", "load", "name", "test", "threads", "workers")
 
 
 class LaunchError(Exception):
-    """The launcher failed, and not a job."""
+    """The launcher itself failed, not a job."""
 
 
 def sweep(sweeper: AutolossSweeper, arguments: Sequence[str], directory: Path) -> None:
@@ -59,7 +60,7 @@ def sweep(sweeper: AutolossSweeper, arguments: Sequence[str], directory: Path) -
 
 
 class Shell:
-    """One sweep; everything that can be wrong with it is found when it is built."""
+    """One sweep; building it raises an error if anything is wrong with its configuration."""
 
     def __init__(self, sweeper: AutolossSweeper, arguments: Sequence[str], directory: Path) -> None:
         assert sweeper.config is not None
@@ -88,15 +89,15 @@ class Shell:
     def run(self) -> None:
         """Launch batches until the budget is spent."""
         if self.config["fresh"]:
-            self._begin_anew()
+            self._remove_old_runs()
         goal = "max" if self.metric == SCORE else self.goals[self.metric]
         storage = open_storage(None, self.directory)
         direction = "maximize" if goal == "max" else "minimize"
         self.study = open_study(storage, NAME, self._about(), [direction], NopPruner())
-        self._take_over()
+        self._requeue_abandoned()
         limit = self._queue()
         seed = self.config["seed"] if self.sweeper.seed is None else self.sweeper.seed
-        # A sampler that goes on must not draw again what it drew; qmc's place in its sequence is in the study.
+        # A resumed sampler must draw new values, so it needs another seed; qmc keeps its position in the study.
         drawn = 0 if self.sweeper.sampler["name"] == "qmc" else 1000 * len(self.study.trials)
         self.study.sampler = build_sampler(self.sweeper.sampler, int(seed) + drawn, 1)
         begun = len(budget.counted(self.study))
@@ -110,7 +111,7 @@ class Shell:
     def _composed(self, swept: Sequence[str]) -> dict[str, Any]:
         """The configuration of a job, after its components were built."""
         config = composed("train", [*self._paths, *self.plan.constant, *swept], self._added)
-        check(config)
+        prepare(config)
         return config
 
     def _metric(self, asked: str | None) -> str:
@@ -127,26 +128,27 @@ class Shell:
         axes = {key: str(of) for key, of in self.plan.axes.items()}
         return {"sweep": axes, "metric": self.metric, **_essence(self.config)}
 
-    def _begin_anew(self) -> None:
+    def _remove_old_runs(self) -> None:
         (self.directory / "study.log").unlink(missing_ok=True)
         for path in self.directory.glob("[0-9][0-9][0-9][0-9]"):
             shutil.rmtree(path)
 
-    def _take_over(self) -> None:
-        """Queue again what a sweep that is no more was running."""
-        watch = Watch(grace=0.0)
+    def _requeue_abandoned(self) -> None:
+        """Queue again the trials that an earlier process of this sweep was running when it ended."""
+        watch = WorkerWatch(grace=0.0)
         for _ in range(2):
-            # Looked at twice: a worker on another machine is dead if nothing has changed.
+            # Twice: a worker on another machine counts as dead if its heartbeat has not changed in between.
             budget.requeue_dead(self.study, watch)
         running = [t.number for t in self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING])]
         found = f"another process runs trial {running[0]} of {shown(self.directory)}" if running else ""
-        require(not running, "One process must own a sweep", found, "Wait for it, or write another hydra.sweep.dir=.")
+        advice = "Wait until it ends, or write another hydra.sweep.dir=."
+        require(not running, "A sweep must be run by one process", found, advice)
 
     def _queue(self) -> int:
-        """Queue equal weights and the grid, once; the number of trials in all."""
+        """Queue the baseline and the grid, once; gives the total number of trials."""
         limit, kept = self.sweeper.n_trials, budget.kept(self.study)
-        standing = [t for t in kept if t.state != TrialState.FAIL]
-        if self.equal is not None and not any(t.user_attrs.get("baseline") for t in standing):
+        not_failed = [t for t in kept if t.state != TrialState.FAIL]
+        if self.equal is not None and not any(t.user_attrs.get("baseline") for t in not_failed):
             self._queue_baseline()
         if self.sweeper.sampler["name"] != "grid":
             return limit
@@ -156,12 +158,12 @@ class Shell:
         return min(limit, len(grid) + (self.equal is not None))
 
     def _queue_baseline(self) -> None:
-        # Where nothing else is swept the sampler may learn from it; elsewhere the other keys have no value.
+        # If only the weighting is swept, the sampler can learn from this trial; else its other keys have no values.
         known = self.equal if self.equal and set(self.equal) == set(self.plan.axes) else {}
         self.study.enqueue_trial(known or {}, user_attrs={"baseline": True})
 
     def _batch(self, limit: int) -> list[Job]:
-        """The next jobs, ``n_jobs`` of which must be launched: what was tried before is not run again."""
+        """The next jobs: ``n_jobs`` that must be launched, and those whose configuration has a result already."""
         jobs: list[Job] = []
         done = self._done()
         while len({job.name for job in jobs} - done) < self.sweeper.n_jobs:
@@ -179,7 +181,7 @@ class Shell:
         try:
             config = _essence(self._composed(swept))
         except AutolossError as error:
-            # Options that do not go together: this job's failure.
+            # Values that do not go together make this job fail, not the sweep.
             config, wrong = {"overrides": swept}, first_line(error)
         return Job(trial, tuple(swept), assign(self.study, trial, config), wrong)
 
@@ -189,7 +191,7 @@ class Shell:
 
     @contextmanager
     def _kept(self, batch: Sequence[Job]) -> Iterator[None]:
-        """What has not been told when the sweep is stopped within is queued again."""
+        """If the sweep is stopped within it, the jobs of ``batch`` without a result are queued again."""
         try:
             yield
         except BaseException:
@@ -205,7 +207,7 @@ class Shell:
                 write_json(self.directory / job.name / "failed.json", {"error": job.wrong})
             elif job.name not in done:
                 own = opened([*self.plan.constant, *job.swept], self._added)
-                # The last one counts: it takes the place of a directory named by what varies.
+                # The last override wins: it replaces the directory that is named by the swept values.
                 todo[job.name] = [*own, f"hydra.sweep.subdir='{job.name}'"]
         returned: Mapping[str, JobReturn] = {}
         crash = None
@@ -221,8 +223,8 @@ class Shell:
             self._tell(job, returned.get(job.name))
         if crash is not None:
             raise LaunchError(
-                f"The launcher must run its jobs, but {first_line(crash).rstrip('.')}. "
-                "The same command runs those again that left no result."
+                f"The launcher must run its jobs, but it failed: {first_line(crash).rstrip('.')}. "
+                "The same command runs again the jobs that left no result."
             ) from crash
 
     def _tell(self, job: Job, returned: JobReturn | None) -> None:
@@ -234,7 +236,7 @@ class Shell:
             job.trial.set_user_attr("error", error)
             self.study.tell(job.trial, state=TrialState.FAIL)
             if job.baseline and self.metric == SCORE:
-                # Queued before the rest of its batch is: nothing can be scored without it.
+                # Queued before the rest of its batch: no run can be scored without it.
                 self._queue_baseline()
                 raise ConfigError(f"The equal-weights run must finish, but it failed: {error}")
         elif run.summary is not None:

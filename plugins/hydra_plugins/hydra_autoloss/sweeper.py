@@ -1,7 +1,7 @@
-"""The sweeper as Hydra knows it: its configuration, and where it begins.
+"""The sweeper's configuration, and the class that Hydra calls.
 
-Hydra imports this module at every start of every application: nothing heavy is imported at its top. It does so
-without entering it in ``sys.modules`` first, where a dataclass looks for annotations that are strings: there are none.
+Hydra imports this module at each start of each application, so it imports nothing slow at its top. Hydra does not put
+it into ``sys.modules``, where a dataclass would look up annotations that are strings: so no annotation is a string.
 """
 
 from collections.abc import Mapping
@@ -22,16 +22,16 @@ class AutolossSweeperConf:
     """``hydra/sweeper=autoloss``: every key is set as ``hydra.sweeper.KEY=...``."""
 
     _target_: str = "hydra_plugins.hydra_autoloss.sweeper.AutolossSweeper"
-    # Runs in all, those of earlier starts among them.
+    # The total number of runs, with those of earlier starts.
     n_trials: int = 20
-    # Runs that are given to the launcher at once.
+    # The number of runs that the launcher gets together.
     n_jobs: int = 1
     # tpe, gp, cmaes, random, grid, qmc, or {name: tpe, n_startup_trials: 5}.
     sampler: Any = "tpe"
-    # What to optimise: score, or a metric of the problem. Null: score if a run of the sweep can have equal weights,
-    # else the first metric.
+    # The objective: score, or a metric of the problem. Null: score if a run of the sweep can have equal weights, else
+    # the first metric.
     metric: Any = None
-    # The sampler's; null: that of the runs.
+    # The sampler's seed; null: the seed of the runs.
     seed: Any = None
     # Values on each continuous axis of sampler=grid.
     grid_points: int = 5

@@ -9,7 +9,7 @@ from autoloss.testing import WeightingSuite
 
 
 class TestInverseMean(WeightingSuite):
-    """Everything that training takes for granted of a weighting, and the claims that this one makes."""
+    """Everything that training expects of a weighting, and the claims that this one makes."""
 
     weighting = InverseMean
 

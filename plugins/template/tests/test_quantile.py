@@ -8,7 +8,7 @@ from autoloss.testing import LossSuite
 
 
 class TestQuantile(LossSuite):
-    """Everything that training takes for granted of a loss."""
+    """Everything that training expects of a loss."""
 
     loss = Quantile
 

@@ -9,7 +9,7 @@ from autoloss.testing import SampleWeightingSuite
 
 
 class TestWinsor(SampleWeightingSuite):
-    """Everything that training takes for granted of a sample weighting, and the claims that this one makes."""
+    """Everything that training expects of a sample weighting, and the claims that this one makes."""
 
     sample_weighting = Winsor
 

@@ -1,4 +1,4 @@
-"""A game of four numbers, small enough to be written out by hand."""
+"""A GAN for points of four numbers, small enough to be written out by hand."""
 
 from functools import partial
 
@@ -13,9 +13,9 @@ from autoloss.losses.mse import Mse
 from autoloss.losses.non_saturating import NonSaturating
 from autoloss.losses.r1 import R1
 from autoloss.problems._tensors import TensorTable
-from autoloss.training.lightning.gan.role import Role
+from autoloss.training.lightning.gan.module import GanModule
+from autoloss.training.lightning.gan.player import PlayerOptions
 from autoloss.training.lightning.loaders import loader
-from autoloss.training.lightning.modules.gan import GanModule
 from autoloss.training.step.build import build_weighting
 
 
@@ -66,17 +66,17 @@ class Points(GanProblem):
         return network(torch.randn(number, 2, device=like.device, dtype=like.dtype))
 
 
-def role(side, weighting="equal", **more):
+def options(player, weighting="equal", **more):
     game = more.pop("game", NonSaturating())
-    losses = {"adv": game, "near": Mse()} if side == "generator" else {"adv": game, "penalty": R1(gamma=0.5)}
+    losses = {"adv": game, "near": Mse()} if player == "generator" else {"adv": game, "penalty": R1(gamma=0.5)}
     optimizer = more.pop("optimizer", partial(torch.optim.Adam, lr=0.01, betas=(0.5, 0.9)))
-    return Role({**losses, **more.pop("losses", {})}, build_weighting(weighting), optimizer, **more)
+    return PlayerOptions({**losses, **more.pop("losses", {})}, build_weighting(weighting), optimizer, **more)
 
 
 def module(problem=None, generator=None, discriminator=None, **more):
     pl.seed_everything(0, verbose=False)
     return GanModule(
-        problem or Points(), generator or role("generator"), discriminator or role("discriminator"), **more
+        problem or Points(), generator or options("generator"), discriminator or options("discriminator"), **more
     )
 
 
@@ -111,10 +111,10 @@ def points():
 
 @pytest.fixture
 def play():
-    """``play.module``, ``play.role`` and ``play.fit``."""
+    """``play.module``, ``play.options`` and ``play.fit``."""
 
     class Play:
         pass
 
-    Play.module, Play.role, Play.fit = staticmethod(module), staticmethod(role), staticmethod(fit)
+    Play.module, Play.options, Play.fit = staticmethod(module), staticmethod(options), staticmethod(fit)
     return Play

@@ -50,11 +50,11 @@ CASES = {
 def train(name):
     mine, its, more = CASES[name]
     problem = Noting(name == "skipping")
-    module = game.module(problem, game.role("generator", **mine), game.role("discriminator", **its), **more)
+    module = game.module(problem, game.options("generator", **mine), game.options("discriminator", **its), **more)
     game.fit(module, 3, batch_size=4, devices=2, strategy="ddp_find_unused_parameters_true")
     state = {key: value.tolist() for key, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
-    skipped = module.player.watch.skipped
-    return {"state": state, "drawn": problem.first, "done": module.generator_seat.done, "skipped": skipped}
+    skipped = module.player.nonfinite.skipped
+    return {"state": state, "drawn": problem.first, "done": module.generator_player.steps_done, "skipped": skipped}
 
 
 if __name__ == "__main__":

@@ -73,10 +73,10 @@ def test_a_turn_is_what_a_person_would_write(play, name, extra):
     games = {"game": Relativistic()} if extra == "relativistic" else {}
     penalty = {"penalty": R1(gamma=0.5, every=every)}
     module = play.module(
-        generator=play.role("generator", optimizer=SGD, clip=clip, **mine, **games),
-        discriminator=play.role("discriminator", optimizer=SGD, clip=clip, losses=penalty, **its, **games),
+        generator=play.options("generator", optimizer=SGD, clip=clip, **mine, **games),
+        discriminator=play.options("discriminator", optimizer=SGD, clip=clip, losses=penalty, **its, **games),
     )
-    g, d = module.generator_seat.role, module.discriminator_seat.role
+    g, d = module.generator_player.options, module.discriminator_player.options
     hand = Hand(module, shared=True, clip=clip, every=every, relativistic=extra == "relativistic")
     pl.seed_everything(1, verbose=False)
     state = torch.get_rng_state()
@@ -100,4 +100,4 @@ def test_a_turn_is_what_a_person_would_write(play, name, extra):
         for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
     assert module.batches == 12
-    assert module.discriminator_seat.done == hand.steps
+    assert module.discriminator_player.steps_done == hand.steps

@@ -40,8 +40,8 @@ class Stop(pl.Callback):
 def test_a_resumed_run_equals_the_uninterrupted_one_for_both_players(play, tmp_path, weightings):
     def fresh():
         return play.module(
-            generator=play.role("generator", weightings[0], scheduler=cosine, clip=0.5),
-            discriminator=play.role("discriminator", weightings[1], scheduler=cosine, accumulate=2),
+            generator=play.options("generator", weightings[0], scheduler=cosine, clip=0.5),
+            discriminator=play.options("discriminator", weightings[1], scheduler=cosine, accumulate=2),
             average=0.9,
             pace=Pace(target=0.6, every=2),
         )
@@ -64,14 +64,41 @@ def test_a_resumed_run_equals_the_uninterrupted_one_for_both_players(play, tmp_p
     assert all(torch.equal(whole.callback_metrics[k], again.callback_metrics[k]) for k in whole.callback_metrics)
 
 
+def test_a_checkpoint_of_0_1_0_which_calls_the_players_seats_goes_on(play, tmp_path):
+    def fresh():
+        weighed = build_sample_weighting("super_loss")
+        return play.module(
+            generator=play.options("generator", "gradnorm"),
+            discriminator=play.options("discriminator", "uncertainty", sample_weighting=weighed),
+        )
+
+    whole = fresh()
+    play.fit(whole, 4)
+    with pytest.raises(RuntimeError, match="pulled the plug"):
+        play.fit(fresh(), 4, callbacks=[Save(tmp_path), Stop()])
+    found = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    seats = [key for key in found["state_dict"] if "_player." in key]
+    for key in seats:
+        # A seat had an extra state of its own, and the rest was its player's.
+        inside = "" if key.endswith("_extra_state") else "player."
+        found["state_dict"][key.replace("_player.", f"_seat.{inside}")] = found["state_dict"].pop(key)
+    assert {"generator_seat.player.last", "generator_seat._extra_state"} <= found["state_dict"].keys()
+    torch.save(found, tmp_path / "old.ckpt")
+    again = fresh()
+    play.fit(again, 4, checkpoint=str(tmp_path / "old.ckpt"))
+    one, other = whole.state_dict(), again.state_dict()
+    assert one.keys() == other.keys()
+    assert all(str(one[key]) == str(other[key]) for key in seats)
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
+
+
 def cosine(optimizer, turns):
     return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, turns)
 
 
 def test_schedulers_end_where_training_does(play):
     for steps in (1, 4):
-        role = play.role("discriminator", steps=steps, scheduler=cosine)
-        module = play.module(discriminator=role)
+        module = play.module(discriminator=play.options("discriminator", steps=steps, scheduler=cosine))
         play.fit(module, 3)
         assert module.optimizers()[1].param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
 
@@ -112,14 +139,14 @@ def test_the_average_is_that_of_the_parameters(play):
 
 def test_records_name_the_players_and_count_batches(play, tmp_path):
     module = play.module(
-        generator=play.role("generator", "gradnorm"), discriminator=play.role("discriminator", steps=3)
+        generator=play.options("generator", "gradnorm"), discriminator=play.options("discriminator", steps=3)
     )
     board = TensorBoardLogger(str(tmp_path), name="", version="")
     play.fit(module, 2, callbacks=[Record(tmp_path, 3), SampleGrid(tmp_path)], logger=board)
     with (tmp_path / "trajectory.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows] == [0, 3, 6, 9]
-    assert module.discriminator_seat.done == 12
+    assert module.discriminator_player.steps_done == 12
     assert all(float(row["loss_weight/generator/near"]) > 0 for row in rows)
     assert all(float(row["loss_weight/discriminator/penalty"]) == 1 for row in rows)
     events = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0, "images": 0}).Reload()
@@ -138,11 +165,11 @@ def test_a_lazy_penalty_is_absent_in_between_and_counts_for_every_step(play):
 
     class See(pl.Callback):
         def on_train_batch_end(self, trainer, pl_module, *rest):
-            weighed = pl_module.discriminator_seat.player.weighed
+            weighed = pl_module.discriminator_player.weighed
             seen.append((bool(weighed.losses.present[1]), float(weighed.losses.values[1])))
 
-    lazy = play.role("discriminator", "uncertainty", losses={"penalty": R1(gamma=0.5, every=4)})
-    plain = play.role("discriminator", "uncertainty")
+    lazy = play.options("discriminator", "uncertainty", losses={"penalty": R1(gamma=0.5, every=4)})
+    plain = play.options("discriminator", "uncertainty")
     play.fit(play.module(discriminator=lazy), 2, callbacks=[See()])
     assert [present for present, _ in seen] == [True, False, False, False] * 3
     first = seen[0][1]
@@ -152,9 +179,9 @@ def test_a_lazy_penalty_is_absent_in_between_and_counts_for_every_step(play):
 
 
 def test_a_penalty_is_never_balanced(play):
-    module = play.module(discriminator=play.role("discriminator", "uncertainty"))
+    module = play.module(discriminator=play.options("discriminator", "uncertainty"))
     play.fit(module, 2)
-    adv, penalty = module.discriminator_seat.player.last.tolist()
+    adv, penalty = module.discriminator_player.last.tolist()
     assert penalty == 1
     assert adv != 1
 
@@ -173,9 +200,9 @@ def test_every_weighting_serves_a_generator(play, name):
 
     if weighting.needs & OUTCOME:
         with pytest.raises(ConfigError, match=f"Weighting '{name}' needs to look at what its step did"):
-            play.role("generator", weighting)
+            play.options("generator", weighting)
         return
-    module = play.module(generator=play.role("generator", weighting))
+    module = play.module(generator=play.options("generator", weighting))
     play.fit(module, 1)
     assert all(p.isfinite().all() for p in module.network.parameters())
     assert module.player.weighed is not None
@@ -183,7 +210,7 @@ def test_every_weighting_serves_a_generator(play, name):
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
 def test_half_precision(play, precision):
-    module = play.module(generator=play.role("generator", "gradnorm"))
+    module = play.module(generator=play.options("generator", "gradnorm"))
     play.fit(module, 1, precision=precision)
     assert module.player.last.dtype == torch.float32
     assert module.player.last.isfinite().all()
@@ -191,7 +218,7 @@ def test_half_precision(play, precision):
 
 def test_a_fork_at_the_samples_gives_what_the_samples_as_anchor_give(play):
     def trained(anchor):
-        module = play.module(generator=play.role("generator", "gradnorm"), anchor=anchor)
+        module = play.module(generator=play.options("generator", "gradnorm"), anchor=anchor)
         play.fit(module, 2)
         return module
 
@@ -244,7 +271,7 @@ class TestPace:
         module = play.module(pace=Pace(target=0.55, rate=5.0, every=2))
         play.fit(module, 4, callbacks=[Record(tmp_path, 1)])
         assert module.batches == 24
-        assert {module.generator_seat.done, module.discriminator_seat.done} != {24}
+        assert {module.generator_player.steps_done, module.discriminator_player.steps_done} != {24}
         with (tmp_path / "trajectory.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert any(row["accuracy/discriminator"] for row in rows)
@@ -274,8 +301,8 @@ class TestMistakes:
         with pytest.raises(SignalError, match="loss of the generator must depend on the generator, but 'adv' does not"):
             play.fit(play.module(Cut()), 1)
 
-    @pytest.mark.parametrize(("side", "loss"), [("generator", "near"), ("discriminator", "adv")])
-    def test_nan_says_which_side_which_loss_which_step(self, play, points, side, loss):
+    @pytest.mark.parametrize(("player", "loss"), [("generator", "near"), ("discriminator", "adv")])
+    def test_nan_says_which_player_which_loss_which_step(self, play, points, player, loss):
         class Bad(points):
             calls = 0
 
@@ -293,17 +320,17 @@ class TestMistakes:
 
             def generator_outputs(self, *args):
                 outputs = super().generator_outputs(*args)
-                return self.outputs_of(outputs) if side == "generator" else outputs
+                return self.outputs_of(outputs) if player == "generator" else outputs
 
             def discriminator_outputs(self, *args):
                 outputs = super().discriminator_outputs(*args)
-                return self.outputs_of(outputs) if side == "discriminator" else outputs
+                return self.outputs_of(outputs) if player == "discriminator" else outputs
 
-        with pytest.raises(NonFiniteError, match=f"the {side}'s loss '{loss}' is nan at step 5"):
+        with pytest.raises(NonFiniteError, match=f"the {player}'s loss '{loss}' is nan at step 5"):
             play.fit(play.module(Bad()), 1)
         module = play.module(Bad(), on_nonfinite="skip")
         play.fit(module, 1)
-        assert module.players[side].watch.skipped == 1
+        assert module.players[player].nonfinite.skipped == 1
         assert all(p.isfinite().all() for p in module.parameters())
 
     def test_flags_that_two_optimisers_cannot_share(self, play):
@@ -315,16 +342,16 @@ class TestMistakes:
             with pytest.raises(ConfigError, match=f"trainer.{flag} .*{advice}"):
                 play.fit(play.module(), 1, **{flag: value})
 
-    def test_a_discriminator_that_has_won_is_warned_of(self, play, points):
-        class Won(points):
+    def test_a_discriminator_that_is_always_right_is_warned_of(self, play, points):
+        class Right(points):
             def discriminator_outputs(self, discriminator, generated, batch):
                 outputs = super().discriminator_outputs(discriminator, generated, batch)
                 verdict = outputs.terms["adv"]
                 return Outputs({"adv": type(verdict)(verdict.real + 50, verdict.fake - 50)})
 
-        role = play.role("discriminator", game=GanHinge())
+        hinge = play.options("discriminator", game=GanHinge())
         with pytest.warns(CollapseWarning, match=r"loss has been 0 for \d+ steps, up to step \d+.*or set pace.target"):
-            play.fit(play.module(Won(), discriminator=role), 20)
+            play.fit(play.module(Right(), discriminator=hinge), 20)
         with warnings.catch_warnings():
             warnings.simplefilter("error", CollapseWarning)
             play.fit(play.module(), 20)
@@ -339,23 +366,23 @@ class TestMistakes:
         check_strategy(DDPStrategy(find_unused_parameters=True))
 
     @pytest.mark.parametrize("wrong", [{"steps": 0}, {"accumulate": 0}, {"clip": 0.0}])
-    def test_a_role_that_cannot_be_played(self, play, wrong):
+    def test_options_that_cannot_be(self, play, wrong):
         with pytest.raises(ConfigError, match=f"`{next(iter(wrong))}` must be"):
-            play.role("generator", **wrong)
+            play.options("generator", **wrong)
 
     def test_surgery_for_the_discriminator(self, play):
         with pytest.raises(
             ConfigError, match="only the generator has, but the discriminator's weighting is 'graddrop'"
         ):
-            play.module(discriminator=play.role("discriminator", "graddrop"))
+            play.module(discriminator=play.options("discriminator", "graddrop"))
 
     def test_losses_of_the_wrong_kind(self, play):
         from autoloss.losses.mse import Mse
 
         with pytest.raises(ConfigError, match="Loss 'adv' must be adversarial, but 'mse' is not"):
-            play.fit(play.module(generator=play.role("generator", game=Mse())), 1)
+            play.fit(play.module(generator=play.options("generator", game=Mse())), 1)
         with pytest.raises(ConfigError, match="'penalty' must be a penalty on the input gradient, but 'mse' is none"):
-            play.fit(play.module(discriminator=play.role("discriminator", losses={"penalty": Mse()})), 1)
+            play.fit(play.module(discriminator=play.options("discriminator", losses={"penalty": Mse()})), 1)
 
 
 def test_samples_are_weighed_for_either_player(play, points, tmp_path):
@@ -373,12 +400,12 @@ def test_samples_are_weighed_for_either_player(play, points, tmp_path):
     given = build_sample_weighting({"name": "given", "terms": ["near"]})
     module = play.module(
         Indexed(),
-        generator=play.role("generator", sample_weighting=given, samples=48),
-        discriminator=play.role("discriminator", sample_weighting=build_sample_weighting("super_loss")),
+        generator=play.options("generator", sample_weighting=given, samples=48),
+        discriminator=play.options("discriminator", sample_weighting=build_sample_weighting("super_loss")),
         average=0.9,
     )
     play.fit(module, 2, callbacks=[Record(tmp_path, every=1)])
-    its = module.discriminator_seat.player.samples
+    its = module.discriminator_player.samples
     assert its.names == ("adv",)
     assert its.rules[0].seen == 12
     with (tmp_path / "trajectory.csv").open(newline="") as file:
@@ -386,5 +413,5 @@ def test_samples_are_weighed_for_either_player(play, points, tmp_path):
     used = [float(row["sample_used/generator/near"]) for row in rows]
     assert sum(used) / len(used) == pytest.approx(0.5)
     assert float(rows[0]["sample_weight_mean/discriminator/adv"]) > 0
-    with pytest.raises(ConfigError, match="learns from held-out data, but a game has none"):
-        play.role("generator", sample_weighting=build_sample_weighting("reweight"))
+    with pytest.raises(ConfigError, match="learns from held-out data, but a GAN has none"):
+        play.options("generator", sample_weighting=build_sample_weighting("reweight"))

@@ -10,7 +10,7 @@ from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
-from autoloss.training.lightning.modules.gan import GanModule
+from autoloss.training.lightning.gan.module import GanModule
 
 SMALLEST = 48  # pixels at the side of an image, below which it is enlarged
 PICTURES = 10

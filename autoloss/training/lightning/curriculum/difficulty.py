@@ -1,4 +1,4 @@
-"""How difficult each sample is: what the data say, what a function says, or what a network finds."""
+"""The difficulty of each sample, from a column of the data or from a function."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Difficulty = str | Callable[[Any], Sequence[float] | Tensor]
 
 
 def known_difficulty(given: Difficulty, dataset: Any) -> Tensor:
-    """The difficulty [N] of each sample of ``dataset``, larger is harder.
+    """The difficulty [N] of each sample of ``dataset``; a larger number is harder.
 
-    ``given`` is a key of the data, a function of the dataset that returns N numbers, or its import path
-    ``module:function``. A dataset with ``columns`` is asked for one, any other is gone through once.
+    ``given`` is a key of the data, a function of the dataset that returns N numbers, or the import path
+    ``module:function`` of one. The key is looked up in ``dataset.columns``, or else in each sample.
     """
     if callable(given) or ":" in given:
         return _checked(_function(given)(dataset), len(dataset), f"the difficulty that {given} gives")

@@ -1,4 +1,4 @@
-"""The order of the data in a curriculum: the easiest first, ever more of them."""
+"""The order of the data in a curriculum: the easiest samples first, then more and more of the data."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from autoloss.core.tensors.ranks import world_size
 
 
 class PacedShuffle(DistributedSampler[Any]):
-    """Goes through the easiest share c of the data in random order, again and again, until an epoch is full.
+    """Draws passes over the easiest share c of the data, each in random order, until an epoch is full.
 
-    An epoch has as many samples as the data, whatever c is: steps, learning rates and progress are those of a
-    training without a curriculum. Before each pass c is asked anew, so that it rises within an epoch too. With
-    all data in use the order is that of a plain shuffle. The order depends on the seed and the epoch, and on nothing
-    else; the ranks share it out. It counts as distributed already, so Lightning leaves it as it is.
+    An epoch has as many samples as the data, whatever c is. So steps, learning rates and progress are those of a
+    training without a curriculum. ``pacing`` gives c before each pass, so that c also rises within an epoch. With
+    c = 1 the order is that of a plain shuffle. The order depends on the seed and the epoch only, and the ranks share
+    it. The class is a ``DistributedSampler`` because Lightning does not wrap those.
     """
 
     def __init__(self, size: int, seed: int, pacing: Schedule | None = None) -> None:
-        # Not the base class's: it asks for the process group, which begins later.
+        # The base class's __init__ is not called: it needs the process group, which starts later.
         self.size, self.seed, self.pacing, self.epoch = size, seed, pacing, 0
         self.epochs = 1.0
         self.easiest: Tensor | None = None
         self._passes: list[tuple[int, float]] = []
 
     def learn(self, difficulty: Tensor) -> None:
-        """Say how difficult each sample is, [N]; equal ones come in their order."""
+        """Set the difficulty [N] of the samples; samples of equal difficulty keep their order."""
         self.easiest = difficulty.cpu().argsort(stable=True)
 
     def used(self, place: int) -> float:
-        """The share of the data in use at ``place`` of the epoch that was last begun."""
+        """The share of the data in use at sample ``place`` of the current epoch."""
         if not self._passes:
             return 1.0
         return self._passes[max(0, bisect_right(self._passes, place, key=lambda one: one[0]) - 1)][1]
@@ -58,7 +58,7 @@ class PacedShuffle(DistributedSampler[Any]):
             share = self._share(len(order))
             count = min(self.size, max(1, round(share * self.size)))
             self._passes.append((len(order), count / self.size))
-            # In their own order before they are shuffled: all of them are then shuffled as without a curriculum.
+            # Sorted before the shuffle: with all of the data the order is that of a plain shuffle.
             pool = torch.arange(self.size) if self.easiest is None else self.easiest[:count].sort().values
             order += pool[torch.randperm(len(pool), generator=generator)].tolist()
         return order[: self.size]

@@ -1,1 +1,1 @@
-"""What two players need beside what one does."""
+"""Parts of the GAN module."""

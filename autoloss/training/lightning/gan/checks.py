@@ -1,4 +1,4 @@
-"""What must hold before two players are trained."""
+"""Checks that a GAN can be trained with a problem, its weightings and the Trainer's flags."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autoloss.core.weighting import Weighting
 
 
 def check_gan(problem: object) -> GanProblem:
-    """The problem, which two players have to be able to train."""
+    """``problem``, if it is a :class:`GanProblem`; raises :class:`ConfigError` if it is not."""
     if not isinstance(problem, GanProblem):
         raise ConfigError(
             "module=gan needs a problem with a generator and a discriminator (GanProblem), but it is "
@@ -21,16 +21,16 @@ def check_gan(problem: object) -> GanProblem:
 
 
 def check_surgery(weighting: Weighting) -> None:
-    """Raise :class:`ConfigError` if the discriminator's ``weighting`` needs gradients to meet in a fork."""
+    """Raise :class:`ConfigError` if the discriminator's ``weighting`` needs a fork."""
     if isinstance(weighting, Surgery):
         raise ConfigError(
             "Surgery needs a fork, which only the generator has, but the discriminator's weighting is "
-            f"{weighting.title()!r}. Choose another for it."
+            f"{weighting.title()!r}. Choose another one for the discriminator."
         )
 
 
 def check_flags(clip: float | None, accumulate: int, max_steps: int) -> None:
-    """Raise :class:`ConfigError` if a flag of the Trainer asks for what two optimisers need one each of."""
+    """Raise :class:`ConfigError` if a flag of the Trainer is set that each player must have for itself."""
     wrong = []
     if clip:
         wrong.append(
@@ -52,9 +52,9 @@ def check_flags(clip: float | None, accumulate: int, max_steps: int) -> None:
 
 
 def check_strategy(strategy: Strategy) -> None:
-    """Raise :class:`ConfigError` if unused parameters would be waited for."""
+    """Raise :class:`ConfigError` if the strategy is DDP and does not look for unused parameters."""
     if isinstance(strategy, DDPStrategy) and not strategy._ddp_kwargs.get("find_unused_parameters"):
         raise ConfigError(
-            "Under DDP each player leaves the other's parameters unused, but unused parameters are not looked for. "
-            "Set trainer.strategy=ddp_find_unused_parameters_true."
+            "DDP must look for unused parameters, since each player leaves the other's parameters unused, but it does "
+            "not. Set trainer.strategy=ddp_find_unused_parameters_true."
         )

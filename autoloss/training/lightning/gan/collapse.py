@@ -1,4 +1,4 @@
-"""Notices a discriminator that has won."""
+"""Warns of a discriminator that is always right."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ ZERO = 1e-4
 
 
 class Collapse:
-    """Warns, once, when the discriminator's adversarial loss has been at zero for ``patience`` of its steps.
+    """Warns once if the discriminator's adversarial loss has been zero for ``patience`` of its steps in a row.
 
-    A discriminator that is always right has no gradient left for anybody. The count stays on the
-    device; a CPU is looked at every ``patience`` steps, anything else at :meth:`check`.
+    A discriminator that is always right has no gradient, and gives none to the generator. The count stays on the
+    device. On a CPU it is read every ``patience`` steps, on other devices at :meth:`check`.
     """
 
     def __init__(self, patience: int = 100) -> None:
@@ -26,7 +26,7 @@ class Collapse:
         self._noted = 0
 
     def note(self, loss: Tensor, step: int) -> None:
-        """Take in the loss, a scalar, of the discriminator's step ``step``."""
+        """Count ``loss``, the discriminator's loss at its step ``step``, a scalar."""
         if self.warned:
             return
         if self._counts is None:
@@ -40,7 +40,7 @@ class Collapse:
             self.check()
 
     def check(self) -> None:
-        """Warn if it happened; waits for the device."""
+        """Warn if the loss was zero for long enough; waits for the device."""
         if self._counts is None or self.warned:
             return
         _, longest, end = self._counts.tolist()
@@ -49,7 +49,8 @@ class Collapse:
         self.warned = True
         warnings.warn(
             f"The discriminator's loss has been 0 for {longest:.0f} steps, up to step {end:.0f}: it is always right, "
-            "and teaches the generator nothing. Lower its learning rate, raise its penalty (r1), or set pace.target.",
+            "and the generator learns nothing from it. Lower its learning rate, raise its penalty (r1), or set "
+            "pace.target.",
             CollapseWarning,
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""How a generator is judged: with the same random numbers each time, and without touching those of training."""
+"""Evaluates a generator with the same random numbers each time, apart from those of training."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from autoloss.core.gan.gan_problem import GanProblem
 from autoloss.probe.lookahead import Moment
-from autoloss.training.lightning.shared.metrics import LogsMeans
+from autoloss.training.lightning.run_module import RunModule
 
 SEED = 20_140_610
 
 
-class EvaluatesGenerator(LogsMeans):
-    """A Lightning module with a :class:`GanProblem`, whose generator it validates, tests and shows."""
+class EvaluatesGenerator(RunModule):
+    """A Lightning module with a :class:`GanProblem`: validates, tests and shows the generator."""
 
     problem: GanProblem
     _paused: Moment | None = None
@@ -26,7 +26,7 @@ class EvaluatesGenerator(LogsMeans):
         raise NotImplementedError
 
     def on_validation_epoch_start(self) -> None:
-        """Put training's random numbers aside."""
+        """Save the random state of training, and start the evaluation from a fixed seed."""
         super().on_validation_epoch_start()
         self._pause()
 
@@ -54,7 +54,7 @@ class EvaluatesGenerator(LogsMeans):
         self._evaluate("test")
 
     def gallery(self) -> Tensor | None:
-        """Samples to look at, the same noise each time."""
+        """Samples for a picture, from the same noise each time."""
         self._pause()
         try:
             with torch.no_grad():
@@ -67,7 +67,7 @@ class EvaluatesGenerator(LogsMeans):
 
     def _evaluate(self, split: str) -> None:
         loaders = self.trainer.val_dataloaders if split == "val" else self.trainer.test_dataloaders
-        real = (loaders[0] if isinstance(loaders, list) else loaders).dataset  # type: ignore[union-attr]
+        real = (loaders[0] if isinstance(loaders, list) else loaders).dataset
         for name, value in self.problem.evaluate(self.evaluated, real).items():
             self.log(f"{split}/{name}", float(value), sync_dist=True)
         self._resume()

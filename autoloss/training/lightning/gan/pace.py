@@ -1,4 +1,4 @@
-"""Which of two players steps more often, learned from how well the discriminator does."""
+"""Learns which player of a GAN is updated more often, from the discriminator's accuracy."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ LIMIT = log(20)
 
 
 class Pace(nn.Module):
-    """Lets the player that is ahead sit out some turns, so that the discriminator is right ``target`` of the time.
+    """Leaves out some turns of the stronger player, so that the discriminator's accuracy approaches ``target``.
 
-    Its accuracy is how often it rates a real sample above the generated one beside it: 0.5 knows
-    nothing, 1 teaches nothing. Every ``every`` turns the lead s grows by ``rate (accuracy - target)``; the
-    discriminator then takes ``min(1, e^-s)`` of the turns and the generator ``min(1, e^s)``, evenly
-    spread, at least one in twenty. A proportional controller, after BEGAN (Berthelot et al., 2017,
-    arXiv:1703.10717) and the updates by accuracy that practitioners use; the accuracy is read from the
-    device once in ``every`` turns.
+    The accuracy is the share of pairs in which the discriminator gives the real sample the larger logit. At 0.5 it
+    cannot tell them apart; at 1 the generator learns nothing from it. Every ``every`` turns the lead s of the
+    discriminator grows by ``rate (accuracy - target)``. The discriminator then takes ``min(1, e^-s)`` of the turns
+    and the generator ``min(1, e^s)``, evenly spread, and at least one turn in twenty. This is a proportional
+    controller, after BEGAN (Berthelot et al., 2017, arXiv:1703.10717) and the updates by accuracy that practitioners
+    use. The accuracy is read from the device once in ``every`` turns.
 
     Args:
-        target: the wanted accuracy, in (0.5, 1).
+        target: the accuracy to approach, in (0.5, 1).
         rate: how fast the lead is learned, above 0.
-        every: turns between two looks at the accuracy, at least 1.
+        every: number of turns between two readings of the accuracy, at least 1.
     """
 
     def __init__(self, target: float = 0.8, rate: float = 0.5, every: int = 16) -> None:
@@ -42,13 +42,13 @@ class Pace(nn.Module):
     seen: Tensor
 
     def note(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Take in the discriminator's logits of one batch; its accuracy there."""
+        """Count the discriminator's logits of one batch; returns its accuracy on that batch, a scalar."""
         right = (real.detach() > fake.detach()).float()
         self.seen += torch.stack([right.sum(), right.new_full((), right.numel())])
         return right.mean()
 
     def turn(self) -> tuple[bool, bool]:
-        """Who plays this turn: the generator, the discriminator."""
+        """Whether the generator is updated in this turn, and whether the discriminator is."""
         if self.turns and self.turns % self.every == 0:
             right, count = sum_over_ranks(self.seen).tolist()
             self.seen.zero_()
@@ -56,12 +56,12 @@ class Pace(nn.Module):
                 self.lead += self.rate * (right / count - self.target)
                 self.lead = max(-LIMIT, min(LIMIT, self.lead))
         self.turns += 1
-        plays = []
+        updated = []
         for i, share in enumerate((min(1.0, exp(self.lead)), min(1.0, exp(-self.lead)))):
             self.credit[i] += share
-            plays.append(self.credit[i] >= 1)
-            self.credit[i] -= plays[i]
-        return plays[0], plays[1]
+            updated.append(self.credit[i] >= 1)
+            self.credit[i] -= updated[i]
+        return updated[0], updated[1]
 
     def get_extra_state(self) -> dict[str, Any]:
         """The lead and the turns for ``state_dict``."""

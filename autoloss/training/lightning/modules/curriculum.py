@@ -1,149 +1,32 @@
-"""Trains on easy samples first."""
+"""One network that is trained on easy samples first."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-
-from autoloss.core.errors import ConfigError, require
-from autoloss.core.loss import Loss
-from autoloss.core.problem import Problem
-from autoloss.core.schedules.pacing import parse_pacing
-from autoloss.core.tensors.ranks import sum_over_ranks, world_size
-from autoloss.core.weighting import Weighting
-from autoloss.training.lightning.curriculum.difficulty import LOSS, Difficulty, known_difficulty
-from autoloss.training.lightning.curriculum.sampler import PacedShuffle
-from autoloss.training.lightning.modules.multitask import MultiTaskModule, OptimizerFactory
+from autoloss.training.lightning.curriculum.difficulty import Difficulty
+from autoloss.training.lightning.curriculum.module import CurriculumModule, check_curriculum
+from autoloss.training.lightning.module_builder import Ingredients
+from autoloss.training.lightning.modules.multitask import Multitask
+from autoloss.training.lightning.run_module import RunModule
 
 
-class CurriculumModule(MultiTaskModule):
-    """A multi-task module that begins with the easiest data, and takes in more as training proceeds.
+class Curriculum(Multitask):
+    """Trains on the easiest share of the data, and takes in more as training proceeds.
 
-    ``pacing`` is the share of the data, easiest first, by progress (``root(0.2,0.5)``, see
-    :mod:`autoloss.core.schedules.pacing`); without it all data are in use, and weights of samples are the whole
-    curriculum. ``difficulty`` says what is easy: a key of the data, a function of the training set (or
-    ``module:function``), or ``loss``: the loss of each sample, measured in one pass when ``warmup`` epochs on all
-    data are over. The other arguments are those of :class:`MultiTaskModule`.
+    Args:
+        pacing: the share of the data, easiest first, by progress: ``root(0.2,0.5)``; without it all data are in use.
+        difficulty: what is easy: a key of the data, ``module:function``, or ``loss``: each sample's, measured once.
+        warmup: epochs on all data before losses are measured, at least 0.
     """
 
-    difficulty: Tensor
+    use = "Data that differ in difficulty: long and short, clean and noisy, common and rare."
+    avoid = "Few data, or data of even difficulty: the order changes nothing then."
+    citation = "Bengio et al., Curriculum learning, ICML 2009; Hacohen and Weinshall, ICML 2019"
 
     def __init__(
-        self,
-        problem: Problem,
-        losses: Mapping[str, Loss],
-        weighting: Weighting,
-        optimizer: OptimizerFactory,
-        *,
-        pacing: str | float | None = None,
-        difficulty: Difficulty | None = None,
-        warmup: int = 1,
-        **kwargs: Any,
+        self, pacing: str | float | None = None, difficulty: Difficulty | None = None, warmup: int = 1
     ) -> None:
         check_curriculum(pacing, difficulty, warmup)
-        super().__init__(problem, losses, weighting, optimizer, **kwargs)
-        self.pacing = None if pacing is None else parse_pacing(pacing)
-        self.given, self.warmup = difficulty, warmup
-        self._order: PacedShuffle | None = None
-        self._data: Any = None
-        # NaN until it has been measured; in checkpoints, so that a resumed run measures nothing again.
-        self.register_buffer("difficulty", torch.zeros(0))
-        self._measured = False
+        self.pacing, self.difficulty, self.warmup = pacing, difficulty, warmup
 
-    def order(self, dataset: Dataset[Any], seed: int) -> PacedShuffle:
-        """The sampler of the training data; training must use it."""
-        size = len(dataset)  # type: ignore[arg-type]
-        self._order, self._data = PacedShuffle(size, seed, self.pacing), dataset
-        if self.given is not None and self.given != LOSS:
-            self._order.learn(known_difficulty(self.given, dataset))
-        elif self.given == LOSS:
-            self.difficulty = torch.full((size,), torch.nan, device=self.device)
-        return self._order
-
-    def on_train_start(self) -> None:
-        """Order the data of an epoch that began before a checkpoint in its midst."""
-        super().on_train_start()
-        self._set_pace()
-
-    def on_train_epoch_start(self) -> None:
-        """Measure the difficulty when it is time to, and say how long an epoch is."""
-        super().on_train_epoch_start()
-        self._set_pace()
-
-    def _set_pace(self) -> None:
-        if self.pacing is None:
-            return
-        if self._order is None:
-            raise ConfigError(
-                "A curriculum must order its data, but the training loader has another sampler. Write "
-                "DataLoader(data, sampler=module.order(data, seed), ...)."
-            )
-        total = float(self.trainer.estimated_stepping_batches) * self.trainer.accumulate_grad_batches
-        epochs = total / self.trainer.num_training_batches
-        require(
-            epochs < float("inf"), "A pacing must know how long training is", "it has no end", "Set trainer.max_epochs."
-        )
-        self._order.epochs = epochs
-        if self.given != LOSS or self.current_epoch < self.warmup or self._measured:
-            return
-        if bool(self.difficulty.isnan().any()):
-            self.difficulty.copy_(self._losses())
-        self._order.learn(self.difficulty)
-        self._measured = True
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
-        """Weigh one batch, and note which share of the data is in use."""
-        if self.pacing is not None and self._order is not None:
-            loader: Any = self.trainer.train_dataloader
-            place = batch_idx * (getattr(loader, "batch_size", None) or 1) * world_size()
-            self.player.notes.scalar("data_used", self._order.used(place))
-        return super().training_step(batch, batch_idx)
-
-    @torch.no_grad()
-    def _losses(self) -> Tensor:
-        """The base-weighted loss [N] of each training sample, in one pass that the ranks share."""
-        loader: Any = self.trainer.train_dataloader
-        rows = range(self.trainer.global_rank, len(self.difficulty), world_size())
-        batches = DataLoader(
-            self._data,
-            batch_size=loader.batch_size,
-            sampler=rows,
-            collate_fn=getattr(self._data, "collate", None),
-            generator=torch.Generator(),
-        )
-        found = torch.zeros_like(self.difficulty)
-        at, was = 0, self.network.training
-        self.network.eval()
-        for batch in batches:
-            batch = self.trainer.strategy.batch_to_device(batch, self.device)
-            with self.trainer.precision_plugin.forward_context():
-                table = self.table(self.problem.outputs(self.network, batch))
-            entries = [table.entry(name) for name in self.player.terms.names]
-            pairs = zip(self.player.terms.base, entries, strict=True)
-            parts = [base * entry.samples()[0] for base, entry in pairs if entry is not None and entry.values.dim()]
-            if not parts:
-                raise ConfigError("A difficulty by loss needs a loss with a value for each sample, but there is none.")
-            values = sum(parts[1:], start=parts[0])
-            found[torch.as_tensor(rows[at : at + len(values)], device=found.device)] = values
-            at += len(values)
-        self.network.train(was)
-        return sum_over_ranks(found)
-
-
-def check_curriculum(pacing: str | float | None, difficulty: Difficulty | None, warmup: int) -> None:
-    """Raise unless the three describe a curriculum."""
-    require(warmup >= 0, "curriculum.warmup must be at least 0", f"it is {warmup}")
-    if pacing is not None:
-        parse_pacing(pacing)
-        require(
-            difficulty is not None,
-            "A pacing needs a difficulty",
-            "curriculum.difficulty is null",
-            "Name a key of the data, module:function, or loss.",
-        )
-    else:
-        require(difficulty is None, "A difficulty needs a pacing", "curriculum.pacing is null", "Write root(0.2,0.5).")
+    def build(self, run: Ingredients) -> RunModule:
+        return CurriculumModule.of(run, pacing=self.pacing, difficulty=self.difficulty, warmup=self.warmup)

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, and hold no code."""
+"""Reads and writes checkpoints: a file is complete or absent, and holds no code."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from autoloss.core.io.files import whole
 
 
 class CheckpointFile(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and renames it; reads tensors and plain values alone.
+    """Writes a checkpoint beside its place and renames it; reads tensors and plain values only.
 
-    Lightning's own is written to the system's temporary directory and then moved: on another file system that is a
-    copy, of which a killed process leaves half. What Lightning unpickles depends on an environment variable.
+    Lightning's own plugin writes to the system's temporary directory and moves the file. Between file systems a move
+    is a copy, and a killed process leaves half a file. An environment variable decides what Lightning unpickles.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
@@ -33,15 +33,15 @@ class CheckpointFile(TorchCheckpointIO):
                 warnings.simplefilter("ignore")
                 found = torch.load(path, map_location=map_location or "cpu", weights_only=True)
         except Exception as error:
-            # The bytes of a stranger's file raise whatever they like.
+            # Unknown bytes may raise any exception.
             what = first_line(error).rstrip(".")
             raise ConfigError(
-                f"A checkpoint must be whole and hold nothing but tensors and plain values, but {str(path)!r} does "
-                f"not load: {what}. Take one that autoloss has written."
+                f"A checkpoint must be complete and hold only tensors and plain values, but {str(path)!r} does "
+                f"not load: {what}. Use one that autoloss has written."
             ) from error
         if not isinstance(found, dict) or not {"state_dict", "loops", "optimizer_states"} <= set(found):
             raise ConfigError(
-                f"A checkpoint must hold a training that can go on, but {str(path)!r} does not. "
-                "Take one that autoloss has written."
+                f"A checkpoint must hold the state of a training, but {str(path)!r} does not. "
+                "Use one that autoloss has written."
             )
         return found

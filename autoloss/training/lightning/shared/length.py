@@ -1,4 +1,4 @@
-"""How long a training is, for Lightning modules."""
+"""The length of a training, for Lightning modules."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 
 class KnowsLength:
-    """A Lightning module that knows how many batches of accumulated gradients its whole training has."""
+    """A Lightning module that knows how many windows of accumulated batches its whole training has."""
 
     trainer: Any
     _length: float = 0
 
     @property
     def length(self) -> float:
-        """That number; 0 where it is not known.
+        """The number of windows; 0 if it is not known.
 
-        Also after the training: when it only validates, Lightning would count the batches of one that there is no more.
+        The number is kept after the training: while the Trainer only validates, Lightning's own number is wrong.
         """
         if self.trainer.state.fn == TrainerFn.FITTING:
             found = self.trainer.estimated_stepping_batches

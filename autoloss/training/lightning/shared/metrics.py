@@ -1,4 +1,4 @@
-"""Logs a problem's metrics."""
+"""Logs the means of a problem's metrics."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 class LogsMeans(pl.LightningModule):
-    """A Lightning module that adds up the values of a split, and logs their means at its end.
+    """A Lightning module that adds up the values of a split, and logs their means at the end of the split.
 
-    ``log`` once a batch gives the same means, but costs more than a small network's forward.
+    Calling ``log`` for each batch gives the same means, but costs more than the forward of a small network.
     """
 
     _sums: dict[str, tuple[Tensor, int]]
@@ -23,18 +23,18 @@ class LogsMeans(pl.LightningModule):
             self.add_sum(f"{split}/{name}", values.float().sum(), values.numel())
 
     def add_sum(self, tag: str, total: Tensor, number: int) -> None:
-        """Add ``number`` values that sum to ``total``: what is logged under ``tag`` is the mean over all."""
+        """Add ``number`` values with the sum ``total``; the mean over all of them is logged under ``tag``."""
         before, count = self._sums.get(tag, (0.0, 0))
         self._sums[tag] = before + total.detach(), count + number
 
     def on_validation_epoch_start(self) -> None:
-        """Forget what an evaluation that broke off has left."""
+        """Drop the sums of an evaluation that was interrupted."""
         self._sums = {}
 
     def on_validation_epoch_end(self) -> None:
         """Log the means."""
         for tag, (total, number) in self._sums.items():
-            # Lightning weighs the mean of a process by its number of values: 0 where there are none here.
+            # Lightning weights the mean of each process by its number of values, which may be 0.
             mean = total / number if number else torch.zeros_like(total)
             self.log(tag, mean, on_step=False, on_epoch=True, batch_size=number, sync_dist=True)
 

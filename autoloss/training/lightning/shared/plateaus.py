@@ -1,4 +1,4 @@
-"""For Lightning modules: counts the plateaus of a validation metric, which schedules can follow."""
+"""Counts the plateaus of a validation metric, for schedules that follow them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from autoloss.core.schedules.plateaus import Plateaus
 
 
 class FollowsPlateaus:
-    """A Lightning module with a ``problem`` that counts plateaus of one of its metrics, the first if none is named.
+    """A Lightning module that counts the plateaus of one metric of its problem, by default of the first.
 
-    ``clock.plateaus`` is their number; it is in checkpoints.
+    ``clock.plateaus`` is their number. Checkpoints hold it.
     """
 
     trainer: Any
@@ -22,7 +22,7 @@ class FollowsPlateaus:
     def follow_plateaus(
         self, metrics: Mapping[str, str], metric: str | None = None, patience: int = 3, change: float = 0.0
     ) -> None:
-        """Say what is counted: see :class:`Plateaus`."""
+        """Choose the metric; ``patience`` and ``change`` are those of :class:`Plateaus`."""
         if metric is not None and metric not in metrics:
             raise unknown("metric", metric, metrics)
         self.plateaus = Plateaus(patience, change)
@@ -30,18 +30,18 @@ class FollowsPlateaus:
         self._goal = metrics.get(self._metric or "", "min")
 
     def on_validation_end(self) -> None:
-        """See the metric of this validation."""
+        """Give the count this validation's metric."""
         found = self.trainer.callback_metrics.get(f"val/{self._metric}")
         if found is not None and self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
             self.plateaus.see(float(found), self._goal)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the count."""
+        """Add the count to the checkpoint."""
         super().on_save_checkpoint(checkpoint)  # type: ignore[misc]
         checkpoint["autoloss_plateaus"] = self.plateaus.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Read the count from the checkpoint."""
         super().on_load_checkpoint(checkpoint)  # type: ignore[misc]
         if "autoloss_plateaus" in checkpoint:
             self.plateaus.load(checkpoint["autoloss_plateaus"])

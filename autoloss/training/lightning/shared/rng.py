@@ -1,4 +1,4 @@
-"""The random generators' state as plain values and tensors, for checkpoints."""
+"""The state of the random generators as plain values and tensors, for checkpoints."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def rng_state() -> dict[str, Any]:
 
 
 def restore_rng(state: dict[str, Any]) -> None:
-    """Set the generators to what :func:`rng_state` returned."""
+    """Set the generators to ``state``, as returned by :func:`rng_state`."""
     version, words, following = state["python"]
     random.setstate((version, tuple(words), following))
     kind, keys, position, has_gauss, gauss = state["numpy"]
@@ -42,7 +42,7 @@ def restore_rng(state: dict[str, Any]) -> None:
 
 @contextmanager
 def untouched_rng() -> Iterator[None]:
-    """Leave the generators as they were, whatever is drawn within."""
+    """Restore the generators at the end of the block."""
     state = rng_state()
     try:
         yield
@@ -51,7 +51,7 @@ def untouched_rng() -> Iterator[None]:
 
 
 class KeepsRandomState:
-    """For a Lightning module: its checkpoints hold the random generators' state, which Lightning leaves out."""
+    """A Lightning module whose checkpoints hold the state of the random generators, which Lightning leaves out."""
 
     _rng: dict[str, Any] | None = None
 
@@ -64,7 +64,7 @@ class KeepsRandomState:
         self._rng = checkpoint.get("autoloss_rng")
 
     def on_train_start(self) -> None:
-        """Restore the random generators of a resumed run; its first epoch may have begun before."""
+        """Restore the random generators of a resumed run."""
         if self._rng is not None:
             restore_rng(self._rng)
             self._rng = None

@@ -1,4 +1,4 @@
-"""What a module does with the losses of its terms besides calling them."""
+"""The losses of a Lightning module's terms: their parameters, schedules and deferred checks."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from autoloss.core.loss import Loss
 
 
 class TermLosses(pl.LightningModule):
-    """A module whose losses follow progress, and whose wrong labels are reported by its terms' names.
+    """A Lightning module whose losses may have schedules, and whose errors about wrong labels name the term.
 
-    A label that was wrong on a device is an error at the end of the epoch, before a checkpoint is written.
+    On an accelerator a wrong label is an error at the end of the epoch, before a checkpoint is written.
     """
 
     losses: dict[str, Loss]
 
     @property
     def clock(self) -> Clock:
-        """Where training stands."""
+        """The step, the epoch and the progress of training."""
         raise NotImplementedError
 
     def keep_losses(self, losses: Mapping[str, Loss]) -> None:
-        """Take the losses of the terms, by name; their parameters are the module's."""
+        """Store the losses by term; their parameters become the module's parameters."""
         self.losses = dict(losses)
-        # A list, for a loss may have any name: `type` is an attribute of every module already.
+        # A list and not a dict: a term may have any name, and `type` is an attribute of every module.
         self.loss_modules = nn.ModuleList(self.losses.values())
         for name, loss in self.losses.items():
             for part in _parts(loss):
                 part.notices.term = name
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Set the losses' parameters that have a schedule."""
+        """Set the parameters of the losses that have a schedule."""
         progress = self.clock.progress
         for loss in self.losses.values():
             loss.follow(progress)
 
     def on_train_epoch_end(self) -> None:
-        """Raise or warn of what the losses noted on the device."""
+        """Raise the errors and give the warnings that the losses have noted on the device."""
         for loss in self.losses.values():
             for part in _parts(loss):
                 part.notices.check()

@@ -1,4 +1,4 @@
-"""The losses of either side of a game, from what a problem gave for a batch."""
+"""The table of one player's losses, made from what a GAN problem gives for a batch."""
 
 from __future__ import annotations
 
@@ -12,57 +12,57 @@ from autoloss.core.errors import ConfigError, SignalError
 from autoloss.core.gan.adversarial_loss import AdversarialLoss, InputPenalty
 from autoloss.core.problem import Inputs, Outputs, Verdict
 from autoloss.core.table import Entry, LossTable
-from autoloss.training.lightning.gan.role import DISCRIMINATOR, Seat
+from autoloss.training.lightning.gan.player import DISCRIMINATOR, GanPlayer
 from autoloss.training.step.entries import chosen, table_of
 
 
 @dataclass(frozen=True, slots=True)
 class Logits:
-    """What the discriminator said of real and of generated samples, [B, ...] each, and what it lost by it."""
+    """The discriminator's logits [B, ...] of ``real`` and of generated samples, and its mean ``loss``, a scalar."""
 
     real: Tensor
     fake: Tensor
-    lost: Tensor
+    loss: Tensor
 
 
-def side_table(seat: Seat, outputs: Outputs, clock: Clock, size: int) -> tuple[LossTable, list[Logits]]:
-    """The table of the ``seat``'s losses, and the discriminator's logits where it was its turn.
+def player_table(player: GanPlayer, outputs: Outputs, clock: Clock, size: int) -> tuple[LossTable, list[Logits]]:
+    """The table of the ``player``'s losses; the discriminator's table comes with its logits, for the pace.
 
-    ``size`` is the number of samples B. A penalty is absent, unless its step has come.
+    ``size`` is the number of samples B. A penalty on the input gradient is absent at steps that do not measure it.
     """
-    said: list[Logits] = []
+    logits: list[Logits] = []
     terms = dict(outputs.terms)
     for name, term in outputs.terms.items():
         if isinstance(term, Verdict):
-            terms[name] = _verdict(seat, name, term, size, said)
+            terms[name] = _verdict(player, name, term, size, logits)
         elif isinstance(term, Inputs):
-            penalty = _penalty(seat, name, term, clock, size)
+            penalty = _penalty(player, name, term, clock, size)
             if penalty is None:
                 del terms[name]
             else:
                 terms[name] = penalty
-    table = table_of(replace(outputs, terms=terms), seat.losses, seat.player, clock)
+    table = table_of(replace(outputs, terms=terms), player.losses, player, clock)
     for name in table.entries:
         entry = table.entry(name)
         if entry is not None and not entry.values.requires_grad:
             raise SignalError(
-                f"A loss of the {seat.name} must depend on the {seat.name}, but {name!r} does not: no gradient gets "
-                "there. Compute it from what the network gave, not detached and not under no_grad."
+                f"A loss of the {player.name} must depend on the {player.name}, but {name!r} does not: no gradient "
+                f"reaches the {player.name}. Compute it from the network's output, not detached and not under no_grad."
             )
-    return table, said
+    return table, logits
 
 
-def _verdict(seat: Seat, name: str, verdict: Verdict, size: int, said: list[Logits]) -> Entry:
-    loss = chosen(name, seat.losses)
+def _verdict(player: GanPlayer, name: str, verdict: Verdict, size: int, logits: list[Logits]) -> Entry:
+    loss = chosen(name, player.losses)
     if not isinstance(loss, AdversarialLoss):
         raise ConfigError(
             f"Loss {name!r} must be adversarial, but {loss.title()!r} is not. Set losses.{name}=gan_hinge."
         )
     fake = _logits(verdict.fake, "generated", size)
-    if seat.name == DISCRIMINATOR:
+    if player.name == DISCRIMINATOR:
         real = _logits(verdict.real() if callable(verdict.real) else verdict.real, "real", size)
         values = loss.discriminator(real, fake)
-        said.append(Logits(real.detach(), fake.detach(), values.detach().mean()))
+        logits.append(Logits(real.detach(), fake.detach(), values.detach().mean()))
         return Entry(values)
     if not loss.sees_real:
         return Entry(loss(fake, None))
@@ -71,18 +71,18 @@ def _verdict(seat: Seat, name: str, verdict: Verdict, size: int, said: list[Logi
     return Entry(loss(fake, real))
 
 
-def _penalty(seat: Seat, name: str, term: Inputs, clock: Clock, size: int) -> Entry | None:
-    loss = chosen(name, seat.losses)
+def _penalty(player: GanPlayer, name: str, term: Inputs, clock: Clock, size: int) -> Entry | None:
+    loss = chosen(name, player.losses)
     if not isinstance(loss, InputPenalty):
         raise ConfigError(
             f"Loss {name!r} must be a penalty on the input gradient, but {loss.title()!r} is none. "
-            f"Set {seat.name}.losses.{name}=r1."
+            f"Set {player.name}.losses.{name}=r1."
         )
     if clock.step % loss.every:
         return None
     inputs = loss.inputs(term.real, term.fake)
     values = loss(_logits(term.judge(inputs), "penalised", size), inputs)
-    # Measured at one step of so many, it counts for all of them.
+    # It is measured at one step in `every`, and stands for all of them.
     return Entry(loss.every * values, balanced=False)
 
 

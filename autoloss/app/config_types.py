@@ -1,0 +1,84 @@
+"""The types of a configuration's keys: those of the values that its YAML files give.
+
+The code that checks the parameters of components (`core/registry/parameters`) checks them too. OmegaConf's structured
+configurations would be a second mechanism: they have no type for a list of schedules, and would import every component.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from autoloss.app.composition import conf_dir
+from autoloss.app.current_config import run_yaml
+from autoloss.core.errors import AutolossError, ConfigError, unknown
+from autoloss.core.registry.defaults import attribute
+from autoloss.core.registry.lookup import registry
+from autoloss.core.registry.parameters import faults
+
+# The types of keys that may be null.
+NULLABLE: dict[str, type] = {
+    "ckpt": str,
+    "discriminator.clip": float,
+    "generator.average": float,
+    "generator.clip": float,
+    "held_out.batch_size": int,
+    "pace.target": float,
+    "plateau.metric": str,
+    "threads": int,
+}
+# Lightning's and the registry's own: they say what is wrong with those.
+OTHERS = ("defaults", "name", "losses")
+
+
+def check_types(config: Mapping[str, Any]) -> None:
+    """Raise one :class:`ConfigError` that lists what cannot be read: text for a number, a list for a mapping."""
+    module = config["module"]
+    name = module.get("name") if isinstance(module, Mapping) else module
+    found = list(dict.fromkeys(_wrong(config, _defaults(str(name)), "")))
+    if found:
+        raise ConfigError("\n".join(found))
+
+
+@lru_cache(maxsize=8)
+def _defaults(module: str) -> dict[str, Any]:
+    """The values that the YAML files of a run give its keys, those that ``module`` brings among them."""
+    content = dict(run_yaml())
+    try:
+        brought = attribute(registry.find("module", module), "brings", {})
+    except AutolossError:
+        brought = {}  # it is told when the module is built
+    for group, option in dict(brought).items():
+        path = conf_dir() / str(group).strip("/") / f"{option}.yaml"
+        if path.is_file():
+            keys: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+            content.update(keys)
+    return {**{key: value for key, value in content.items() if key not in OTHERS}, "losses": {}}
+
+
+def _wrong(config: Mapping[str, Any], defaults: Mapping[str, Any], above: str) -> Iterator[str]:
+    for key, default in defaults.items():
+        if key not in config:
+            continue
+        path, value = f"{above}{key}", config[key]
+        mistakes = list(faults(path, value, _type(path, default)))
+        yield from (f"{where} must be {rule}, but it is {found!r}." for where, rule, found in mistakes)
+        if not mistakes and isinstance(default, dict) and default:
+            free = "weighting" in value  # a player's: a component of the registry has any keys
+            for other in () if free else value:
+                if other not in default:
+                    yield str(unknown(f"key of {path}", str(other), default))
+            yield from _wrong(value, default, f"{path}.")
+
+
+def _type(path: str, default: Any) -> Any:
+    if path in NULLABLE:
+        return NULLABLE[path] | None
+    if default is None:
+        return Any
+    if isinstance(default, dict):
+        return Mapping[str, Any]
+    return Sequence[Any] if isinstance(default, list) else type(default)

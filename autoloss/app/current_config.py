@@ -1,0 +1,62 @@
+"""A configuration as this version writes it, from one of 0.1.0 or one that leaves keys out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from autoloss.app.composition import conf_dir
+from autoloss.app.config_source import DEFAULT_MODULE
+from autoloss.core.errors import AutolossError
+from autoloss.core.registry.defaults import attribute
+from autoloss.core.registry.lookup import registry
+
+UNESSENTIAL = ("ckpt", "fresh", "name", "workers", "threads")
+
+
+def current(config: Mapping[str, Any]) -> dict[str, Any]:
+    """``config`` with the keys of this version; a key that is missing has the value of ``conf/run.yaml``.
+
+    0.1.0 wrote ``module`` as a name, or null for the one that the problem is made for, and the parameters of a
+    curriculum under ``curriculum``.
+    """
+    found = _filled(run_yaml(), config)
+    found["sample_weighting"] = found.get("sample_weighting") or {"name": "uniform", "terms": []}
+    curriculum, module = found.pop("curriculum", {}), found.get("module")
+    if not isinstance(module, Mapping):
+        name = module or _module_of(found.get("problem"))
+        found["module"] = {"name": name, **(curriculum if name == "curriculum" else {})}
+    return found
+
+
+def essence(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What two configurations that train the same thing have in common, whichever version wrote them."""
+    return {key: value for key, value in current(config).items() if key not in UNESSENTIAL}
+
+
+def _module_of(problem: Any) -> str:
+    """The name of the module that ``problem``, a node of a configuration, is made for."""
+    name = problem.get("name") if isinstance(problem, Mapping) else problem
+    try:
+        return str(attribute(registry.find("problem", str(name)), "module", DEFAULT_MODULE))
+    except AutolossError:
+        return DEFAULT_MODULE
+
+
+@lru_cache(maxsize=1)
+def run_yaml() -> dict[str, Any]:
+    """The keys of ``conf/run.yaml`` and their values, without those of groups."""
+    content: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / "run.yaml"), resolve=False)
+    return {str(key): value for key, value in content.items() if key != "defaults"}
+
+
+def _filled(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    found = {**defaults, **given}
+    for key, value in defaults.items():
+        inside = given.get(key)
+        if isinstance(value, Mapping) and isinstance(inside, Mapping):
+            found[key] = _filled(value, inside)
+    return found

@@ -1,0 +1,165 @@
+"""Builds what a run needs, once, and says in one error everything that is wrong with its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytorch_lightning as pl
+from torch.optim import SGD
+
+from autoloss.app.config_types import check_types
+from autoloss.app.current_config import current
+from autoloss.app.factories import (
+    build_builder,
+    build_implicit,
+    build_problem,
+    build_scheduler,
+    checked_optimizer,
+    optimizer_of,
+)
+from autoloss.app.trainer_flags import check_trainer
+from autoloss.core.errors import AutolossError, ConfigError, require
+from autoloss.core.loss import Loss
+from autoloss.core.need import Need
+from autoloss.core.problem import Problem
+from autoloss.core.terms import Terms
+from autoloss.probe.optimizer_step import check_optimizer
+from autoloss.training.lightning.loaders import HeldOut
+from autoloss.training.lightning.module_builder import Attempt, Ingredients, ModuleBuilder
+from autoloss.training.lightning.multitask import ANCHORS, check_anchor, check_lookahead, learner
+from autoloss.training.lightning.run_module import RunModule
+from autoloss.training.lightning.shared.plateaus import FollowsPlateaus
+from autoloss.training.lightning.shared.rng import restore_rng, rng_state
+from autoloss.training.step.build import build_loss, build_sample_weighting, build_weighting, loss_nodes
+from autoloss.training.step.lookahead import check_primary, differentiates
+from autoloss.training.step.nonfinite import NonFiniteWatch
+from autoloss.training.step.penalties import Penalties
+from autoloss.training.step.sample_weights import SampleWeights
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that can begin: its configuration, what it is made of, and what builds its module.
+
+    The random generators are seeded before anything is built; ``random`` is their state afterwards, from which
+    training goes on.
+    """
+
+    config: Mapping[str, Any]
+    ingredients: Ingredients
+    builder: ModuleBuilder
+    random: Mapping[str, Any]
+
+    @property
+    def problem(self) -> Problem:
+        """The run's problem."""
+        return self.ingredients.problem
+
+    @property
+    def learns_from_held_out(self) -> bool:
+        """Whether a weighting, of losses or of samples, learns from data that is not trained on."""
+        return bool(learner(self.ingredients.weighting, self.ingredients.sample_weighting))
+
+    def restore_random(self) -> None:
+        """Set the random generators to where they were when everything had been built."""
+        restore_rng(dict(self.random))
+
+    def module(self, data: Any = None, held_out: HeldOut | None = None) -> RunModule:
+        """The Lightning module, for the training ``data``; ``held_out`` is what is not trained on."""
+        samples = len(data) if hasattr(data, "__len__") else None
+        return self.builder.build(replace(self.ingredients, samples=samples, held_out=held_out))
+
+
+def prepare(config: Mapping[str, Any], problem: Problem | None = None) -> Prepared:
+    """Build what the run of ``config`` needs (of ``problem``, if it is given); seeds the random generators.
+
+    Raises one :class:`ConfigError` that lists everything wrong with ``config``.
+    """
+    config = current(config)
+    check_types(config)
+    pl.seed_everything(config["seed"], workers=True, verbose=False)
+    found: list[str] = []
+
+    def attempt(build: Callable[[], Made]) -> Made | None:
+        try:
+            return build()
+        except AutolossError as error:
+            found.append(str(error))
+            return None
+
+    known = problem or attempt(lambda: build_problem(config))
+    ingredients = None if known is None else _ingredients(config, known, attempt)
+    _check_run(config, attempt)
+    builder = None
+    if ingredients is not None:
+        _check_losses(ingredients, attempt)
+        builder = attempt(lambda: build_builder(config, ingredients.problem))
+        if builder is not None:
+            builder.check(ingredients, attempt)
+    if found:
+        raise ConfigError("\n".join(dict.fromkeys(found)))
+    assert ingredients is not None
+    assert builder is not None
+    return Prepared(config, ingredients, builder, rng_state())
+
+
+def _ingredients(config: Mapping[str, Any], problem: Problem, attempt: Attempt[Any]) -> Ingredients:
+    """What the run is made of; the plainest component replaces one that cannot be built, so that the rest is tried."""
+    losses: dict[str, Loss] = {}
+    for name, node in (attempt(lambda: loss_nodes(config["losses"], problem.terms)) or {}).items():
+        loss = attempt(partial(build_loss, node))
+        if loss is not None:
+            losses[name] = loss
+    weighting = attempt(lambda: build_weighting(config["weighting"])) or build_weighting("equal")
+    samples = attempt(lambda: build_sample_weighting(config["sample_weighting"])) or build_sample_weighting("uniform")
+    optimizer = attempt(lambda: checked_optimizer(config["optimizer"], config["lr_schedule"]))
+    return Ingredients(
+        problem,
+        losses,
+        weighting,
+        samples,
+        optimizer or partial(SGD, lr=0.1),
+        partial(build_scheduler, config["lr_schedule"]),
+        attempt(lambda: build_implicit(config["held_out"]["implicit"])),
+        config,
+        optimizer_of,
+    )
+
+
+def _check_run(config: Mapping[str, Any], attempt: Attempt[Any]) -> None:
+    size, anchor, ckpt = config["batch_size"], config["anchor"], config["ckpt"]
+    attempt(lambda: require(size >= 1, "batch_size must be at least 1", f"it is {size}"))
+    attempt(lambda: check_trainer(config["trainer"]))
+    attempt(lambda: check_anchor(anchor))
+    exists = ckpt in (None, "last") or Path(str(ckpt)).is_file()
+    attempt(lambda: require(exists, "ckpt must be a checkpoint's path or last", f"there is no file {ckpt!r}"))
+
+
+def _check_losses(run: Ingredients, attempt: Attempt[Any]) -> None:
+    config, problem, weighting, samples = run.config, run.problem, run.weighting, run.sample_weighting
+    if who := learner(weighting, samples):
+        share, forked = config["held_out"]["share"], config["anchor"] != ANCHORS[0]
+        attempt(lambda: require(0 < share < 1, "held_out.share must lie between 0 and 1", f"it is {share}"))
+        attempt(lambda: check_lookahead(who, forked and differentiates(weighting, samples), True))
+        if Need.ALIGNMENT in weighting.needs:
+            attempt(lambda: check_optimizer(run.optimizer.func))  # type: ignore[attr-defined]  # a partial
+    attempt(lambda: check_primary(config["held_out"]["primary"], list(problem.terms)))
+    attempt(lambda: NonFiniteWatch(tuple(problem.terms), config["on_nonfinite"]))
+    for name, node in run.penalties.items():
+        attempt(partial(Penalties, {name: node}, problem.terms))
+    attempt(lambda: FollowsPlateaus().follow_plateaus(problem.metrics, **config["plateau"]))
+    if not problem.terms:
+        attempt(lambda: require(False, "A problem must have losses", "its terms are empty", "Name them in `terms`."))
+        return
+    names = [*problem.terms, *(name for name in run.penalties if name not in problem.terms)]
+    attempt(lambda: SampleWeights(names, samples, size=1))
+    terms = attempt(lambda: Terms(names, config["base"], config["groups"]))
+    # A copy: what is bound here is not what trains.
+    attempt(lambda: deepcopy(weighting).bind(names if terms is None else terms.units))

@@ -1,0 +1,297 @@
+"""Trains one network with several losses, under any flag of Lightning's Trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from autoloss.core.clock import Clock
+from autoloss.core.errors import ConfigError, require, unknown
+from autoloss.core.gan.gan_problem import GanProblem
+from autoloss.core.loss import Loss
+from autoloss.core.need import HELD_OUT_DATA, Need, SampleNeed
+from autoloss.core.problem import Outputs, Problem
+from autoloss.core.sample_weighting import SampleWeighting
+from autoloss.core.surgery import Surgery
+from autoloss.core.table import LossTable
+from autoloss.core.weighting import Weighting
+from autoloss.probe.fork import Fork
+from autoloss.probe.implicit import Implicit
+from autoloss.probe.lookahead import Moment
+from autoloss.probe.optimizer_step import check_optimizer, observe_step
+from autoloss.probe.slopes import check_network
+from autoloss.training.lightning.loaders import HeldOut
+from autoloss.training.lightning.module_builder import Ingredients, OptimizerFactory, SchedulerFactory
+from autoloss.training.lightning.run_module import RunModule
+from autoloss.training.lightning.shared.scaling import loss_scale, will_step
+from autoloss.training.step.entries import table_of
+from autoloss.training.step.lookahead import LookAhead, differentiates
+from autoloss.training.step.penalties import Penalties
+from autoloss.training.step.player import Player
+
+ANCHORS = ("features", "fork", "parameters")
+SHARDING = (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
+
+
+class MultiTaskModule(RunModule):
+    """Trains a problem's network; a player weighs its losses.
+
+    ``optimizer`` makes an optimiser from parameters. ``scheduler`` (optional) makes a learning-rate scheduler from an
+    optimiser and the number of optimiser steps; it is stepped after each of them. Optimisation is automatic: the
+    Trainer is in charge of accumulation, clipping, precision, strategies and checkpoints.
+
+    With ``anchor="fork"``, and with any surgery, the problem's ``branch`` gives each term its own copy of the
+    features, and the gradients meet there. The gradient of a loss in its own head then has the base weight only.
+    With ``anchor="parameters"`` the gradients meet at the parameters that the features are computed from.
+    ``penalties`` on the network's parameters (see :class:`Penalties`) are losses that keep their base weight.
+    ``sample_weighting`` weighs the samples of each term; ``samples`` is the number of training samples.
+    ``plateau`` defines a plateau of the validation metric, which schedules can follow: ``metric``, ``patience``,
+    ``change``.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        losses: Mapping[str, Loss],
+        weighting: Weighting,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory | None = None,
+        base: Mapping[str, float] | None = None,
+        groups: Mapping[str, Sequence[str]] | None = None,
+        unbalanced: Sequence[str] = (),
+        on_nonfinite: str = "raise",
+        anchor: str = "features",
+        sample_weighting: SampleWeighting | None = None,
+        samples: int | None = None,
+        held_out: HeldOut | None = None,
+        primary: Sequence[str] = (),
+        implicit: Implicit | None = None,
+        plateau: Mapping[str, Any] | None = None,
+        penalties: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        check_anchor(anchor)
+        if not problem.terms:
+            raise ConfigError("A problem must have losses, but its terms are empty. Name them in `terms`.")
+        for name in losses:
+            if name not in problem.terms:
+                raise unknown("loss", name, problem.terms)
+        self.problem = problem
+        self.network = problem.network()
+        self.keep_losses(losses)
+        self.penalties = Penalties(penalties or {}, problem.terms).bind(self.network)
+        self.player = Player(
+            [*problem.terms, *self.penalties.names],
+            weighting,
+            base,
+            groups,
+            unbalanced,
+            on_nonfinite,
+            sample_weighting,
+            samples,
+        )
+        self.forked = anchor != "features" or isinstance(weighting, Surgery)
+        self._fork = partial(self.player.fork, parameters=anchor == "parameters")
+        self._optimizer, self._scheduler = optimizer, scheduler
+        parts = nn.ModuleList([self.network, self.loss_modules])
+        self._look_ahead = LookAhead(self.player, parts, primary, implicit=implicit)
+        self.held_out = held_out
+        self._learner = learner(weighting, sample_weighting)
+        self._aligns = Need.ALIGNMENT in weighting.needs
+        self._differentiates = differentiates(weighting, sample_weighting)
+        check_lookahead(self._learner, self.forked and self._differentiates, held_out is not None)
+        if self._differentiates:
+            check_network(self.network)
+        self._stepped: Tensor | None = None
+        self.follow_plateaus(problem.metrics, **(plateau or {}))
+
+    @staticmethod
+    def check_problem(problem: Problem) -> None:
+        """Raise :class:`ConfigError` if ``problem`` has two networks."""
+        if isinstance(problem, GanProblem):
+            raise ConfigError(
+                f"{problem.title()!r} has two networks, but the module trains one. Leave `module` out, or set "
+                "module=gan."
+            )
+
+    @classmethod
+    def of(cls, run: Ingredients, **parameters: Any) -> MultiTaskModule:
+        """The module of ``run``; ``parameters`` are those that a subclass has besides."""
+        cls.check_problem(run.problem)
+        config = run.config
+        return cls(
+            run.problem,
+            run.losses,
+            run.weighting,
+            run.optimizer,
+            scheduler=run.scheduler,
+            base=run.base,
+            groups=run.groups,
+            unbalanced=config["unbalanced"],
+            on_nonfinite=config["on_nonfinite"],
+            anchor=config["anchor"],
+            sample_weighting=run.sample_weighting,
+            samples=run.samples,
+            held_out=run.held_out,
+            primary=config["held_out"]["primary"],
+            implicit=run.implicit,
+            plateau=config["plateau"],
+            penalties=run.penalties,
+            **parameters,
+        )
+
+    @property
+    def players(self) -> dict[str, Player]:
+        """The players by name: there is one, and its name is empty."""
+        return {"": self.player}
+
+    @property
+    def clock(self) -> Clock:
+        """The step, the epoch and the progress of training."""
+        total, step = self.length, self.trainer.global_step
+        return Clock(
+            step, self.current_epoch, min(1.0, step / total) if total > 0 else 0.0, plateaus=self.plateaus.count
+        )
+
+    def table(self, outputs: Outputs) -> LossTable:
+        """The losses of a batch, from the network's outputs, and the penalties."""
+        table = self._terms(outputs)
+        return replace(table, entries={**table.entries, **self.penalties.entries(self.network)})
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Set the parameters of losses and penalties that have a schedule."""
+        super().on_train_batch_start(batch, batch_idx)
+        self.penalties.follow(self.clock.progress)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        """Weigh one batch; Lightning calls ``backward`` on what this returns."""
+        clock = self.clock
+        foresees, again = self.player.foresees, lambda: self.table(self.outputs(batch))
+        moment = Moment.now(self.device) if foresees or self.player.looks_ahead(clock.step) else None
+        if foresees and moment is not None:
+            self._look_ahead.foresee(clock.step, moment, again, partial(self._held_out_table, clock.step))
+        table = self.table(self.outputs(batch))
+        if self.forked and not isinstance(table.anchor, Fork):
+            raise ConfigError(
+                f"A fork needs a problem that computes each term from its own copy of the features, but "
+                f"{self.problem.title()!r} does not. Write copies, anchor = self.branch(features) in outputs(), "
+                "compute each term from its copy, and return the anchor."
+            )
+        accumulates = self.trainer.accumulate_grad_batches > 1
+        weighed = self.player.step(table, clock, loss_scale(self.trainer, self.device), accumulates)
+        if moment is not None and weighed is not None and self.player.looks_ahead(clock.step):
+            self._look_ahead.note(moment, again)
+        return None if weighed is None else weighed.total
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """The weighting learns once for each optimiser step, unless the scaler will skip that step."""
+        self._stepped = will_step(self.trainer, optimizer)
+        if not self._look_ahead:
+            self.player.commit(self._stepped)
+
+    def on_fit_start(self) -> None:
+        """Raise :class:`ConfigError` if a look-ahead needs whole parameters and the strategy shards them."""
+        if self._differentiates and isinstance(self.trainer.strategy, SHARDING):
+            raise ConfigError(
+                f"{self._learner} needs whole parameters, but "
+                f"{type(self.trainer.strategy).__name__} shards them. Set trainer.strategy=ddp or train on one device."
+            )
+        self._look_ahead.micro_batches = self.trainer.accumulate_grad_batches
+        self._look_ahead.forward_context = self.trainer.precision_plugin.forward_context
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Make the optimiser's step; then measure its outcome for a weighting that learns from it."""
+        step = self.trainer.global_step
+        aligns = Need.ALIGNMENT in self.player.looks_ahead(step)
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        with observe_step(optimizer) if aligns else nullcontext() as optimizer_step:  # type: ignore[arg-type]
+            super().optimizer_step(*args, **kwargs)
+        if not self._look_ahead:
+            return
+        self._look_ahead.look(step, optimizer_step, partial(self._held_out_table, step))
+        if optimizer_step is None or optimizer_step:
+            self.player.commit(self._stepped)
+        else:
+            self.player.forget()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Measure the problem's metrics."""
+        self._measure("val", batch)
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Measure the problem's metrics."""
+        self._measure("test", batch)
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser of the parameters of the network and the losses; a weighting has no parameters."""
+        optimizer = self._optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
+        if self._aligns:
+            check_optimizer(type(optimizer))
+        if self._scheduler is None:
+            return optimizer
+        schedule = self._scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that validation and test measure."""
+        return self.network
+
+    def outputs(self, batch: Any) -> Outputs:
+        """What the network gives for a batch of training data; a subclass may add terms."""
+        with self.problem.branching(self._fork if self.forked else None):
+            return self.problem.outputs(self.network, batch)
+
+    def _held_out_table(self, step: int) -> LossTable:
+        assert self.held_out is not None
+        batch = self.held_out.batch(step, self.global_rank)
+        batch = self.trainer.precision_plugin.convert_input(self.transfer_batch_to_device(batch, self.device, 0))
+        return self._terms(self.outputs(batch))
+
+    def _terms(self, outputs: Outputs) -> LossTable:
+        return table_of(outputs, self.losses, self.player, self.clock)
+
+    def _measure(self, split: str, batch: Any) -> None:
+        outputs = self.problem.outputs(self.evaluated, batch)
+        self.add_values(split, self.problem.measure(outputs))
+        if split == "val" and outputs.terms:
+            # The same losses as in training: where the two curves part, the network overfits.
+            table = self._terms(outputs)
+            for name in table.entries:
+                if (entry := table.entry(name)) is not None:
+                    total, number = entry.local()
+                    self.add_sum(f"val_loss/{name}", total, int(number))
+
+
+def check_anchor(anchor: str) -> None:
+    """Raise :class:`ConfigError` unless ``anchor`` is one of :data:`ANCHORS`."""
+    require(anchor in ANCHORS, f"anchor must be one of {', '.join(ANCHORS)}", f"it is {anchor!r}")
+
+
+def learner(weighting: Weighting, sample_weighting: SampleWeighting | None) -> str:
+    """The component that learns from held-out data, in words; empty if none does."""
+    if weighting.needs & HELD_OUT_DATA:
+        return f"Weighting {weighting.title()!r}"
+    if sample_weighting is not None and SampleNeed.ALIGNMENT in sample_weighting.needs:
+        return f"Sample weighting {sample_weighting.title()!r}"
+    return ""
+
+
+def check_lookahead(who: str, forked: bool, held_out: bool) -> None:
+    """Raise :class:`ConfigError` if the component ``who`` learns from held-out data and cannot do so here.
+
+    ``forked`` says that it learns from derivatives with respect to weights, and that gradients meet in a fork.
+    """
+    if not who:
+        return
+    must = f"{who} needs"
+    require(held_out, f"{must} held-out data", "there is none", "Keep some: held_out.share=0.1.")
+    found = "gradients that meet in a fork leave them out"
+    require(not forked, f"{must} weights that reach the heads", found, "Set anchor=features.")

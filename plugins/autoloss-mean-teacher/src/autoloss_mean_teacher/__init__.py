@@ -1,0 +1,1 @@
+"""Trains a student that agrees with the average of its own past."""
