@@ -88,10 +88,10 @@ def _step(columns: _Columns, weighting: Weighting, terms: Terms, clock: Clock, r
     measured = columns.measured(row, needs) if needs & GRADIENTS else None
     if needs & GRADIENTS and measured is None:
         return None
-    apart = torch.zeros_like(here) if measured is None else ~measured.reached
-    signals = see(terms, clock, values, here & ~apart, measured)
+    unbalanced = torch.zeros_like(here) if measured is None else ~measured.reached
+    signals = see(terms, clock, values, here & ~unbalanced, measured)
     with torch.no_grad():
-        weights = terms.spread(torch.where(apart, 1.0, weighting(signals).float()))
+        weights = terms.spread(torch.where(unbalanced, 1.0, weighting(signals).float()))
         commit(weighting, lambda: weighting.update(signals), signals.finite(), signals.present)
     return torch.where(present, weights, float("nan"))
 
