@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import json
 from collections.abc import Sequence
 from typing import Any
 
+from autoloss.app.arguments import Parser
 from autoloss.core.component import Component
 from autoloss.core.registry.defaults import REQUIRED, defaults
 from autoloss.core.registry.kinds import KINDS
@@ -24,7 +24,7 @@ COSTS = {
 
 def main(arguments: Sequence[str]) -> int:
     """Print the card of one component."""
-    parser = argparse.ArgumentParser("autoloss describe", description="What a component does, and when to use it.")
+    parser = Parser("describe", "What a component does, and when to use it.")
     parser.add_argument("kind", choices=list(KINDS))
     parser.add_argument("name", help="a registered name, or module:Name")
     parser.add_argument("--json", action="store_true", help="for programs")

@@ -247,7 +247,10 @@ def test_another_problem_under_the_same_name_is_refused(autoloss, tmp_path):
     assert autoloss("search", *SMALL, *QUIET, "search.n_trials=1").returncode == 0
     done = autoloss("search", "problem.pairs=300", *SMALL[1:], *QUIET, "search.n_trials=2")
     assert done.returncode == 2
-    assert "has problem.pairs=200 and not 300. Give this one another name=, or fresh=true." in done.stderr
+    assert (
+        "has problem.pairs=200 and not 300. Give this search another name=, or start again with fresh=true."
+        in done.stderr
+    )
     assert done.stderr.count("\n") == 1
     anew = autoloss("search", "problem.pairs=300", *SMALL[1:], *QUIET, "search.n_trials=1", "fresh=true")
     assert anew.returncode == 0, anew.stderr

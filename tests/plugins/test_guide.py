@@ -14,7 +14,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 GUIDE = DOCS / "plugins.md"
 PAGES = {
     name: DOCS / "plugins" / f"{name}.md"
-    for name in ("loss", "penalty", "weighting", "wrapper", "sample_weighting", "problem", "experiment")
+    for name in ("loss", "penalty", "weighting", "wrapper", "sample_weighting", "module", "problem", "experiment")
 }
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"\A(?:# @.*\n)?# ([\w/.]+\.\w+)$", re.MULTILINE)

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 NEEDS = {
     "template": None,
+    "autoloss-mean-teacher": "sklearn",
     "autoloss-torchjd": "torchjd",
     "autoloss-metric-learning": "pytorch_metric_learning",
 }
@@ -52,6 +53,8 @@ def test_every_component_is_listed_and_loads(site, autoloss) -> None:
         ("weighting", "template_inverse_mean", "template"),
         ("problem", "template_noisy_sine", "template"),
         ("sample_weighting", "template_winsor", "template"),
+        ("module", "mean_teacher", "autoloss-mean-teacher"),
+        ("problem", "few_labels", "autoloss-mean-teacher"),
         ("weighting", "torchjd_pcgrad", "autoloss-torchjd"),
         # Its solver may be missing: it is listed all the same.
         ("weighting", "torchjd_upgrad", "autoloss-torchjd"),
