@@ -108,7 +108,13 @@ NAMES: dict[str, dict[str, str]] = {
         "joined": "app.run_lock:shared_lock",
     },
     "app.obey": {"Obey": "app.stop_callback:StopCallback"},
+    "core.book": {
+        "LossBook": "training.record.buffer:RecordBuffer",
+        "Page": "training.record.buffer:RecordedStep",
+    },
     "core.claim": {"claim": "core.io.lock:lock"},
+    "core.columns": {"Columns": "training.record.csv_file:CsvFile"},
+    "core.notes": {"Noted": "training.step.notes:Notes"},
     "core.notices": {"Notices": "core.tensors.deferred_checks:DeferredChecks"},
     "probe.taken": {
         "Taken": "probe.optimizer_step:OptimizerStep",
@@ -120,10 +126,21 @@ NAMES: dict[str, dict[str, str]] = {
         "source": "probe.graph_walk:before_ddp",
         "ways": "probe.graph_walk:outputs_reached",
     },
+    "report": {"Record": "report.record:RunRecord"},
+    "report.record": {"Part": "report.record:PlayerRecord", "Record": "report.record:RunRecord"},
     "training.ahead": {
         "Ahead": "training.step.lookahead:LookAhead",
         "lacking": "training.step.lookahead:incomplete_look_ahead",
     },
+    "training.callbacks.record": {"Record": "training.lightning.callbacks.record:RecordCallback"},
+    "training.journal": {"Journal": "training.record.run_directory:RunDirectory"},
+    "training.late_journal": {"LateJournal": "training.record.lazy_start:LazyRunDirectory"},
+    "training.side": {
+        "STATS": "training.record.column_kinds:STATS",
+        "Side": "training.record.player_columns:PlayerColumns",
+        "shares": "training.record.column_kinds:shares",
+    },
+    "training.tensorboard": {"Board": "training.record.tensorboard:TensorBoardWriter"},
     "training.watch": {"Watch": "training.step.nonfinite:NonFiniteWatch"},
     "core.adversarial": {name: f"core.problem:{name}" for name in ("Verdict", "Inputs", "Layers")},
     "core.registry": {
