@@ -26,7 +26,7 @@ from autoloss.probe.lookahead import Moment
 from autoloss.probe.optimizer_step import OptimizerStep, observe_step
 from autoloss.probe.slopes import bare, check_network
 from autoloss.training.record.cadence import Cadence
-from autoloss.training.record.lazy_start import LateJournal
+from autoloss.training.record.lazy_start import LazyRunDirectory
 from autoloss.training.step.build import build_sample_weighting, build_weighting
 from autoloss.training.step.lookahead import LookAhead, incomplete_look_ahead
 from autoloss.training.step.notes import Notes
@@ -93,9 +93,11 @@ class Balancer(StateModule):
         self._frozen = self._within = False
         self._look_ahead: LookAhead | None = None
         named = weighting if isinstance(weighting, (str, Mapping)) else self.player.weighting.title()
-        self._journal = LateJournal(
+        self._run_directory = LazyRunDirectory(
             log_dir, record_every, self.player, named, accumulate=accumulate, total_steps=total_steps
         )
+        if log_dir is not None:
+            self.player.listener = self._run_directory.record
         if probe_every and log_dir is not None:
             self.player.watch_gradients(Cadence(probe_every).due)
 
@@ -156,7 +158,7 @@ class Balancer(StateModule):
                 "not inside a look-ahead. Write `with balancer.lookahead(network, optimizer, train=losses_of):` "
                 "around it."
             )
-        weighed = self.player.step(table, clock, scale, self.accumulate > 1, self._journal.record)
+        weighed = self.player.step(table, clock, scale, self.accumulate > 1)
         self.calls += 1
         if self.calls % self.accumulate == 0 and not self._within:
             self.player.close_window()
@@ -274,7 +276,7 @@ class Balancer(StateModule):
 
     def close(self) -> None:
         """Write what is left to record, ``summary.json`` and ``report.html``; raise if a loss was not finite."""
-        self._journal.close(self.clock)
+        self._run_directory.close(self.clock)
         self.player.check()
 
     def measured(self, metrics: Mapping[str, float | Tensor], goals: Mapping[str, str] | None = None) -> None:
@@ -282,7 +284,7 @@ class Balancer(StateModule):
 
         A row of ``metrics.csv``; the last ones are the summary's. Without ``log_dir`` nothing happens.
         """
-        self._journal.measured(self.clock, metrics, goals or {})
+        self._run_directory.measured(self.clock, metrics, goals or {})
 
     def get_extra_state(self) -> Tensor:
         """Counters for ``state_dict``; a tensor, since safetensors and sharded checkpoints hold nothing else."""

@@ -39,7 +39,8 @@ class Player(StateModule):
     """Weighs tables step after step: :meth:`step` for each micro-batch, :meth:`commit` for each optimiser step.
 
     ``weighed`` is the last micro-batch, ``notes`` takes what else is to be recorded of it, and ``probe`` says at which
-    steps gradients are compared for the record alone (:meth:`watch_gradients`). Where there are several players,
+    steps gradients are compared for the record alone (:meth:`watch_gradients`). ``listener`` is called with each
+    weighed micro-batch and its notes; a recorder sets it. Where there are several players,
     ``whose`` names this one in what is said of its losses ("discriminator").
     """
 
@@ -82,6 +83,7 @@ class Player(StateModule):
         self.window = Window([])
         self.notes = Notes()
         self.weighed: Weighed | None = None
+        self.listener: Callable[[Weighed, Notes], None] | None = None
         self.probe: Callable[[int], bool] | None = None
         self._declared = tuple(unit in unbalanced for unit in self.terms.units)
         self._through: dict[str, bool] = {}
@@ -109,19 +111,18 @@ class Player(StateModule):
         clock: Clock,
         scale: Tensor | None = None,
         accumulates: bool = False,
-        done: Callable[[Weighed], None] | None = None,
     ) -> Weighed | None:
         """Weigh one micro-batch; ``None`` if a loss is not finite and such batches are left out.
 
-        ``done`` is called with the step when its weights are known: at once, or in the backward
-        where the anchor is a fork.
+        The ``listener`` is told as soon as the weights are known: at once, or in the backward where the anchor is a
+        fork.
         """
         self._declare(table)
         sampled: tuple[Sampled, ...] = ()
         if self.samples is not None:
             table, sampled = self.samples.weigh(table, clock)
         if isinstance(table.anchor, Fork):
-            return self._step_forked(table, sampled, table.anchor, clock, accumulates, done)
+            return self._step_forked(table, sampled, table.anchor, clock, accumulates)
         probe = self._probes(clock)
         measures = probe or self.weighting.needs_at(clock.step) & GRADIENTS
         if measures and not self._checked and table.anchor is not None:
@@ -140,8 +141,7 @@ class Player(StateModule):
         weighed = replace(weighed, sampled=sampled)
         self._remember(weighed)
         self.window.add(weighed)
-        if done is not None:
-            done(weighed)
+        self._tell(weighed)
         return weighed
 
     @uncompiled
@@ -237,6 +237,10 @@ class Player(StateModule):
         if self.samples is not None:
             self.samples.check()
 
+    def _tell(self, weighed: Weighed) -> None:
+        if self.listener is not None:
+            self.listener(weighed, self.notes)
+
     def _step_forked(
         self,
         table: LossTable,
@@ -244,7 +248,6 @@ class Player(StateModule):
         fork: Fork,
         clock: Clock,
         accumulates: bool,
-        done: Callable[[Weighed], None] | None,
     ) -> Weighed | None:
         losses = table.reduced(self.terms.names)
         reached = look(fork, losses, self.terms, self._declared, self._through)
@@ -266,8 +269,7 @@ class Player(StateModule):
             )
             self._remember(settled)
             window.settle(bare, settled)
-            if done is not None:
-                done(settled)
+            self._tell(settled)
             if window.closed and not window.pending:
                 self._learn(window)
             return combined
