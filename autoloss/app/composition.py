@@ -44,7 +44,7 @@ def composed(verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = (
 
     Raises :class:`UnknownNameError` or :class:`ConfigError`, one sentence each.
     """
-    overrides = opened(overrides, config_dirs)
+    overrides = allow_new_terms(overrides, config_dirs)
     with _initialised(verb, config_dirs) as extra:
         try:
             config = compose(verb, overrides=[*extra, *overrides])
@@ -67,7 +67,7 @@ def composed(verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = (
     return {str(key): value for key, value in plain.items()}
 
 
-def opened(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[str]:
+def allow_new_terms(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[str]:
     """``overrides`` with what Hydra wants before the losses of a problem whose terms come from its data.
 
     Hydra overrides only what is in the defaults list: the terms that a problem's class names. Those that
@@ -96,7 +96,7 @@ def jobs(overrides: Sequence[str]) -> list[list[str]]:
     return [list(job) for batch in batches for job in batch]
 
 
-def constant(overrides: Sequence[str]) -> list[str]:
+def shared_overrides(overrides: Sequence[str]) -> list[str]:
     """Those of ``overrides`` that every run of a sweep has."""
     try:
         return [str(o.input_line) for o in parse(overrides) if not o.is_sweep_override()]

@@ -31,7 +31,7 @@ NULLABLE: dict[str, type] = {
     "threads": int,
 }
 # Lightning's and the registry's own: they say what is wrong with those.
-OTHERS = ("defaults", "name", "losses")
+CHECKED_ELSEWHERE = ("defaults", "name", "losses")
 
 
 def check_types(config: Mapping[str, Any]) -> None:
@@ -56,7 +56,7 @@ def _defaults(module: str) -> dict[str, Any]:
         if path.is_file():
             keys: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
             content.update(keys)
-    return {**{key: value for key, value in content.items() if key not in OTHERS}, "losses": {}}
+    return {**{key: value for key, value in content.items() if key not in CHECKED_ELSEWHERE}, "losses": {}}
 
 
 def _wrong(config: Mapping[str, Any], defaults: Mapping[str, Any], above: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ from autoloss.core.errors import AutolossError
 from autoloss.core.registry.defaults import attribute
 from autoloss.core.registry.lookup import registry
 
-UNESSENTIAL = ("ckpt", "fresh", "name", "workers", "threads")
+IGNORED_KEYS = ("ckpt", "fresh", "name", "workers", "threads")
 
 
 def current(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,9 +32,9 @@ def current(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def essence(config: Mapping[str, Any]) -> dict[str, Any]:
+def training_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """What two configurations that train the same thing have in common, whichever version wrote them."""
-    return {key: value for key, value in current(config).items() if key not in UNESSENTIAL}
+    return {key: value for key, value in current(config).items() if key not in IGNORED_KEYS}
 
 
 def _module_of(problem: Any) -> str:

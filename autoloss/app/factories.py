@@ -11,7 +11,7 @@ from torch.nn import Parameter
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from autoloss.app.instantiate import factory, tried
+from autoloss.app.instantiate import check_call, factory
 from autoloss.core.errors import require, unknown
 from autoloss.core.problem import Problem
 from autoloss.core.registry.lookup import registry
@@ -47,8 +47,8 @@ def checked_optimizer(node: Mapping[str, Any], schedule: Mapping[str, Any]) -> p
     """The optimiser that ``node`` names, once it and its ``schedule`` were seen to take their parameters."""
     parameter = Parameter(torch.zeros(1))
     make = optimizer_of(node)
-    tried(make, [parameter], str(node["_target_"]))
-    tried(partial(build_scheduler, schedule, steps=1), SGD([parameter], lr=0.1), str(schedule["_target_"]))
+    check_call(make, [parameter], str(node["_target_"]))
+    check_call(partial(build_scheduler, schedule, steps=1), SGD([parameter], lr=0.1), str(schedule["_target_"]))
     return make
 
 

@@ -12,27 +12,27 @@ from typing import Any
 
 import hydra
 
-from autoloss.app.composition import VERSION_BASE, conf_dir, opened
+from autoloss.app.composition import VERSION_BASE, allow_new_terms, conf_dir
 from autoloss.app.config_source import register
 from autoloss.app.help import help_text
 from autoloss.app.load import loaded
 from autoloss.app.overrides import rewritten
 from autoloss.app.screen import say
-from autoloss.app.trust import check_loaded, trust
+from autoloss.app.trust import check_loaded, remember_typed
 from autoloss.core.errors import AutolossError, first_line
 from autoloss.core.io.files import write_json
 
 FAILED, USER_ERROR = 1, 2
-_ASKING = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
-_VALUED = (
+_QUESTIONS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
+_FLAGS_WITH_VALUE = (
     *("--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn"),
     *("--config-path", "-cp", "--info", "-i", "-sc", "--shell-completion"),
 )
 
 
-def asking(flags: Sequence[str]) -> bool:
+def _is_question(flags: Sequence[str]) -> bool:
     """Whether the flags ask Hydra something instead of running anything."""
-    return any(flag.partition("=")[0] in _ASKING for flag in flags)
+    return any(flag.partition("=")[0] in _QUESTIONS for flag in flags)
 
 
 def config_dirs(flags: Sequence[str]) -> list[str]:
@@ -40,14 +40,14 @@ def config_dirs(flags: Sequence[str]) -> list[str]:
     return [value for flag, value in pairwise(flags) if flag in ("--config-dir", "-cd")]
 
 
-def answered(
+def answer_question(
     verb: str, flags: Sequence[str], overrides: Sequence[str], job: Callable[[Any], Any] = lambda config: None
 ) -> int | None:
     """Answer flags that only ask (``--help``, ``--cfg job``) and give the exit code; ``None`` where there are none."""
     if {"--help", "-h"} & set(flags):
         print(help_text(verb, overrides, config_dirs(flags)))
         return 0
-    return hydra_main(verb, job, [*flags, *overrides]) if asking(flags) else None
+    return hydra_main(verb, job, [*flags, *overrides]) if _is_question(flags) else None
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -58,18 +58,18 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     for argument in arguments:
         if waiting or argument.startswith("-"):
             flags.append(argument)
-            waiting = argument in _VALUED
+            waiting = argument in _FLAGS_WITH_VALUE
         else:
             overrides.append(argument)
-    trust(overrides)
-    file = given(overrides, "load")
+    remember_typed(overrides)
+    file = override_value(overrides, "load")
     read = loaded(file) if file else []
     check_loaded(read, overrides, str(file))
     typed = rewritten([*read, *overrides])
-    return flags, opened(typed, config_dirs(flags))
+    return flags, allow_new_terms(typed, config_dirs(flags))
 
 
-def given(overrides: Sequence[str], key: str) -> str | None:
+def override_value(overrides: Sequence[str], key: str) -> str | None:
     """The value that ``overrides`` give to ``key``, if they do."""
     return next((o.partition("=")[2] for o in overrides if o.lstrip("+").partition("=")[0] == key), None)
 

@@ -8,7 +8,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from autoloss.app.trust import typed
+from autoloss.app.trust import was_typed
 from autoloss.core.errors import AutolossError, ConfigError, first_line, require, unknown
 from autoloss.core.registry.lookup import ORIGIN, registry
 
@@ -30,7 +30,7 @@ def factory(node: Mapping[str, Any], base: type) -> partial[Any]:
         if listing.origin != ORIGIN
     }
     allowed = [*ALLOWED, *sorted(plugins)]
-    if not any(target.startswith(f"{one}.") for one in allowed) and not typed(target):
+    if not any(target.startswith(f"{one}.") for one in allowed) and not was_typed(target):
         raise ConfigError(
             f"A _target_ must lie in one of {', '.join(allowed)}, or be typed on the command line, but it is "
             f"{target!r}."
@@ -52,7 +52,7 @@ def factory(node: Mapping[str, Any], base: type) -> partial[Any]:
     return partial(made, **parameters)
 
 
-def tried(make: partial[Any], what: Any, title: str) -> None:
+def check_call(make: partial[Any], what: Any, title: str) -> None:
     """Raise :class:`ConfigError` unless ``make``, called ``title``, takes its parameters, with ``what`` before them."""
     try:
         make(what)

@@ -27,9 +27,9 @@ VERBS = {
 }
 
 
-GOES_ON = {"train": "the same command with ckpt=last (a sweep: the same command)"}
+RESUME_COMMANDS = {"train": "the same command with ckpt=last (a sweep: the same command)"}
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
-COMPOSING = ("train", "search", "compare", "diagnose", "meta")
+HYDRA_VERBS = ("train", "search", "compare", "diagnose", "meta")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with stopping():
             return int(import_module(f"autoloss.app.{verb}").main(rest))
     except Stopped as stopped:
-        print(f"autoloss: stopped by {stopped}; {GOES_ON.get(verb, 'the same command')} goes on from here.")
+        print(f"autoloss: stopped by {stopped}; {RESUME_COMMANDS.get(verb, 'the same command')} goes on from here.")
         return INTERRUPTED if str(stopped) == "SIGINT" else 0
     except AutolossError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _complete(arguments: list[str]) -> int:
     if arguments[-1].partition("=")[0] != "query":
         return int(import_module("autoloss.app.train").main(arguments))
-    verb, words = narrow(list(VERBS), COMPOSING)
+    verb, words = narrow(list(VERBS), HYDRA_VERBS)
     if verb is None:
         print("\n".join(words))
         return 0

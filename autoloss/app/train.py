@@ -12,16 +12,16 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from autoloss.app.composition import composed, constant, jobs
+from autoloss.app.composition import composed, jobs, shared_overrides
 from autoloss.app.current_config import current
 from autoloss.app.directories import CHECKPOINT, OUTPUTS, finished, newest, numbered
 from autoloss.app.hydra_app import (
     FAILED,
     USER_ERROR,
-    answered,
+    answer_question,
     config_dirs,
-    given,
     hydra_main,
+    override_value,
     quoted,
     record_failure,
     split,
@@ -42,10 +42,10 @@ _RUN_DIR = "AUTOLOSS_RUN_DIR"
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if a run failed, 2 for a user's mistake."""
     flags, overrides = split(arguments)
-    if (code := answered("train", flags, overrides, job)) is not None:
+    if (code := answer_question("train", flags, overrides, job)) is not None:
         return code
     swept = bool({"-m", "--multirun"} & set(flags)) or "hydra.mode=MULTIRUN" in overrides
-    if given(overrides, "hydra/sweeper") == "autoloss" and not swept:
+    if override_value(overrides, "hydra/sweeper") == "autoloss" and not swept:
         flags, swept = ["-m", *flags], True
     config = _checked(flags, overrides, swept)
     name = directory_name(config, overrides, () if swept else ("trainer.max_epochs",))
@@ -61,21 +61,21 @@ def main(arguments: Sequence[str]) -> int:
             return code
         write_json(root / "command.json", {"command": ["autoloss", "train", *arguments]})
         return max(code, print_sweep(root))
-    first = _RUN_DIR not in os.environ and not given(overrides, "hydra.run.dir")
+    first = _RUN_DIR not in os.environ and not override_value(overrides, "hydra.run.dir")
     if first:
         # A strategy that starts further processes runs this command again: they join this directory.
         os.environ[_RUN_DIR] = str(newest(parent) if config["ckpt"] == "last" else numbered(parent))
     directory = [f"hydra.run.dir={quoted(os.environ[_RUN_DIR])}"] if _RUN_DIR in os.environ else []
-    _outcome.clear()
+    _exit_codes.clear()
     try:
         hydra_main("train", job, [*flags, *overrides, *directory])
     finally:
         if first:
             del os.environ[_RUN_DIR]
-    return _outcome[-1] if _outcome else FAILED
+    return _exit_codes[-1] if _exit_codes else FAILED
 
 
-_outcome: list[int] = []
+_exit_codes: list[int] = []
 _prepared: list[Prepared] = []  # what a single run needs, built when its configuration was checked
 _jobs = 0  # of this sweep, where this process knows
 
@@ -95,22 +95,22 @@ def job(config: DictConfig) -> float | None:
             summary = _train(plain, directory, overrides, swept, title)
     except BusyError as error:
         say(f"autoloss: {error}", error=True)
-        _outcome.append(USER_ERROR)
+        _exit_codes.append(USER_ERROR)
         return None
     except Stopped:
         say(f"{title}: interrupted, see {shown(directory)}")
         raise
     except AutolossError as error:
-        _outcome.append(record_failure(directory, error))
+        _exit_codes.append(record_failure(directory, error))
         report(directory)
         return None
     except Exception as error:
         if not swept or os.environ.get("HYDRA_FULL_ERROR") == "1":
             traceback.print_exc()
-        _outcome.append(record_failure(directory, error))
+        _exit_codes.append(record_failure(directory, error))
         report(directory)
         return None
-    _outcome.append(0)
+    _exit_codes.append(0)
     if not swept:
         print_run(directory, summary)
     values = list(summary["metrics"].values())
@@ -158,13 +158,17 @@ def _checked(flags: Sequence[str], overrides: Sequence[str], swept: bool) -> dic
     """
     from autoloss.app.prepare import prepare
 
-    tasks = [o for o in overrides if o.startswith("hydra.searchpath") or not o.startswith(("hydra.", "hydra/"))]
-    foreign = given(overrides, "hydra/sweeper") not in (None, "basic")
-    todo = [tasks] if not swept else [constant(tasks)] if foreign else jobs(tasks)
+    task_overrides = [
+        o for o in overrides if o.startswith("hydra.searchpath") or not o.startswith(("hydra.", "hydra/"))
+    ]
+    other_sweeper = override_value(overrides, "hydra/sweeper") not in (None, "basic")
+    to_check = (
+        [task_overrides] if not swept else [shared_overrides(task_overrides)] if other_sweeper else jobs(task_overrides)
+    )
     global _jobs
-    _jobs = 0 if foreign else len(todo)
+    _jobs = 0 if other_sweeper else len(to_check)
     configs = []
-    for job_overrides in todo:
+    for job_overrides in to_check:
         config = composed("train", job_overrides, config_dirs(flags))
         prepared = prepare(config)
         configs.append(config)
@@ -174,12 +178,12 @@ def _checked(flags: Sequence[str], overrides: Sequence[str], swept: bool) -> dic
 
 
 def _sweep_root(overrides: Sequence[str], parent: Path) -> Path:
-    return Path(given(overrides, "hydra.sweep.dir") or parent)
+    return Path(override_value(overrides, "hydra.sweep.dir") or parent)
 
 
 def _sweep_directories(overrides: Sequence[str], parent: Path) -> list[str]:
-    directory = [] if given(overrides, "hydra.sweep.dir") else [f"hydra.sweep.dir={quoted(str(parent))}"]
-    if given(overrides, "hydra.sweep.subdir") is None:
+    directory = [] if override_value(overrides, "hydra.sweep.dir") else [f"hydra.sweep.dir={quoted(str(parent))}"]
+    if override_value(overrides, "hydra.sweep.subdir") is None:
         # A run's directory is named by what varies.
         constant = [o.package or o.key_or_group for o in parse(overrides) if not o.is_sweep_override()]
         same = "|".join(constant)

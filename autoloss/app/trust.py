@@ -21,12 +21,12 @@ _ELSEWHERE = re.compile(r"\$\{[^}]*:")
 _TYPED = "AUTOLOSS_TYPED"
 
 
-def trust(overrides: Sequence[str]) -> None:
+def remember_typed(overrides: Sequence[str]) -> None:
     """Remember the values of ``overrides``, which somebody typed."""
     os.environ[_TYPED] = "\n".join(override.partition("=")[2].strip("'\"") for override in overrides)
 
 
-def typed(target: str) -> bool:
+def was_typed(target: str) -> bool:
     """Whether somebody typed ``target`` as the whole value of a key, or among those of a sweep."""
     return bool(target) and any(target in value.split(",") for value in os.environ.get(_TYPED, "").split("\n"))
 
