@@ -1,4 +1,4 @@
-"""What the verbs that are Hydra applications share."""
+"""Functions that all verbs with a Hydra configuration share."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FLAGS_WITH_VALUE = (
 
 
 def _is_question(flags: Sequence[str]) -> bool:
-    """Whether the flags ask Hydra something instead of running anything."""
+    """Whether a flag asks Hydra for information, so that nothing is run."""
     return any(flag.partition("=")[0] in _QUESTIONS for flag in flags)
 
 
@@ -43,7 +43,7 @@ def config_dirs(flags: Sequence[str]) -> list[str]:
 def answer_question(
     verb: str, flags: Sequence[str], overrides: Sequence[str], job: Callable[[Any], Any] = lambda config: None
 ) -> int | None:
-    """Answer flags that only ask (``--help``, ``--cfg job``) and give the exit code; ``None`` where there are none."""
+    """Answer a flag that asks for information (``--help``, ``--cfg job``) and return the exit code; else ``None``."""
     if {"--help", "-h"} & set(flags):
         print(help_text(verb, overrides, config_dirs(flags)))
         return 0
@@ -51,7 +51,7 @@ def answer_question(
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Hydra's flags (each with its value), and the overrides: those of ``load=`` first, all rewritten."""
+    """Hydra's flags with their values, and the rewritten overrides: those of the file ``load=`` come first."""
     flags: list[str] = []
     overrides: list[str] = []
     waiting = False
@@ -70,17 +70,17 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def override_value(overrides: Sequence[str], key: str) -> str | None:
-    """The value that ``overrides`` give to ``key``, if they do."""
+    """The value that ``overrides`` set ``key`` to, or ``None``."""
     return next((o.partition("=")[2] for o in overrides if o.lstrip("+").partition("=")[0] == key), None)
 
 
 def quoted(path: str) -> str:
-    """``path`` as a string of Hydra's grammar."""
+    """``path`` as a quoted string in Hydra's grammar."""
     return "'" + path.replace("'", "\\'") + "'"
 
 
 def hydra_main(config_name: str, job: Callable[[Any], Any], arguments: Sequence[str]) -> int:
-    """Let Hydra parse ``arguments`` and call ``job``; the exit code that it ends with."""
+    """Let Hydra parse ``arguments`` and call ``job``; return the exit code."""
     register()
     before, sys.argv = sys.argv, [sys.argv[0], *arguments]
     try:
@@ -93,7 +93,7 @@ def hydra_main(config_name: str, job: Callable[[Any], Any], arguments: Sequence[
 
 
 def record_failure(directory: Path, error: BaseException) -> int:
-    """Write the first line of ``error`` to ``failed.json``, say it, and return the exit code that it means."""
+    """Write the first line of ``error`` to ``failed.json``, print it, and return the exit code for it."""
     ours = isinstance(error, AutolossError)
     sentence = first_line(error)
     write_json(directory / "failed.json", {"error": sentence})

@@ -1,4 +1,4 @@
-"""``autoloss search``: which weighting, which weights, and is it really better?"""
+"""``autoloss search``: finds the best weighting and weights, and confirms that they are better."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from autoloss.search.stop import Stopped
 if TYPE_CHECKING:
     from autoloss.core.problem import Problem
 
-# What changes how a study is searched, and not which study it is.
+# These keys change how a study is searched; with other values it is still the same study.
 _SEARCH_SETTINGS = (
     "n_trials",
     "timeout",
@@ -46,7 +46,7 @@ _SEARCH_SETTINGS = (
 _exit_codes: list[int] = []
 _dirs: list[str] = []
 _arguments: list[str] = []
-_problem: list[Any] = []  # as it was built when the configuration was checked
+_problem: list[Any] = []  # built to check the configuration, then used by the search
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     if (code := answer_question("search", flags, overrides, job)) is not None:
         return code
     _dirs[:] = config_dirs(flags)
-    # A further worker must not remove what the first one began.
+    # A further worker must not delete the results of the first one.
     _arguments[:] = [a for a in arguments if not a.startswith("fresh=")]
     task_overrides = [o for o in overrides if not o.startswith("hydra.")]
     config = composed("search", task_overrides, _dirs)
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def job(config: DictConfig) -> float | None:
-    """One search, as Hydra calls it."""
+    """Run one search for Hydra."""
     context = HydraConfig.get()
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     settings = [str(o) for o in context.overrides.task if not _is_search_key(str(o))]
@@ -131,7 +131,7 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     except Stopped:
         outcome = Outcome(study, problem.metrics, objectives)
         if outcome.ranked and not helper:
-            # What is known so far.
+            # Show the results so far.
             _show(outcome, config, settings, directory)
         raise
     if helper:
@@ -151,7 +151,7 @@ def _show(outcome: Any, config: Mapping[str, Any], settings: Sequence[str], dire
     say(f"\n{outcome.text()}\n")
     say(f"report: {place}/report.html")
     say(f"leaderboard: {place}/leaderboard.md")
-    # What a file may not import is typed.
+    # A file may not import unregistered components: they must be typed.
     typed = "".join(f" {shlex.quote(one)}" for one in settings if import_paths([one]))
     say(f"train the best: autoloss train load={place}/best.yaml{typed}")
     if config["search"]["storage"] is None:
@@ -161,7 +161,7 @@ def _show(outcome: Any, config: Mapping[str, Any], settings: Sequence[str], dire
 
 
 def _check(config: Mapping[str, Any]) -> Problem:
-    """Raise for what would fail later, before anything trains; the problem, built once for that and for the search."""
+    """Raise now for what would fail after training has begun; return the problem, which the search uses."""
     from autoloss.app.prepare import prepare
     from autoloss.app.search_space import build_space
     from autoloss.core.problem import Problem
@@ -195,9 +195,9 @@ def _check(config: Mapping[str, Any]) -> Problem:
 
 
 def _sampler_seed(config: Mapping[str, Any], begun: int) -> int:
-    """The same at every first start with one worker; another for each worker and when a study goes on."""
+    """A seed: the same at each first start with one worker, another for each worker and for a resumed study."""
     if config["search"]["sampler"]["name"] == "qmc":
-        # Workers draw from one sequence, whose place the study knows.
+        # All workers draw from one sequence; the study stores the position.
         return int(config["seed"])
     elsewhere = config["search"]["storage"] is not None
     place = zlib.crc32(f"{socket.gethostname()} {os.getpid()}".encode()) % 1_000_000 if elsewhere else 0
@@ -205,11 +205,11 @@ def _sampler_seed(config: Mapping[str, Any], begun: int) -> int:
 
 
 def _study_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes the study this one: everything but how it is searched."""
+    """The part of ``config`` that identifies the study: all keys except those that say how to search."""
     search = {key: value for key, value in config["search"].items() if key not in _SEARCH_SETTINGS}
     left_out = ("search", "name", "fresh", "ckpt", "load", "workers", "threads", "test", "weighting")
-    about = {"search": search, **{k: v for k, v in config.items() if k not in left_out}}
-    return json.loads(json.dumps({**about, "wrap": config["weighting"].get("wrap")}))
+    others = {k: v for k, v in config.items() if k not in left_out}
+    return json.loads(json.dumps({"search": search, **others, "wrap": config["weighting"].get("wrap")}))
 
 
 def _delete_results(directory: Path, storage: str | None) -> None:
@@ -226,16 +226,16 @@ def _start_line(begun: int, budget: int, directory: Path) -> str:
 
 
 def _seconds(text: Any) -> float | None:
-    """``10m``, ``2h``, ``90s`` or a number of seconds."""
+    """The seconds in ``10m``, ``2h``, ``90s`` or a plain number."""
     if text is None:
         return None
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    written = str(text)
-    digits, unit = (written[:-1], written[-1]) if written[-1] in units else (written, "s")
+    time = str(text)
+    digits, unit = (time[:-1], time[-1]) if time[-1] in units else (time, "s")
     try:
         return float(digits) * units[unit]
     except ValueError as error:
-        raise ConfigError(f"search.timeout must be a time such as 90s, 10m or 2h, but it is {written!r}.") from error
+        raise ConfigError(f"search.timeout must be a time such as 90s, 10m or 2h, but it is {time!r}.") from error
 
 
 def _without_checkpoints(config: Mapping[str, Any]) -> list[str]:
@@ -248,7 +248,7 @@ def _is_search_key(override: str) -> bool:
 
 
 def _hydra_spelling(argument: str) -> str:
-    """``search.sampler=gp`` for people who do not care what is a group; a distribution as a string, not a sweep."""
+    """Rewrite ``search.sampler=gp`` as the choice of a group, and quote a distribution, so that it is not a sweep."""
     key, _, value = argument.partition("=")
     if key in ("search.sampler", "search.pruner"):
         return argument.replace(".", "/", 1)

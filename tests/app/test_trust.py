@@ -75,7 +75,7 @@ def test_registered_names_and_plain_values_are_no_import_paths():
 def test_a_factory_makes_what_it_was_told_to():
     made = factory({"_target_": "torch.optim.SGD", "lr": 0.5}, Optimizer)
     assert (made.func, made.keywords) == (SGD, {"lr": 0.5})
-    with pytest.raises(ConfigError, match="must be a class of Optimizers"):
+    with pytest.raises(ConfigError, match="must be a subclass of Optimizer"):
         factory({"_target_": "torch.optim.lr_scheduler.StepLR"}, Optimizer)
     with pytest.raises(ConfigError, match="must lie in one of"):
         factory({}, Optimizer)
