@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import Dataset
 
 from autoloss.app.directories import CHECKPOINT, TRAJECTORY
-from autoloss.app.prepare import Prepared, prepare
+from autoloss.app.prepare import PreparedRun, prepare
 from autoloss.app.screen import report
 from autoloss.app.stop_callback import StopCallback
 from autoloss.app.trainer_flags import build_trainer
@@ -56,7 +56,7 @@ def train(
     title: str = "",
     fold: tuple[int, int] | None = None,
     command: Sequence[str] = (),
-    prepared: Prepared | None = None,
+    prepared: PreparedRun | None = None,
 ) -> dict[str, Any]:
     """Train the run that ``config`` describes in ``directory``; write its summary there and return it.
 
