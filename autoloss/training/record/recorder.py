@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from autoloss.core.clock import Clock
 from autoloss.core.io.files import write_json
+from autoloss.core.io.versions import versions
 from autoloss.core.terms import Terms
 from autoloss.training.record.buffer import RecordBuffer
 from autoloss.training.record.cadence import DENSE, Cadence
@@ -64,7 +65,8 @@ class Recorder:
         about = {
             name: {**terms.about(), "measures": (measures or {}).get(name, False)} for name, terms in players.items()
         }
-        write_json(directory / "record.json", {"players": about, "every": every, "dense": dense})
+        described = {"players": about, "every": every, "dense": dense, "versions": versions()}
+        write_json(directory / "record.json", described)
         self._buffer = RecordBuffer()
         self._step: _CurrentStep | None = None
         self._lately: defaultdict[str, list[float]] = defaultdict(list)
