@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from autoloss import __version__
+from autoloss._version import __version__
 
 
 def versions(*packages: str) -> dict[str, str]:
