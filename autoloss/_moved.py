@@ -51,7 +51,9 @@ PLACES = {
     "probe.taken": "probe.optimizer_step",
     "probe.ways": "probe.graph_walk",
     "search.alive": "search.heartbeat",
+    "search.board": "search.tensorboard",
     "search.chronicle": "search.search_json",
+    "search.progress": "search.trial_line",
     "training.ahead": "training.step.lookahead",
     "training.build": "training.step.build",
     "training.callbacks.checkpoints": "training.lightning.callbacks.checkpoints",
@@ -136,13 +138,14 @@ NAMES: dict[str, dict[str, str]] = {
     "training.journal": {"Journal": "training.record.run_directory:RunDirectory"},
     "training.late_journal": {"LateJournal": "training.record.lazy_start:LazyRunDirectory"},
     "training.side": {
-        "STATS": "training.record.column_kinds:STATS",
         "Side": "training.record.player_columns:PlayerColumns",
         "shares": "training.record.column_kinds:shares",
     },
     "training.tensorboard": {"Board": "training.record.tensorboard:TensorBoardWriter"},
     "training.watch": {"Watch": "training.step.nonfinite:NonFiniteWatch"},
     "core.adversarial": {name: f"core.problem:{name}" for name in ("Verdict", "Inputs", "Layers")},
+    "core.draws": {"generator": "core.tensors.draws:shared_generator"},
+    "core.penalty": {"precise": "core.penalty:at_least_float32"},
     "core.registry": {
         name: f"core.registry.lookup:{name}"
         for name in ("registry", "Registry", "Listing", "imported", "class_name", "PACKAGE", "ORIGIN")
@@ -152,6 +155,15 @@ NAMES: dict[str, dict[str, str]] = {
         "Seat": "training.lightning.gan.player:GanPlayer",
     },
     "training.gan.sides": {"side_table": "training.lightning.gan.player_table:player_table"},
+    "search.alive": {
+        "BEAT": "search.heartbeat:HEARTBEAT",
+        "Watch": "search.heartbeat:WorkerWatch",
+        "beating": "search.heartbeat:send_heartbeats",
+        "me": "search.heartbeat:this_worker",
+    },
+    "search.board": {"write_board": "search.tensorboard:write_tensorboard"},
+    "search.chronicle": {"write_chronicle": "search.search_json:write_search_json"},
+    "search.progress": {"line": "search.trial_line:trial_line"},
 }
 
 

@@ -65,7 +65,7 @@ def long_run(directory: Path, steps: int, size: int, every: int) -> float:
     first = player.step(LossTable({name: torch.rand((), requires_grad=True) for name in names}), Clock())
     assert first is not None
     rows = torch.randn(64, size, 2 * size)
-    grams = [Measured(torch.ones(size, dtype=torch.bool), row @ row.T) for row in rows]
+    grams = [Measured(torch.ones(size, dtype=torch.bool), {"gram": row @ row.T}) for row in rows]
     recorder = Recorder(directory, {"": player.terms}, every, measures={"": True})
     begun = time.process_time()
     for step in range(steps):

@@ -12,20 +12,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import autoloss
 from autoloss.app.describe import describe
 from autoloss.core.registry.lookup import ORIGIN, registry
 from autoloss.core.sample_weighting import CLAIMS as SAMPLE_CLAIMS
 from autoloss.core.schedules.pacing import PACINGS
+from autoloss.core.signals import SIGNALS
 from autoloss.core.weighting import CLAIMS
 
 HERE = Path(__file__).parent
-PASSES = {
-    "VALUES": "none",
-    "GRAM": "K head passes",
-    "STATS": "K head passes",
-    "LOOKAHEAD": "one forward",
-    "ALIGNMENT": "a held-out step and one forward-mode pass",
-}
 LEFT_OUT = """\
 ## What was left out, and why
 
@@ -55,12 +50,13 @@ def weightings() -> str:
         "|---|---|---|---|---|",
     ]
     for name, card in cards.items():
-        passes = ", ".join(dict.fromkeys(PASSES[need] for need in card["needs"] if need != "VALUES")) or "nothing"
+        needs = registry.load("weighting", name).needs
+        passes = ", ".join(dict.fromkeys(one.passes for one in SIGNALS if one.need in needs)) or "nothing"
         claims = ", ".join(sorted(registry.load("weighting", name).claims)) or "none"
         parameters = ", ".join(f"{key}={value}" for key, value in card["parameters"].items()) or "none"
         cells = (f"[{name}](#{name})", passes, claims, parameters, card["citation"])
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    lines += ["", "Claims, each asserted by the conformance suite for whoever makes it:", ""]
+    lines += ["", "Claims; the conformance suite asserts each for every component that makes it:", ""]
     lines += [f"- **{claim}**: {text}." for claim, text in CLAIMS.items()]
     for name, card in cards.items():
         text = card["what"].partition("\n>>>")[0].rstrip().replace("``", "`")
@@ -80,7 +76,7 @@ def losses() -> str:
         "one value for each sample, [B]. In the formulas e is prediction minus target. A loss for a term of your",
         "problem: `losses.TERM=huber losses.TERM.delta=0.5`; several as one: `losses.TERM=[mse,total_variation]`; a",
         "number that follows progress: `losses.TERM.delta=linear(2,0.5)`. In a loop of your own, a loss is a module:",
-        '`build("loss", {"name": "huber", "delta": "linear(2,0.5)"})` from `autoloss.core.schedules.progressive`, with',
+        '`build("loss", {"name": "huber", "delta": "linear(2,0.5)"})` of `autoloss`, with',
         "`loss.follow(balancer.clock.progress)` before each step.",
         "",
         "| name | use it for | avoid it where | outliers | imbalance | gradients |",
@@ -164,7 +160,7 @@ def sample_weightings() -> str:
         parameters = ", ".join(f"{key}={value}" for key, value in card["parameters"].items()) or "none"
         cells = (f"[{name}](#{name})", ", ".join(card["needs"]), claims, parameters, card["citation"])
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    lines += ["", "Claims, each asserted by the conformance suite for whoever makes it:", ""]
+    lines += ["", "Claims; the conformance suite asserts each for every component that makes it:", ""]
     lines += [f"- **{claim}**: {text}." for claim, text in SAMPLE_CLAIMS.items()]
     for name, card in cards.items():
         text = card["what"].partition("\n>>>")[0].rstrip().replace("``", "`")
@@ -214,34 +210,41 @@ def which_loss() -> str:
 # What people import, by what they want.
 API = {
     "In a loop of your own": ("autoloss:Balancer", "autoloss:Entry"),
-    "Search": ("autoloss.search.library:search", "autoloss.search.library:UserTrial", "autoloss.search.output:Outcome"),
+    "Search": ("autoloss:search", "autoloss:UserTrial", "autoloss:Outcome"),
     "A problem for the command line": ("autoloss:Problem", "autoloss:Term", "autoloss:Outputs"),
+    "A game of two networks": (
+        *("autoloss:GanProblem", "autoloss:Generated", "autoloss:Verdict", "autoloss:Inputs", "autoloss:Layers"),
+        *("autoloss:AdversarialLoss", "autoloss:InputPenalty"),
+    ),
     "A weighting": (
         *("autoloss:Weighting", "autoloss:Scalarization", "autoloss:Wrapper", "autoloss:Surgery"),
-        *("autoloss:Need", "autoloss:Signals"),
+        *("autoloss:Need", "autoloss:Signals", "autoloss:shared_generator"),
     ),
     "A rule for samples": ("autoloss:SampleWeighting", "autoloss:Samples", "autoloss:SampleNeed"),
-    "A loss or penalty": ("autoloss:Loss", "autoloss:Penalty"),
+    "A loss or penalty": ("autoloss:Loss", "autoloss:per_sample", "autoloss:Penalty", "autoloss:at_least_float32"),
     "What a search may vary": ("autoloss:Interval", "autoloss:Range", "autoloss:Choice"),
     "Conformance suites": tuple(
         f"autoloss.testing:{name}"
-        for name in ("WeightingSuite", "SampleWeightingSuite", "LossSuite", "PenaltySuite", "ModuleSuite")
+        for name in ("WeightingSuite", "SampleWeightingSuite", "LossSuite", "PenaltySuite", "ModuleSuite", "stream")
     ),
-    "One step, and Lightning modules": (
-        *("autoloss:LossTable", "autoloss.training.step.weigh:weigh", "autoloss.training.step.weigh:Weighed"),
-        *(
-            "autoloss.training.lightning.multitask:MultiTaskModule",
-            "autoloss.training.lightning.gan.module:GanModule",
-        ),
-        "autoloss.training.lightning.curriculum.module:CurriculumModule",
+    "Lightning modules": (
+        *("autoloss:ModuleBuilder", "autoloss:Ingredients", "autoloss:RunModule"),
+        *("autoloss:MultiTaskModule", "autoloss:CurriculumModule", "autoloss:GanModule", "autoloss:LossTable"),
     ),
-    "Errors": ("autoloss:AutolossError", "autoloss:ConfigError"),
+    "From a name to a component, and the command line": ("autoloss:build", "autoloss:main"),
+    "Records of finished runs": ("autoloss.report:read", "autoloss.report:write", "autoloss.report:RunRecord"),
+    "Errors": (
+        *("autoloss:AutolossError", "autoloss:ConfigError", "autoloss:PluginError"),
+        *("autoloss:require", "autoloss:unknown"),
+    ),
 }
 
 
 def api() -> str:
-    """The page of what people import."""
+    """The page of the public names."""
     lines = ["# API", "", "Generated by `docs/generate.py` from the docstrings, whose examples are tests.", ""]
+    lines += ["The public names are those of `autoloss`, `autoloss.testing` and `autoloss.report`. Import from nowhere"]
+    lines += ["deeper: modules below may move from one version to the next.", ""]
     lines += [
         f"- {title}: " + ", ".join(f"[{_name(one)}](#{_name(one).lower()})" for one in API[title]) for title in API
     ]
@@ -250,6 +253,8 @@ def api() -> str:
         for target in targets:
             module, name = target.split(":")
             found = getattr(import_module(module), name)
+            if inspect.ismodule(found):  # autoloss.search, a package that can be called
+                found = import_module(f"{found.__name__}.library").search
             lines += ["", f"### {name}", "", f"`from {module} import {name}`", *_described(found, name)]
             for key, member in sorted(vars(found).items()) if inspect.isclass(found) else ():
                 plain = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
@@ -267,9 +272,15 @@ def _described(found: Any, name: str, kind: str = "") -> list[str]:
     """An object's signature and docstring as Markdown: examples in blocks, roles as code."""
     signature = "" if kind or _is_class_of(found, (Exception, Enum)) else str(inspect.signature(found))
     signature = re.sub(r"<[^<>]*>", "...", re.sub(r"(: |-> )'([^']*)'", r"\1\2", signature))
-    text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", inspect.getdoc(found) or "").replace("``", "`")
+    text = re.sub(r":\w+:`~?([^`]+)`", _reference, inspect.getdoc(found) or "").replace("``", "`")
     parts = (f"```\n{part}\n```" if part.startswith(">>>") else part for part in text.split("\n\n"))
     return ["", f"**`{kind}{name}{signature}`**", "", "\n\n".join(parts).rstrip()]
+
+
+def _reference(role: re.Match[str]) -> str:
+    """What a docstring refers to, by its public name if it has one."""
+    name = role[1].rpartition(".")[2]
+    return f"`{name if name in autoloss.__all__ else role[1]}`"
 
 
 def _is_class_of(found: Any, bases: tuple[type, ...]) -> bool:

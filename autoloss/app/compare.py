@@ -8,8 +8,7 @@ from pathlib import Path
 from autoloss.app.comparison import Cell, measured, show
 from autoloss.app.composition import composed, jobs
 from autoloss.app.directories import OUTPUTS, finished
-from autoloss.app.help import help_text
-from autoloss.app.hydra_app import asking, config_dirs, given, hydra_main, record_failure, split
+from autoloss.app.hydra_app import answered, config_dirs, given, record_failure, split
 from autoloss.app.overrides import directory_name, parse, run_name
 from autoloss.app.run_lock import run_lock
 from autoloss.app.screen import say
@@ -22,11 +21,8 @@ _HOW = ("compare.seeds", "compare.folds", "compare.baseline")
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if a run failed, 2 for a user's mistake."""
     flags, overrides = split([a for a in arguments if a not in ("-m", "--multirun")])
-    if {"--help", "-h"} & set(flags):
-        print(help_text("compare", overrides, config_dirs(flags)))
-        return 0
-    if asking(flags):
-        return hydra_main("compare", lambda config: None, [*flags, *overrides])
+    if (code := answered("compare", flags, overrides)) is not None:
+        return code
     choices, base = _choices(overrides), config_dirs(flags)
     configs = {label: composed("compare", list(chosen), base) for label, chosen in choices.items()}
     first = next(iter(configs.values()))

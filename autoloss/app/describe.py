@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import json
 from collections.abc import Sequence
 from typing import Any
 
+from autoloss.app.arguments import Parser
 from autoloss.core.component import Component
 from autoloss.core.registry.defaults import REQUIRED, defaults
 from autoloss.core.registry.kinds import KINDS
 from autoloss.core.registry.lookup import registry
-
-COSTS = {
-    "ALIGNMENT": "a plain step, a forward and backward of the held-out batch, and one forward-mode pass of the losses",
-    "LOOKAHEAD": "a plain step and one forward without a graph, after the optimiser's step",
-    "VALUES": "a plain step",
-    "GRAM": "a plain step and K passes from the losses back to the anchor (through the heads, for features)",
-    "STATS": "a plain step and K passes from the losses back to the anchor (through the heads, for features)",
-}
+from autoloss.core.signals import SIGNALS
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print the card of one component."""
-    parser = argparse.ArgumentParser("autoloss describe", description="What a component does, and when to use it.")
+    parser = Parser("describe", "What a component does, and when to use it.")
     parser.add_argument("kind", choices=list(KINDS))
     parser.add_argument("name", help="a registered name, or module:Name")
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -46,9 +39,8 @@ def describe(kind: str, name: str) -> dict[str, Any]:
     if kind == "sample_weighting":
         card["needs"] = [str(need.name) for need in target.needs]
     if kind == "weighting":
-        needs = [str(need.name) for need in target.needs]
-        card["needs"] = needs
-        card["cost"] = next(COSTS[n] for n in ("ALIGNMENT", "LOOKAHEAD", "GRAM", "STATS", "VALUES") if n in needs)
+        card["needs"] = [str(need.name) for need in target.needs]
+        card["cost"] = next((signal.cost for signal in SIGNALS if signal.need in target.needs), "a plain step")
     return card
 
 

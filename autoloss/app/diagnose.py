@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoloss.app.composition import composed
 from autoloss.app.directories import OUTPUTS
-from autoloss.app.help import help_text
-from autoloss.app.hydra_app import asking, config_dirs, given, hydra_main, split
+from autoloss.app.hydra_app import answered, config_dirs, given, split
 from autoloss.app.overrides import directory_name
 from autoloss.app.screen import report, say, shown
 from autoloss.core.errors import AutolossError, require
@@ -26,11 +25,8 @@ LOOKAHEAD = "auto_lambda"
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, or 2 for a user's mistake."""
     flags, overrides = split(arguments)
-    if {"--help", "-h"} & set(flags):
-        print(help_text("diagnose", overrides, config_dirs(flags)))
-        return 0
-    if asking(flags):
-        return hydra_main("diagnose", lambda config: None, [*flags, *overrides])
+    if (code := answered("diagnose", flags, overrides)) is not None:
+        return code
     base = config_dirs(flags)
     config = composed("diagnose", overrides, base)
     from autoloss.app.prepare import prepare

@@ -14,6 +14,7 @@ import hydra
 
 from autoloss.app.composition import VERSION_BASE, conf_dir, opened
 from autoloss.app.config_source import register
+from autoloss.app.help import help_text
 from autoloss.app.load import loaded
 from autoloss.app.overrides import rewritten
 from autoloss.app.screen import say
@@ -37,6 +38,16 @@ def asking(flags: Sequence[str]) -> bool:
 def config_dirs(flags: Sequence[str]) -> list[str]:
     """The directories of configuration files that the flags add."""
     return [value for flag, value in pairwise(flags) if flag in ("--config-dir", "-cd")]
+
+
+def answered(
+    verb: str, flags: Sequence[str], overrides: Sequence[str], job: Callable[[Any], Any] = lambda config: None
+) -> int | None:
+    """Answer flags that only ask (``--help``, ``--cfg job``) and give the exit code; ``None`` where there are none."""
+    if {"--help", "-h"} & set(flags):
+        print(help_text(verb, overrides, config_dirs(flags)))
+        return 0
+    return hydra_main(verb, job, [*flags, *overrides]) if asking(flags) else None
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from autoloss import __version__
+from autoloss._version import __version__
 from autoloss.app.completion import narrow
 from autoloss.app.signal_handlers import stopping
 from autoloss.core.errors import AutolossError, unknown

@@ -10,8 +10,7 @@ from typing import Any
 from autoloss.app.comparison import Cell, measured, show
 from autoloss.app.composition import composed
 from autoloss.app.directories import OUTPUTS, finished
-from autoloss.app.help import help_text
-from autoloss.app.hydra_app import asking, config_dirs, given, hydra_main, record_failure, split
+from autoloss.app.hydra_app import answered, config_dirs, given, record_failure, split
 from autoloss.app.overrides import checked_name, run_name
 from autoloss.app.screen import say
 from autoloss.core.errors import ConfigError, require
@@ -24,11 +23,8 @@ BASELINE, FROZEN, ANEW = "equal", "the rule, frozen", "a rule from scratch"
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if a run failed, 2 for a user's mistake."""
     flags, overrides = split(arguments)
-    if {"--help", "-h"} & set(flags):
-        print(help_text("meta", overrides, config_dirs(flags)))
-        return 0
-    if asking(flags):
-        return hydra_main("meta", lambda config: None, [*flags, *overrides])
+    if (code := answered("meta", flags, overrides)) is not None:
+        return code
     folders = config_dirs(flags)
     whole = composed("meta", list(overrides), folders)
     problems, unseen = [str(one) for one in whole["problems"]], whole["unseen"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 
+from autoloss.app.arguments import Parser
 from autoloss.core.errors import AutolossError
 from autoloss.core.registry.kinds import KINDS
 from autoloss.core.registry.lookup import Listing, registry
@@ -14,9 +14,7 @@ from autoloss.core.registry.lookup import Listing, registry
 
 def main(arguments: Sequence[str]) -> int:
     """List the registry from metadata alone, or with ``--check`` load everything."""
-    parser = argparse.ArgumentParser(
-        "autoloss plugins", description="Lists every component, and the package that it comes from."
-    )
+    parser = Parser("plugins", "Lists every component, and the package that it comes from.")
     parser.add_argument("--json", action="store_true", help="print a list of JSON objects")
     parser.add_argument(
         "--check", action="store_true", help="load everything; exit 1 if something is broken or clashes"

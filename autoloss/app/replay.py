@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml  # type: ignore[import-untyped]
 
+from autoloss.app.arguments import Parser, pair
 from autoloss.app.screen import say, shown
 from autoloss.core.errors import ConfigError
 from autoloss.core.io.files import write_text
 from autoloss.core.io.text_table import aligned
 
-HELP = """Usage: autoloss replay RUN_DIR weighting=NAME[,NAME...] [weighting.KEY=VALUE ...] [player=NAME]
-
-Draws the weights that other weightings give for the losses of a run, from its record alone: RUN_DIR/replay.html.
+WHAT = """Draws the weights that other weightings give for the losses of a run, from its record alone:
+RUN_DIR/replay.html.
 A weighting that compares gradients needs a run that recorded them (with such a weighting, or with record.probe_every).
-Without weighting= the run's own weighting is replayed. Keys after weighting. are for every name that is given.
 The losses are those of the run: with other weights, the run would have had other losses."""
 TAIL = 0.1
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, or 2 for a user's mistake."""
-    if {"--help", "-h"} & set(arguments):
-        print(HELP)
-        return 0
-    directories = [a for a in arguments if "=" not in a]
-    if len(directories) != 1:
-        raise ConfigError(f"A replay needs one run directory, but {len(directories)} were given. See --help.")
-    settings = dict(_pair(a) for a in arguments if "=" in a)
-    return _replay(Path(directories[0]), settings)
+    parser = Parser("replay", WHAT)
+    parser.add_argument("run", metavar="RUN_DIR", type=Path, help="a directory with trajectory.csv")
+    parser.add_argument(
+        "settings",
+        metavar="KEY=VALUE",
+        nargs="*",
+        default=[],
+        type=pair,
+        help="weighting=NAME[,NAME...] (the run's own if there is none), weighting.PARAMETER=VALUE for each of them, "
+        "player=NAME of a GAN",
+    )
+    options = parser.parse_args(arguments)
+    return _replay(options.run, dict(options.settings))
 
 
 def _replay(directory: Path, settings: dict[str, Any]) -> int:
@@ -74,12 +76,6 @@ def _nodes(settings: dict[str, Any], config: Mapping[str, Any]) -> dict[str, Any
         raise ConfigError("A replay needs a weighting, but none was given. Write weighting=gradnorm,mgda.")
     node = {"name": node} if isinstance(node, str) else dict(node)
     return {f"{node['name']} (replayed)": {**node, **own}}
-
-
-def _pair(argument: str) -> tuple[str, Any]:
-    key, _, value = argument.partition("=")
-    # Values in Hydra's syntax: [a,b] and {a:1} become YAML with a space after the colon.
-    return key.lstrip("+"), value if key == "weighting" else yaml.safe_load(re.sub(r":(?=\S)", ": ", value))
 
 
 def _end(weights: Any) -> str:

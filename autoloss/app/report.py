@@ -5,25 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from autoloss.app.arguments import Parser
 from autoloss.app.screen import say, shown
-from autoloss.core.errors import ConfigError
 from autoloss.report import write
 
-HELP = """Usage: autoloss report DIR [DIR ...]
-
-Writes report.html into each directory: that of a run (also one that was killed), a sweep, a search or a comparison.
+WHAT = """Writes report.html into each directory: of a run (also a killed one), a sweep, a search or a comparison.
 It is one file that needs no network. Runs inside a sweep or search that have no report get one too."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, or 2 for a user's mistake."""
-    if {"--help", "-h"} & set(arguments):
-        print(HELP)
-        return 0
-    if not arguments:
-        raise ConfigError("A report needs a directory, but none was given. Write autoloss report outputs/train/...")
-    for name in arguments:
-        directory = Path(name)
+    parser = Parser("report", WHAT)
+    parser.add_argument(
+        "directories", metavar="DIR", nargs="+", type=Path, help="outputs/train/NAME, outputs/search/NAME, ..."
+    )
+    for directory in parser.parse_args(arguments).directories:
         if directory.is_dir():
             _inside(directory)
         say(f"report: {shown(write(directory))}")

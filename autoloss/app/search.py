@@ -18,8 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from autoloss.app.composition import composed
 from autoloss.app.current_config import current
 from autoloss.app.directories import OUTPUTS
-from autoloss.app.help import help_text
-from autoloss.app.hydra_app import USER_ERROR, asking, config_dirs, given, hydra_main, quoted, split
+from autoloss.app.hydra_app import USER_ERROR, answered, config_dirs, given, hydra_main, quoted, split
 from autoloss.app.overrides import directory_name
 from autoloss.app.run_lock import exclusive_lock, shared_lock
 from autoloss.app.screen import report, say, shown
@@ -43,11 +42,8 @@ _problem: list[Any] = []  # as it was built when the configuration was checked
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if no trial finished, 2 for a user's mistake."""
     flags, overrides = split([_written(a) for a in arguments])
-    if {"--help", "-h"} & set(flags):
-        print(help_text("search", overrides, config_dirs(flags)))
-        return 0
-    if asking(flags):
-        return hydra_main("search", job, [*flags, *overrides])
+    if (code := answered("search", flags, overrides, job)) is not None:
+        return code
     _dirs[:] = config_dirs(flags)
     # A further worker must not remove what the first one began.
     _arguments[:] = [a for a in arguments if not a.startswith("fresh=")]

@@ -24,15 +24,15 @@ def stopping() -> Iterator[None]:
     try:
         yield
     finally:
-        stop.forget()
+        stop.clear()
         for number, handler in zip(SIGNALS, before, strict=True):
             signal.signal(number, handler)
 
 
 def _ask(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGINT:
-        if stop.asked():
+        if stop.requested():
             raise KeyboardInterrupt
         # Not print: the signal may have interrupted a print.
         os.write(2, _AGAIN)
-    stop.ask(signal.Signals(number).name)
+    stop.request(signal.Signals(number).name)

@@ -25,14 +25,14 @@ class StopCallback(pl.Callback):
     ) -> None:
         whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         # After the last batch of an epoch the validation runs first.
-        if not stop.asked() or not whole or trainer.is_last_batch:
+        if not stop.requested() or not whole or trainer.is_last_batch:
             return
         if trainer.world_size > 1:
             raise KeyboardInterrupt
         if self.checkpoint is not None and pl_module.automatic_optimization:
             trainer.save_checkpoint(self.checkpoint)
-        stop.obey()
+        stop.check()
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         if trainer.world_size == 1:
-            stop.obey()
+            stop.check()

@@ -15,11 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from autoloss.app.composition import composed, constant, jobs
 from autoloss.app.current_config import current
 from autoloss.app.directories import CHECKPOINT, OUTPUTS, finished, newest, numbered
-from autoloss.app.help import help_text
 from autoloss.app.hydra_app import (
     FAILED,
     USER_ERROR,
-    asking,
+    answered,
     config_dirs,
     given,
     hydra_main,
@@ -43,11 +42,8 @@ _RUN_DIR = "AUTOLOSS_RUN_DIR"
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if a run failed, 2 for a user's mistake."""
     flags, overrides = split(arguments)
-    if {"--help", "-h"} & set(flags):
-        print(help_text("train", overrides, config_dirs(flags)))
-        return 0
-    if asking(flags):
-        return hydra_main("train", job, [*flags, *overrides])
+    if (code := answered("train", flags, overrides, job)) is not None:
+        return code
     swept = bool({"-m", "--multirun"} & set(flags)) or "hydra.mode=MULTIRUN" in overrides
     if given(overrides, "hydra/sweeper") == "autoloss" and not swept:
         flags, swept = ["-m", *flags], True

@@ -112,13 +112,13 @@ def train(
         enable_checkpointing=bool(checkpoints),
         num_sanity_val_steps=0,
     )
-    stop.obey()
+    stop.check()
     state = FINISHED
     try:
         trainer.fit(module, loaders["train"], loaders["val"], ckpt_path=str(checkpoint) if checkpoint else None)
     except BaseException:
         # Whoever is first: Lightning answers some signals itself, and a rank fails whose neighbour has stopped.
-        if not stop.asked() or not (directory / TRAJECTORY).exists():
+        if not stop.requested() or not (directory / TRAJECTORY).exists():
             raise
         state = INTERRUPTED
     # Before validation, which takes the training data away from the trainer.
@@ -159,7 +159,7 @@ def train(
         write_json(directory / "summary.json", summary)
         report(directory)
     if state == INTERRUPTED:
-        stop.obey()
+        stop.check()
     return summary
 
 

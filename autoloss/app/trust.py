@@ -28,7 +28,7 @@ def trust(overrides: Sequence[str]) -> None:
 
 def typed(target: str) -> bool:
     """Whether somebody typed ``target`` as the whole value of a key, or among those of a sweep."""
-    return any(target in value.split(",") for value in os.environ.get(_TYPED, "").split("\n"))
+    return bool(target) and any(target in value.split(",") for value in os.environ.get(_TYPED, "").split("\n"))
 
 
 def check_loaded(overrides: Sequence[str], typed: Sequence[str], file: str) -> None:

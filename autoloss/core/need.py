@@ -20,6 +20,8 @@ class Need(Flag):
 
     ``ALIGNMENT``: what the optimiser's step on each loss did to a held-out objective: K
     hypergradients. One forward and backward of the held-out batch, and one forward-mode pass of the losses.
+
+    ``HELD_OUT``: the K losses of a held-out batch after the optimiser's step. One forward.
     """
 
     VALUES = auto()
@@ -27,6 +29,7 @@ class Need(Flag):
     STATS = auto()
     LOOKAHEAD = auto()
     ALIGNMENT = auto()
+    HELD_OUT = auto()
 
 
 class SampleNeed(Flag):
@@ -52,5 +55,7 @@ class SampleNeed(Flag):
     ALIGNMENT = auto()
 
 
+# What is measured of the gradients at the anchor, what after the step, and what on data that is not trained on.
 GRADIENTS = Need.GRAM | Need.STATS
-OUTCOME = Need.LOOKAHEAD | Need.ALIGNMENT
+OUTCOME = Need.LOOKAHEAD | Need.ALIGNMENT | Need.HELD_OUT
+HELD_OUT_DATA = Need.ALIGNMENT | Need.HELD_OUT

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from autoloss.core.errors import SignalError
+from autoloss.core.measured.after import AFTER
+from autoloss.core.measured.alignment import ALIGNMENT
+from autoloss.core.measured.gram import GRAM
+from autoloss.core.measured.held_out import HELD_OUT
+from autoloss.core.measured.signal import AfterStep, AnySignal, AtAnchor, Signal
+from autoloss.core.measured.stats import STATS, Stats
 from autoloss.core.tensors.constants import constant
 
+__all__ = ["AFTER_STEP", "AT_ANCHOR", "SIGNALS", "Signals", "Stats"]
 
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """Statistics of each loss's gradient at the anchor, [K] each.
-
-    ``item_norm`` is the mean over items (the anchor's first dimension) of the gradient's norm for
-    that item, ``largest`` the largest magnitude of a coordinate, ``mean`` the mean magnitude.
-    """
-
-    item_norm: Tensor
-    largest: Tensor
-    mean: Tensor
+# The dearest first.
+SIGNALS: tuple[AnySignal, ...] = (ALIGNMENT, HELD_OUT, AFTER, GRAM, STATS)
+AT_ANCHOR: tuple[AtAnchor[Any], ...] = tuple(one for one in SIGNALS if isinstance(one, AtAnchor))
+AFTER_STEP: tuple[AfterStep, ...] = tuple(one for one in SIGNALS if isinstance(one, AfterStep))
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,12 @@ class Signals:
     measured_after: Tensor | None = None
     measured_alignment: Tensor | None = None
     whole: bool = False
+    measured_held_out: Tensor | None = None
 
     @property
     def after(self) -> Tensor:
         """The losses [K] of the same batch after the optimiser's step; known to ``update`` alone."""
-        if self.measured_after is None:
-            raise _undeclared("after", "LOOKAHEAD")
-        return self.measured_after
+        return _known(self.measured_after, AFTER)
 
     @property
     def alignment(self) -> Tensor:
@@ -61,23 +62,22 @@ class Signals:
 
         ``-d L_held(p') / d w_k`` with p' the parameters after the optimiser's step; 0 for absent losses.
         """
-        if self.measured_alignment is None:
-            raise _undeclared("alignment", "ALIGNMENT")
-        return self.measured_alignment
+        return _known(self.measured_alignment, ALIGNMENT)
+
+    @property
+    def held_out(self) -> Tensor:
+        """The losses [K] of a held-out batch after the step; NaN where absent; known to ``update`` alone."""
+        return _known(self.measured_held_out, HELD_OUT)
 
     @property
     def gram(self) -> Tensor:
         """[K, K] inner products of the losses' gradients at the anchor; rows of absent losses 0."""
-        if self.measured_gram is None:
-            raise _undeclared("gram", "GRAM")
-        return self.measured_gram
+        return _known(self.measured_gram, GRAM)
 
     @property
     def stats(self) -> Stats:
         """Statistics of the losses' gradients at the anchor."""
-        if self.measured_stats is None:
-            raise _undeclared("stats", "STATS")
-        return self.measured_stats
+        return _known(self.measured_stats, STATS)
 
     @property
     def count(self) -> Tensor:
@@ -108,14 +108,11 @@ class Signals:
     def finite(self) -> Tensor:
         """A scalar bool tensor: is everything that was measured of present losses finite?"""
         of = [self.values]
-        if self.measured_gram is not None:
-            of.append(self.measured_gram)
-        if self.measured_stats is not None:
-            of.append(self.measured_stats.item_norm)
-        if self.measured_after is not None:
-            of.append(torch.where(self.present, self.measured_after, 0.0))
-        if self.measured_alignment is not None:
-            of.append(self.measured_alignment)
+        for signal in SIGNALS:
+            value = getattr(self, signal.field)
+            watched = None if value is None else signal.watched(value, self.present)
+            if watched is not None:
+                of.append(watched)
         # The largest magnitude of all: NaN if there is one. Absent losses have the value 1.
         return torch.cat([each.reshape(-1).float() for each in of]).abs().amax() < math.inf
 
@@ -123,8 +120,10 @@ class Signals:
         return x if self.whole else x.where(self.present, x.new_zeros(()))
 
 
-def _undeclared(attribute: str, member: str) -> SignalError:
-    return SignalError(
-        f"signals.{attribute} must be measured before it is read, but this weighting's needs do "
-        f"not name it at this step. Add Need.{member} to `needs`."
-    )
+def _known(value: V | None, signal: Signal[V]) -> V:
+    if value is None:
+        raise SignalError(
+            f"signals.{signal.name} must be measured before it is read, but this weighting's needs do "
+            f"not name it at this step. Add Need.{signal.need.name} to `needs`."
+        )
+    return value

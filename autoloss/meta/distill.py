@@ -1,4 +1,4 @@
-"""Distils the weights that a run has had into a schedule that needs nothing but progress."""
+"""Distils the recorded weights of a run into a schedule, which needs only the progress of a training."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Points = list[tuple[float, float]]
 def distill(directory: Path, points: int = 50, smooth: float = 0.05, player: str = "") -> Curves:
     """The weights of the run in ``directory`` as curves over progress.
 
-    Each is a straight line fitted at each of ``points + 1`` places to what lies around it, by a bell of
-    width ``smooth`` (a share of training; 0 joins the recorded points). Base weights are taken out, since
-    the run that replays the schedule has its own; a group has one curve. ``player`` says whose
-    weights, where there are several.
+    At each of ``points + 1`` places a straight line is fitted to the recorded points around it, weighted by a Gaussian
+    of width ``smooth`` (a share of training; 0 joins the recorded points). The weights are divided by the base weights,
+    since the run that replays the schedule has its own; a group has one curve. ``player`` names the player whose
+    weights are taken, where there are several.
     """
     require(points >= 1, "`points` must be at least 1", f"points={points}")
     require(0 <= smooth <= 1, "`smooth` must lie in [0, 1]", f"smooth={smooth}")
@@ -35,13 +35,13 @@ def distill(directory: Path, points: int = 50, smooth: float = 0.05, player: str
     grid = torch.linspace(0, 1, points + 1, dtype=torch.float64)
     curves = {}
     for unit, members in zip(terms.units, terms.members, strict=True):
-        chosen = next((i for i in members if terms.base[i] > 0 and found[terms.names[i]]), None)
-        if chosen is None:
+        member = next((i for i in members if terms.base[i] > 0 and found[terms.names[i]]), None)
+        if member is None:
             raise ConfigError(
-                f"A run must have recorded a weight of every loss, but {unit!r} was never there. "
-                "Leave it out of the run, or let it be recorded more often: record.every=1."
+                f"A run must have recorded a weight of every loss, but {unit!r} has none. "
+                "Leave the loss out of the run, or record more often: record.every=1."
             )
-        curve = _smooth(found[terms.names[chosen]], grid, smooth) / terms.base[chosen]
+        curve = _smooth(found[terms.names[member]], grid, smooth) / terms.base[member]
         curves[unit] = tuple(curve.tolist())
     return Curves(tuple(grid.tolist()), curves)
 
@@ -57,12 +57,12 @@ def _weights(path: Path, player: str) -> dict[str, Points]:
     require(bool(tags), "A trajectory must have weights", f"{str(path)!r} has none")
     if player not in players:
         raise ConfigError(f"`player` must be one of {', '.join(map(repr, players))}, but it is {player!r}.")
-    mine = [tag for tag in tags if (tag.split("/")[1] if tag.count("/") > 1 else "") == player]
+    own = [tag for tag in tags if (tag.split("/")[1] if tag.count("/") > 1 else "") == player]
     return {
         tag.rpartition("/")[2]: [
             (float(row["progress"]), float(row[tag])) for row in rows if row.get(tag) and math.isfinite(float(row[tag]))
         ]
-        for tag in mine
+        for tag in own
     }
 
 
@@ -72,13 +72,13 @@ def _known(base: Mapping[str, float] | None, names: Mapping[str, Any]) -> dict[s
 
 def _smooth(recorded: Sequence[tuple[float, float]], grid: Tensor, width: float) -> Tensor:
     x, y = torch.tensor(recorded, dtype=torch.float64).unbind(1)
-    # Narrower than what lies between two records, a bell would see none of them.
+    # A Gaussian much narrower than the distance between two records would give all of them a weight of 0.
     gap = (x[1:] - x[:-1]).max() if len(x) > 1 else torch.ones(())
     width = max(width, float(gap) / 2, 1e-6)
-    bell = torch.exp(-0.5 * ((x - grid[:, None]) / width) ** 2)
-    bell = bell / bell.sum(1, keepdim=True).clamp(min=1e-300)
-    middle, height = (bell * x).sum(1), (bell * y).sum(1)
-    spread = (bell * (x - middle[:, None]) ** 2).sum(1)
-    along = (bell * (x - middle[:, None]) * (y - height[:, None])).sum(1)
+    kernel = torch.exp(-0.5 * ((x - grid[:, None]) / width) ** 2)
+    kernel = kernel / kernel.sum(1, keepdim=True).clamp(min=1e-300)
+    middle, height = (kernel * x).sum(1), (kernel * y).sum(1)
+    spread = (kernel * (x - middle[:, None]) ** 2).sum(1)
+    along = (kernel * (x - middle[:, None]) * (y - height[:, None])).sum(1)
     slope = torch.where(spread > 1e-12, along / spread.clamp(min=1e-12), 0.0)
     return (height + slope * (grid - middle)).clamp(float(y.min()), float(y.max()))

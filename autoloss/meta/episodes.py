@@ -1,4 +1,4 @@
-"""The order in which a rule meets the problems that it is learned on."""
+"""The order of the problems on which a weighting rule is learned."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from autoloss.core.errors import require
 
 
 def episodes(problems: Sequence[str], rounds: int, seed: int = 0) -> list[tuple[int, str]]:
-    """(round, problem) of each training: every problem once a round, in an order of its own.
+    """(round, problem) of each training: every round has every problem once, in a random order.
 
     >>> [problem for _, problem in episodes(["a", "b"], 2, seed=0)]
     ['b', 'a', 'a', 'b']

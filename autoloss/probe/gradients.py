@@ -1,43 +1,53 @@
-"""Gradients of K losses at the anchor, as a Gram matrix and statistics."""
+"""The signals of the gradients of K losses at the anchor."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from autoloss.core.errors import SignalError
+from autoloss.core.measured.signal import Rows
 from autoloss.core.need import Need
-from autoloss.core.signals import Stats
+from autoloss.core.signals import AT_ANCHOR, Stats
 from autoloss.core.tensors.constants import constant, flags
-from autoloss.core.tensors.precision import gram_of
 from autoloss.core.tensors.ranks import max_over_ranks, sum_over_ranks, world_size
 from autoloss.probe.anchor import AnchorPoint
 from autoloss.probe.graph_walk import before_ddp
 from autoloss.probe.obstacles import explained
-from autoloss.probe.statistics import statistics
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the probe found: inner products [K, K], statistics [K], and which losses reach the anchor ([K] bool).
+    """What the probe found: which losses reach the anchor ([K] bool), and the ``signals`` by name.
 
-    A loss that is absent from one rank's share of the batch reaches the anchor if it does on another. ``whole`` says
-    that all do, where that is known without the device. ``rows`` [K, P], the gradients themselves, are kept only for
-    parameters and on request: the gradient of an accumulation window is the mean of them, and its Gram matrix is not.
+    A loss that is absent from one rank's share of the batch reaches the anchor if it does on another rank. ``whole``
+    says that all losses do, where that is known without the device. ``rows`` [K, P], the gradients themselves, are kept
+    only for parameters and on request: the gradient of a window is the mean of its micro-batches' gradients, but its
+    Gram matrix is not the mean of theirs. ``items`` is the number of items at the anchor.
     """
 
     reached: Tensor
-    gram: Tensor | None = None
-    stats: Stats | None = None
+    signals: Mapping[str, Any] = field(default_factory=dict)
     rows: Tensor | None = None
     items: int = 1
     whole: bool = False
 
+    @property
+    def gram(self) -> Tensor | None:
+        """The inner products [K, K], if they were measured."""
+        return self.signals.get("gram")
+
+    @property
+    def stats(self) -> Stats | None:
+        """The statistics [K], if they were measured."""
+        return self.signals.get("stats")
+
     def norms(self) -> Tensor:
-        """The norm of each loss's gradient at the anchor, [K]; by item where no Gram was asked for."""
+        """The norm of each loss's gradient at the anchor, [K]; by item where no Gram matrix was asked for."""
         if self.gram is not None:
             return self.gram.diagonal().sqrt()
         assert self.stats is not None
@@ -66,7 +76,7 @@ def measure(
     found = flags(reached, rows.device)
     if ranks > 1:
         found = max_over_ranks(found.float()) > 0
-    # Only who reached nothing has to ask what the others did, and to wait for the answer.
+    # Only a rank where no loss reached the anchor has to ask what the others found, and to wait for the answer.
     if not any(reached) and not (ranks > 1 and bool(found.any())):
         raise SignalError(
             "An anchor must be reached by at least one loss, but none of the losses depends on it. Compute the "
@@ -76,12 +86,18 @@ def measure(
     with torch.no_grad(), torch.autocast(rows.device.type, enabled=False):
         if anchor.parameters and ranks > 1:
             rows = sum_over_ranks(rows) / ranks
-        gram = gram_of(rows) if Need.GRAM in needs else None
-        if gram is not None and not anchor.parameters and ranks > 1:
-            gram = sum_over_ranks(gram) / ranks**2
-        stats = statistics(rows, anchor) if Need.STATS in needs else None
+        sizes = [tensor.numel() for tensor in anchor.tensors]
+        signals = signals_of(Rows(rows, sizes, anchor.items), needs, over_ranks=ranks > 1 and not anchor.parameters)
     kept = rows if keep_rows and anchor.parameters else None
-    return Measured(found, gram, stats, kept, anchor.items, whole=ranks == 1 and all(reached))
+    return Measured(found, signals, kept, anchor.items, whole=ranks == 1 and all(reached))
+
+
+def signals_of(rows: Rows, needs: Need, over_ranks: bool) -> dict[str, Any]:
+    """The signals at the anchor that ``needs`` names, by name; each rank's samples together ``over_ranks``."""
+    found = {signal.name: signal.measure(rows) for signal in AT_ANCHOR if signal.need in needs}
+    if over_ranks:
+        found |= {one.name: one.over_ranks(found[one.name], rows) for one in AT_ANCHOR if one.name in found}
+    return found
 
 
 def _rows(
@@ -99,7 +115,7 @@ def _rows(
         try:
             gradients = torch.autograd.grad(
                 loss,
-                [sources[i] for i in wanted],  # type: ignore[arg-type]  # a mixture is as good as either
+                [sources[i] for i in wanted],  # type: ignore[arg-type]  # tensors and edges may be mixed
                 (one if scale is None else scale).to(loss.dtype).view_as(loss),
                 retain_graph=True,
                 allow_unused=True,
@@ -111,7 +127,7 @@ def _rows(
             if gradient is not None:
                 parts[i].copy_(gradient.reshape(-1))
         reached.append(any(gradient is not None for gradient in gradients))
-        # Not while the next one is computed: K rows and one gradient at once.
+        # Freed before the next one is computed: K rows and one gradient are in memory at once.
         del gradient, gradients
     if scale is not None:
         rows /= scale

@@ -39,6 +39,18 @@ class Moment:
 
 
 @contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Within it ``network`` is in evaluation mode; afterwards each of its modules is in the mode that it had."""
+    training = [part for part in network.modules() if part.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+@contextmanager
 def replayed(network: nn.Module, moment: Moment, graph: bool = False) -> Iterator[None]:
     """Within it a forward of ``network`` draws the same random numbers as at ``moment``.
 

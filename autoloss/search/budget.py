@@ -1,4 +1,4 @@
-"""Exactly n trials, with any number of workers, some of which die."""
+"""Keeps a study at exactly n trials, with any number of workers, some of which may die."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from autoloss.search.heartbeat import Watch, me
+from autoloss.search.heartbeat import WorkerWatch, this_worker
 
 LEFT_OUT = "left_out"
-# What a queued trial is there for; of those that are there for the same, the first is run.
+# Why a trial was queued. Of several trials that were queued for the same reason, only the first runs.
 PURPOSES = ("baseline", "planned", "offered")
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 def counted(study: Study) -> list[FrozenTrial]:
-    """The finished trials that count: completed, pruned, or failed by an error of their own."""
+    """The finished trials that count towards the budget: completed, pruned, or failed by their own error."""
     return [t for t in kept(study) if t.state in _DONE]
 
 
 def kept(study: Study) -> list[FrozenTrial]:
-    """The trials that count or may yet count, queued and running ones among them."""
+    """The trials that count towards the budget or may still do so: queued and running ones too."""
     return [t for t in study.get_trials(deepcopy=False) if LEFT_OUT not in t.user_attrs]
 
 
@@ -30,15 +30,15 @@ def spent(study: Study, budget: int) -> bool:
 
 
 def ask(study: Study, budget: int) -> Trial | None:
-    """The next trial, or ``None`` when the budget is spent or taken by others.
+    """The next trial, or ``None`` when the budget is spent or other workers run the rest of it.
 
-    Trials are numbered in the order in which they are made, whoever makes them: of those that
-    count or may yet count, equal weights and then the first ones belong to the budget, and a
-    worker that drew a later one gives it back.
+    Trials of all workers are numbered in the order in which they are created. Of the trials that count or may still
+    count, the baseline and then those with the lowest numbers belong to the budget. A worker that was given a later
+    one ends it.
     """
     while not spent(study, budget):
         trial = _baseline(study) or study.ask()
-        trial.set_user_attr("worker", me())
+        trial.set_user_attr("worker", this_worker())
         before = [t for t in kept(study) if _rank(t) < _rank(trial)]
         if len(before) < budget and not _repeats(trial, before):
             return trial
@@ -47,20 +47,20 @@ def ask(study: Study, budget: int) -> Trial | None:
     return None
 
 
-def requeue_dead(study: Study, watch: Watch) -> int:
-    """Queue again what workers that no longer live were running; how many trials that were."""
+def requeue_dead(study: Study, watch: WorkerWatch) -> int:
+    """Queue again the trials of dead workers, and return how many there were."""
     running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
     return sum(give_back(study, trial) for trial in running if watch.dead(trial))
 
 
 def give_back(study: Study, trial: FrozenTrial | Trial) -> bool:
-    """Take a running trial out of the count and queue its parameters again; ``False`` if another worker did."""
+    """Leave a running trial out of the budget and queue its parameters again; ``False`` if another worker did."""
     frozen = study._storage.get_trial(trial._trial_id)
     surplus = frozen.user_attrs.get(LEFT_OUT) == "surplus"
     try:
         if not surplus:
             study._storage.set_trial_user_attr(frozen._trial_id, LEFT_OUT, "killed")
-        # Of several workers that come here, the storage lets one change the state.
+        # If several workers do this at once, the storage lets only one of them change the state.
         study._storage.set_trial_state_values(frozen._trial_id, TrialState.FAIL)
     except UpdateFinishedTrialError:
         return False
@@ -72,7 +72,7 @@ def give_back(study: Study, trial: FrozenTrial | Trial) -> bool:
 
 
 def _baseline(study: Study) -> Trial | None:
-    """The queued equal-weights run, if there is one: all else is compared with it, wherever it stands in the queue."""
+    """The queued baseline, if there is one, wherever it is in the queue: all others are compared with it."""
     for trial in study.get_trials(deepcopy=False, states=[TrialState.WAITING]):
         if trial.user_attrs.get("baseline"):
             try:
@@ -88,9 +88,9 @@ def _rank(trial: FrozenTrial | Trial) -> tuple[bool, int]:
 
 
 def _repeats(trial: Trial, before: list[FrozenTrial]) -> bool:
-    """Whether two workers queued the same, and the other one comes first."""
-    mine = _purpose(trial.user_attrs)
-    return bool(mine) and any(mine == _purpose(t.user_attrs) for t in before if t.state != TrialState.FAIL)
+    """Whether another trial that was queued for the same reason comes first."""
+    purpose = _purpose(trial.user_attrs)
+    return bool(purpose) and any(purpose == _purpose(t.user_attrs) for t in before if t.state != TrialState.FAIL)
 
 
 def _purpose(attributes: dict[str, object]) -> dict[str, object]:

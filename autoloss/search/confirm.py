@@ -1,4 +1,4 @@
-"""The best candidates and equal weights again, on fresh seeds; only here does the test split speak."""
+"""Trains the best candidates and equal weights again on fresh seeds; only these runs read the test split."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from autoloss.search.runner import Confirmed, Result, Runner
 from autoloss.search.space import BASELINE, Candidate
 from autoloss.search.verdict import compare
 
-FRESH = 10_000
+FRESH = 10_000  # the first of the fresh seeds
+LOCK = "claim"  # the name that 0.1.0 gave it, whose workers may share the directory
 
 
 def chosen(study: Study, number: int) -> list[tuple[int, Candidate]]:
-    """The best equal-weights trial, and then the best ``number`` others: first the best of each weighting."""
+    """The best trial with equal weights, then the best ``number`` others: first the best one of each weighting."""
     done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
     ranked: list[FrozenTrial] = []
     while len(ranked) < len(done):
@@ -36,7 +37,7 @@ def chosen(study: Study, number: int) -> list[tuple[int, Candidate]]:
     firsts = [next(t for t, other in others if other == name) for name in dict.fromkeys(name for _, name in others)]
     rest = [t for t, _ in others if t not in firsts]
     if not others:
-        # Only other keys vary: what they gain is compared with the settings that the problem came with.
+        # Only other keys vary: the best values are compared with the problem's own settings.
         first = next(t for t, _ in named if t.user_attrs.get("baseline"))
         equal, firsts, rest = first, [t for t, _ in named if t is not first], []
     return [(t.number, _candidate(t)) for t in [equal, *(firsts + rest)[:number]]]
@@ -49,23 +50,23 @@ def confirm(
     seeds: int,
     directory: Path,
 ) -> list[Confirmed]:
-    """Retrain ``candidates`` (equal weights first) on ``seeds`` fresh seeds each and compare.
+    """Train ``candidates`` (equal weights first) again on ``seeds`` fresh seeds each, and compare them.
 
-    Runs are shared with other workers: each is claimed by a file, and what is finished is read.
+    Workers share these runs: a worker locks a run's directory, and reads the results of the finished ones.
     """
     jobs = [(number, candidate, FRESH + i) for i in range(seeds) for number, candidate in candidates]
     pending = list(jobs)
     while pending:
         left = []
         for number, candidate, seed in pending:
-            stop.obey()
+            stop.check()
             place = _place(directory, number, seed)
             if read_json(place / "confirmed.json") is not None:
                 continue
-            with lock(place / "claim") as mine:
-                if mine and read_json(place / "confirmed.json") is None:
+            with lock(place / LOCK) as locked:
+                if locked and read_json(place / "confirmed.json") is None:
                     _run(runner, candidate, seed, place)
-                elif not mine:
+                elif not locked:
                     left.append((number, candidate, seed))
         pending = left
         if pending:
@@ -75,7 +76,7 @@ def confirm(
 
 
 def winner(confirmed: Sequence[Confirmed]) -> Confirmed:
-    """The best on validation; the test split has no say in it."""
+    """The best candidate on validation data; the test split does not decide it."""
     return max((c for c in confirmed if c.error is None), key=lambda c: fmean(c.validation))
 
 
@@ -111,7 +112,7 @@ def _run(runner: Runner, candidate: Candidate, seed: int, place: Path) -> None:
     except Exception as error:
         write_json(place / "confirmed.json", {"error": first_line(error)})
         return
-    # A run without a test split is compared on validation data, and says so.
+    # A problem without a test split is compared on its validation data.
     test = dict(result.test_metrics or result.metrics)
     bad = {name: value for of in (result.metrics, test) for name, value in of.items() if not isfinite(value)}
     if bad:
@@ -121,7 +122,7 @@ def _run(runner: Runner, candidate: Candidate, seed: int, place: Path) -> None:
 
 
 def _silent(step: int, metrics: Mapping[str, float]) -> None:
-    """Confirmations are never pruned."""
+    """A confirmation is never pruned."""
 
 
 def _place(directory: Path, number: int, seed: int) -> Path:

@@ -1,4 +1,4 @@
-"""The search: a loop that asks, runs, tells, and can be stopped and continued anywhere."""
+"""The loop of a search: it asks for a trial, runs it and tells the result; it can stop and continue at any trial."""
 
 from __future__ import annotations
 
@@ -16,23 +16,27 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from autoloss.core.errors import ConfigError, first_line, require
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import budget, stop
-from autoloss.search.heartbeat import BEAT, GRACE, Watch, beating
-from autoloss.search.progress import line
+from autoloss.search.heartbeat import GRACE, HEARTBEAT, WorkerWatch, send_heartbeats
 from autoloss.search.runner import SCORE, Pruned, Report, Result, Runner
-from autoloss.search.search_json import MANY, write_chronicle
+from autoloss.search.search_json import MANY, write_search_json
 from autoloss.search.space import BASELINE, STATIC, Candidate, Space
+from autoloss.search.trial_line import trial_line
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How long to search, and for what; every ``beat`` seconds a worker shows that it lives (``grace``: or is dead)."""
+    """How long to search, and for which objectives.
+
+    A worker sends a heartbeat every ``heartbeat`` seconds, and counts as dead after ``grace`` seconds without one;
+    it waits ``pause`` seconds before it looks again at what others do.
+    """
 
     n_trials: int = 40
     timeout: float | None = None
     patience: int | None = None
     objectives: tuple[str, ...] = (SCORE,)
     seed: int = 0
-    beat: float = BEAT
+    heartbeat: float = HEARTBEAT
     grace: float = GRACE
     pause: float = 0.5
 
@@ -46,7 +50,7 @@ class Settings:
 
 
 class Search:
-    """One worker's view of a study: :meth:`work` runs trials until the budget is spent."""
+    """One worker of a study: :meth:`work` runs trials until the budget is spent."""
 
     def __init__(
         self,
@@ -65,13 +69,13 @@ class Search:
                 )
         self.study, self.space, self.runner, self.goals = study, space, runner, dict(goals)
         self.settings, self.directory, self.says = settings, directory, says
-        self._begun, self._watch = time.monotonic(), Watch(settings.grace)
+        self._started, self._watch = time.monotonic(), WorkerWatch(settings.grace)
 
     def work(self) -> None:
-        """Run trials until the budget, the time, or the patience is spent, and no other worker runs one."""
+        """Run trials until the budget, the time or the patience is spent, and no other worker runs one."""
         budget.requeue_dead(self.study, self._watch)
         while not self._over():
-            stop.obey()
+            stop.check()
             if not budget.spent(self.study, self.settings.n_trials):
                 self._match_baseline()
             trial = budget.ask(self.study, self.settings.n_trials)
@@ -83,7 +87,7 @@ class Search:
             pass
 
     def plan(self, parameters: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Queue the equal-weights run, unless there is one that did not fail, and in a new study ``parameters``."""
+        """Queue the baseline, unless there is one that did not fail; in a new study also trials with ``parameters``."""
         trials = budget.kept(self.study)
         if not any(t.user_attrs.get("baseline") for t in trials if t.state != TrialState.FAIL):
             self.study.enqueue_trial({}, user_attrs={"baseline": True})
@@ -93,46 +97,46 @@ class Search:
 
     @property
     def reference(self) -> dict[str, float] | None:
-        """The metrics of the equal-weights run that scores are relative to, once it is finished."""
+        """The baseline's metrics, which scores are relative to; ``None`` until it is finished."""
         for trial in self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
             if trial.user_attrs.get("baseline"):
                 return dict(trial.user_attrs["metrics"])
         return None
 
     def score(self, metrics: Mapping[str, float]) -> float:
-        """The mean relative improvement of ``metrics`` over the equal-weights run, whose own score is 0."""
+        """The mean relative improvement of ``metrics`` over the baseline, whose own score is 0."""
         reference = self.reference
         return relative_improvement(metrics, reference, self.goals) if reference else 0.0
 
     def _run(self, trial: Trial) -> None:
         try:
-            with beating(self.study, trial, self.settings.beat):
+            with send_heartbeats(self.study, trial, self.settings.heartbeat):
                 if not self._await_reference(trial):
                     budget.give_back(self.study, trial)
                     return
                 self._try(trial)
         except UpdateFinishedTrialError:
-            self.says(f"trial {trial.number} showed no sign of life for long, and another worker has taken it over")
+            self.says(f"trial {trial.number}: its heartbeat was missing for too long, so another worker runs it now")
             return
         except BaseException:
-            # Stopped, or without equal weights to be compared with: no fault of this trial's.
+            # The search was stopped, or the baseline is missing: the trial itself did not fail.
             budget.give_back(self.study, trial)
             raise
-        self.says(line(self.study, trial.number, self.settings.n_trials, time.monotonic() - self._begun))
+        self.says(trial_line(self.study, trial.number, self.settings.n_trials, time.monotonic() - self._started))
 
     def _try(self, trial: Trial) -> None:
-        begun = time.monotonic()
+        started = time.monotonic()
         baseline, curve = bool(trial.user_attrs.get("baseline")), dict[int, Mapping[str, float]]()
         directory = self.directory / "trials" / f"{trial.number:04d}"
         try:
             candidate = self.space.suggest(trial)
             trial.set_user_attr("candidate", candidate.plain())
             trial.set_user_attr("label", candidate.label)
-            report = _noting(curve) if baseline else self._reporter(trial)
+            report = _reporter_into(curve) if baseline else self._reporter(trial)
             result = self.runner(candidate, self.settings.seed, directory, report)
             self._check(result.metrics)
         except Pruned:
-            trial.set_user_attr("seconds", round(time.monotonic() - begun, 3))
+            trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
             self.study.tell(trial, state=TrialState.PRUNED)
         except UpdateFinishedTrialError:
             raise
@@ -143,9 +147,9 @@ class Search:
             if baseline:
                 raise ConfigError(f"The equal-weights run must finish, but it failed: {sentence}") from error
         else:
-            trial.set_user_attr("seconds", round(time.monotonic() - begun, 3))
+            trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
             if baseline:
-                # Its scores are known now that it is finished; pruners compare others with them.
+                # Its scores are known only now that it is finished; pruners compare other trials with them.
                 for step, metrics in curve.items():
                     self._report(trial, step, metrics, result.metrics)
             self._tell(trial, candidate, result)
@@ -153,7 +157,7 @@ class Search:
 
     def _write(self, number: int) -> None:
         if number < MANY or number % 10 == 0:
-            write_chronicle(self.directory, self.study, self.goals, self.settings.objectives)
+            write_search_json(self.directory, self.study, self.goals, self.settings.objectives)
 
     def _check(self, metrics: Mapping[str, float]) -> None:
         missing = ", ".join(name for name in self.goals if name not in metrics)
@@ -171,7 +175,7 @@ class Search:
         self._offer(candidate, result)
 
     def _offer(self, candidate: Candidate, result: Result) -> None:
-        """Offer the final weights of a dynamic method, once for each, as a trial with fixed weights."""
+        """Queue a trial with the final weights of a dynamic method as fixed weights, once for each method."""
         name = str(candidate.weighting["name"])
         offered = {t.user_attrs.get("offered") for t in self.study.get_trials(deepcopy=False)}
         terms = set(self.space.terms)
@@ -186,13 +190,13 @@ class Search:
         self.study.enqueue_trial({"weighting": STATIC, **static, **shared}, user_attrs={"offered": name})
 
     def _match_baseline(self) -> None:
-        """Where other keys vary, see that equal weights are tried on them as often as any other weighting."""
+        """Where other keys vary, queue equal weights as often as any other weighting is tried."""
         if not (self.space.keys or self.space.losses):
             return
         parameters = [t.params or t.system_attrs.get("fixed_params", {}) for t in budget.kept(self.study)]
         names = [one.get("weighting", BASELINE) for one in parameters]
         others = [names.count(name) for name in self.space.weightings if name != BASELINE]
-        # Ahead of it, or the budget might end on the other one's turn.
+        # Queued before the others' next trial, which may be the last one of the budget.
         if others and names.count(BASELINE) <= max(others):
             self.study.enqueue_trial({"weighting": BASELINE})
 
@@ -212,7 +216,7 @@ class Search:
         return True
 
     def _await_reference(self, trial: Trial) -> bool:
-        """Wait until ``trial`` can be scored; ``False`` if equal weights are to be run first, by whoever is free."""
+        """Wait until ``trial`` can be scored; ``False`` if the queued baseline must run first."""
         while self.reference is None and not trial.user_attrs.get("baseline"):
             states = [t.state for t in budget.kept(self.study) if t.user_attrs.get("baseline")]
             if TrialState.WAITING in states:
@@ -224,7 +228,7 @@ class Search:
         return True
 
     def _wait_for_others(self) -> bool:
-        """Whether another worker's trial may yet come back to be run here."""
+        """Wait once, and return whether a trial of another worker may still have to be run here."""
         if budget.requeue_dead(self.study, self._watch):
             return True
         if not self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
@@ -233,7 +237,7 @@ class Search:
         return True
 
     def _over(self) -> bool:
-        if self.settings.timeout is not None and time.monotonic() - self._begun > self.settings.timeout:
+        if self.settings.timeout is not None and time.monotonic() - self._started > self.settings.timeout:
             return True
         if self.settings.patience is None or len(self.settings.objectives) > 1:
             return False
@@ -245,12 +249,12 @@ class Search:
 
 
 def best_of(study: Study, trials: Sequence[FrozenTrial]) -> FrozenTrial:
-    """The best of completed single-objective ``trials``; the earliest of equals."""
+    """The best of the completed ``trials`` of a study with one objective; the earliest of equal ones."""
     sign = 1.0 if study.direction.name == "MAXIMIZE" else -1.0
     return max(trials, key=lambda t: (sign * float(t.value or 0.0), -t.number))
 
 
-def _noting(curve: dict[int, Mapping[str, float]]) -> Report:
+def _reporter_into(curve: dict[int, Mapping[str, float]]) -> Report:
     def report(step: int, metrics: Mapping[str, float]) -> None:
         curve[step] = dict(metrics)
 

@@ -1,4 +1,4 @@
-"""Who runs a trial, and whether that worker still lives."""
+"""Which worker runs a trial, and whether that worker is still alive."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+import psutil
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
-BEAT, GRACE = 20.0, 90.0
+HEARTBEAT, GRACE = 20.0, 90.0  # seconds between two heartbeats; seconds without one until a worker counts as dead
 
 
-def me() -> dict[str, Any]:
-    """Who this worker is: host, process, and when the process began (process numbers are used again)."""
-    return {"host": _host(), "pid": os.getpid(), "born": _born(os.getpid())}
+def this_worker() -> dict[str, Any]:
+    """The host, the process number and the start of this process, since a system uses process numbers again."""
+    return {"host": _host(), "pid": os.getpid(), "born": _started(os.getpid())}
 
 
 @contextmanager
-def beating(study: Study, trial: Trial, every: float = BEAT) -> Iterator[None]:
-    """Within it ``trial`` carries a count that rises every ``every`` seconds, where any machine can see it.
+def send_heartbeats(study: Study, trial: Trial, every: float = HEARTBEAT) -> Iterator[None]:
+    """Within it a count in the storage of ``trial`` rises every ``every`` seconds; workers on any machine can see it.
 
-    Optuna's own heartbeat runs inside ``Study.optimize`` only, and neither a journal nor a gRPC proxy has one.
+    Optuna's own heartbeat works within ``Study.optimize`` only, and neither a journal nor a gRPC proxy has one.
     """
     over = threading.Event()
 
-    def beat() -> None:
+    def send() -> None:
         count = 0
         while not over.wait(every):
             count += 1
@@ -40,10 +40,10 @@ def beating(study: Study, trial: Trial, every: float = BEAT) -> Iterator[None]:
             except UpdateFinishedTrialError:
                 return
             except Exception:
-                # A storage that does not answer now may at the next beat; the trial itself will say if not.
+                # The storage may answer at the next heartbeat; if it does not, the trial itself raises.
                 continue
 
-    thread = threading.Thread(target=beat, daemon=True)
+    thread = threading.Thread(target=send, daemon=True)
     thread.start()
     try:
         yield
@@ -52,10 +52,10 @@ def beating(study: Study, trial: Trial, every: float = BEAT) -> Iterator[None]:
         thread.join()
 
 
-class Watch:
-    """Finds trials whose worker died: at once on this machine, elsewhere after ``grace`` seconds without a beat.
+class WorkerWatch:
+    """Finds trials whose worker died: at once on this machine, elsewhere after ``grace`` seconds without a heartbeat.
 
-    The count is compared with what was seen here before, and no clock with that of another machine.
+    A heartbeat is compared with the one that was seen here before; clocks of two machines are never compared.
     """
 
     def __init__(self, grace: float = GRACE) -> None:
@@ -63,40 +63,38 @@ class Watch:
         self._seen: dict[int, tuple[Any, float]] = {}
 
     def dead(self, trial: FrozenTrial) -> bool:
-        """Whether the worker of the running ``trial`` is dead, as far as one can know by now."""
+        """Whether the worker of the running ``trial`` is known to be dead."""
         worker = trial.user_attrs.get("worker")
         if worker and worker["host"] == _host():
-            return bool(_born(worker["pid"]) != worker["born"])
-        # Elsewhere, or killed between asking for the trial and signing it.
-        now, beat = time.monotonic(), trial.user_attrs.get("beat")
+            return bool(_started(worker["pid"]) != worker["born"])
+        # The worker runs on another machine, or it was killed before it wrote its name into the trial.
+        now, heartbeat = time.monotonic(), trial.user_attrs.get("beat")
         seen, since = self._seen.get(trial.number, (None, None))
-        if since is None or seen != beat:
-            self._seen[trial.number] = (beat, now)
+        if since is None or seen != heartbeat:
+            self._seen[trial.number] = (heartbeat, now)
             return False
         return now - since > self.grace
 
 
 def _host() -> str:
-    """This machine, and in it the space of process numbers: containers may share the name and not the numbers."""
+    """This machine and its process namespace: two containers can have one host name and different process numbers."""
     try:
+        # psutil does not tell the namespace. Only Linux has one.
         return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return socket.gethostname()
 
 
-def _born(pid: int) -> float | None:
-    """When process ``pid`` began, in ticks since boot; ``None`` if there is no such process."""
+def _started(pid: int) -> float | None:
+    """When process ``pid`` started, in hundredths of a second since boot; ``None`` if it is dead.
+
+    Not a time of day: after a change of the clock another process would read another one.
+    """
     try:
-        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        # A zombie is dead, though its parent has not heard of it yet.
-        return None if state in "ZX" else float(rest[18])
-    except (FileNotFoundError, ProcessLookupError):
-        if Path("/proc/self/stat").exists():
+        boot, process = psutil.boot_time(), psutil.Process(pid)
+        # The parent of a zombie has not read its exit code yet, but the process is dead.
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
             return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return float(round(100 * (process.create_time() - boot)))
+    except psutil.NoSuchProcess:
         return None
-    except PermissionError:
-        pass
-    return 0.0

@@ -1,4 +1,4 @@
-"""``autoloss.search``: the same study for a function of the user's own."""
+"""``autoloss.search``: a search with the user's own training function."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ WEIGHTINGS = ("fixed", "uncertainty", "dwa", "gradnorm")
 
 @dataclass(slots=True)
 class UserTrial:
-    """What a user's function gets: a balancer to train with, and somebody to tell how it goes.
+    """The argument of a user's training function: a balancer to train with, and :meth:`report` for metrics.
 
-    ``parameters`` are the other keys that are searched, by name. ``directory`` is the trial's own.
+    ``parameters`` are the values of the other searched keys, by name. ``directory`` belongs to this trial alone.
+    ``test`` is true in a confirmation: then return the metrics on test data.
     """
 
     candidate: Candidate
@@ -44,7 +45,7 @@ class UserTrial:
         return self.candidate.keys
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Say how it goes; raises to end the trial if the pruner gives it up (let that pass through)."""
+        """Report metrics at a step; raises an exception to end a pruned trial, which must not be caught."""
         self._report(step, metrics)
 
 
@@ -73,19 +74,19 @@ def search(
 ) -> Outcome:
     """Search which weighting, with which parameters, is best for ``run``, and whether it matters.
 
-    ``run(trial)`` trains a model with ``trial.balancer`` on ``trial.seed`` and returns its metrics;
-    for confirmations ``trial.test`` is true, and it returns the metrics on test data. Equal weights run first; the
-    best ``confirm_best`` candidates are retrained on fresh seeds beside them (0 leaves that out).
-    Called again with the same ``directory`` it goes on.
+    ``run(trial)`` trains a model with ``trial.balancer`` and the seed ``trial.seed``, and returns its metrics; in a
+    confirmation, where ``trial.test`` is true, it returns the metrics on test data. Equal weights run first. At the
+    end, equal weights and the best ``confirm_best`` candidates are trained again on ``confirm_seeds`` fresh seeds
+    (``confirm_best=0`` leaves that out). A second call with the same ``directory`` continues the search.
 
     Args:
         losses: names of the losses that ``trial.balancer`` gets.
-        metrics: ``"min"`` or ``"max"`` by the name of each metric that ``run`` returns.
-        weightings: registered names to choose from, equal weights beside them.
-        normalise: scale the weights of methods with a free scale to sum to K, so that a win is not a larger
-            learning rate in disguise.
-        space: distributions of other keys, such as ``{"lr": Interval(1e-4, 1e-2, log=True)}``; the first
-            run has the middle of each.
+        metrics: ``"min"`` or ``"max"`` for the name of each metric that ``run`` returns.
+        weightings: registered names to choose from; equal weights are always added.
+        normalise: scale the weights of methods with a free scale to sum to K. Without it such a method can win only
+            because its larger weights act like a larger learning rate.
+        space: distributions of other keys, such as ``{"lr": Interval(1e-4, 1e-2, log=True)}``; the baseline has the
+            middle of each.
         balancer: further arguments of the :class:`Balancer` (``base``, ``groups``, ``total_steps``).
 
     >>> def run(trial):
@@ -102,26 +103,26 @@ def search(
     names = list(dict.fromkeys([BASELINE, *weightings]))
     options = {name: dict(registry.load("weighting", name).search_space) for name in names}
     terms = tuple(Balancer(losses, BASELINE, **(balancer or {})).player.terms.units)
-    where, aims, keys = Path(directory), tuple(objectives), dict(space or {})
+    where, targets, keys = Path(directory), tuple(objectives), dict(space or {})
     defaults, wrap = {key: middle(d) for key, d in keys.items()}, normalising(names) if normalise else {}
-    whole = Space(terms, options, {}, keys, decades, defaults, wrap)
-    pruned = build_pruner(_node(pruner), len(aims), 0)
-    directions = ["maximize" if o == SCORE or metrics.get(o) == "max" else "minimize" for o in aims]
-    about = {"losses": list(losses), "metrics": dict(metrics), "weightings": names, "space": str(whole.keys)}
+    full_space = Space(terms, options, {}, keys, decades, defaults, wrap)
+    pruned = build_pruner(_by_name(pruner), len(targets), 0)
+    directions = ["maximize" if o == SCORE or metrics.get(o) == "max" else "minimize" for o in targets]
+    about = {"losses": list(losses), "metrics": dict(metrics), "weightings": names, "space": str(full_space.keys)}
     study_name = NAME if storage is None else f"{NAME}/{where.name}"
     study = open_study(open_storage(storage, where), study_name, about, directions, pruned)
-    study.sampler = build_sampler(_node(sampler), seed + 1000 * len(study.trials), len(aims))
+    study.sampler = build_sampler(_by_name(sampler), seed + 1000 * len(study.trials), len(targets))
     if begun := len(counted(study)):
         says(f"{begun} finished, {max(0, n_trials - begun)} to go")
     runner = _FunctionRunner(run, losses, metrics, balancer or {})
-    limits = Settings(n_trials, timeout, patience, aims, seed)
-    engine = Search(study, whole, runner, metrics, limits, where, says)
+    limits = Settings(n_trials, timeout, patience, targets, seed)
+    engine = Search(study, full_space, runner, metrics, limits, where, says)
     engine.plan()
     engine.work()
     confirmed = []
-    if confirm_best and len(aims) == 1:
+    if confirm_best and len(targets) == 1:
         confirmed = confirm(runner, chosen(study, confirm_best), metrics, confirm_seeds, where)
-    outcome = Outcome(study, metrics, aims, tuple(confirmed))
+    outcome = Outcome(study, metrics, targets, tuple(confirmed))
     outcome.write(where)
     write_report(where)
     says(outcome.text())
@@ -129,7 +130,7 @@ def search(
 
 
 class _FunctionRunner:
-    """Runs a user's function as a search runs a configuration."""
+    """Runs a user's training function as the runner of a search."""
 
     def __init__(
         self,
@@ -156,5 +157,5 @@ class _FunctionRunner:
         return Result(metrics, metrics if test else {}, balancer.weights, sum(balancer.weights.values()))
 
 
-def _node(given: str | Mapping[str, Any]) -> Mapping[str, Any]:
+def _by_name(given: str | Mapping[str, Any]) -> Mapping[str, Any]:
     return {"name": given} if isinstance(given, str) else given

@@ -1,4 +1,4 @@
-"""What a search leaves: a leaderboard, the best candidate as a file, and a verdict in words."""
+"""The files and words of a finished search: its leaderboard, its best candidate and its verdict."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from autoloss._version import __version__
 from autoloss.core.io.files import write_text
 from autoloss.core.io.text_table import aligned, markdown, number
 from autoloss.core.metrics.pareto import front, knee
-from autoloss.search.board import write_board
 from autoloss.search.budget import counted
 from autoloss.search.confirm import winner
 from autoloss.search.runner import SCORE, Confirmed
-from autoloss.search.search_json import write_chronicle
+from autoloss.search.search_json import write_search_json
 from autoloss.search.space import BASELINE, Candidate
+from autoloss.search.tensorboard import write_tensorboard
 from autoloss.search.verdict import sentence
 
 TOP = 12
@@ -31,7 +32,7 @@ EQUAL = "equal weights"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A finished search: its trials, what was confirmed, and what may be said."""
+    """A finished search: its trials, the confirmed candidates, and the verdict."""
 
     study: Study
     goals: Mapping[str, str]
@@ -40,7 +41,7 @@ class Outcome:
 
     @property
     def best(self) -> Candidate:
-        """The confirmed winner on validation data, else the best trial, or the knee of the Pareto front."""
+        """The confirmed candidate that is best on validation data, else the best trial, or the knee of the front."""
         if self.confirmed:
             return winner(self.confirmed).candidate
         plain = self.ranked[0].user_attrs["candidate"]
@@ -48,7 +49,7 @@ class Outcome:
 
     @property
     def ranked(self) -> list[FrozenTrial]:
-        """The completed trials, best first; with several objectives the front first, its knee on top."""
+        """The completed trials, best first; with several objectives the knee, then the rest of the front."""
         done = [t for t in counted(self.study) if t.state == TrialState.COMPLETE]
         if len(self.objectives) == 1:
             sign = -1.0 if self.study.direction.name == "MAXIMIZE" else 1.0
@@ -64,9 +65,9 @@ class Outcome:
 
     @property
     def verdict(self) -> list[str]:
-        """What these seeds show, one sentence for each candidate."""
+        """The verdict: one sentence for each confirmed candidate, and one for the choice."""
         if not self.confirmed:
-            return ["Nothing was confirmed on fresh seeds: the ranking above is of single runs, and noise ranks too."]
+            return ["Nothing was confirmed on fresh seeds: above are single runs, so noise may decide their order."]
         lines = [
             sentence(self._name(c), c.comparison, self._name(self.confirmed[0]))
             for c in self.confirmed
@@ -76,14 +77,14 @@ class Outcome:
         if best.comparison is None:
             first = self._name(best)
             verb = "are" if first == EQUAL else "is"
-            return [*lines, f"Verdict: {first} {verb} best on validation data; nothing that was searched helped."]
+            return [*lines, f"Verdict: {first} {verb} best on validation data; no other candidate helped."]
         return [
             *lines,
-            f"Verdict: {self._name(best)} is the choice on validation data; on test data: {best.comparison.words}.",
+            f"Verdict: {self._name(best)} is best on validation data; on test data: {best.comparison.words}.",
         ]
 
     def table(self) -> list[list[str]]:
-        """The trials as a header and rows of text, equal weights among them."""
+        """The best trials and the baseline, as a header and rows of text."""
         shown = self.ranked[:TOP]
         shown += [t for t in self.ranked[TOP:] if t.user_attrs.get("baseline")]
         header = ["rank", "trial", "candidate", SCORE, *self.goals, "sum of weights"]
@@ -91,22 +92,27 @@ class Outcome:
         return [header, *([str(ranks[t.number]), str(t.number), *self._cells(t)] for t in shown)]
 
     def text(self) -> str:
-        """Everything for a terminal."""
+        """The tables and the verdict, for a terminal."""
         parts = [aligned(self.table(), left=(2,))]
         if self.confirmed:
-            parts += ["\nconfirmed on fresh seeds (score against equal weights, validation and test):"]
+            parts += ["\nconfirmed on fresh seeds (score relative to equal weights, validation and test):"]
             parts += [aligned(self._confirmed(), left=(0,))]
         return "\n".join([*parts, "", *self._failed(), *self.verdict])
 
     def markdown(self) -> str:
-        """Everything as Markdown."""
+        """The tables and the verdict as Markdown."""
         parts = [markdown(self.table())]
         if self.confirmed:
-            parts += ["", "Confirmed on fresh seeds (score against equal weights):", "", markdown(self._confirmed())]
+            parts += [
+                "",
+                "Confirmed on fresh seeds (score over equal weights):",
+                "",
+                markdown(self._confirmed()),
+            ]
         return "\n".join([*parts, "", *(f"- {line}" for line in [*self._failed(), *self.verdict])]) + "\n"
 
     def csv(self) -> str:
-        """Every trial as CSV, numbers in full; failed ones with their error."""
+        """Every trial as CSV, with all digits; failed trials with their error."""
         out = io.StringIO()
         writer = csv.writer(out)
         writer.writerow(["trial", "state", "candidate", SCORE, *self.goals, "mean_weight_sum", "seconds", "error"])
@@ -119,17 +125,17 @@ class Outcome:
         return out.getvalue()
 
     def write(self, directory: Path, settings: Sequence[str] = ()) -> None:
-        """Write ``leaderboard.csv``, ``leaderboard.md``, ``search.json``, and a run ``study`` for TensorBoard."""
+        """Write ``leaderboard.csv``, ``leaderboard.md``, ``search.json``, and the run ``study`` for TensorBoard."""
         write_text(directory / "leaderboard.csv", self.csv())
         write_text(directory / "leaderboard.md", self.markdown())
-        write_chronicle(directory, self.study, self.goals, self.objectives, self.confirmed, self.verdict, [*settings])
-        write_board(directory / "study", counted(self.study), self.markdown())
+        write_search_json(directory, self.study, self.goals, self.objectives, self.confirmed, self.verdict, [*settings])
+        write_tensorboard(directory / "study", counted(self.study), self.markdown())
 
     def best_yaml(self, settings: Sequence[str]) -> str:
-        """The best candidate as a file for ``load=``: overrides, the problem's own ``settings`` first."""
+        """The best candidate as a file for ``load=``: overrides, first the command's own ``settings``."""
         # A JSON string is a YAML string.
         lines = [f"  - {json.dumps(one)}" for one in [*settings, *overrides(self.best)]]
-        head = "# Written by `autoloss search`; use it as: autoloss train load=THIS_FILE\noverrides:\n"
+        head = f"# Written by `autoloss search` {__version__}; use it as: autoloss train load=THIS_FILE\noverrides:\n"
         return head + "\n".join(lines) + "\n"
 
     def _cells(self, trial: FrozenTrial) -> list[str]:

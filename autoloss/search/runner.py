@@ -1,4 +1,4 @@
-"""What a search asks for and what it gets: the function that trains a candidate, and its results."""
+"""The function that trains a candidate for a search, and its results."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from autoloss.search.verdict import Comparison
 SCORE = "score"
 
 
-class Pruned(Exception):  # noqa: N818 - what happened, and no error
+class Pruned(Exception):  # noqa: N818 - an event, not an error
     """The pruner ended this trial."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one training gave: validation metrics, test metrics if asked for, and what the weights were."""
+    """The results of one training: validation metrics, test metrics if asked for, and the weights."""
 
     metrics: Mapping[str, float]
     test_metrics: Mapping[str, float] = field(default_factory=dict)
@@ -28,13 +28,13 @@ class Result:
 
 
 class Report(Protocol):
-    """Called during a training with its step and metrics; raises :class:`Pruned` to end it."""
+    """Is called during a training with the step and the metrics; raises :class:`Pruned` to end it."""
 
     def __call__(self, step: int, metrics: Mapping[str, float]) -> None: ...
 
 
 class Runner(Protocol):
-    """Trains one candidate with one seed in a directory; ``test`` says to measure the test split too."""
+    """Trains one candidate with one seed in a directory; with ``test`` it measures the test split too."""
 
     def __call__(
         self, candidate: Candidate, seed: int, directory: Path, report: Report, test: bool = False
@@ -43,9 +43,9 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """A candidate retrained on fresh seeds: scores against the mean of equal weights, seed by seed.
+    """A candidate that was trained again on fresh seeds: its score on each seed, over the baseline's mean metrics.
 
-    One that failed on a seed has no scores; ``error`` says on which, and why.
+    A candidate that failed on a seed has no scores; ``error`` says on which seed, and why.
     """
 
     candidate: Candidate

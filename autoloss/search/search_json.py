@@ -1,4 +1,4 @@
-"""A search as plain values in a file, for whoever shows it: ``search.json``."""
+"""Writes a search as plain values into ``search.json``, from which reports are made."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from optuna.importance import get_param_importances
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from autoloss._version import __version__
 from autoloss.core.io.files import write_json
 from autoloss.core.metrics.pareto import front, knee
 from autoloss.search.budget import counted
 from autoloss.search.runner import Confirmed
 
-MANY = 200  # trials from which on the file is not written after each of them
+MANY = 200  # from this number of trials on, the file is written after every tenth trial only
 _ATTRIBUTES = ("label", "score", "metrics", "final_weights", "mean_weight_sum", "seconds", "error")
 
 
-def write_chronicle(
+def write_search_json(
     directory: Path,
     study: Study,
     goals: Mapping[str, str],
@@ -30,11 +31,12 @@ def write_chronicle(
     verdict: Sequence[str] = (),
     settings: Sequence[str] = (),
 ) -> None:
-    """Write what ``study`` holds; ``confirmed``, ``verdict`` and the command's ``settings`` when it is over."""
+    """Write the trials of ``study``; at the end also ``confirmed``, ``verdict`` and the command's ``settings``."""
     trials = counted(study)
     done = [t for t in trials if t.state == TrialState.COMPLETE]
     best = _front(study, done)
     plain = {
+        "version": __version__,
         "goals": dict(goals),
         "objectives": [
             {"name": name, "goal": "max" if direction.name == "MAXIMIZE" else "min"}
@@ -58,10 +60,10 @@ def importance(study: Study, done: Sequence[FrozenTrial]) -> dict[str, float]:
     values = [t.values[0] for t in done if t.values]
     if max(values) == min(values):
         return {}
-    # It explains what makes the target low, whatever the study's direction.
+    # PED-ANOVA takes a low target for a good one, in either direction of the study.
     sign = -1.0 if study.directions[0].name == "MAXIMIZE" else 1.0
     with warnings.catch_warnings():
-        # Of its being experimental, and of what the sign is for.
+        # Warnings that it is experimental and that the study maximises: the sign takes care of that.
         warnings.simplefilter("ignore")
         try:
             return get_param_importances(study, target=lambda t: sign * t.values[0])
@@ -102,7 +104,7 @@ def _confirmed(one: Confirmed) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    """``value`` with ``None`` for what JSON has no word for."""
+    """``value`` with ``None`` for NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _finite(of) for key, of in value.items()}
     if isinstance(value, list):

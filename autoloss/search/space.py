@@ -1,4 +1,4 @@
-"""What a search may choose, and how a sampler is asked for it."""
+"""What a search may choose, and how it asks a sampler for a candidate."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """How a table names it."""
+        """The candidate in one line, for tables."""
         parts = [str(self.weighting["name"])]
         for key, value in self.weighting.items():
             if key == "weights":
@@ -50,12 +50,11 @@ class Candidate:
 class Space:
     """A conditional space: the weighting first, then what that weighting has to choose.
 
-    ``weightings`` maps each weighting to its own search space. The static one, ``fixed``, has
-    K - 1 numbers instead: the decades by which each further loss's weight lies above the first's,
-    in [-decades, decades]; the weights sum to K. ``losses`` maps terms to the losses to choose
-    from, ``keys`` any other key of the configuration to its distribution, and ``defaults`` are the
-    values of those keys in the first equal-weights run, where nobody else has any. ``wrap`` are the
-    wrappers of each weighting that has some.
+    ``weightings`` maps each weighting to its own search space. The static one, ``fixed``, has K - 1 numbers instead:
+    for each loss but the first, the logarithm (base 10) of its weight divided by the first loss's weight, in
+    [-decades, decades]. Its weights sum to K. ``losses`` maps terms to the losses to choose from, and ``keys`` any
+    other key of the configuration to its distribution. ``defaults`` are the values of those keys in the baseline,
+    where the configuration has none. ``wrap`` maps weightings to their wrappers.
     """
 
     terms: tuple[str, ...]
@@ -75,18 +74,18 @@ class Space:
 
     @property
     def options(self) -> list[str]:
-        """The weightings that a sampler chooses from: equal weights again only where other keys vary."""
+        """The weightings that a sampler chooses from; equal weights are among them only where other keys vary."""
         varies = bool(self.losses or self.keys)
         return [name for name in self.weightings if varies or name != BASELINE]
 
     def suggest(self, trial: Trial) -> Candidate:
-        """Ask the sampler behind ``trial`` for a candidate; the baseline is what it is, and asks nothing."""
+        """Ask the sampler of ``trial`` for a candidate; for the baseline the sampler is not asked."""
         if trial.user_attrs.get("baseline"):
             return Candidate({"name": BASELINE}, {}, dict(self.defaults))
         name = str(trial.suggest_categorical("weighting", self.options))
-        own = {key: ask(trial, f"{name}.{key}", d) for key, d in self._own(name).items()}
-        losses = {term: ask(trial, f"losses.{term}", Choice(tuple(of))) for term, of in self.losses.items()}
-        return self.candidate(name, own, losses, {key: ask(trial, key, d) for key, d in self.keys.items()})
+        own = {key: suggest(trial, f"{name}.{key}", d) for key, d in self._own(name).items()}
+        losses = {term: suggest(trial, f"losses.{term}", Choice(tuple(of))) for term, of in self.losses.items()}
+        return self.candidate(name, own, losses, {key: suggest(trial, key, d) for key, d in self.keys.items()})
 
     def candidate(
         self, name: str, own: Mapping[str, Any], losses: Mapping[str, str], keys: Mapping[str, Any]
@@ -101,13 +100,13 @@ class Space:
         return Candidate({"name": name, **own, **wrap}, losses, keys)
 
     def static_parameters(self, weights: Mapping[str, float]) -> dict[str, float]:
-        """The sampler's numbers for fixed ``weights``, moved into range; the inverse of :meth:`candidate`."""
+        """The sampler's numbers for fixed ``weights``, clamped to the range; the inverse of :meth:`candidate`."""
         first = max(weights[self.terms[0]], 1e-12)
         powers = {term: math.log10(max(weights[term], 1e-12) / first) for term in self.terms[1:]}
         return {f"{STATIC}.decades_{term}": max(-self.decades, min(self.decades, p)) for term, p in powers.items()}
 
     def grid(self, points: int) -> Iterator[dict[str, Any]]:
-        """Every combination with ``points`` values on each continuous axis, as a sampler's parameters."""
+        """Every combination, with ``points`` values of each continuous parameter, as a sampler's parameters."""
         shared = {f"losses.{term}": list(of) for term, of in self.losses.items()}
         shared |= {key: values_of(d, points) for key, d in self.keys.items()}
         for name in self.options:
@@ -122,10 +121,10 @@ class Space:
 
 
 def normalising(weightings: Iterable[str]) -> dict[str, list[str]]:
-    """The wrapper with which the weights sum to K, for those ``weightings`` whose weights do not by themselves.
+    """The wrapper that makes weights sum to K, for those ``weightings`` whose weights do not do so by themselves.
 
-    Without it a method whose weights grow is compared at another learning rate than equal weights; a
-    surgery has no weights to scale.
+    Without it, a method whose weights grow would be compared at another learning rate than equal weights. A surgery
+    has no weights to scale.
     """
     classes = {name: registry.load("weighting", name) for name in weightings}
     free = [name for name, of in classes.items() if "sums_to_count" not in of.claims and not issubclass(of, Surgery)]
@@ -137,8 +136,8 @@ def middle(distribution: Distribution) -> Any:
     return values_of(distribution, 3)[1] if isinstance(distribution, Interval) else values_of(distribution, 1)[0]
 
 
-def ask(trial: Trial, name: str, distribution: Distribution) -> Any:
-    """Ask the sampler behind ``trial`` for the parameter ``name``."""
+def suggest(trial: Trial, name: str, distribution: Distribution) -> Any:
+    """Ask the sampler of ``trial`` for the parameter ``name``."""
     if isinstance(distribution, Interval):
         return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
     if isinstance(distribution, Range):
@@ -147,7 +146,7 @@ def ask(trial: Trial, name: str, distribution: Distribution) -> Any:
 
 
 def values_of(distribution: Distribution, points: int) -> list[Any]:
-    """``points`` values over ``distribution``, fewer where it has no more."""
+    """``points`` values over the range of ``distribution``; fewer where it has fewer."""
     if isinstance(distribution, Choice):
         return list(distribution.options)
     low, high = distribution.low, distribution.high

@@ -1,7 +1,7 @@
-"""A search that is asked to stop does so where nothing is half done.
+"""A search that is asked to stop ends at a place where no work is half done.
 
-An exception out of a signal's handler could strike while a file is locked, or be lost in a destructor: the handler
-only notes that it was asked, and who trains or waits looks here, after every batch.
+An exception that a signal handler raises could come while a file is locked, or be lost in a destructor. So the handler
+only records the request, and the training and waiting loops check for it, after every batch.
 """
 
 from __future__ import annotations
@@ -10,37 +10,37 @@ import time
 
 
 class Stopped(BaseException):
-    """This process was asked to end, by the signal that it names; what it was running can go on later."""
+    """This process was asked to end, by the signal in the message; the same command can continue the work later."""
 
 
-_asked: list[str] = []
+_requests: list[str] = []
 
 
-def ask(by: str) -> None:
-    """Note that this process is to stop, and who says so."""
-    _asked.append(by)
+def request(by: str) -> None:
+    """Record that this process is to stop, and which signal said so."""
+    _requests.append(by)
 
 
-def asked() -> bool:
-    """Whether somebody asked."""
-    return bool(_asked)
+def requested() -> bool:
+    """Whether this process is to stop."""
+    return bool(_requests)
 
 
-def forget() -> None:
-    """Go on as if nobody had asked."""
-    _asked.clear()
+def clear() -> None:
+    """Remove every request."""
+    _requests.clear()
 
 
-def obey() -> None:
-    """Raise :class:`Stopped` if somebody asked."""
-    if _asked:
-        raise Stopped(_asked[0])
+def check() -> None:
+    """Raise :class:`Stopped` if this process is to stop."""
+    if _requests:
+        raise Stopped(_requests[0])
 
 
 def pause(seconds: float) -> None:
-    """Sleep, and obey."""
+    """Sleep, and raise :class:`Stopped` as soon as this process is to stop."""
     until = time.monotonic() + seconds
-    obey()
+    check()
     while (left := until - time.monotonic()) > 0:
         time.sleep(min(left, 0.2))
-        obey()
+        check()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
@@ -20,7 +19,9 @@ from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.study import Study
 from sqlalchemy.exc import DatabaseError
 
+from autoloss._version import __version__
 from autoloss.core.errors import ConfigError, require
+from autoloss.core.io.lock import take
 
 NAME = "autoloss"
 WAIT = 20  # seconds for a storage to answer
@@ -59,7 +60,8 @@ def open_study(
 ) -> Study:
     """The study ``name``, new or continued.
 
-    ``about`` says what is searched; a study of something else under the same name is an error. ``reads`` turns what an
+    ``about`` says what is searched; a study of something else under the same name is an error. A new study records
+    the version of this package. ``reads`` turns what an
     earlier version wrote of it into what this one would have written.
     """
     study = optuna.create_study(
@@ -72,19 +74,20 @@ def open_study(
     here = json.loads(json.dumps(about))
     if "about" not in study.user_attrs:
         study.set_user_attr("about", here)
-    mine, known = _leaves(reads(here)), _leaves(reads(study.user_attrs["about"]))
-    different = [key for key in {**mine, **known} if mine.get(key) != known.get(key)]
-    found = ", ".join(f"{key}={known.get(key)!r} and not {mine.get(key)!r}" for key in sorted(different))
-    advice = "Give this one another name=, or fresh=true."
-    require(not different, "A study must go on with what it began with", f"{name!r} has {found}", advice)
+        study.set_user_attr("version", __version__)
+    wanted, known = _leaves(reads(here)), _leaves(reads(study.user_attrs["about"]))
+    different = [key for key in {**wanted, **known} if wanted.get(key) != known.get(key)]
+    found = ", ".join(f"{key}={known.get(key)!r} and not {wanted.get(key)!r}" for key in sorted(different))
+    advice = "Give this search another name=, or start again with fresh=true."
+    require(not different, "A study must continue with its own settings", f"{name!r} has {found}", advice)
     return study
 
 
 class _Lock(BaseJournalFileLock):
-    """Lets go when its process dies. Optuna's own locks make everybody wait half a minute for the dead.
+    """Optuna's journal lock, which the system frees when its process dies; Optuna's own locks wait for half a minute.
 
-    Whoever has it is the only one that writes: half a line at the file's end is what a killed process left, and goes.
-    The next line would be glued to it, and the study could never be read again.
+    The process that holds it is the only one that writes. So an incomplete line at the end of the file was left by a
+    killed process, and is removed: the next line would be joined to it, and the study could never be read again.
     """
 
     def __init__(self, path: str) -> None:
@@ -93,8 +96,8 @@ class _Lock(BaseJournalFileLock):
     def acquire(self) -> bool:
         self.release()
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        self._mend()
+        take(self._file, wait=True)
+        self._remove_half_line()
         return True
 
     def release(self) -> None:
@@ -102,7 +105,7 @@ class _Lock(BaseJournalFileLock):
             os.close(self._file)
             self._file = -1
 
-    def _mend(self) -> None:
+    def _remove_half_line(self) -> None:
         if not self._journal.exists():
             return
         with self._journal.open("r+b") as file:
@@ -126,7 +129,7 @@ def _database(url: str) -> BaseStorage:
     try:
         return RDBStorage(url, engine_kwargs=options)
     except (DatabaseError, StorageInternalError):
-        # Two workers that make the tables at once: the second finds them at its second attempt.
+        # When two workers create the tables at the same time, the second worker finds them at its second attempt.
         time.sleep(1)
         return RDBStorage(url, engine_kwargs=options)
 

@@ -1,7 +1,8 @@
-"""Says of candidates and a baseline, trained on the same seeds, what the seeds can show.
+"""Compares candidates with a baseline that was trained on the same seeds, and says what the seeds show.
 
-A paired t-test over the seeds, corrected by Holm for the number of candidates. Not Wilcoxon's: with five seeds its
-smallest p is 0.0625. Folds of one data set share training data, for which the standard error is corrected.
+The test is a paired t-test over the seeds, with Holm's correction for the number of candidates. It is not Wilcoxon's:
+with five seeds the smallest p of that test is 0.0625. Folds of one data set share training data; the standard error is
+corrected for that.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from autoloss.core.errors import require
 
 ALPHA = 0.05
 POWER = 0.8
-ROUNDING = 1e-12  # a deviation below this share of the scores is their rounding
+ROUNDING = 1e-12  # a deviation below this share of the scores is a rounding error
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One candidate against the baseline; a difference above 0 is in the candidate's favour.
+    """One candidate compared with the baseline; a difference above 0 means that the candidate is better.
 
-    The 95 % interval ``low`` to ``high`` and ``p`` are this candidate's alone, so the interval may leave out 0 where
-    ``p_corrected`` shows nothing. ``detectable`` is the smallest true difference that a test at 0.05 / ``candidates``
-    (Holm's first and strictest step) finds in 80 % of studies with this many seeds, if the observed deviation is the
-    true one. A difference that was not shown is always smaller. Where the seeds show nothing at all (one seed, or no
-    deviation) p is 1, and the interval and ``detectable`` are infinite.
+    The 95 % interval from ``low`` to ``high`` and ``p`` are not corrected for the number of candidates, so the interval
+    may exclude 0 although ``p_corrected`` is not below 0.05. ``detectable`` is the smallest true difference that a test
+    at 0.05 / ``candidates`` (Holm's first and strictest step) finds in 80 % of studies with this number of seeds, if
+    the observed deviation is the true one. A difference that was not shown is always smaller. Where the seeds cannot
+    show anything (one seed, or no deviation), p is 1, and the interval and ``detectable`` are infinite.
     """
 
     difference: float
@@ -51,15 +52,15 @@ class Comparison:
 def compare(
     candidates: Mapping[str, Sequence[float]], baseline: Sequence[float], overlap: float = 0.0
 ) -> dict[str, Comparison]:
-    """Each candidate's scores against the baseline's, [seeds] each, in the same order of seeds; higher is better.
+    """Compare each candidate's scores with the baseline's, [seeds] each, in the same order of seeds; higher is better.
 
-    ``overlap`` is the ratio of test to training data where the scores are of folds, whose training sets overlap:
+    ``overlap`` is 0 for seeds. For folds, whose training sets overlap, it is the ratio of test to training data,
     1 / (folds - 1). The standard error is then that of Nadeau and Bengio (Machine Learning 2003), ``s sqrt(1 / n +
-    overlap)``; without it five folds would make three times too many false claims. 0 for seeds.
+    overlap)``; without this correction, five folds would give three times too many false claims.
 
-    With a deviation of 0 among the differences the t-test would divide by it and claim p = 0. Equal differences come
-    from runs that ignore their seed, which are one observation n times, or from a coarse metric (correct answers out
-    of few), where two seeds agree often; neither is evidence, so they count as one seed does: p = 1.
+    If the differences have a deviation of 0, the t-test would divide by it and give p = 0. Equal differences come from
+    runs that ignore their seed, which are one observation n times, or from a coarse metric (the number of correct
+    answers out of few), where two seeds often agree. Neither is evidence, so they count as one seed: p = 1.
 
     Raises :class:`ConfigError` where a candidate lacks a seed or a score is not finite.
     """
@@ -69,14 +70,19 @@ def compare(
     require(not lengths, f"Every candidate must have the baseline's seeds ({seeds})", f"some have others: {lengths}")
     everyone = [("the baseline", baseline), *((repr(name), scores) for name, scores in candidates.items())]
     bad = [f"{who} has {x} on seed {i}" for who, of in everyone for i, x in enumerate(of, 1) if not math.isfinite(x)]
-    require(not bad, "Every score must be finite", ", ".join(bad), "Leave out what failed, and say so (seeds from 1).")
+    require(
+        not bad,
+        "Every score must be finite",
+        ", ".join(bad),
+        "Leave out failed candidates (seeds count from 1).",
+    )
     alone = {name: _paired(scores, baseline, len(candidates), overlap) for name, scores in candidates.items()}
     corrected = holm([one.p for one in alone.values()])
     return {name: replace(one, p_corrected=p) for (name, one), p in zip(alone.items(), corrected, strict=True)}
 
 
 def _paired(scores: Sequence[float], baseline: Sequence[float], candidates: int, overlap: float) -> Comparison:
-    """The paired t-test, its p not yet corrected."""
+    """The paired t-test, with a p that is not corrected yet."""
     differences = [float(a) - float(b) for a, b in zip(scores, baseline, strict=True)]
     mean, seeds = fmean(differences), len(differences)
     deviation = stdev(differences) if seeds > 1 else 0.0
@@ -92,10 +98,10 @@ def _paired(scores: Sequence[float], baseline: Sequence[float], candidates: int,
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p values corrected for their number by Holm's step-down, in the order given.
+    """The p values after Holm's step-down correction for their number, in the order given.
 
-    The i-th smallest of m becomes ``max_{j <= i} min(1, (m - j + 1) p_(j))`` (Holm, Scand. J. Statist. 1979): the
-    chance of one false claim or more stays below 0.05, however the tests depend on each other.
+    The i-th smallest of m becomes ``max_{j <= i} min(1, (m - j + 1) p_(j))`` (Holm, Scand. J. Statist. 1979). The
+    probability of at least one false claim then stays below 0.05, however the tests depend on each other.
 
     >>> holm([0.5, 0.0625, 0.25])
     [0.5, 0.1875, 0.5]
@@ -109,17 +115,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def sentence(name: str, comparison: Comparison, baseline: str = "equal weights") -> str:
-    """What ``comparison`` says of ``name``, for a person, with its numbers."""
+    """The result of ``comparison`` for the candidate ``name`` as a sentence, with the numbers."""
     c, by = comparison, f"{comparison.difference:+.3g}"
     if math.isinf(c.detectable):
-        same = f"{c.seeds} seeds with one and the same difference show no more than one seed"
-        why = "one seed shows nothing" if c.seeds == 1 else same
-        return f"no difference shown: {why} ({name} against {baseline}: {by})."
+        same = f"all {c.seeds} seeds gave the same difference, which counts as one seed"
+        why = "one seed is not enough" if c.seeds == 1 else same
+        return f"no difference shown: {why} ({name} compared with {baseline}: {by})."
     p = "p < 0.001" if c.p_corrected < 0.001 else f"p = {c.p_corrected:.3g}"
     holms = f" after Holm's correction for {c.candidates} candidates" if c.candidates > 1 else ""
     numbers = f"(95 % interval {c.low:+.3g} to {c.high:+.3g}, {p}{holms}, {c.seeds} seeds)"
     if c.words != "no difference shown":
         return f"{name} is {c.words} than {baseline} by {by} {numbers}."
-    could = f"these {c.seeds} seeds could have shown a difference of {c.detectable:.2g} or more"
-    alone = " The interval alone leaves out 0; it is not corrected." if c.low > 0 or c.high < 0 else ""
-    return f"no difference shown: {name} differs from {baseline} by {by} {numbers}; {could}.{alone}"
+    power = f"{c.seeds} seeds detect a true difference of {c.detectable:.2g} with a probability of {100 * POWER:.0f} %"
+    alone = " The interval excludes 0, but it is not corrected." if c.low > 0 or c.high < 0 else ""
+    return f"no difference shown: {name} differs from {baseline} by {by} {numbers}; {power}.{alone}"

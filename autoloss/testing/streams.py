@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from autoloss.core.measured.signal import AnySignal, Drawn
 from autoloss.core.need import Need
-from autoloss.core.signals import Signals, Stats
+from autoloss.core.signals import SIGNALS, Signals
 
 ITEMS = 4
 
@@ -31,16 +34,13 @@ def stream(names: Sequence[str], steps: int = 8, seed: int = 0, width: int = 16,
     speed = torch.rand(size, generator=source)
     noise = 0.1 * torch.randn(steps, size, generator=source)
     values = start * torch.exp(noise - speed * torch.arange(steps)[:, None] / 4)
-    after = values * (1 - 0.1 * torch.rand(steps, size, generator=source))
-    # A source of its own: the other numbers stay what they were. A third of the losses hurt at a time.
-    alignment = values**2 * (torch.randn(steps, size, generator=torch.Generator().manual_seed(seed)) + 0.5)
+    falls = torch.rand(steps, size, generator=source)
     shared = 0.5 * torch.randn(steps, 1, ITEMS, width, generator=source)
     jacobian = shared + torch.randn(steps, size, ITEMS, width, generator=source)
     jacobian[1::2, 1:2] -= jacobian[1::2, :1]
     jacobian *= values[:, :, None, None]
-    rows, magnitude = jacobian.flatten(2), jacobian.abs().flatten(2)
-    grams = rows @ rows.mT
-    item_norm, largest, mean = jacobian.norm(dim=3).mean(2), magnitude.amax(2), magnitude.mean(2)
+    drawn = Drawn(values, falls, jacobian, seed)
+    measured = {signal: signal.drawn(drawn) for signal in SIGNALS}
     return [
         Signals(
             names=tuple(names),
@@ -49,10 +49,7 @@ def stream(names: Sequence[str], steps: int = 8, seed: int = 0, width: int = 16,
             step=t,
             epoch=t // 2,
             progress=t / max(steps - 1, 1),
-            measured_gram=grams[t].to(device),
-            measured_stats=Stats(item_norm[t].to(device), largest[t].to(device), mean[t].to(device)),
-            measured_after=after[t].to(device),
-            measured_alignment=0.01 * alignment[t].to(device),
+            **{signal.field: signal.map(partial(_at, t, device), value) for signal, value in measured.items()},
         )
         for t in range(steps)
     ]
@@ -65,29 +62,23 @@ def scaled(signals: Signals, losses: Sequence[float], gradients: Sequence[float]
     """
     by = signals.values.new_tensor(losses)
     steep = by if gradients is None else signals.values.new_tensor(gradients)
-    stats = signals.stats
-    return replace(
-        signals,
-        values=signals.values * by,
-        measured_gram=signals.gram * steep * steep[:, None],
-        measured_stats=Stats(stats.item_norm * steep, stats.largest * steep, stats.mean * steep),
-        measured_after=signals.after * by,
-        measured_alignment=signals.alignment * steep,
-    )
+
+    def change(signal: AnySignal, x: Tensor) -> Tensor:
+        factor = steep if signal.steep else by
+        return x * factor * factor[:, None] if signal.axes == 2 else x * factor
+
+    return _changed(signals, change, values=signals.values * by)
 
 
 def permuted(signals: Signals, order: Sequence[int]) -> Signals:
     """The signals of the same losses in another ``order``, bit for bit."""
-    index, stats = torch.tensor(order, device=signals.values.device), signals.stats
-    return replace(
+    index = torch.tensor(order, device=signals.values.device)
+    return _changed(
         signals,
+        lambda signal, x: x[index][:, index] if signal.axes == 2 else x[index],
         names=tuple(signals.names[i] for i in order),
         values=signals.values[index],
         present=signals.present[index],
-        measured_gram=signals.gram[index][:, index],
-        measured_stats=Stats(stats.item_norm[index], stats.largest[index], stats.mean[index]),
-        measured_after=signals.after[index],
-        measured_alignment=signals.alignment[index],
     )
 
 
@@ -100,38 +91,39 @@ def flat(signals: Signals, losses: Sequence[int]) -> Signals:
 def absent(signals: Signals, losses: Sequence[int], filler: float = 1.0) -> Signals:
     """The signals of a batch without ``losses`` (by position): gradients 0, values ``filler`` (1 in training)."""
     missing = torch.tensor([i in losses for i in range(len(signals.names))], device=signals.values.device)
-    return replace(
-        flat(signals, losses),
-        values=signals.values.masked_fill(missing, filler),
-        present=~missing,
-        measured_after=signals.after.masked_fill(missing, filler),
-    )
+
+    def change(signal: AnySignal, x: Tensor) -> Tensor:
+        if signal.steep:  # The gradients are 0 already.
+            return x
+        return x.masked_fill(missing, filler if signal.absent == 1 else signal.absent)
+
+    return _changed(flat(signals, losses), change, values=signals.values.masked_fill(missing, filler), present=~missing)
 
 
 def poisoned(signals: Signals, losses: Sequence[int], value: float = math.nan) -> Signals:
     """The signals when ``losses`` (by position) are ``value``, and their gradients with them."""
     bad = torch.tensor([i in losses for i in range(len(signals.names))], device=signals.values.device)
 
-    def put(x: Tensor) -> Tensor:
-        return x.masked_fill(bad, value)
+    def change(signal: AnySignal, x: Tensor) -> Tensor:
+        return x.masked_fill(bad | bad[:, None] if signal.axes == 2 else bad, value)
 
-    stats = signals.stats
-    return replace(
-        signals,
-        values=put(signals.values),
-        measured_gram=signals.gram.masked_fill(bad | bad[:, None], value),
-        measured_stats=Stats(put(stats.item_norm), put(stats.largest), put(stats.mean)),
-        measured_after=put(signals.after),
-        measured_alignment=put(signals.alignment),
-    )
+    return _changed(signals, change, values=signals.values.masked_fill(bad, value))
 
 
 def only(signals: Signals, needs: Need) -> Signals:
     """The signals when exactly ``needs`` was measured: reading anything else raises ``SignalError``."""
-    return replace(
-        signals,
-        measured_gram=signals.gram if Need.GRAM in needs else None,
-        measured_stats=signals.stats if Need.STATS in needs else None,
-        measured_after=signals.after if Need.LOOKAHEAD in needs else None,
-        measured_alignment=signals.alignment if Need.ALIGNMENT in needs else None,
-    )
+    return _with(signals, {one.field: None for one in SIGNALS if one.need not in needs})
+
+
+def _at(t: int, device: str, x: Tensor) -> Tensor:
+    return x[t].to(device)
+
+
+def _changed(signals: Signals, change: Callable[[AnySignal, Tensor], Tensor], **others: Any) -> Signals:
+    """``signals`` with ``change(signal, tensor)`` in the place of each tensor that was measured, and ``others``."""
+    known = {one: value for one in SIGNALS if (value := getattr(signals, one.field)) is not None}
+    return _with(signals, {one.field: one.map(partial(change, one), value) for one, value in known.items()} | others)
+
+
+def _with(signals: Signals, fields: Mapping[str, Any]) -> Signals:
+    return replace(signals, **fields)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch import Tensor
 from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError
 from autoloss.core.need import GRADIENTS, OUTCOME, Need
-from autoloss.core.signals import Stats
+from autoloss.core.signals import AT_ANCHOR
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import Reduced
 from autoloss.core.tensors.state import commit
@@ -17,7 +19,6 @@ from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
 from autoloss.probe.gradients import Measured
 from autoloss.report.record import Array, PlayerRecord, RunRecord
-from autoloss.training.record.column_kinds import STATS
 from autoloss.training.step.weigh import see
 
 
@@ -34,7 +35,7 @@ def replay(record: RunRecord, weighting: Weighting, player: str = "") -> tuple[A
     terms = Terms(part.losses, part.base, part.groups)
     weighting = weighting.bind(terms.units)
     _check(part, weighting)
-    columns = _Columns(part, terms)
+    columns = _Columns(part, terms, weighting.needs)
     steps, found = [], []
     for row, step in enumerate(record.steps.astype(int).tolist()):
         clock = Clock(step, int(record.columns["epoch"][row]), float(record.columns["progress"][row]))
@@ -47,29 +48,34 @@ def replay(record: RunRecord, weighting: Weighting, player: str = "") -> tuple[A
 
 
 class _Columns:
-    """The record as tensors [T, ...]."""
+    """The record as tensors [T, ...], and the signals at the anchor that they hold."""
 
-    def __init__(self, part: PlayerRecord, terms: Terms) -> None:
-        size, steps = len(terms.units), len(part.total)
-        self.raw = _stack(part.of("loss_raw"), terms.names, steps)
-        norms = _stack(part.grad_norms, terms.units, steps)
-        cosines = torch.eye(size).expand(steps, size, size).clone()
+    def __init__(self, part: PlayerRecord, terms: Terms, needs: Need) -> None:
+        size, self.length, self.part = len(terms.units), len(part.total), part
+        self.raw = _stack(part.of("loss_raw"), terms.names, self.length)
+        self.cosines = torch.eye(size).expand(self.length, size, size).clone()
         for (a, b), x in part.cosines.items():
             i, j = terms.units.index(a), terms.units.index(b)
-            cosines[:, i, j] = cosines[:, j, i] = torch.from_numpy(x).float()
-        self.reached = norms.isfinite()
-        self.gram = (norms[:, :, None] * norms[:, None, :] * cosines).nan_to_num(0.0)
-        self.stats = {key: _stack(part.of(kind, terms.units), terms.units, steps) for kind, key in STATS.items()}
+            self.cosines[:, i, j] = self.cosines[:, j, i] = torch.from_numpy(x).float()
+        self.reached = self.of("grad_norm").isfinite()
+        self.signals = {signal: signal.replayed(self) for signal in AT_ANCHOR if signal.need in needs}
+
+    def of(self, kind: str) -> Tensor:
+        """The columns of ``kind`` by unit, [T, K]; NaN where nothing was recorded."""
+        return _stack(self.part.of(kind, self.part.units), self.part.units, self.length)
 
     def measured(self, row: int, needs: Need) -> Measured | None:
-        """What was found at a step, if it holds all that is needed there."""
-        if not self.reached[row].any():
+        """What was measured at a step; ``None`` if that is not all that is needed there."""
+        reached, found = self.reached[row], {}
+        if not reached.any():
             return None
-        stats = {key: x[row] for key, x in self.stats.items()}
-        if Need.STATS in needs and not all((x.isfinite() | ~self.reached[row]).all() for x in stats.values()):
-            return None
-        kept = Stats(**{key: x.nan_to_num(0.0) for key, x in stats.items()}) if Need.STATS in needs else None
-        return Measured(self.reached[row], self.gram[row] if Need.GRAM in needs else None, kept)
+        for signal, values in self.signals.items():
+            if signal.need in needs:
+                value = signal.map(itemgetter(row), values)
+                if not all((x.isfinite() | ~reached).all() for x in signal.tensors(value).values()):
+                    return None
+                found[signal.name] = signal.map(lambda x: x.nan_to_num(0.0), value)
+        return Measured(reached, found)
 
 
 def _step(columns: _Columns, weighting: Weighting, terms: Terms, clock: Clock, row: int) -> Tensor | None:
@@ -109,15 +115,16 @@ def _check(part: PlayerRecord, weighting: Weighting) -> None:
     if isinstance(weighting, Surgery):
         raise ConfigError(f"A replay needs weights to draw, but {title!r} combines gradients themselves.")
     if weighting.needs & OUTCOME:
-        raise ConfigError(f"A replay has what was measured before a step, but {title!r} needs what came after it.")
-    known = [x for x in part.grad_norms.values() if np.isfinite(x).any()]
-    if Need.GRAM in weighting.needs and (not known or (len(part.units) > 1 and not part.cosines)):
         raise ConfigError(
-            f"Replaying {title!r} needs gradients, but none were recorded. Train with record.probe_every=50, or with a "
-            "weighting that compares them."
+            f"A replay must have all that a weighting needs, but {title!r} needs what is measured after a step, and a "
+            "record has what is measured before it."
         )
-    if Need.STATS in weighting.needs and not part.of(next(iter(STATS)), part.units):
-        raise ConfigError(
-            f"Replaying {title!r} needs statistics of gradients, but none were recorded. Train with "
-            "weighting=equal record.probe_every=50."
-        )
+    for signal in AT_ANCHOR:
+        if signal.need in weighting.needs and not all(_was_recorded(part, kind) for kind in signal.kinds):
+            raise ConfigError(f"Replaying {title!r} {signal.unrecorded}")
+
+
+def _was_recorded(part: PlayerRecord, kind: str) -> bool:
+    if kind == "grad_cosine":
+        return len(part.units) == 1 or bool(part.cosines)
+    return any(np.isfinite(x).any() for x in part.of(kind, part.units).values())

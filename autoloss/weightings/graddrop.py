@@ -11,7 +11,7 @@ from autoloss.core.errors import require
 from autoloss.core.signals import Signals
 from autoloss.core.space import Interval
 from autoloss.core.surgery import Surgery
-from autoloss.core.tensors.draws import generator
+from autoloss.core.tensors.draws import shared_generator
 
 
 class Graddrop(Surgery):
@@ -56,7 +56,7 @@ class Graddrop(Surgery):
     def combine(self, gradients: Tensor, signals: Signals) -> Tensor:
         # A generator on the device: for large features, drawing on the host would take longer than the step.
         source = torch.Generator(gradients.device)
-        source.manual_seed(generator(self.seed, signals.step).initial_seed())
+        source.manual_seed(shared_generator(self.seed, signals.step).initial_seed())
         drawn = torch.rand(gradients.shape[1:], generator=source, device=gradients.device, dtype=gradients.dtype)
         # P is the positive part over the whole; multiplied out, since both may be 0.
         up, down = gradients.clamp(min=0), gradients.clamp(max=0)

@@ -8,7 +8,7 @@ from torch import Tensor
 from autoloss.core.errors import require
 from autoloss.core.signals import Signals
 from autoloss.core.space import Interval
-from autoloss.core.tensors.draws import generator
+from autoloss.core.tensors.draws import shared_generator
 from autoloss.core.weighting import Weighting
 
 
@@ -58,7 +58,7 @@ class Relobralo(Weighting):
         self.add_state("previous", torch.full((size,), torch.nan), axes=1)
 
     def forward(self, signals: Signals) -> Tensor:
-        keeps = torch.rand((), generator=generator(self.seed, signals.step)) < self.keep
+        keeps = torch.rand((), generator=shared_generator(self.seed, signals.step)) < self.keep
         past = torch.where(
             keeps.to(signals.values.device, non_blocking=True),
             signals.sum_to_count(self.weights),

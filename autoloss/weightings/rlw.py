@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from autoloss.core.errors import require
 from autoloss.core.signals import Signals
 from autoloss.core.space import Choice
-from autoloss.core.tensors.draws import generator
+from autoloss.core.tensors.draws import shared_generator
 from autoloss.core.weighting import Weighting
 
 # Each gives logits [K]: their softmax over the present losses is the draw.
@@ -51,5 +51,5 @@ class Rlw(Weighting):
         self.distribution, self.seed = distribution, seed
 
     def forward(self, signals: Signals) -> Tensor:
-        drawn = DRAWS[self.distribution](len(signals.names), generator(self.seed, signals.step))
+        drawn = DRAWS[self.distribution](len(signals.names), shared_generator(self.seed, signals.step))
         return signals.count * signals.softmax(drawn.to(signals.values.device, non_blocking=True))

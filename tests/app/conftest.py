@@ -1,5 +1,4 @@
 import os
-import shlex
 import subprocess
 import sys
 
@@ -7,24 +6,8 @@ import pytest
 
 
 @pytest.fixture
-def mistaken(tmp_path, monkeypatch, capfd):
-    """Runs a command that must end before anything trains, in this process; gives exit code, output and errors."""
-    from autoloss.app.main import main
-
-    def run(arguments, **env):
-        monkeypatch.chdir(tmp_path)
-        for name, value in env.items():
-            monkeypatch.setenv(name, value)
-        code = main(shlex.split(arguments))
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run
-
-
-@pytest.fixture
-def autoloss(tmp_path):
-    """Runs the real command in a directory of its own; gives the completed process."""
+def process(tmp_path):
+    """Runs the command in a process of its own, where that is what is tested; gives the completed process."""
 
     def run(*arguments, **env):
         return subprocess.run(

@@ -15,6 +15,7 @@ from autoloss.app.main import main
 from autoloss.core.io.lock import lock
 from autoloss.problems.two_digits import TwoDigits
 from autoloss.report.runs import read_run
+from tests.command import as_new_process
 
 SMALL = ("problem.pairs=400", "trainer.max_epochs=3", "weighting=gradnorm")
 
@@ -64,7 +65,8 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "faulty_problems", sys.modules[__name__])
 
     def run(*arguments):
-        return main(["train", *arguments])
+        with as_new_process(tmp_path, {}):
+            return main(["train", *arguments])
 
     return run
 

@@ -89,7 +89,6 @@ def test_a_search_ends_with_a_leaderboard_and_a_verdict_and_goes_on(autoloss, tm
     assert "COMPLETE" in done.stdout
 
 
-@pytest.mark.slow
 def test_best_yaml_trains_what_the_table_names(autoloss, tmp_path):
     command = ("search", *SMALL, *QUIET, "search.weightings=[fixed]", "search.losses.left=[cross_entropy,focal]")
     done = autoloss(
@@ -154,9 +153,9 @@ def test_a_clusters_signal_ends_it_cleanly_and_it_can_go_on(autoloss, started, t
 
 
 @pytest.mark.slow
-def test_two_workers_share_one_budget_and_end_together(autoloss, started, tmp_path):
+def test_two_workers_share_one_budget_and_end_together(process, tmp_path):
     command = (*SLOW, "search.n_trials=8", "search.workers=2", "search.confirm=1", "search.confirm_seeds=2")
-    done = autoloss("search", *command)
+    done = process("search", *command)
     assert done.returncode == 0, done.stdout + done.stderr
     counted = budget.counted(study_of(tmp_path))
     assert len(counted) == 8
@@ -180,7 +179,6 @@ def test_a_signal_reaches_every_worker(started, tmp_path):
     assert "stopped by SIGTERM" in log.read_text()
 
 
-@pytest.mark.slow
 def test_a_failed_trial_is_listed(autoloss, tmp_path):
     (tmp_path / "mine.py").write_text(
         "from autoloss.core.weighting import Weighting\n"
@@ -196,7 +194,6 @@ def test_a_failed_trial_is_listed(autoloss, tmp_path):
     assert (root / "leaderboard.csv").read_text().count("disk on fire") == 2
 
 
-@pytest.mark.slow
 def test_folds_and_several_objectives(autoloss, tmp_path):
     done = autoloss("search", *SMALL, *QUIET, "search.folds=3", "search.pruner=wilcoxon", "search.n_trials=2")
     assert done.returncode == 0, done.stderr
@@ -246,19 +243,20 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(mistaken, tmp_path, arguments
     assert "secret" not in err
 
 
-@pytest.mark.slow
 def test_another_problem_under_the_same_name_is_refused(autoloss, tmp_path):
     assert autoloss("search", *SMALL, *QUIET, "search.n_trials=1").returncode == 0
     done = autoloss("search", "problem.pairs=300", *SMALL[1:], *QUIET, "search.n_trials=2")
     assert done.returncode == 2
-    assert "has problem.pairs=200 and not 300. Give this one another name=, or fresh=true." in done.stderr
+    assert (
+        "has problem.pairs=200 and not 300. Give this search another name=, or start again with fresh=true."
+        in done.stderr
+    )
     assert done.stderr.count("\n") == 1
     anew = autoloss("search", "problem.pairs=300", *SMALL[1:], *QUIET, "search.n_trials=1", "fresh=true")
     assert anew.returncode == 0, anew.stderr
     assert len(study_of(tmp_path).trials) == 1
 
 
-@pytest.mark.slow
 def test_equal_weights_that_fail_end_it_with_a_sentence(autoloss, tmp_path):
     (tmp_path / "mine.py").write_text(
         "from autoloss.problems.two_digits import TwoDigits\n"

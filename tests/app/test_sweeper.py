@@ -71,10 +71,10 @@ def test_a_sweep_goes_on_with_what_is_missing(autoloss, tmp_path):
     importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None,
     reason="hydra-joblib-launcher is not installed",
 )
-def test_joblib_launches_batches(autoloss, tmp_path):
+def test_joblib_launches_batches(process, tmp_path):
     parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2")
     swept = ("weighting=gradnorm", "optimizer.lr=interval(1e-4,1e-2)")
-    done = autoloss(*SWEEP, *parallel, *swept, *SMALL, "hydra.sweeper.n_trials=4", "hydra.sweeper.sampler=random")
+    done = process(*SWEEP, *parallel, *swept, *SMALL, "hydra.sweeper.n_trials=4", "hydra.sweeper.sampler=random")
     assert done.returncode == 0, done.stderr
     root = tmp_path / "sweep"
     found = runs(root)

@@ -61,6 +61,11 @@ def test_what_is_typed_too_is_trusted(monkeypatch):
     assert not any(typed(one) for one in ("mine", "Lion", "other.Opt,mine.Tiger"))
 
 
+def test_where_nothing_is_typed_nothing_is_trusted(monkeypatch):
+    monkeypatch.delenv("AUTOLOSS_TYPED", raising=False)
+    assert not typed("")
+
+
 def test_registered_names_and_plain_values_are_no_import_paths():
     lines = ["weighting=gradnorm", "base.kl=1e-6", "weighting.weights={left:0.5,right:1}", "search.timeout=10m"]
     assert import_paths([*lines, "weighting.schedules.a=linear(0,1)"]) == []

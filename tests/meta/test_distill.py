@@ -1,4 +1,4 @@
-"""Curves from trajectories: what a straight line becomes, noise, base weights, absent losses; and mistakes."""
+"""Curves from trajectories: straight lines, noise, base weights, absent losses, and errors."""
 
 import csv
 import json
@@ -42,7 +42,7 @@ def test_noise_is_smoothed_and_stays_within_what_was(tmp_path):
 
 def test_where_a_loss_was_absent_its_curve_goes_on(tmp_path):
     write(tmp_path, {"a": [1.0, None, None, 4.0], "b": [None] * 4})
-    with pytest.raises(ConfigError, match="'b' was never there"):
+    with pytest.raises(ConfigError, match="'b' has none"):
         distill(tmp_path)
     write(tmp_path, {"a": [1.0, None, None, 4.0]})
     assert distill(tmp_path, points=3, smooth=0).weights["a"] == pytest.approx([1, 2, 3, 4], rel=0.2)

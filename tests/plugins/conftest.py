@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -8,21 +7,32 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import as_new_process
+
 Runner = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
 def python() -> Runner:
-    """Runs this interpreter in ``cwd``, with ``path`` in front of what it finds by itself; ``given`` is its input."""
+    """Runs this interpreter in ``cwd``."""
 
-    def run(
-        *arguments: str, path: Path | None = None, cwd: Path | None = None, given: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("AUTOLOSS_")} | {"OMP_NUM_THREADS": "1"}
-        if path is not None:
-            environment["PYTHONPATH"] = os.pathsep.join([str(path), *filter(None, [os.environ.get("PYTHONPATH")])])
-        flags = {"capture_output": True, "text": True, "check": False}
-        return subprocess.run([sys.executable, *arguments], cwd=cwd, env=environment, input=given, **flags)
+    def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture
+def run_tests(capfd: pytest.CaptureFixture[str]) -> Runner:
+    """Runs the tests of the project in a folder, with what is installed in ``site``, as ``pytest`` does there."""
+
+    def run(folder: Path, site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        options = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", str(folder))
+        with as_new_process(folder, {}, site):
+            code = int(pytest.main([*options, *arguments]))
+        out, err = capfd.readouterr()
+        return subprocess.CompletedProcess(["pytest", *arguments], code, out, err)
 
     return run
 

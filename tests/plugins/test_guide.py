@@ -14,42 +14,13 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 GUIDE = DOCS / "plugins.md"
 PAGES = {
     name: DOCS / "plugins" / f"{name}.md"
-    for name in ("loss", "penalty", "weighting", "wrapper", "sample_weighting", "problem", "experiment")
+    for name in ("loss", "penalty", "weighting", "wrapper", "sample_weighting", "module", "problem", "experiment")
 }
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"\A(?:# @.*\n)?# ([\w/.]+\.\w+)$", re.MULTILINE)
 QUIETLY = ("--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check", "--target")
 HEADINGS = ("The smallest one", "The contract", "On the command line", "In a loop of your own", "Its test", "Mistakes")
 
-# Each command in a process of its own that has torch already: importing it takes longer than most of them do.
-COMMANDS = """
-import json, os, sys, tempfile
-
-import pytorch_lightning
-import autoloss.app.train
-from autoloss.app.main import main
-
-done = []
-for arguments in json.load(sys.stdin):
-    with tempfile.TemporaryFile("w+") as said:
-        child = os.fork()
-        if not child:
-            os.dup2(said.fileno(), 1)
-            os.dup2(said.fileno(), 2)
-            code = 1
-            try:
-                code = main(arguments)
-            except SystemExit as stop:
-                code = stop.code
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        said.seek(0)
-        done.append((code, said.read()))
-print(json.dumps(done))
-"""
 # The pages' loops are scripts: each is a test beside those that the pages write.
 LOOPS = """
 import runpy
@@ -110,8 +81,6 @@ def project(tmp_path_factory, python) -> tuple[Path, Path]:
         ["pytest", "tests"],
     ]
     write(here, guide, "guide")
-    alone = python("-m", *guide.commands[0], cwd=here)
-    assert alone.returncode == 0, alone.stdout + alone.stderr
     for name, path in PAGES.items():
         write(here, read(path), name)
     (here / "tests" / "test_loops.py").write_text(LOOPS)
@@ -120,32 +89,37 @@ def project(tmp_path_factory, python) -> tuple[Path, Path]:
     return here, site
 
 
-def test_the_commands_of_every_page_run(project, python) -> None:
+def test_the_guide_s_first_command_needs_no_package(autoloss, tmp_path) -> None:
+    guide = read(GUIDE)
+    write(tmp_path, guide, "guide")
+    result = autoloss(*guide.commands[0][1:])
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert len(list(tmp_path.rglob("summary.json"))) == 1
+
+
+def test_the_commands_of_every_page_run(project, autoloss) -> None:
     here, site = project
     pages = {"guide": read(GUIDE)} | {name: read(path) for name, path in PAGES.items()}
     lines = [(name, line) for name, page in pages.items() for line in page.commands]
     typed = [(name, line[1:]) for name, line in lines if line[0] == "autoloss"][1:]
-    result = python("-c", COMMANDS, path=site, cwd=here, given=json.dumps([line for _, line in typed]))
-    assert result.returncode == 0, result.stdout + result.stderr
-    done = json.loads(result.stdout.splitlines()[-1])
     said = {}
-    for (name, line), (code, text) in zip(typed, done, strict=True):
-        assert code == 0, f"{name}: autoloss {shlex.join(line)}\n{text}"
-        said[shlex.join(line)] = text
+    for name, line in typed:
+        result = autoloss(*line, cwd=here, path=site)
+        assert result.returncode == 0, f"{name}: autoloss {shlex.join(line)}\n{result.stdout}{result.stderr}"
+        said[shlex.join(line)] = result.stdout
     assert "my_two_curves" in said["plugins --check"]
     assert "mean over everything but the samples" in said["describe loss my_charbonnier"]
     assert "running norm of its gradient" in said["describe weighting my_unit_norm"]
     assert "decay: 0.5" in said["train experiment=my_curves --cfg job"]
     summaries = [json.loads(path.read_text()) for path in here.rglob("summary.json")]
     trained = [line for _, line in typed if line[0] == "train" and "--cfg" not in line]
-    assert len(summaries) == 1 + len(trained)
+    assert len(summaries) == len(trained)
     assert sum("lasso" in one["final_weights"] or "my_group_lasso" in one["final_weights"] for one in summaries) == 3
 
 
-def test_the_tests_and_loops_of_every_page_pass(project, python) -> None:
+def test_the_tests_and_loops_of_every_page_pass(project, run_tests) -> None:
     here, site = project
-    flags = ("-q", "-p", "no:cacheprovider", "-W", "ignore::DeprecationWarning")
-    result = python("-m", "pytest", *flags, "tests", path=site, cwd=here)
+    result = run_tests(here, site, "-W", "ignore::DeprecationWarning", "tests")
     assert result.returncode == 0, result.stdout + result.stderr
 
 

@@ -35,14 +35,14 @@ def twins(distribution, monkeypatch):
     return site
 
 
-def test_a_broken_plugin_is_named_and_breaks_nothing_else(distribution, python) -> None:
+def test_a_broken_plugin_is_named_and_breaks_nothing_else(distribution, autoloss) -> None:
     site = distribution(
         "broken-dist",
         "0.3",
         {"broken_module": "import a_module_that_is_not_there\n"},
         {"autoloss.weightings": {"broken": "broken_module:Broken"}},
     )
-    result = python("-m", "autoloss", "plugins", "--json", "--check", path=site)
+    result = autoloss("plugins", "--json", "--check", path=site)
     assert result.returncode == 1
     bad = {row["name"]: row for row in json.loads(result.stdout) if row["status"] != "ok"}
     assert list(bad) == ["broken"]
@@ -84,24 +84,24 @@ def test_two_plugins_with_one_name_are_told_apart(twins) -> None:
         assert registry.load("weighting", spelling).__module__ == value
 
 
-def test_the_plain_name_of_two_plugins_is_an_error_with_both_spellings(twins, python) -> None:
+def test_the_plain_name_of_two_plugins_is_an_error_with_both_spellings(twins, autoloss) -> None:
     said = "'twin' is several. Write first-dist:twin or second-dist:twin."
     with pytest.raises(PluginError, match=said):
         Registry().load("weighting", "twin")
-    result = python("-m", "autoloss", "describe", "weighting", "twin", path=twins)
+    result = autoloss("describe", "weighting", "twin", path=twins)
     assert result.returncode == 2
     assert said in result.stderr
 
 
-def test_train_gives_both_spellings_too(twins, python, tmp_path) -> None:
-    result = python("-m", "autoloss", "train", "weighting=twin", path=twins, cwd=tmp_path)
+def test_train_gives_both_spellings_too(twins, autoloss, tmp_path) -> None:
+    result = autoloss("train", "weighting=twin", path=twins)
     assert result.returncode == 2
     assert "Write first-dist:twin or second-dist:twin." in result.stderr
 
 
-def test_a_spelling_trains(twins, python, tmp_path) -> None:
+def test_a_spelling_trains(twins, autoloss, tmp_path) -> None:
     short = ("problem.pairs=64", "trainer.max_epochs=1")
-    result = python("-m", "autoloss", "train", "weighting=second-dist:twin", *short, path=twins, cwd=tmp_path)
+    result = autoloss("train", "weighting=second-dist:twin", *short, path=twins)
     assert result.returncode == 0, result.stderr
     (summary,) = tmp_path.rglob("summary.json")
     assert set(json.loads(summary.read_text())["final_weights"].values()) == {3.0}
@@ -113,8 +113,8 @@ def test_a_plugin_does_not_shadow_a_built_in(twins) -> None:
     assert registry.load("weighting", "first-dist:equal").__module__ == "first_twin"
 
 
-def test_a_clash_is_said_and_check_exits_1(twins, python) -> None:
-    result = python("-m", "autoloss", "plugins", "--check", path=twins)
+def test_a_clash_is_said_and_check_exits_1(twins, autoloss) -> None:
+    result = autoloss("plugins", "--check", path=twins)
     assert result.returncode == 1
     for spelling, name in (("first-dist:twin", "twin"), ("second-dist:twin", "twin"), ("first-dist:equal", "equal")):
         assert f"clash: {name!r} is taken; write {spelling}" in result.stdout

@@ -6,7 +6,10 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from torch.utils.data import DataLoader
 from autoloss import (
     Balancer,
     Loss,
+    ModuleBuilder,
     Need,
     Outputs,
     Penalty,
@@ -33,15 +37,16 @@ from autoloss.app.hydra_app import split
 from autoloss.app.prepare import prepare
 from autoloss.core.clock import Clock
 from autoloss.core.loss import per_sample
-from autoloss.core.penalty import precise
+from autoloss.core.penalty import at_least_float32
 from autoloss.core.problem import Verdict
 from autoloss.core.registry.lookup import Registry, registry
 from autoloss.core.schedules.progressive import build
 from autoloss.losses.mse import Mse
-from autoloss.testing import LossSuite, PenaltySuite, SampleWeightingSuite, WeightingSuite
+from autoloss.testing import LossSuite, ModuleSuite, PenaltySuite, SampleWeightingSuite, WeightingSuite
 from autoloss.testing.batches import batches
 from autoloss.training.lightning.gan.player import GENERATOR, GanPlayer, PlayerOptions
 from autoloss.training.lightning.gan.player_table import player_table
+from autoloss.training.lightning.modules.multitask import Multitask
 from autoloss.training.lightning.multitask import MultiTaskModule
 from autoloss.training.step.build import build_weighting
 from autoloss.training.step.penalties import Penalties
@@ -112,6 +117,20 @@ def suite(kind: str, check_name: str, made: Callable[[], Any]) -> Callable[[], o
     return lambda: getattr(type("Suite", (SUITES[kind],), {kind: staticmethod(made)})(), f"test_{check_name}")()
 
 
+def module_suite(check_name: str, made: Callable[[], ModuleBuilder]) -> Callable[[], object]:
+    """One check of the suite of modules, of what ``made`` makes, with the pages' problems."""
+
+    def check() -> object:
+        pages = import_module("my_methods.two_curves"), import_module("my_methods.ring")
+        problems = {"problem": lambda self: pages[0].TwoCurves(), "wrong_problem": lambda self: pages[1].Ring()}
+        tested = type("Suite", (ModuleSuite,), {"builder": staticmethod(made), **problems})()
+        test = getattr(tested, f"test_{check_name}")
+        with TemporaryDirectory() as place:
+            return test(Path(place)) if "tmp_path" in signature(test).parameters else test()
+
+    return check
+
+
 def asked(*arguments: str) -> Callable[[], object]:
     """What ``autoloss train`` looks at before it trains."""
 
@@ -120,6 +139,35 @@ def asked(*arguments: str) -> Callable[[], object]:
         prepare(composed("train", overrides))
 
     return ask
+
+
+class Registered(MultiTaskModule):
+    """A module where its builder should be."""
+
+
+class Lenient(Multitask):
+    """Takes any problem."""
+
+    def check(self, run: Any, attempt: Any) -> None:
+        pass
+
+
+class Forgetful(Multitask):
+    """Its module loads nothing of a checkpoint."""
+
+    def build(self, run: Any) -> Any:
+        module = super().build(run)
+        module.on_load_checkpoint = lambda checkpoint: checkpoint["state_dict"].update(module.state_dict())  # type: ignore[method-assign]
+        return module
+
+
+class Idle(Multitask):
+    """Its optimiser moves nothing."""
+
+    def build(self, run: Any) -> Any:
+        module = super().build(run)
+        module.configure_optimizers = lambda: torch.optim.SGD(module.parameters(), lr=0.0)  # type: ignore[method-assign]
+        return module
 
 
 class Renamed(Loss):
@@ -177,7 +225,7 @@ def penalty_of(function: Callable[[list[Tensor]], Tensor]) -> Callable[[], Penal
 
 
 def norms(parameters: Any) -> Tensor:
-    return torch.stack([p.square().sum() for p in precise(parameters)])
+    return torch.stack([p.square().sum() for p in at_least_float32(parameters)])
 
 
 def writes(parameters: Any) -> Tensor:
@@ -537,6 +585,16 @@ MISTAKES: dict[str, list[Callable[[], object]]] = {
         suite("sample_weighting", "a_masked_sample_says_nothing", OfAllSamples),
         suite("sample_weighting", "gives_one_weight_for_each_sample", Negative),
         lambda: sampled(Nothing()),
+    ],
+    "module": [
+        asked("problem=my_two_curves", "module=my_averagd"),
+        asked("problem=my_two_curves", "module=my_averaged", "module.decy=0.5"),
+        asked("problem=my_two_curves", "module=my_averaged", "module.decay=2"),
+        asked("problem=my_ring", "module=my_averaged"),
+        asked("problem=my_two_curves", "module=mistakes:Registered"),
+        module_suite("refuses_a_wrong_problem_with_a_sentence", lambda: Lenient()),
+        module_suite("a_resumed_run_goes_on_bit_for_bit", lambda: Forgetful()),
+        module_suite("trains_records_and_measures", lambda: Idle()),
     ],
     "problem": [
         lambda: trained(Curves(lambda features: terms(features, **NAMES)), BOTH),

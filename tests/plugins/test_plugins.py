@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 NEEDS = {
     "template": None,
+    "autoloss-mean-teacher": "sklearn",
     "autoloss-torchjd": "torchjd",
     "autoloss-metric-learning": "pytorch_metric_learning",
 }
@@ -43,8 +44,8 @@ def site(tmp_path_factory, python) -> Path:
     return target
 
 
-def test_every_component_is_listed_and_loads(site, python) -> None:
-    result = python("-m", "autoloss", "plugins", "--json", "--check", path=site)
+def test_every_component_is_listed_and_loads(site, autoloss) -> None:
+    result = autoloss("plugins", "--json", "--check", path=site)
     assert result.returncode == 0, result.stdout + result.stderr
     rows = {(row["kind"], row["name"]): row for row in json.loads(result.stdout)}
     for kind, name, plugin in (
@@ -52,6 +53,8 @@ def test_every_component_is_listed_and_loads(site, python) -> None:
         ("weighting", "template_inverse_mean", "template"),
         ("problem", "template_noisy_sine", "template"),
         ("sample_weighting", "template_winsor", "template"),
+        ("module", "mean_teacher", "autoloss-mean-teacher"),
+        ("problem", "few_labels", "autoloss-mean-teacher"),
         ("weighting", "torchjd_pcgrad", "autoloss-torchjd"),
         # Its solver may be missing: it is listed all the same.
         ("weighting", "torchjd_upgrad", "autoloss-torchjd"),
@@ -65,16 +68,16 @@ def test_every_component_is_listed_and_loads(site, python) -> None:
             )
 
 
-def _train(python, site: Path, where: Path, *overrides: str) -> dict:
-    result = python("-m", "autoloss", "train", "trainer.max_epochs=1", *overrides, path=site, cwd=where)
+def _train(autoloss, site: Path, where: Path, *overrides: str) -> dict:
+    result = autoloss("train", "trainer.max_epochs=1", *overrides, path=site)
     assert result.returncode == 0, result.stdout + result.stderr
     (summary,) = (where / "outputs").rglob("summary.json")
     return json.loads(summary.read_text())
 
 
-def test_the_template_trains_by_name(site, python, tmp_path) -> None:
+def test_the_template_trains_by_name(site, autoloss, tmp_path) -> None:
     summary = _train(
-        python,
+        autoloss,
         site,
         tmp_path,
         "problem=template_noisy_sine",
@@ -91,7 +94,7 @@ def test_the_template_trains_by_name(site, python, tmp_path) -> None:
     assert set(summary["metrics"]) == {"middle_mae", "upper_pinball"}
 
 
-def test_the_libraries_train_by_name(site, python, tmp_path) -> None:
+def test_the_libraries_train_by_name(site, autoloss, tmp_path) -> None:
     _skip_without("autoloss-torchjd")
     _skip_without("autoloss-metric-learning")
     (tmp_path / "embeddings.py").write_text(
@@ -109,7 +112,7 @@ def test_the_libraries_train_by_name(site, python, tmp_path) -> None:
         '        return {"left_error": (left.prediction.argmax(1) != left.target).float()}\n'
     )
     summary = _train(
-        python,
+        autoloss,
         site,
         tmp_path,
         "problem=embeddings:Embeddings",
@@ -132,8 +135,7 @@ def test_the_libraries_train_by_name(site, python, tmp_path) -> None:
         pytest.param("autoloss-torchjd", marks=pytest.mark.slow),
     ],
 )
-def test_the_plugins_own_tests_pass(plugin: str, site, python) -> None:
+def test_the_plugins_own_tests_pass(plugin: str, site, run_tests) -> None:
     _skip_without(plugin)
-    folder = ROOT / "plugins" / plugin
-    result = python("-m", "pytest", "-q", "-p", "no:cacheprovider", path=site, cwd=folder)
+    result = run_tests(ROOT / "plugins" / plugin, site)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr

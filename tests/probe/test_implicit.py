@@ -23,8 +23,6 @@ class Point(nn.Module):
 def told(implicit):
     point = Point()
     balancer, found = Balancer("abc", {"name": "auto_lambda"}, base=WEIGHTS), []
-    align = balancer.player.align
-    balancer.player.align = lambda slopes: (found.append(slopes), align(slopes))
     optimizer = torch.optim.SGD(point.parameters(), 0.0)
 
     def losses(point):
@@ -33,6 +31,9 @@ def told(implicit):
     with balancer.lookahead(
         point, optimizer, train=losses, held_out=lambda point: {"a": 0.5 * (point.at - 1) ** 2}, implicit=implicit
     ):
+        ahead = balancer._look_ahead
+        measure = ahead.alignment
+        ahead.alignment = lambda *args: found.append(measure(*args)) or found[0]
         balancer(losses(point)).backward()
         optimizer.step()
     return found[0].tolist()

@@ -2,11 +2,7 @@
 
 import csv
 import json
-import os
 import random
-import shlex
-import subprocess
-import sys
 
 import pytest
 import pytorch_lightning as pl
@@ -52,19 +48,6 @@ def sheet(tmp_path):
         return str(path)
 
     return write
-
-
-@pytest.fixture
-def say(tmp_path, monkeypatch, capfd):
-    """Runs a command in this process; gives its exit code and errors."""
-    from autoloss.app.main import main
-
-    def run(arguments):
-        monkeypatch.chdir(tmp_path)
-        code = main(shlex.split(arguments))
-        return code, capfd.readouterr().err
-
-    return run
 
 
 def tables(problem, split="train"):
@@ -367,9 +350,9 @@ def test_a_table_that_cannot_be_used_is_named_in_one_sentence(sheet, rows, given
         ("base.incom=2", "No loss is called 'incom'. Did you mean 'income'?"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_exit_code_2(sheet, say, tmp_path, arguments, says):
+def test_a_mistake_is_one_sentence_and_exit_code_2(sheet, mistaken, tmp_path, arguments, says):
     sheet(few())
-    code, err = say(f"train problem=tabular problem.csv=my.csv problem.targets=[income] {arguments}")
+    code, _, err = mistaken(f"train problem=tabular problem.csv=my.csv problem.targets=[income] {arguments}")
     assert code == 2
     assert says in err
     assert err.startswith("autoloss: ")
@@ -466,17 +449,10 @@ def test_a_table_with_gaps_is_learned(sheet, tmp_path):
     assert all(v == v for v in summary["test_metrics"].values())
 
 
-def test_the_first_five_minutes(sheet, tmp_path):
+def test_the_first_five_minutes(autoloss, sheet, tmp_path):
     sheet(table(100, missing=0.1))
     command = "train problem=tabular problem.csv=my.csv problem.targets=[income,left] losses.income=huber"
-    done = subprocess.run(
-        [sys.executable, "-m", "autoloss", *command.split(), "weighting=gradnorm", "trainer.max_epochs=2"],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = autoloss(*command.split(), "weighting=gradnorm", "trainer.max_epochs=2")
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.rglob("summary.json")
     summary = json.loads(path.read_text())

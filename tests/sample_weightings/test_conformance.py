@@ -1,14 +1,16 @@
 """Every registered sample weighting against the public suite."""
 
 import inspect
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import pytest
 
 from autoloss.core.registry.lookup import registry
+from autoloss.core.sample_weighting import CLAIMS
 from autoloss.core.space import Choice
 from autoloss.testing import SampleWeightingSuite
+from autoloss.testing.batches import SIZE
 
 # What the defaults cannot show: schedules, rules that are off by default.
 VARIANTS: dict[str, list[dict[str, Any]]] = {
@@ -45,8 +47,20 @@ RULES = {
 }
 
 
+@cache
+def claims(key: str) -> frozenset[str]:
+    name, parameters = RULES[key]
+    return registry.build("sample_weighting", name, **parameters).bind(SIZE).claims
+
+
 class TestRegistered(SampleWeightingSuite):
-    @pytest.fixture(autouse=True, params=RULES)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """A test of a claim gets the rules that make it: the suite would skip the others."""
+        claim = metafunc.function.__name__.removeprefix("test_claim_")
+        named = [key for key in RULES if claim not in CLAIMS or claim in claims(key)]
+        metafunc.parametrize("_of", named, indirect=True)
+
+    @pytest.fixture(autouse=True)
     def _of(self, request: pytest.FixtureRequest) -> None:
         name, parameters = RULES[request.param]
         self.sample_weighting = partial(registry.build, "sample_weighting", name, **parameters)

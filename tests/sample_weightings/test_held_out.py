@@ -15,7 +15,7 @@ from autoloss.core.table import Entry
 from autoloss.problems._tensors import TensorTable
 from autoloss.sample_weightings.meta_weight_net import MetaWeightNet
 from autoloss.sample_weightings.reweight import Reweight
-from tests.training.test_multitask import config, train
+from tests.training.lightning.test_multitask import config, train
 
 
 class Net(nn.Sequential):

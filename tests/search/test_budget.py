@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -14,10 +12,12 @@ from optuna.trial import TrialState
 
 from autoloss.search import budget
 from autoloss.search.confirm import chosen
-from autoloss.search.heartbeat import Watch, beating, me
+from autoloss.search.heartbeat import WorkerWatch, send_heartbeats, this_worker
 from autoloss.search.study import open_storage, open_study
+from tests import processes
 
-GONE = {"host": me()["host"], "pid": 2**22 + 1, "born": 1.0}
+WORKER = Path(__file__).with_name("worker_script.py")
+GONE = {"host": this_worker()["host"], "pid": 2**22 + 1, "born": 1.0}
 ELSEWHERE = {"host": "another", "pid": 1, "born": 1.0}
 
 
@@ -27,15 +27,12 @@ def worker(tmp_path):
     started = []
 
     def start(n_trials, seconds=0.05, storage="-"):
-        command = [sys.executable, str(Path(__file__).with_name("worker_script.py")), str(tmp_path)]
-        command += [str(n_trials), str(seconds), storage]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        arguments = [str(tmp_path), str(n_trials), str(seconds), storage]
+        started.append(processes.start(WORKER, arguments, tmp_path / "log"))
         return started[-1]
 
     yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    processes.kill(started)
 
 
 def opened(tmp_path, storage=None):
@@ -72,9 +69,7 @@ def test_the_budget_is_exact_with_threads(begin, instant, n_trials):
 
 
 def test_the_budget_is_exact_with_processes_that_begin_at_once(worker, tmp_path):
-    both = [worker(12) for _ in range(2)]
-    said = [process.communicate(timeout=60)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    processes.wait([worker(12) for _ in range(2)], tmp_path / "log", timeout=60)
     study = opened(tmp_path)
     check(study, 12)
     assert len({t.user_attrs["worker"]["pid"] for t in budget.counted(study)}) == 2
@@ -92,9 +87,7 @@ def test_a_trial_of_a_worker_killed_with_sigkill_is_run_by_another_exactly_once(
             if "label" in t.user_attrs and t.number >= (not equal)
         ]
     os.kill(first.pid, signal.SIGKILL)
-    others = [worker(6) for _ in range(2)]
-    said = [process.communicate(timeout=60)[0] for process in others]
-    assert [process.returncode for process in others] == [0, 0], said
+    processes.wait([worker(6) for _ in range(2)], tmp_path / "log", timeout=60)
     check(study, 6)
     killed = running[0].number
     (again,) = [t for t in study.trials if t.user_attrs.get("again_for") == killed]
@@ -110,12 +103,14 @@ def test_a_running_trial_of_a_dead_process_is_queued_again_once_however_many_loo
     search = begin()
     search.plan()
     trial = budget.ask(search.study, 8)
-    watch = Watch()
+    watch = WorkerWatch()
     assert budget.requeue_dead(search.study, watch) == 0
     trial.set_user_attr("worker", GONE)
     others = [begin() for _ in range(4)]
     found = []
-    threads = [threading.Thread(target=lambda s=s: found.append(budget.requeue_dead(s.study, Watch()))) for s in others]
+    threads = [
+        threading.Thread(target=lambda s=s: found.append(budget.requeue_dead(s.study, WorkerWatch()))) for s in others
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -128,19 +123,19 @@ def test_a_running_trial_of_a_dead_process_is_queued_again_once_however_many_loo
 def test_a_process_number_that_is_used_again_is_another_process(begin):
     search = begin()
     search.plan()
-    budget.ask(search.study, 8).set_user_attr("worker", {**me(), "born": -1.0})
-    assert budget.requeue_dead(search.study, Watch()) == 1
+    budget.ask(search.study, 8).set_user_attr("worker", {**this_worker(), "born": -1.0})
+    assert budget.requeue_dead(search.study, WorkerWatch()) == 1
 
 
 @pytest.mark.parametrize("who", [ELSEWHERE, None], ids=["another host", "not yet signed"])
-def test_a_worker_that_cannot_be_seen_is_dead_when_it_beats_no_more(begin, who):
+def test_a_worker_that_cannot_be_seen_is_dead_when_its_heartbeats_end(begin, who):
     search = begin()
     search.plan()
     trial = search.study.ask()
-    watch = Watch(grace=0.3)
+    watch = WorkerWatch(grace=0.3)
     if who:
         trial.set_user_attr("worker", who)
-    with beating(search.study, trial, every=0.05):
+    with send_heartbeats(search.study, trial, every=0.05):
         for _ in range(12):
             assert budget.requeue_dead(search.study, watch) == 0
             time.sleep(0.05)
@@ -164,7 +159,7 @@ def test_a_worker_taken_for_dead_lets_go_of_its_trial(begin, instant):
     search.plan()
     search.work()
     check(search.study, 3)
-    assert sum("no sign of life" in line for line in lines) == 1
+    assert sum("heartbeat was missing" in line for line in lines) == 1
 
 
 def test_what_is_drawn_beyond_the_budget_is_given_back(begin, monkeypatch):

@@ -1,4 +1,4 @@
-"""Fresh seeds: who is chosen, what is retrained, on what the winner is chosen, and what noise may claim."""
+"""Confirmation on fresh seeds: the chosen candidates, their runs, the winner, and how often noise is called better."""
 
 import os
 import random
@@ -53,6 +53,19 @@ def test_confirmations_are_read_again_and_do_not_count(finish, instant, tmp_path
     assert len(study.trials) == len(budget.counted(study)) == 8
     confirm(runner, chosen(study, 2), GOALS, 5, tmp_path)
     assert len(runner.tests) == 15
+
+
+def test_scores_are_relative_to_the_mean_of_equal_weights_over_the_seeds(tmp_path):
+    errors = {"equal": {FRESH: 1.0, FRESH + 1: 3.0}, "dwa": {FRESH: 1.0, FRESH + 1: 2.5}}
+
+    def run(candidate, seed, directory, report, test=False):
+        error = errors[candidate.weighting["name"]][seed]
+        return Result({"error": error}, {"error": 10 * error}, {}, 1.0)
+
+    equal, one = confirm(run, [EQUAL, ONE], GOALS, 2, tmp_path)
+    assert equal.validation == equal.test == (0.5, -0.5)
+    assert one.validation == one.test == (0.5, -0.25)
+    assert one.comparison.difference == pytest.approx(0.125)
 
 
 def test_the_test_split_is_not_read_before(finish, instant):
@@ -124,7 +137,7 @@ def test_a_real_difference_is_told(finish, instant, tmp_path):
     text = Outcome(finish(8), GOALS, ("score",), tuple(confirmed)).text()
     assert re.search(r"dwa is better than equal weights by \+0\.\d+", text)
     assert re.search(r"gradnorm is worse than equal weights by -0\.\d+", text)
-    assert "Verdict: dwa is the choice on validation data; on test data: better." in text
+    assert "Verdict: dwa is best on validation data; on test data: better." in text
 
 
 def test_a_candidate_whose_metric_is_not_finite_is_listed_and_not_compared(finish, tmp_path):

@@ -1,5 +1,7 @@
 """``autoloss.search`` for a person's own function."""
 
+import json
+
 import pytest
 import torch
 
@@ -36,6 +38,10 @@ def test_it_finds_what_helps_and_says_so(tmp_path):
     assert outcome.verdict[-1].endswith("on test data: better.")
     assert "equal" in (tmp_path / "leaderboard.md").read_text()
     assert (tmp_path / "leaderboard.csv").read_text().count("complete") == 8
+    # Files carry the version that wrote them.
+    assert json.loads((tmp_path / "search.json").read_text())["version"] == autoloss.__version__
+    assert outcome.study.user_attrs["version"] == autoloss.__version__
+    assert f"`autoloss search` {autoloss.__version__};" in outcome.best_yaml([]).splitlines()[0]
 
 
 def test_called_again_it_goes_on_and_says_so(tmp_path):

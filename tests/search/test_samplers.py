@@ -1,4 +1,4 @@
-"""Every sampler and pruner runs a whole small study; what does not fit together is said before."""
+"""Every sampler and pruner runs a whole small study; combinations that cannot work are refused before."""
 
 import pytest
 from optuna.trial import TrialState

@@ -1,4 +1,4 @@
-"""What a search may choose: weights on the simplex, and the way back."""
+"""What a search may choose: fixed weights that sum to K, and their inverse."""
 
 import itertools
 import random

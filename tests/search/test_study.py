@@ -1,4 +1,4 @@
-"""Storages and studies: what is opened, what is refused, and with which words."""
+"""Storages and studies: which are opened, which are refused, and the messages."""
 
 import os
 import subprocess
@@ -21,8 +21,8 @@ def test_a_study_of_something_else_is_refused_and_says_what_differs(tmp_path):
     with pytest.raises(ConfigError) as error:
         open_study(open_storage(None, tmp_path), "autoloss", other, ["maximize"], NONE)
     assert str(error.value) == (
-        "A study must go on with what it began with, but 'autoloss' has problem.pairs=200 and not 400. "
-        "Give this one another name=, or fresh=true."
+        "A study must continue with its own settings, but 'autoloss' has problem.pairs=200 and not 400. "
+        "Give this search another name=, or start again with fresh=true."
     )
 
 

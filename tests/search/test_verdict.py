@@ -1,4 +1,4 @@
-"""The paired test beside scipy's, Holm beside the textbook, and the error rates by simulation."""
+"""The paired test compared with scipy's, Holm's correction with the textbook, and error rates by simulation."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What moves a verdict and what may not, its sentences, and what it refuses."""
+"""What changes a verdict and what must not, its sentences, and its errors."""
 
 import math
 from dataclasses import astuple
@@ -71,8 +71,10 @@ def test_without_a_deviation_seeds_show_no_more_than_one(gain):
         assert (c.p, c.p_corrected, c.low, c.high, c.detectable) == (1, 1, -math.inf, math.inf, math.inf)
         assert c.difference == pytest.approx(gain)
         assert c.words == "no difference shown"
-    assert sentence("a", one).endswith(f"shown: one seed shows nothing (a against equal weights: {gain:+.3g}).")
-    assert sentence("a", many).startswith("no difference shown: 5 seeds with one and the same difference show no")
+    assert sentence("a", one).endswith(f"shown: one seed is not enough (a compared with equal weights: {gain:+.3g}).")
+    assert sentence("a", many).startswith(
+        "no difference shown: all 5 seeds gave the same difference, which counts as one seed (a compared"
+    )
 
 
 def test_sentences():
@@ -84,14 +86,14 @@ def test_sentences():
     assert said["bad"].startswith("bad is worse than equal weights by -0.092 (95 % interval -0.11")
     assert said["alike"] == (
         "no difference shown: alike differs from equal weights by +0.006 (95 % interval -0.0197 to +0.0317, p = 0.553 "
-        "after Holm's correction for 3 candidates, 5 seeds); these 5 seeds could have shown a difference of 0.048 or more."
+        "after Holm's correction for 3 candidates, 5 seeds); 5 seeds detect a true difference of 0.048 with a probability of 80 %."
     )
     alone = sentence("alike", compare({"alike": CANDIDATES["alike"]}, BASELINE)["alike"], baseline="dwa")
     assert alone.startswith("no difference shown: alike differs from dwa by +0.006")
     assert "Holm" not in alone
 
 
-def test_an_interval_that_leaves_out_zero_and_shows_nothing_is_explained():
+def test_an_interval_that_excludes_zero_without_a_difference_shown_is_explained():
     near = {"near": [0.54, 0.63, 0.53, 0.57, 0.60]}
     assert compare(near, BASELINE)["near"].words == "better"
     among = compare({**near, "alike": CANDIDATES["alike"], "b": BASELINE, "c": BASELINE, "d": BASELINE}, BASELINE)[
@@ -99,7 +101,7 @@ def test_an_interval_that_leaves_out_zero_and_shows_nothing_is_explained():
     ]
     assert among.low > 0
     assert among.words == "no difference shown"
-    assert sentence("near", among).endswith(" The interval alone leaves out 0; it is not corrected.")
+    assert sentence("near", among).endswith(" The interval excludes 0, but it is not corrected.")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ if __name__ == "__main__":
     opened = open_storage(None if storage == "-" else storage, directory)
     study = open_study(opened, "autoloss", {}, ["maximize"], build_pruner({"name": "none"}, 1, 0))
     study.sampler = build_sampler({"name": "random"}, 0, 1)
-    settings = Settings(n_trials, beat=0.2, grace=2.0, pause=0.05)
+    settings = Settings(n_trials, heartbeat=0.2, grace=2.0, pause=0.05)
     search = Search(study, space, run, {"error": "min"}, settings, directory, says=lambda line: None)
     search.plan()
     search.work()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from autoloss.core.penalty import precise
+from autoloss.core.penalty import at_least_float32
 from autoloss.testing import PenaltySuite
 
 CHECKS = sorted(name for name, _ in inspect.getmembers(PenaltySuite, inspect.isfunction) if name.startswith("test_"))
@@ -24,7 +24,7 @@ def failing(penalty: Any) -> set[str]:
 
 
 def good(parameters: Any) -> Any:
-    return torch.stack([p.square().sum() for p in precise(parameters)]).sum()
+    return torch.stack([p.square().sum() for p in at_least_float32(parameters)]).sum()
 
 
 def rewards(parameters: Any) -> Any:
@@ -44,7 +44,7 @@ def has_no_slope_for_the_last(parameters: Any) -> Any:
 
 
 def takes_plain_norms(parameters: Any) -> Any:
-    return torch.stack([p.square().sum().sqrt() for p in precise(parameters)]).sum()
+    return torch.stack([p.square().sum().sqrt() for p in at_least_float32(parameters)]).sum()
 
 
 def sums_in_half(parameters: Any) -> Any:

@@ -7,6 +7,7 @@ import sys
 import ddp_ways
 import torch
 import torch.distributed as dist
+from fork_ddp_script import Remembering
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -29,7 +30,7 @@ def train(weighting, at, split, rank, ranks):
     net = Net()
     module = DistributedDataParallel(net, find_unused_parameters=split == "absent") if ranks > 1 else net
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
-    balancer = Balancer("abc", weighting)
+    balancer = Balancer("abc", Remembering() if weighting == "remembering" else weighting)
     generator = torch.Generator().manual_seed(1)
     for _ in range(6):
         x = torch.randn(16, 5, generator=generator)

@@ -67,7 +67,7 @@ def test_a_probed_run_replays_what_compares_gradients(tmp_path):
     [
         ("gradnorm", "needs gradients, but none were recorded"),
         ("balancer", "needs statistics of gradients"),
-        ("famo", "needs what came after it"),
+        ("famo", "needs what is measured after a step"),
         ("graddrop", "combines gradients themselves"),
     ],
 )

@@ -1,13 +1,15 @@
 """Every registered weighting, and every wrapper around two of them, against the public suite."""
 
 import inspect
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Any
 
 import pytest
 
 from autoloss.core.registry.lookup import registry
 from autoloss.core.space import Choice
+from autoloss.core.weighting import CLAIMS, Weighting
 from autoloss.testing import WeightingSuite
 
 # What a constructor requires, and what the suite must know then.
@@ -78,21 +80,46 @@ WEIGHTINGS = {
 WRAPPED = {f"{name}({inner})": (name, inner) for name in registry.names("wrapper") for inner in INNER}
 
 
+def build(key: str) -> Weighting:
+    name, parameters = WEIGHTINGS[key]
+    return registry.build("weighting", name, **parameters)
+
+
+def wrapped(key: str) -> Weighting:
+    name, inner = WRAPPED[key]
+    return registry.build("wrapper", name, registry.build("weighting", inner), **WRAPPERS.get(name, {}))
+
+
+@cache
+def claims(make: Callable[..., Weighting], *given: str) -> frozenset[str]:
+    return make(*given).bind("abc").claims
+
+
+def of_those_that_claim(metafunc: pytest.Metafunc, make: Callable[..., Weighting], made: Mapping[str, Any]) -> None:
+    """Give a test of a claim the weightings that make it: the suite would skip the others."""
+    claim = metafunc.function.__name__.removeprefix("test_claim_")
+    metafunc.parametrize(
+        "_of", [key for key in made if claim not in CLAIMS or claim in claims(make, key)], indirect=True
+    )
+
+
 class TestRegistered(WeightingSuite):
-    @pytest.fixture(autouse=True, params=WEIGHTINGS)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        of_those_that_claim(metafunc, build, WEIGHTINGS)
+
+    @pytest.fixture(autouse=True)
     def _of(self, request: pytest.FixtureRequest) -> None:
-        name, parameters = WEIGHTINGS[request.param]
-        self.fewest = FEWEST.get(name, 1)
-        self.weighting = partial(registry.build, "weighting", name, **parameters)
+        self.fewest = FEWEST.get(WEIGHTINGS[request.param][0], 1)
+        self.weighting = partial(build, request.param)
 
 
 class TestWrapped(WeightingSuite):
-    @pytest.fixture(autouse=True, params=WRAPPED)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        of_those_that_claim(metafunc, wrapped, WRAPPED)
+
+    @pytest.fixture(autouse=True)
     def _of(self, request: pytest.FixtureRequest) -> None:
-        name, inner = WRAPPED[request.param]
-        self.weighting = lambda: registry.build(
-            "wrapper", name, registry.build("weighting", inner), **WRAPPERS.get(name, {})
-        )
+        self.weighting = partial(wrapped, request.param)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from autoloss.core.tensors.draws import generator
+from autoloss.core.tensors.draws import shared_generator
 from autoloss.weightings.cov import Cov
 from autoloss.weightings.relobralo import Relobralo
 from autoloss.weightings.softadapt import Softadapt
@@ -76,7 +76,7 @@ def test_relobralo_is_its_rule(temperature, alpha, keep, signals_of, learn):
     for step in range(20):
         since_first = 3 * (values[step] / (temperature * values[0])).softmax(0)
         since_last = 3 * (values[step] / (temperature * values[max(step - 1, 0)])).softmax(0)
-        rho = float(torch.rand((), generator=generator(5, step)) < keep)
+        rho = float(torch.rand((), generator=shared_generator(5, step)) < keep)
         weights = alpha * (rho * weights + (1 - rho) * since_first) + (1 - alpha) * since_last
         assert_close(found[step].double(), weights, rtol=1e-4, atol=1e-6)
 
@@ -91,7 +91,7 @@ def test_relobralo_at_its_ends(signals_of, learn):
 
 
 def test_relobralo_looks_back_as_often_as_asked(signals_of, learn):
-    draws = [float(torch.rand((), generator=generator(0, step))) for step in range(500)]
+    draws = [float(torch.rand((), generator=shared_generator(0, step))) for step in range(500)]
     weighting = Relobralo(alpha=1.0, keep=0.8).bind(NAMES)
     first = signals_of([1.0, 1.0, 1.0])
     learn(weighting, first)

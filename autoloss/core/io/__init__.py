@@ -1,1 +1,1 @@
-"""Files that are read back: written atomically, locked, laid out as tables."""
+"""Atomic writes, file locks, and tables of text."""

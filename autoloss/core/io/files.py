@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic writes: a reader finds a complete file or none."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-# What a weighting leaves to other runs, in a run's directory.
+# The file in a run's directory from which other runs load what a weighting learned.
 EXPORT = "weighting.pt"
 
 
 @contextmanager
 def whole(path: Path, mode: str = "w", alone: bool = False, **options: Any) -> Iterator[IO[Any]]:
-    """A file to write that takes the place of ``path`` in one step when it is complete; not at all after an error.
+    """A file to write, which replaces ``path`` in one step when it is complete; after an error ``path`` is unchanged.
 
-    It is written beside ``path``: only within one file system is a renaming a single step. Where nobody else writes it
-    (``alone``) what a killed process left is written over; else each thread has a file of its own.
+    The new file is in the directory of ``path``, since a rename is one step only within a file system. With ``alone``,
+    where no other process or thread writes ``path``, it overwrites what a killed process left; otherwise each thread
+    has its own file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{'new' if alone else f'{os.getpid()}.{threading.get_ident()}'}")
@@ -34,7 +35,7 @@ def whole(path: Path, mode: str = "w", alone: bool = False, **options: Any) -> I
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` in one step: whoever reads sees the old file or the new one."""
+    """Write ``text`` to ``path`` in one step: a reader finds the old file or the new one."""
     with whole(path, encoding="utf-8") as file:
         file.write(text)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import IO
 
 _held: set[IO[str]] = set()
@@ -14,30 +16,62 @@ _held: set[IO[str]] = set()
 
 @contextmanager
 def lock(path: Path, shared: bool = False) -> Iterator[bool]:
-    """``True`` within it for the one process that holds ``path``; a process that dies lets go.
+    """``True`` within it for the one process that holds the file ``path``; the system frees it when that process dies.
 
-    ``shared`` holds it together with others that share it, and is ``False`` where one process holds it alone.
+    With ``shared``, several processes hold it together, and it is ``False`` where one process holds it alone. Always
+    ``True`` on a system without file locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
-        try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take(file.fileno(), shared):
             yield False
-        else:
-            _held.add(file)
-            try:
-                yield True
-            finally:
-                _held.discard(file)
-                fcntl.flock(file, fcntl.LOCK_UN)
+            return
+        _held.add(file)
+        try:
+            yield True
+        finally:
+            _held.discard(file)
+            _free(file.fileno())
 
 
-def _let_go() -> None:
-    # A process that loads data outlives its killed parent by seconds, and would hold the lock for so long.
+def take(file: int, shared: bool = False, wait: bool = False) -> bool:
+    """Lock the open ``file`` until it is closed; ``False`` if another process holds it and ``wait`` is false."""
+    if (fcntl := _fcntl()) is None:
+        return True
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _free(file: int) -> None:
+    # Closing the file would leave the lock with a process that has a copy of it.
+    if (fcntl := _fcntl()) is not None:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@cache
+def _fcntl() -> ModuleType | None:
+    """POSIX's file locks; ``None``, with one warning, on a system without them."""
+    try:
+        import fcntl
+    except ImportError:
+        warnings.warn(
+            "File locks need POSIX (the module fcntl), but this system has none. "
+            "Do not let two processes write into one directory.",
+            stacklevel=4,
+        )
+        return None
+    return fcntl
+
+
+def _free_in_child() -> None:
+    # A process that loads data can outlive its killed parent by seconds, and would hold the lock for so long.
     for file in _held:
         file.close()
     _held.clear()
 
 
-os.register_at_fork(after_in_child=_let_go)
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_free_in_child)

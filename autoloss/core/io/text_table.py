@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 
 def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = ()) -> str:
-    """``rows`` in columns, right-aligned but for the columns ``left``.
+    """``rows`` in columns, aligned to the right except for the columns ``left``.
 
     >>> print(aligned([["run", "score"], ["a", "10"]], left=[0]))
     run  score
@@ -21,14 +21,14 @@ def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = ()) -> str:
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """``rows`` as a Markdown table, the first being its header."""
+    """``rows`` as a Markdown table; the first row is the header."""
     header, *rest = rows
     lines = ["| " + " | ".join(map(_escaped, header)) + " |", "|" + "---|" * len(header)]
     return "\n".join([*lines, *("| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in rest)])
 
 
 def _escaped(cell: str) -> str:
-    """A name may hold anything; a cell is one line without tags."""
+    """``cell`` on one line, without tags: a name can contain any character."""
     return " ".join(cell.split()).replace("|", "\\|").replace("<", "&lt;")
 
 

@@ -8,5 +8,5 @@ from autoloss._version import __version__
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """The version of autoloss and of the installed ``packages``, by name; files of 0.1.0 may lack autoloss's."""
+    """The version of autoloss and of the installed ``packages``, by name; a summary of 0.1.0 lacks autoloss's."""
     return {"autoloss": __version__, **{name: version(name) for name in packages}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 
-def generator(seed: int, step: int) -> torch.Generator:
+def shared_generator(seed: int, step: int) -> torch.Generator:
     """A generator on the host for one optimiser step; it depends on ``seed`` and ``step`` only.
 
     Move its numbers to a device with ``.to(device, non_blocking=True)``, which does not wait.

@@ -12,18 +12,18 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def sum_over_ranks(x: Tensor) -> Tensor:
-    """``x`` summed over all ranks; detached, same shape."""
-    return _reduced(x, dist.ReduceOp.SUM) if world_size() > 1 else x
+def sum_over_ranks(x: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
+    """``x`` summed over all ranks; detached, same shape. ``group`` holds all ranks too, by default the world's."""
+    return _reduced(x, dist.ReduceOp.SUM, group) if world_size() > 1 else x
 
 
-def max_over_ranks(x: Tensor) -> Tensor:
-    """The largest of ``x`` over all ranks, elementwise; detached, same shape."""
-    return _reduced(x, dist.ReduceOp.MAX) if world_size() > 1 else x
+def max_over_ranks(x: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
+    """The largest of ``x`` over all ranks, elementwise; detached, same shape. ``group`` as above."""
+    return _reduced(x, dist.ReduceOp.MAX, group) if world_size() > 1 else x
 
 
-def _reduced(x: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
+def _reduced(x: Tensor, operation: dist.ReduceOp.RedOpType, group: dist.ProcessGroup | None) -> Tensor:
     with torch.no_grad():
         x = x.detach().clone()
-        dist.all_reduce(x, op=operation)
+        dist.all_reduce(x, op=operation, group=group)
     return x

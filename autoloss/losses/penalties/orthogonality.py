@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from autoloss.core.errors import require
-from autoloss.core.penalty import Penalty, precise
+from autoloss.core.penalty import Penalty, at_least_float32
 
 
 class Orthogonality(Penalty):
@@ -26,7 +26,7 @@ class Orthogonality(Penalty):
     citation = "Brock et al.: Neural photo editing, ICLR 2017, arXiv:1609.07093; Bansal et al., NeurIPS 2018"
 
     def forward(self, parameters: Sequence[Tensor]) -> Tensor:
-        matrices = [p.flatten(1) for p in precise(parameters) if p.dim() > 1]
+        matrices = [p.flatten(1) for p in at_least_float32(parameters) if p.dim() > 1]
         found = f"the shapes are {[list(p.shape) for p in parameters]}"
         require(len(matrices) > 0, "orthogonality needs a matrix among the parameters", found)
         return torch.stack([_distance(matrix) for matrix in matrices]).sum()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from autoloss.core.errors import require
-from autoloss.core.penalty import Penalty, precise
+from autoloss.core.penalty import Penalty, at_least_float32
 from autoloss.core.space import Interval
 
 
@@ -36,4 +36,6 @@ class Sparsity(Penalty):
         self.alpha = alpha
 
     def forward(self, parameters: Sequence[Tensor]) -> Tensor:
-        return torch.stack([self.alpha * p.abs().sum() + p.square().sum() / 2 for p in precise(parameters)]).sum()
+        return torch.stack(
+            [self.alpha * p.abs().sum() + p.square().sum() / 2 for p in at_least_float32(parameters)]
+        ).sum()

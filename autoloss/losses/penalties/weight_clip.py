@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from autoloss.core.errors import require
-from autoloss.core.penalty import Penalty, precise
+from autoloss.core.penalty import Penalty, at_least_float32
 from autoloss.core.space import Interval
 
 
@@ -35,5 +35,5 @@ class WeightClip(Penalty):
         self.radius = radius
 
     def forward(self, parameters: Sequence[Tensor]) -> Tensor:
-        norms = torch.stack([torch.linalg.vector_norm(p) for p in precise(parameters)])
+        norms = torch.stack([torch.linalg.vector_norm(p) for p in at_least_float32(parameters)])
         return (norms - self.radius).clamp(min=0).square().sum()

@@ -30,6 +30,8 @@ class EpochShuffle(Sampler[int]):
         return iter(torch.randperm(self.size, generator=generator).tolist())
 
 
+# Not torchdata's StatefulDataLoader: it is as fast and resumes at once, where ours loads up to an epoch again, but the
+# random transforms of its worker processes are not the same after a resume (benchmarks/results/loaders.md).
 class EpochLoader(DataLoader[Any]):
     """A loader that resumes within an epoch: its state is the number of batches that were taken.
 

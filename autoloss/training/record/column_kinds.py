@@ -10,11 +10,13 @@ from math import sqrt
 
 from torch import Tensor
 
+from autoloss.core.signals import AT_ANCHOR
 from autoloss.core.terms import Terms
 from autoloss.training.step.weigh import Weighed
 
 NAN = float("nan")
-STATS = {"grad_item_norm": "item_norm", "grad_largest": "largest", "grad_mean": "mean"}
+# What a signal says of its own columns: kind -> the tensor that it is read from.
+OF_SIGNALS = {kind: key for signal in AT_ANCHOR for kind, key in signal.columns.items()}
 
 
 def kept(weighed: Weighed) -> dict[str, Tensor]:
@@ -23,10 +25,9 @@ def kept(weighed: Weighed) -> dict[str, Tensor]:
     found = {"weight": weighed.weights, "raw": losses.values, "present": losses.present, "total": weighed.total}
     if (measured := weighed.probed or weighed.measured) is not None:
         found["reached"] = measured.reached
-        if measured.gram is not None:
-            found["gram"] = measured.gram
-        if measured.stats is not None:
-            found |= {key: getattr(measured.stats, key) for key in STATS.values()}
+        for signal in AT_ANCHOR:
+            if (value := measured.signals.get(signal.name)) is not None:
+                found |= signal.tensors(value)
     return found
 
 
@@ -168,7 +169,7 @@ COLUMN_KINDS: tuple[ColumnKind, ...] = (
     ColumnKind("loss_weighted", losses, lambda step: step.weighted, always=True, chart="weighted losses"),
     ColumnKind("loss_share", losses, lambda step: shares(step.weighted), always=True, chart="shares of the total"),
     ColumnKind("loss", total, lambda step: step.kept["total"], always=True),
-    *(_statistic(kind, key) for kind, key in STATS.items()),
+    *(_statistic(kind, key) for kind, key in OF_SIGNALS.items()),
     ColumnKind("grad_norm", units, lambda step: step.norms, chart="gradient norms"),
     ColumnKind("grad_share", units, lambda step: shares(step.pulls), chart="shares of the gradient"),
     ColumnKind("grad_cosine", pairs, lambda step: step.pairs),

@@ -11,9 +11,9 @@ from statistics import fmean
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from autoloss._version import __version__
 from autoloss.core.clock import Clock
 from autoloss.core.io.files import write_json
-from autoloss.core.io.versions import versions
 from autoloss.core.terms import Terms
 from autoloss.training.record.buffer import RecordBuffer
 from autoloss.training.record.cadence import DENSE, Cadence
@@ -65,7 +65,7 @@ class Recorder:
         about = {
             name: {**terms.about(), "measures": (measures or {}).get(name, False)} for name, terms in players.items()
         }
-        described = {"players": about, "every": every, "dense": dense, "versions": versions()}
+        described = {"players": about, "every": every, "dense": dense, "version": __version__}
         write_json(directory / "record.json", described)
         self._buffer = RecordBuffer()
         self._step: _CurrentStep | None = None

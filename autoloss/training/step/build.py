@@ -1,22 +1,42 @@
-"""Losses and weightings from what people write: a name, a mapping, or the thing itself."""
+"""Components from what people write: a name, a mapping, or the object itself."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 from autoloss.core.errors import require, unknown
 from autoloss.core.loss import Loss
+from autoloss.core.problem import Problem
 from autoloss.core.registry.lookup import registry
 from autoloss.core.registry.parameters import check_keys, named
 from autoloss.core.sample_weighting import SampleWeighting
-from autoloss.core.schedules.progressive import build
+from autoloss.core.schedules.progressive import build as build_progressive
 from autoloss.core.weighting import Weighting
+
+
+def build(kind: str, given: Any) -> Any:
+    """The component of ``kind`` that ``given`` says: a name, ``{"name": ..., parameters}``, or the object itself.
+
+    ``kind`` is ``"loss"``, ``"penalty"``, ``"weighting"``, ``"sample_weighting"`` or ``"problem"``. A name is that of a
+    built-in, of a plugin, or an import path ``module:Name``. A number of a loss or penalty may be a schedule,
+    ``linear(0,2)``; a list of losses is their mean; a weighting's key ``wrap`` names the wrappers around it, the
+    innermost first. Raises :class:`AutolossError` for a misspelt name and for parameters that cannot be used.
+
+    >>> build("weighting", {"name": "dwa", "temperature": 3.0}).temperature
+    3.0
+    >>> build("loss", {"name": "focal", "gamma": "linear(0,2)"}).gamma
+    0.0
+    """
+    if kind not in _BUILD:
+        raise unknown("kind of component that is built from its name", kind, _BUILD)
+    return _BUILD[kind](given)
 
 
 def build_loss(node: str | Mapping[str, Any]) -> Loss:
     """The loss that a node of ``config.losses`` names."""
-    loss: Loss = build("loss", node)
+    loss: Loss = build_progressive("loss", node)
     return loss
 
 
@@ -61,6 +81,13 @@ def build_sample_weighting(given: str | Mapping[str, Any] | SampleWeighting) -> 
     return weighting
 
 
+def _build_problem(given: str | Mapping[str, Any] | Problem) -> Problem:
+    if isinstance(given, Problem):
+        return given
+    name, parameters = named("problem", given, "{'name': 'two_digits', ...}")
+    return cast(Problem, registry.build("problem", name, **parameters))
+
+
 def _wrappers(wrap: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     if isinstance(wrap, str):
         return [(wrap, {})]
@@ -72,3 +99,12 @@ def _wrappers(wrap: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]])
         return [(name, dict(options or {})) for name, options in wrap.items()]
     require(isinstance(wrap, Sequence), "`wrap` must name wrappers", f"it has {wrap!r}", "Write wrap=[ema,clamp].")
     return [pair for one in wrap for pair in _wrappers(one)]
+
+
+_BUILD: dict[str, Callable[[Any], Any]] = {
+    "loss": partial(build_progressive, "loss"),
+    "penalty": partial(build_progressive, "penalty"),
+    "problem": _build_problem,
+    "sample_weighting": build_sample_weighting,
+    "weighting": build_weighting,
+}

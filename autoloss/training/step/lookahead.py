@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
 
 from autoloss.core.errors import ConfigError, SignalError, unknown
-from autoloss.core.need import Need
 from autoloss.core.table import LossTable
 from autoloss.core.tensors.ranks import sum_over_ranks, world_size
 from autoloss.probe.descent import gradient_of
 from autoloss.probe.implicit import Implicit, hessian_of
-from autoloss.probe.lookahead import Moment, replayed
+from autoloss.probe.lookahead import Moment, evaluating, replayed
 from autoloss.probe.optimizer_step import OptimizerStep
 from autoloss.probe.slopes import Slopes
 from autoloss.training.step.player import Player
@@ -88,24 +88,33 @@ class LookAhead:
 
     def look(self, step: int, optimizer_step: OptimizerStep | None, held_out: Table | None) -> None:
         """Measure what the player's weighting needs after optimiser step number ``step``, and give it to the player."""
-        needs = self.player.looks_ahead(step)
         looks, self._looks = self._looks, []
-        if needs & Need.LOOKAHEAD:
-            self.player.look_again([self._again(moment, table) for moment, table in looks])
-        if needs & Need.ALIGNMENT:
-            assert optimizer_step is not None
-            assert held_out is not None
-            if optimizer_step and looks:
-                self.player.align(self._alignment(step, looks, optimizer_step, held_out))
+        self.player.observe(step, _Outcome(self, step, looks, optimizer_step, held_out))
 
-    def _again(self, moment: Moment, table: Table) -> LossTable:
-        with replayed(self.network, moment), self.forward_context():
-            return table()
+    def units_again(self, looks: Sequence[tuple[Moment, Table]]) -> list[Tensor]:
+        """The losses [K] of the micro-batches' units, with the parameters as they are now."""
+        found = []
+        for (moment, table), weighed in zip(looks, self.player.window.steps, strict=True):
+            with replayed(self.network, moment), self.forward_context():
+                again = table()
+            found.append(self._units(applied(again, weighed.sampled))[0])
+        return found
 
-    def _alignment(
+    def units_held_out(self, step: int, held_out: Table) -> tuple[Tensor, Tensor]:
+        """The losses [K] of a held-out batch as in a validation (no dropout), and which of them it has [K]."""
+        seeded = Moment.seeded(self.player.last.device, 0x5EED + step)
+        with replayed(self.network, seeded), evaluating(self.network), self.forward_context():
+            table = held_out()
+        return self._units(table)
+
+    def _units(self, table: LossTable) -> tuple[Tensor, Tensor]:
+        values, _, present = self.player.terms.gather(table.reduced(self.player.terms.names))
+        return values, present
+
+    def alignment(
         self, step: int, looks: Sequence[tuple[Moment, Table]], optimizer_step: OptimizerStep, held_out: Table
     ) -> Tensor:
-        """How far the held-out objective falls for each unit of a loss's weight, [K], averaged over ranks."""
+        """How fast the held-out objective falls with the effective weight of each loss, [N]."""
         _check_parameters(self.network, optimizer_step)
         device = self.player.last.device
         # Random numbers of its own: the next training forward must not draw the same dropout masks.
@@ -169,6 +178,31 @@ class LookAhead:
             if again is None or first is None:
                 raise SignalError(_differs(name, "absent" if first is None else "present", "otherwise"))
             raise SignalError(_differs(name, f"{float(first.detach()):g}", f"{float(again):g}"))
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """Measures what optimiser step ``step`` did, on its micro-batches ``looks`` and on held-out data."""
+
+    ahead: LookAhead
+    step: int
+    looks: Sequence[tuple[Moment, Table]]
+    optimizer_step: OptimizerStep | None
+    held_out_table: Table | None
+
+    def again(self) -> list[Tensor]:
+        return self.ahead.units_again(self.looks)
+
+    def alignment(self) -> Tensor | None:
+        if not self.optimizer_step or not self.looks:
+            return None
+        assert self.held_out_table is not None
+        slopes = self.ahead.alignment(self.step, self.looks, self.optimizer_step, self.held_out_table)
+        return self.ahead.player.terms.collect(slopes.detach().float())
+
+    def held_out(self) -> tuple[Tensor, Tensor]:
+        assert self.held_out_table is not None
+        return self.ahead.units_held_out(self.step, self.held_out_table)
 
 
 def check_primary(primary: Sequence[str], names: Sequence[str]) -> None:

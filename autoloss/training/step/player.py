@@ -11,8 +11,10 @@ from torch import Tensor
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, SignalError, unknown
+from autoloss.core.measured.signal import Outcome
 from autoloss.core.need import GRADIENTS, OUTCOME, Need, SampleNeed
 from autoloss.core.sample_weighting import SampleWeighting
+from autoloss.core.signals import AFTER_STEP
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable, Reduced
 from autoloss.core.tensors.compile import keep_compiled_buffers, uncompiled
@@ -28,7 +30,7 @@ from autoloss.sample_weightings.uniform import Uniform
 from autoloss.training.step.forked import Met, combine, hold, look, weigh_forked
 from autoloss.training.step.nonfinite import NonFiniteWatch
 from autoloss.training.step.notes import Notes
-from autoloss.training.step.sample_weights import Sampled, SampleWeights, applied
+from autoloss.training.step.sample_weights import Sampled, SampleWeights
 from autoloss.training.step.weigh import Weighed, weigh, weighted_sum
 from autoloss.training.step.window import Window
 
@@ -179,7 +181,7 @@ class Player(StateModule):
         commit(self.weighting, lambda: self.weighting.update(signals), finite, present)
 
     def looks_ahead(self, step: int) -> Need:
-        """What of this optimiser step's outcome is wanted after it, by :meth:`look_again` and :meth:`align`."""
+        """What the weighting wants to know of this optimiser step after it, by :meth:`observe`."""
         return self.weighting.needs_at(step) & OUTCOME
 
     @property
@@ -187,16 +189,12 @@ class Player(StateModule):
         """Whether the samples of a batch are weighed by what they would do for held-out data."""
         return self.samples is not None and SampleNeed.ALIGNMENT in self.samples.needs
 
-    def look_again(self, tables: Sequence[LossTable]) -> None:
-        """Take the losses of the window's micro-batches after the optimiser's step, one table for each."""
-        pairs = zip(tables, self.window.steps, strict=True)
-        tables = [applied(table, step.sampled) for table, step in pairs]
-        values = [self.terms.gather(table.reduced(self.terms.names))[0] for table in tables]
-        self.window.look_again(values)
-
-    def align(self, slopes: Tensor) -> None:
-        """Take how far the held-out objective fell for each unit of the losses' effective weights, [N]."""
-        self.window.alignment = self.terms.collect(slopes.detach().float())
+    def observe(self, step: int, outcome: Outcome) -> None:
+        """Measure what the weighting wants to know of optimiser step ``step``, on its ``outcome``."""
+        needs = self.looks_ahead(step)
+        for signal in AFTER_STEP:
+            if signal.need in needs:
+                self.window.observe(signal, signal.measure(outcome))
 
     def forget(self) -> None:
         """Drop the window: its step was not taken."""

@@ -131,8 +131,7 @@ def see(
         progress=clock.progress,
         plateaus=clock.plateaus,
         whole=whole,
-        measured_gram=measured.gram if measured else None,
-        measured_stats=measured.stats if measured else None,
+        **{f"measured_{name}": value for name, value in measured.signals.items()} if measured else {},
     )
 
 

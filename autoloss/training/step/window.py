@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from autoloss.core.signals import Signals, Stats
-from autoloss.core.tensors.precision import gram_of
+from autoloss.core.measured.signal import AfterStep, AnySignal, MicroBatches
+from autoloss.core.signals import SIGNALS, Signals
 from autoloss.training.step.sample_weights import Sampled
 from autoloss.training.step.weigh import Weighed
 
@@ -27,7 +28,7 @@ class Window:
     steps: list[Weighed]
     pending: list[Weighed] = field(default_factory=list)
     closed: bool = False
-    alignment: Tensor | None = None
+    outcome: dict[AfterStep, Tensor] = field(default_factory=dict)
 
     def add(self, weighed: Weighed, pending: bool = False) -> None:
         """Take in one micro-batch."""
@@ -40,12 +41,15 @@ class Window:
         self.steps = [after if step is before else step for step in self.steps]
         self.pending = [step for step in self.pending if step is not before]
 
-    def look_again(self, values: Sequence[Tensor]) -> None:
-        """Add the losses [K] of each micro-batch after the optimiser's step."""
-        self.steps = [
-            replace(step, signals=replace(step.signals, measured_after=after))
-            for step, after in zip(self.steps, values, strict=True)
-        ]
+    def observe(self, signal: AfterStep, found: Tensor | Sequence[Tensor] | None) -> None:
+        """Add a ``signal`` of the step's outcome: one [K] of the whole window, or one of each micro-batch."""
+        if isinstance(found, Tensor):
+            self.outcome[signal] = found
+        elif found is not None:
+            self.steps = [
+                replace(step, signals=_with(step.signals, {signal.field: value}))
+                for step, value in zip(self.steps, found, strict=True)
+            ]
 
     def sampled(self) -> list[tuple[Sampled, ...]]:
         """What the sample weighting gave in each micro-batch that has had its backward."""
@@ -58,15 +62,14 @@ class Window:
         """
         steps = [step for step in self.steps if not any(step is waiting for waiting in self.pending)]
         self.steps, self.pending = [], []
-        alignment, self.alignment = self.alignment, None
+        outcome, self.outcome = self.outcome, {}
         if not steps:
             return None
         union = _as_one(steps)
-        if alignment is None:
-            return union
-        return replace(
-            union, measured_alignment=alignment if union.whole else torch.where(union.present, alignment, 0.0)
-        )
+        for signal, value in outcome.items():
+            value = value if union.whole else torch.where(union.present, value, signal.absent)
+            union = _with(union, {signal.field: value})
+        return union
 
 
 def _as_one(steps: list[Weighed]) -> Signals:
@@ -82,54 +85,22 @@ def _union(steps: list[Weighed]) -> Signals:
     shares = counts / counts.sum(0).clamp(min=1)
     values = (shares * torch.stack([s.signals.values for s in steps])).sum(0)
     anyone = present.any(0)
-    return replace(
+    union = replace(
         steps[-1].signals,
         values=torch.where(anyone, values, 1.0),
         present=anyone,
-        measured_gram=_gram(steps, shares),
-        measured_stats=_stats(steps, shares),
-        measured_after=_after(steps, shares),
         whole=all(s.signals.whole for s in steps),
     )
+    measured = [s.measured for s in steps if s.measured is not None]
+    rows = [one.rows for one in measured if one.rows is not None]
+    window = MicroBatches(shares, [one.items for one in measured], rows)
+    return _with(union, {signal.field: _merged(signal, steps, window) for signal in SIGNALS})
 
 
-def _after(steps: list[Weighed], shares: Tensor) -> Tensor | None:
-    after = [s.signals.measured_after for s in steps if s.signals.measured_after is not None]
-    return (shares * torch.stack(after)).sum(0) if len(after) == len(steps) else None
+def _merged(signal: AnySignal, steps: list[Weighed], window: MicroBatches) -> Any:
+    values = [v for s in steps if (v := getattr(s.signals, signal.field)) is not None]
+    return signal.merged(values, window) if len(values) == len(steps) else None
 
 
-def _rows(steps: list[Weighed], shares: Tensor) -> Tensor | None:
-    rows = [s.measured.rows for s in steps if s.measured is not None and s.measured.rows is not None]
-    if len(rows) < len(steps):
-        return None
-    return sum(
-        (share[:, None] * row for share, row in zip(shares[1:], rows[1:], strict=True)), shares[0][:, None] * rows[0]
-    )
-
-
-def _gram(steps: list[Weighed], shares: Tensor) -> Tensor | None:
-    grams = [s.signals.measured_gram for s in steps if s.signals.measured_gram is not None]
-    if len(grams) < len(steps):
-        return None
-    rows = _rows(steps, shares)
-    if rows is not None:
-        return gram_of(rows)
-    squared = shares[:, :, None] * shares[:, None, :]
-    return (squared * torch.stack(grams)).sum(0)
-
-
-def _stats(steps: list[Weighed], shares: Tensor) -> Stats | None:
-    stats = [s.signals.measured_stats for s in steps if s.signals.measured_stats is not None]
-    if len(stats) < len(steps):
-        return None
-    rows = _rows(steps, shares)
-    if rows is not None:
-        magnitude = rows.abs()
-        return Stats(rows.norm(dim=1), magnitude.amax(1), magnitude.mean(1))
-    items = torch.stack([shares.new_full((), s.measured.items) for s in steps if s.measured is not None])
-    part = shares * (items / items.sum())[:, None]
-    return Stats(
-        (part * torch.stack([s.item_norm for s in stats])).sum(0),
-        (shares * torch.stack([s.largest for s in stats])).amax(0),
-        (part * torch.stack([s.mean for s in stats])).sum(0),
-    )
+def _with(signals: Signals, measured: Mapping[str, Any]) -> Signals:
+    return replace(signals, **measured)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autoloss.core.tensors.draws import generator
+from autoloss.core.tensors.draws import shared_generator
 
 
 def random_order(size: int, index: Tensor, seed: int, step: int) -> Tensor:
@@ -13,5 +13,5 @@ def random_order(size: int, index: Tensor, seed: int, step: int) -> Tensor:
 
     The numbers are positions in ``index``. Which losses take part does not change the order of the rest.
     """
-    scores = torch.rand(size, size, generator=generator(seed, step)).fill_diagonal_(2.0)
+    scores = torch.rand(size, size, generator=shared_generator(seed, step)).fill_diagonal_(2.0)
     return scores[index][:, index].argsort(1)[:, :-1]

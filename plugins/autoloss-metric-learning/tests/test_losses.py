@@ -25,7 +25,7 @@ from pytorch_metric_learning import losses as pml
 from pytorch_metric_learning.losses.base_metric_loss_function import BaseMetricLossFunction
 from torch import Tensor
 
-from autoloss.core.errors import ConfigError
+from autoloss import ConfigError
 from autoloss.testing import LossSuite
 
 CLASSES, SIZE = 5, 4

@@ -16,7 +16,7 @@ from autoloss_torchjd.pcd import Pcd
 from autoloss_torchjd.pcgrad import Pcgrad
 from autoloss_torchjd.upgrad import Upgrad
 
-from autoloss.testing.weighting_suite import WeightingSuite
+from autoloss.testing import WeightingSuite
 
 
 def needs(*packages: str) -> pytest.MarkDecorator:

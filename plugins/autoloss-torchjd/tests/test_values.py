@@ -22,8 +22,7 @@ from autoloss_torchjd.pcgrad import Pcgrad
 from autoloss_torchjd.upgrad import Upgrad
 from torch import Tensor
 
-from autoloss import AutolossError, Balancer, Signals, Weighting
-from autoloss.core.errors import ConfigError, PluginError
+from autoloss import AutolossError, Balancer, ConfigError, PluginError, Signals, Weighting
 
 NAMES = ("a", "b", "c", "d")
 

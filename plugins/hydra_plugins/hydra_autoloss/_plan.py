@@ -16,7 +16,7 @@ from autoloss.app.overrides import rewritten
 from autoloss.app.search_space import distribution
 from autoloss.core.errors import require
 from autoloss.core.space import Choice, Distribution
-from autoloss.search.space import BASELINE, ask, values_of
+from autoloss.search.space import BASELINE, suggest, values_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Plan:
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
         """A value for each swept key, from the sampler behind ``trial``."""
-        return {key: ask(trial, key, of) for key, of in self.axes.items()}
+        return {key: suggest(trial, key, of) for key, of in self.axes.items()}
 
     def grid(self, points: int) -> Iterator[dict[str, Any]]:
         """Every combination, with ``points`` values on each continuous axis."""

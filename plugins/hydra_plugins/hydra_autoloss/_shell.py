@@ -27,7 +27,7 @@ from autoloss.core.errors import AutolossError, ConfigError, first_line, require
 from autoloss.core.io.files import write_json
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import budget
-from autoloss.search.heartbeat import Watch
+from autoloss.search.heartbeat import WorkerWatch
 from autoloss.search.runner import SCORE
 from autoloss.search.samplers import build_sampler
 from autoloss.search.space import BASELINE
@@ -135,7 +135,7 @@ class Shell:
 
     def _requeue_abandoned(self) -> None:
         """Queue again the trials that an earlier process of this sweep was running when it ended."""
-        watch = Watch(grace=0.0)
+        watch = WorkerWatch(grace=0.0)
         for _ in range(2):
             # Twice: a worker on another machine counts as dead if its heartbeat has not changed in between.
             budget.requeue_dead(self.study, watch)

@@ -34,6 +34,7 @@ class Gan(ModuleBuilder):
 
     use = "Problems with a generator and a discriminator (GanProblem)."
     avoid = "One network."
+    citation = "Goodfellow et al., Generative adversarial nets, NeurIPS 2014, arXiv:1406.2661"
     brings = {"/players": "gan"}
 
     def check(self, run: Ingredients, attempt: Attempt[Any]) -> None:

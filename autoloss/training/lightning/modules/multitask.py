@@ -14,6 +14,7 @@ class Multitask(ModuleBuilder):
 
     use = "Any problem with one network."
     avoid = "Two networks that train against each other: module=gan."
+    citation = "Caruana, Multitask learning, Machine Learning 28, 1997"
 
     def check(self, run: Ingredients, attempt: Attempt[Any]) -> None:
         attempt(lambda: MultiTaskModule.check_problem(run.problem))

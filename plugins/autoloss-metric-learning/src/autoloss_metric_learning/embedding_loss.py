@@ -10,8 +10,7 @@ from pytorch_metric_learning.losses.base_metric_loss_function import BaseMetricL
 from pytorch_metric_learning.reducers import AvgNonZeroReducer, DivisorReducer, DoNothingReducer, MeanReducer
 from torch import Tensor
 
-from autoloss import Loss
-from autoloss.core.errors import ConfigError
+from autoloss import ConfigError, Loss
 
 
 class EmbeddingLoss(Loss):

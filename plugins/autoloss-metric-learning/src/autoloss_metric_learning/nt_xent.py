@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytorch_metric_learning import losses
 
-from autoloss.core.space import Interval
+from autoloss import Interval
 from autoloss_metric_learning.embedding_loss import EmbeddingLoss
 
 

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torchjd.aggregation import AlignedMTLWeighting
 
-from autoloss.core.errors import require
-from autoloss.core.space import Choice
+from autoloss import Choice, require
 from autoloss_torchjd.gramian import Gramian, Preference
 
 MODES = ("min", "median", "rmse")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torchjd.aggregation import CAGradWeighting
 
-from autoloss.core.space import Interval
+from autoloss import Interval
 from autoloss_torchjd.gramian import Gramian
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torchjd.aggregation import FairGradWeighting
 
-from autoloss.core.errors import require
-from autoloss.core.space import Interval
+from autoloss import Interval, require
 from autoloss_torchjd.gramian import Gramian
 
 

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torchjd.aggregation import GradVacWeighting
 
-from autoloss import Signals
-from autoloss.core.space import Interval
+from autoloss import Interval, Signals
 from autoloss_torchjd.gramian import Gramian, seeded
 
 

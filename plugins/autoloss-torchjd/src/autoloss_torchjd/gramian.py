@@ -10,9 +10,7 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from autoloss import Need, Signals, Weighting
-from autoloss.core.errors import ConfigError, PluginError
-from autoloss.core.tensors.draws import generator
+from autoloss import ConfigError, Need, PluginError, Signals, Weighting, shared_generator
 
 T = TypeVar("T")
 Preference = Sequence[float] | Mapping[str, float] | None
@@ -94,7 +92,7 @@ def seeded(seed: int, step: int) -> Iterator[None]:
     """
     before = torch.get_rng_state()
     # Not torch.manual_seed: that one seeds the devices too.
-    torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator(seed, step))))
+    torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=shared_generator(seed, step))))
     try:
         yield
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torchjd.aggregation import KrumWeighting
 
-from autoloss.core.errors import require
+from autoloss import require
 from autoloss_torchjd.gramian import Gramian
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torchjd.aggregation import MGDAWeighting
 
-from autoloss.core.space import Choice
+from autoloss import Choice
 from autoloss_torchjd.gramian import Gramian
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchjd.aggregation import NashMTL
 
-from autoloss.core.errors import require
+from autoloss import require
 from autoloss_torchjd.gramian import Gramian
 
 # The solver starts at 1 each: where some gradient is against the sum, it gets away from there only with large numbers.

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 from torchjd.aggregation import PCDWeighting
 
-from autoloss import Signals
-from autoloss.core.errors import unknown
-from autoloss.core.space import Interval
+from autoloss import Interval, Signals, unknown
 from autoloss_torchjd.gramian import Gramian
 
 

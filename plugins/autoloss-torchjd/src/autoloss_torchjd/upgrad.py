@@ -6,7 +6,7 @@ from torch import Tensor
 from torchjd.aggregation import UPGradWeighting
 from torchjd.linalg import QuadprogProjector
 
-from autoloss.core.space import Interval
+from autoloss import Interval
 from autoloss_torchjd.gramian import Gramian, Preference
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autoloss import Signals, Weighting
-from autoloss.core.errors import require
-from autoloss.core.space import Interval
+from autoloss import Interval, Signals, Weighting, require
 
 
 class InverseMean(Weighting):

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
-from autoloss import Outputs, Problem, Term
-from autoloss.core.errors import require
+from autoloss import Outputs, Problem, Term, require
 from autoloss_template.quantile import Quantile
 
 

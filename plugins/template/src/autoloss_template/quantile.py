@@ -5,10 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autoloss import Loss
-from autoloss.core.errors import require
-from autoloss.core.loss import per_sample
-from autoloss.core.space import Interval
+from autoloss import Interval, Loss, per_sample, require
 
 
 class Quantile(Loss):

@@ -8,7 +8,6 @@ import pytest
 
 from autoloss.core.clock import Clock
 from autoloss.core.io.files import whole
-from autoloss.core.io.lock import lock
 from autoloss.training.record.csv_file import CsvFile
 
 
@@ -59,32 +58,3 @@ def test_half_a_row_is_not_read_as_a_row(tmp_path, cut):
     path.write_bytes(path.read_bytes()[: -2 - cut])
     CsvFile(path, ["a", "b"], start=61)
     assert [line.split(",")[0] for line in path.read_text().splitlines()] == ["step", "5", "6"]
-
-
-def test_a_claim_dies_with_its_process_though_a_child_of_it_lives(tmp_path):
-    path, ready = tmp_path / "claim", tmp_path / "ready"
-    if not (parent := os.fork()):
-        with lock(path):
-            if not os.fork():
-                time.sleep(3)
-                os._exit(0)
-            ready.touch()
-            time.sleep(60)
-    while not ready.exists():
-        time.sleep(0.01)
-    with lock(path) as mine:
-        assert not mine
-    os.kill(parent, signal.SIGKILL)
-    os.waitpid(parent, 0)
-    with lock(path) as mine:
-        assert mine
-
-
-def test_a_claim_is_shared_or_alone(tmp_path):
-    path = tmp_path / "claim"
-    with lock(path, shared=True) as one, lock(path, shared=True) as two, lock(path) as alone:
-        assert (one, two, alone) == (True, True, False)
-    with lock(path) as alone, lock(path, shared=True) as other:
-        assert (alone, other) == (True, False)
-    with lock(path) as alone:
-        assert alone

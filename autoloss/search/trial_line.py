@@ -1,4 +1,4 @@
-"""What a worker says of each trial."""
+"""The line that a worker prints after each trial."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from autoloss.search import budget
 _WORDS = {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
-def line(study: Study, number: int, n_trials: int, seconds: float) -> str:
-    """Trial ``number``, which is finished, and how far the study is; this worker has been searching for ``seconds``."""
+def trial_line(study: Study, number: int, n_trials: int, seconds: float) -> str:
+    """The result of the finished trial ``number`` and the state of the study; this worker began ``seconds`` ago."""
     trials = budget.counted(study)
     trial = next(t for t in trials if t.number == number)
     score = trial.user_attrs.get("score")
     shown = f" score {score:+.4f}" if score is not None else ""
-    what = trial.user_attrs.get("error") or trial.user_attrs.get("label", "")
+    which = trial.user_attrs.get("error") or trial.user_attrs.get("label", "")
     scores = [t.user_attrs["score"] for t in trials if t.state == TrialState.COMPLETE]
     best = f"best {max(scores):+.4f}" if scores else "none finished"
     counts = ", ".join(f"{sum(t.state == state for t in trials)} {word}" for state, word in _WORDS.items())
-    # Everybody's: other workers shorten the time that is left.
+    # Trials of all workers count: other workers shorten the remaining time.
     since = datetime.now() - timedelta(seconds=seconds)
-    lately = sum(t.datetime_complete is not None and t.datetime_complete >= since for t in trials)
+    recent = sum(t.datetime_complete is not None and t.datetime_complete >= since for t in trials)
     left = max(0, n_trials - len(trials))
-    wait = left * seconds / max(1, lately)
-    told = f"trial {number} {_WORDS[trial.state]}:{shown} {what}"
-    return f"{told}  [{counts}; {best}; {left} to go, about {wait:.0f} s]"
+    wait = left * seconds / max(1, recent)
+    result = f"trial {number} {_WORDS[trial.state]}:{shown} {which}"
+    return f"{result}  [{counts}; {best}; {left} to go, about {wait:.0f} s]"

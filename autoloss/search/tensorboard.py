@@ -1,4 +1,4 @@
-"""A search as a run of its own in TensorBoard."""
+"""Writes a search for TensorBoard, as a run of its own."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from optuna.trial import FrozenTrial, TrialState
 from torch.utils.tensorboard import SummaryWriter
 
 
-def write_board(directory: Path, trials: Sequence[FrozenTrial], leaderboard: str) -> None:
-    """Write score, best score so far and final weights against the trial's number, and the leaderboard as text."""
-    # Written anew each time: a search that goes on would draw its first trials twice.
-    for before in directory.glob("events.out.tfevents.*"):
-        before.unlink()
+def write_tensorboard(directory: Path, trials: Sequence[FrozenTrial], leaderboard: str) -> None:
+    """Write score, best score so far and final weights over the trial's number, and the leaderboard as text."""
+    # Write the run anew: TensorBoard would show the first trials of a continued search twice.
+    for old in directory.glob("events.out.tfevents.*"):
+        old.unlink()
     done = [t for t in trials if t.state == TrialState.COMPLETE]
     weights = [f"search/weight/{name}" for name in dict.fromkeys(n for t in done for n in _weights(t))]
     with SummaryWriter(str(directory)) as writer:
@@ -31,7 +31,7 @@ def write_board(directory: Path, trials: Sequence[FrozenTrial], leaderboard: str
 
 
 def _weights(trial: FrozenTrial) -> dict[str, float]:
-    """The final weights, which sum to the number of losses: methods differ in scale, and that is a learning rate."""
+    """The final weights, scaled to sum to the number of losses: a method's own scale acts like a learning rate."""
     final: dict[str, float] = trial.user_attrs.get("final_weights", {})
-    whole = sum(final.values())
-    return {name: weight * len(final) / whole for name, weight in final.items()} if whole else {}
+    total = sum(final.values())
+    return {name: weight * len(final) / total for name, weight in final.items()} if total else {}

@@ -1,4 +1,4 @@
-"""Relative improvement: what it says of a run, and where a plain quotient would explode."""
+"""Relative improvement: its value for a run, and references of 0."""
 
 import math
 

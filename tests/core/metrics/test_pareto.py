@@ -1,4 +1,4 @@
-"""The front beside every pair compared, and the knee beside the distance from a line."""
+"""The front compared with a check of every pair, and the knee with the distance from a line."""
 
 import math
 

@@ -1,0 +1,35 @@
+"""The command lines of the verbs that compose no configuration: arguments, and key=value pairs."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Any, NoReturn
+
+import yaml  # type: ignore[import-untyped]
+
+from autoloss.core.errors import ConfigError
+
+
+class Parser(argparse.ArgumentParser):
+    """Parses the arguments of ``autoloss verb``; a mistake is a :class:`ConfigError` and not the end of the process."""
+
+    def __init__(self, verb: str, description: str) -> None:
+        layout = argparse.RawDescriptionHelpFormatter
+        super().__init__(f"autoloss {verb}", description=description, formatter_class=layout, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        missing = message.partition("the following arguments are required: ")[2]
+        said = (
+            f"{self.prog} needs {missing}, but got none" if missing else message[:1].upper() + message[1:].rstrip(".")
+        )
+        raise ConfigError(f"{said}. See {self.prog} --help.")
+
+
+def pair(text: str) -> tuple[str, Any]:
+    """The key and the value of ``key=value``, with values as in Hydra's syntax: ``[a,b]`` and ``{a:1}``."""
+    key, equals, value = text.lstrip("+").partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"it must read key=value, but it is {text!r}")
+    # They are YAML with a space after each colon.
+    return key, value if key == "weighting" else yaml.safe_load(re.sub(r":(?=\S)", ": ", value))
