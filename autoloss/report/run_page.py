@@ -137,7 +137,7 @@ def _cosines(part: PlayerRecord, steps: Array, before: str) -> list[Block]:
         lowest = {f"{names[0]} and {names[1]}": lowest["lowest cosine"]}
     elif size <= 4:
         lowest = {f"{part.title(a)} and {part.title(b)}": x for (a, b), x in part.cosines.items()}
-    note = "Below 0 the gradients of two losses point in opposite directions."
+    note = "Below 0 two losses conflict: a small step that lowers one raises the other."
     blocks.append(lines(f"{before}Conflict", steps, lowest, note, None, smooth=True))
     return blocks
 
