@@ -7,7 +7,6 @@ import logging
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from autoloss.app.stop_callback import StopCallback
 from autoloss.app.trainer_flags import build_trainer
 from autoloss.core.errors import ConfigError
 from autoloss.core.io.files import write_json
+from autoloss.core.io.versions import versions
 from autoloss.core.problem import Problem
 from autoloss.report.runs import FINISHED, INTERRUPTED
 from autoloss.search import stop
@@ -146,7 +146,7 @@ def train(
         "steps": steps,
         "seconds": round(time.perf_counter() - begun, 2),
         "conventions": CONVENTIONS | (FORKED if module.forked else {}),
-        "versions": {name: version(name) for name in ("torch", "pytorch-lightning", "hydra-core")},
+        "versions": versions("torch", "pytorch-lightning", "hydra-core"),
         "overrides": list(overrides),
         "command": list(command) or ["autoloss", "train", *overrides],
         "config": dict(original),
