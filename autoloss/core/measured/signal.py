@@ -149,7 +149,7 @@ class AtAnchor(Signal[V]):
 
     @abstractmethod
     def over_ranks(self, value: V, rows: Rows) -> V:
-        """The signal of all ranks' samples together, from that of this rank; asked at features only.
+        """The signal of all ranks' samples together, from that of this rank; called for features only.
 
         There the gradient of the union's mean loss is 1 / ranks of the local one, since DDP averages.
         """
@@ -160,7 +160,7 @@ class AtAnchor(Signal[V]):
 
 
 class AfterStep(Signal[Tensor]):
-    """A signal that an optimiser step leaves behind; known to ``update`` alone."""
+    """A signal that is measured after an optimiser step; only ``update`` can read it."""
 
     @abstractmethod
     def measure(self, outcome: StepOutcome) -> Tensor | list[Tensor] | None:

@@ -1,4 +1,4 @@
-"""One player: its losses, its weighting, and what they remember between steps."""
+"""One player: its losses, its weighting, and their state between steps."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ from autoloss.training.step.window import Window
 class Player(StateModule):
     """Weighs tables step after step: :meth:`step` for each micro-batch, :meth:`commit` for each optimiser step.
 
-    ``weighed`` is the last micro-batch, ``notes`` takes what else is to be recorded of it, and ``probe`` says at which
+    ``weighed`` is the last micro-batch, ``notes`` takes further numbers to record of it, and ``probe`` says at which
     steps gradients are compared for the record alone (:meth:`watch_gradients`). ``listener`` is called with each
     weighed micro-batch and its notes; a recorder sets it. Where there are several players,
-    ``whose`` names this one in what is said of its losses ("discriminator").
+    ``whose`` names this one in errors about its losses ("discriminator").
     """
 
     last: Tensor
@@ -94,7 +94,7 @@ class Player(StateModule):
             keep_compiled_buffers()
 
     def watch_gradients(self, at: Callable[[int], bool] | None) -> None:
-        """Compare gradients for the record ``at`` these steps where the weighting asks for none; ``None`` for never."""
+        """Compare gradients for the record ``at`` these steps where the weighting needs none; ``None``: never."""
         self.probe = at
         if at is not None:
             keep_compiled_buffers()
@@ -114,8 +114,7 @@ class Player(StateModule):
     ) -> Weighed | None:
         """Weigh one micro-batch; ``None`` if a loss is not finite and such batches are left out.
 
-        The ``listener`` is told as soon as the weights are known: at once, or in the backward where the anchor is a
-        fork.
+        The ``listener`` is called when the weights are known: at once, or in the backward if the anchor is a fork.
         """
         self._declare(table)
         sampled: tuple[Sampled, ...] = ()
@@ -146,9 +145,9 @@ class Player(StateModule):
 
     @uncompiled
     def frozen(self, table: LossTable, clock: Clock | None = None) -> Tensor:
-        """The total with the last weights (through a fork: of the base weights); measures nothing, learns nothing.
+        """The total with the last weights (with a fork: with the base weights); nothing is measured or learned.
 
-        Samples are weighed where a ``clock`` says that this is a part of training.
+        Samples are weighed if a ``clock`` is given, that is, in training.
         """
         if self.samples is not None and clock is not None:
             table, _ = self.samples.weigh(table, clock)
@@ -158,11 +157,11 @@ class Player(StateModule):
         return weighted_sum(losses, torch.where(losses.present, self.last, 0.0))
 
     def commit(self, stepped: Tensor | None = None) -> None:
-        """Let the weighting learn from the window, where everything is finite and the optimiser ``stepped``."""
+        """Let the weighting learn from the window, if everything is finite and the optimiser ``stepped``."""
         self._learn(self.window, stepped)
 
     def close_window(self) -> None:
-        """Commit as soon as the window is complete: at once, or when its last gradients have met in a fork."""
+        """Commit when the window is complete: at once, or when its last gradients have met in a fork."""
         window, self.window = self.window, Window([])
         window.closed = True
         if not window.pending:
@@ -187,7 +186,7 @@ class Player(StateModule):
 
     @property
     def foresees(self) -> bool:
-        """Whether the samples of a batch are weighed by what they would do for held-out data."""
+        """Whether the sample weighting needs the effect of each sample on held-out data."""
         return self.samples is not None and SampleNeed.ALIGNMENT in self.samples.needs
 
     def observe(self, step: int, outcome: StepOutcome) -> None:
@@ -198,7 +197,7 @@ class Player(StateModule):
                 self.window.observe(signal, signal.measure(outcome))
 
     def forget(self) -> None:
-        """Drop the window: its step was not taken."""
+        """Drop the window, because the optimiser made no step."""
         self.window = Window([])
 
     def _probes(self, clock: Clock) -> bool:
@@ -216,7 +215,7 @@ class Player(StateModule):
             self.unbalanced.logical_or_(flags(declared, self.unbalanced.device))
 
     def _note_reached(self, present: Tensor, reached: Tensor) -> None:
-        # A loss that is absent from this batch says nothing about whether it reaches the anchor.
+        # Whether an absent loss reaches the anchor cannot be seen in this batch.
         unbalanced = torch.where(present, ~reached, self.unbalanced)
         self.unbalanced.copy_(unbalanced | flags(self._declared, unbalanced.device))
 
@@ -232,7 +231,7 @@ class Player(StateModule):
         torch.where(known, weighed.weights, self.last, out=self.last)
 
     def check(self) -> None:
-        """Raise or warn of what was noted on the device."""
+        """Raise errors and give warnings that were noted on the device."""
         self.nonfinite.check()
         if self.samples is not None:
             self.samples.check()
@@ -256,7 +255,7 @@ class Player(StateModule):
         weighed = replace(weigh_forked(losses, fork, self.terms, clock, self.unbalanced), sampled=sampled)
         if self.nonfinite.rejects(weighed):
             return None
-        # The graph holds what is below until the backward; none of it may hold the graph.
+        # The graph keeps `meet` and all that it uses until the backward; none of that may keep the graph.
         bare, place, window, declared = weighed.bare(), fork.place, self.window, self._declared
         probe = self._probes(clock)
         group = own_group() if probe or self.weighting.needs & GRADIENTS else None

@@ -1,4 +1,4 @@
-"""One training step: losses in, one scalar out. Nobody but the caller calls ``backward``."""
+"""One training step: turns losses into one scalar. Only the caller calls ``backward``."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from autoloss.training.step.sample_weights import Sampled
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """A weighed step: ``total`` to call ``backward`` on, and what it was made of.
+    """A weighed step: ``total`` to call ``backward`` on, and what it was computed from.
 
-    ``weights`` [N] are the effective ones, d(total)/d(loss), 0 for absent losses. ``signals`` is
-    what the weighting saw of its K units, ``counts`` [K] the items behind each of them, and
-    ``measured`` what the probe found, if anything was asked of it. With a fork they are what the
-    shared features' gradient was made of, and known after the backward; until then ``weights`` are
-    the base weights, which heads keep. ``sampled`` holds the weights of the samples, where they were weighed;
-    ``probed`` was measured for the record alone.
+    ``weights`` [N] are the effective weights, d(total)/d(loss), 0 for absent losses. ``signals`` are
+    those that the weighting saw of its K units, ``counts`` [K] the number of items of each unit, and
+    ``measured`` what the probe measured, if it was asked to. With a fork, ``weights`` and ``signals`` are those of
+    the shared features' gradient and known after the backward; until then ``weights`` are the base weights, which
+    the heads keep. ``sampled`` holds the weights of the samples, if there is a sample weighting; ``probed`` was
+    measured for the record alone.
     """
 
     total: Tensor
@@ -85,7 +85,7 @@ def weigh(
         point = locate(table.anchor, terms.units, weighting.title())
         measured = measure(terms.scalars(losses), point, needs, scale, keep_rows)
         missed = None if measured.whole else ~measured.reached
-        # Where all of them reach the anchor now, nothing that was found out of earlier batches matters.
+        # Where all units reach the anchor now, what earlier batches showed does not matter.
         earlier = None if measured.whole and not declared else unbalanced
         unbalanced = missed if earlier is None else earlier if missed is None else earlier | missed
     balanced = present if unbalanced is None else present & ~unbalanced
@@ -120,7 +120,7 @@ def see(
 ) -> Signals:
     """What a weighting sees: the ``values`` [K] of the ``balanced`` units ([K] bool), and what was ``measured``.
 
-    All units are ``balanced`` where it is known that the batch is ``whole``.
+    In a ``whole`` batch all units are known to be balanced.
     """
     return Signals(
         names=terms.units,
