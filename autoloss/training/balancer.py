@@ -223,22 +223,12 @@ class Balancer(StateModule):
     ) -> Iterator[None]:
         """Put it around a step (forward, backward, ``optimizer.step()``) for weightings that look ahead.
 
-        <<<<<<< HEAD
-                ``train(network)`` is called again after the step, with the same random numbers: it must compute the losses of
-                the same batch. Weightings that learn from held-out data also need ``held_out(network)``, the losses of a batch
-                that is not trained on. All of them but ``coba`` need the optimizer (SGD, Adam or AdamW) and minimise the
-                base-weighted sum of the ``primary`` losses (all by default). Gradients must not be zeroed before the end. Both
-                functions must have no other effect; buffers and random generators are put back. With ``accumulate``, the
-                gradient must be the micro-batches' mean. ``implicit`` judges weights by their effect on settled parameters.
-        =======
-                After the step ``train(network)`` is called once more, with the random numbers of the first time. It must
-                compute the losses of the same batch. Weightings that learn from held-out data (``auto_lambda``, ``learned``,
-                ``coba``) also need ``held_out(network)``, the losses of a batch that is not trained on. ``auto_lambda`` and
-                ``learned`` minimise the base-weighted sum of its ``primary`` losses (all by default), and need the
-                ``optimizer`` (SGD, Adam or AdamW) for that. The gradients must not be zeroed inside. Both functions must have
-                no other effect; buffers and random generators are restored. With ``accumulate`` the gradient must be the mean
-                over micro-batches. ``implicit`` judges weights by their effect on converged parameters, for several steps' cost.
-        >>>>>>> h-signals
+        ``train(network)`` is called again after the step, with the same random numbers: it must compute the losses of
+        the same batch. Weightings that learn from held-out data also need ``held_out(network)``, the losses of a batch
+        that is not trained on. All of them but ``coba`` need the optimizer (SGD, Adam or AdamW) and minimise the
+        base-weighted sum of the ``primary`` losses (all by default). Gradients must not be zeroed before the end. Both
+        functions must have no other effect; buffers and random generators are put back. With ``accumulate``, the
+        gradient must be the micro-batches' mean. ``implicit`` judges weights by their effect on settled parameters.
 
                 >>> net, x, held = torch.nn.Linear(2, 2), torch.ones(3, 2), torch.zeros(3, 2)
                 >>> losses_of = lambda net, x=x: {"a": net(x)[:, 0].square(), "b": net(x)[:, 1].square()}
