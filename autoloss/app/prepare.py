@@ -36,7 +36,7 @@ from autoloss.training.lightning.run_module import RunModule
 from autoloss.training.lightning.shared.plateaus import FollowsPlateaus
 from autoloss.training.lightning.shared.rng import restore_rng, rng_state
 from autoloss.training.step.build import build_loss, build_sample_weighting, build_weighting, loss_nodes
-from autoloss.training.step.lookahead import check_primary
+from autoloss.training.step.lookahead import check_primary, differentiates
 from autoloss.training.step.nonfinite import NonFiniteWatch
 from autoloss.training.step.penalties import Penalties
 from autoloss.training.step.sample_weights import SampleWeights
@@ -147,7 +147,7 @@ def _check_losses(run: Ingredients, attempt: Attempt[Any]) -> None:
     if learning := learner(weighting, samples):
         share, forked = config["held_out"]["share"], config["anchor"] != ANCHORS[0]
         attempt(lambda: require(0 < share < 1, "held_out.share must lie between 0 and 1", f"it is {share}"))
-        attempt(lambda: check_lookahead(learning, forked, True))
+        attempt(lambda: check_lookahead(learning, forked and differentiates(weighting, samples), True))
         if Need.ALIGNMENT in weighting.needs:
             attempt(lambda: check_optimizer(run.optimizer.func))  # type: ignore[attr-defined]  # a partial
     attempt(lambda: check_primary(config["held_out"]["primary"], list(problem.terms)))

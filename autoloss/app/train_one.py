@@ -29,7 +29,7 @@ from autoloss.report.runs import FINISHED, INTERRUPTED
 from autoloss.search import stop
 from autoloss.training.lightning.callbacks.checkpoints import Resume, StepCheckpoint
 from autoloss.training.lightning.callbacks.progress import Progress
-from autoloss.training.lightning.callbacks.record import Record
+from autoloss.training.lightning.callbacks.record import RecordCallback
 from autoloss.training.lightning.callbacks.sample_grid import SampleGrid
 from autoloss.training.lightning.loaders import HeldOut, loader
 from autoloss.training.lightning.shared.checkpoint_file import CheckpointFile
@@ -99,7 +99,7 @@ def train(
         default_root_dir=str(directory),
         logger=board,
         callbacks=[
-            Record(directory, **config["record"], config=config),
+            RecordCallback(directory, **config["record"], config=config),
             Progress(title),
             SampleGrid(directory),
             Resume(),

@@ -1,6 +1,13 @@
-"""Reads run directories and shows what is in them. Whatever it shows, somebody else wrote."""
+"""Reads run directories and writes pages about them; it computes nothing that a training needs."""
 
-from autoloss.report.record import Record
+from functools import partial
+from typing import TYPE_CHECKING
+
+from autoloss._moved import moved_name
+from autoloss.report.record import RunRecord
 from autoloss.report.write import read, write
 
-__all__ = ["Record", "read", "write"]
+__all__ = ["RunRecord", "read", "write"]
+
+if not TYPE_CHECKING:
+    __getattr__ = partial(moved_name, "report")

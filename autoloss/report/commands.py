@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from autoloss.core.io.files import read_json
-from autoloss.report.record import Record
+from autoloss.report.record import RunRecord
 
 
-def commands(record: Record) -> list[str]:
+def commands(record: RunRecord) -> list[str]:
     """What to type to run it again, to see it in TensorBoard, and to try other weightings on its record."""
     place = shlex.quote(shown(record.directory))
     lines = []

@@ -12,7 +12,7 @@ import numpy as np
 
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.report.explain import conflict_share
-from autoloss.report.record import Record
+from autoloss.report.record import RunRecord
 
 FAR = 5.0  # losses or gradients that differ by more are of unlike scale
 DEAD = 1e-3  # of the largest gradient
@@ -35,7 +35,7 @@ class Trait:
     cosine: float
 
 
-def traits(records: Sequence[Record]) -> list[Trait]:
+def traits(records: Sequence[RunRecord]) -> list[Trait]:
     """The traits of each unit, over all ``records``; NaN where nothing was measured."""
     found = []
     for player, part in records[0].parts.items():

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from autoloss.report.record import Array, Part, Record
+from autoloss.report.record import Array, PlayerRecord, RunRecord
 
 TAIL = 0.1  # the share of the record that is its end
 CONSTANT = 0.05  # weights that stay this close to their mean over the second half are constant
@@ -16,7 +16,7 @@ CONFLICT = 0.1  # pairs that conflict in fewer of the steps are not worth a sent
 MOVED = 1.25
 
 
-def findings(record: Record) -> list[str]:
+def findings(record: RunRecord) -> list[str]:
     """All sentences about a run: one for each loss, then what concerns several of them."""
     if not len(record.steps):
         return ["Nothing was recorded: there is no trajectory.csv, or it holds no step."]
@@ -27,7 +27,7 @@ def findings(record: Record) -> list[str]:
     return [*said, *overfitting(record), *gaps(record)]
 
 
-def about_loss(part: Part, name: str, steps: Array) -> str:
+def about_loss(part: PlayerRecord, name: str, steps: Array) -> str:
     """What became of one loss: its gradient vanished, its weight moved and why, or it was kept."""
     weights = part.weights.get(name, np.empty(0))
     known = np.isfinite(weights)
@@ -54,7 +54,7 @@ def about_loss(part: Part, name: str, steps: Array) -> str:
     return f"`{part.title(name)}` was scaled {way} {_times(factor)} by step {when}{reason}."
 
 
-def vanished(part: Part, name: str, unit: str) -> str:
+def vanished(part: PlayerRecord, name: str, unit: str) -> str:
     """Whether the loss's gradient is all but gone at the end."""
     norms = _finite(part.grad_norms.get(unit))
     if len(norms) < 10:
@@ -67,7 +67,7 @@ def vanished(part: Part, name: str, unit: str) -> str:
     return f"The gradient of `{part.title(name)}` has vanished: its norm fell from {first:.3g} to {last:.3g}."
 
 
-def conflicts(part: Part) -> list[str]:
+def conflicts(part: PlayerRecord) -> list[str]:
     """The pairs whose gradients pointed away from each other, most often first."""
     shares = {pair: conflict_share(cosines) for pair, cosines in part.cosines.items()}
     often = sorted(((s, pair) for pair, s in shares.items() if s >= CONFLICT), reverse=True)
@@ -90,7 +90,7 @@ def conflict_share(cosines: Array) -> float:
     return float((known < 0).mean()) if len(known) else 0.0
 
 
-def constant(part: Part) -> list[str]:
+def constant(part: PlayerRecord) -> list[str]:
     """Whether the weights stood still over the second half of the record: then fixed ones would do."""
     halves = [_finite(x)[len(_finite(x)) // 2 :] for x in part.weights.values()]
     if len(part.losses) < 2 or any(len(half) < 5 for half in halves):
@@ -107,7 +107,7 @@ def constant(part: Part) -> list[str]:
     ]
 
 
-def oscillation(part: Part) -> list[str]:
+def oscillation(part: PlayerRecord) -> list[str]:
     """Whether the total goes up and down over the second half, beyond the noise of its batches."""
     total = _finite(part.total)
     second = total[len(total) // 2 :]
@@ -134,7 +134,7 @@ def swings(values: Array, size: float) -> int:
     return turns
 
 
-def scale(part: Part) -> list[str]:
+def scale(part: PlayerRecord) -> list[str]:
     """Whether the weights' sum has left that of equal weights: under SGD that is another learning rate."""
     sums = _finite(np.sum(np.stack(list(part.weights.values())), 0)) if part.weights else np.empty(0)
     fair = sum(part.base.get(name, 1.0) for name in part.losses)
@@ -146,7 +146,7 @@ def scale(part: Part) -> list[str]:
     return [f"The weights end with {factor:.2g} times the sum of equal ones; under SGD that changes the learning rate."]
 
 
-def overfitting(record: Record) -> list[str]:
+def overfitting(record: RunRecord) -> list[str]:
     """The losses that rose again on validation data while they still fell in training."""
     said = []
     for title, train in record.losses.items():
@@ -164,7 +164,7 @@ def overfitting(record: Record) -> list[str]:
     return said
 
 
-def gaps(record: Record) -> list[str]:
+def gaps(record: RunRecord) -> list[str]:
     """What is missing from the record."""
     said = []
     if skipped := record.summary.get("skipped_batches"):
@@ -179,7 +179,7 @@ def gaps(record: Record) -> list[str]:
     return said
 
 
-def _reason(part: Part, unit: str, until: NDArray[np.bool_], way: str) -> str:
+def _reason(part: PlayerRecord, unit: str, until: NDArray[np.bool_], way: str) -> str:
     """Why a weight moved: the gradient's norm (or the loss) against the mean of all, up to then."""
     for kind, what, names in (("grad_norm", "gradient norm", part.units), ("loss_raw", "value", part.losses)):
         table: Mapping[str, Array] = part.of(kind, names)
@@ -203,7 +203,7 @@ def _times(factor: float) -> str:
     return f"{factor:.0f}x" if factor >= 10 else f"{factor:.2g}x"
 
 
-def _unit(part: Part, name: str) -> str:
+def _unit(part: PlayerRecord, name: str) -> str:
     return next((group for group, names in part.groups.items() if name in names), name)
 
 

@@ -1,4 +1,4 @@
-"""A run as arrays: what its directory holds, read once."""
+"""Reads a run directory as arrays."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoloss._moved import moved_name
 from autoloss.core.errors import ConfigError
 from autoloss.core.io.files import read_json
 from autoloss.report.runs import Run, read_run
 
 if TYPE_CHECKING:
     import pandas
+else:
+    __getattr__ = partial(moved_name, "report.record")
 
 Array = NDArray[np.float64]
 Table = dict[str, Array]
@@ -27,11 +30,10 @@ CLOCK = ("step", "epoch", "progress")
 
 
 @dataclass(frozen=True)
-class Part:
-    """One player's losses and units in a record; arrays [T] by name, NaN where absent or not measured.
+class PlayerRecord:
+    """The record of one player: arrays [T] by loss or unit, NaN where one was absent or not measured.
 
-    ``base`` holds the factors by which a loss counts whatever the weighting says, and ``measures`` whether the
-    weighting looks at gradients.
+    ``base`` holds the base weights by loss, and ``measures`` says whether the weighting compares gradients.
     """
 
     player: str
@@ -43,7 +45,7 @@ class Part:
     columns: Mapping[str, Array]
 
     def of(self, kind: str, names: tuple[str, ...] | None = None) -> Table:
-        """The columns of ``kind`` (``loss_weight``) by name, as far as there are any."""
+        """The columns of ``kind`` (``loss_weight``) by name, those that the record has."""
         tags = {name: self.tag(kind, name) for name in names or self.losses}
         return {name: self.columns[tag] for name, tag in tags.items() if tag in self.columns}
 
@@ -52,7 +54,7 @@ class Part:
         return "/".join(part for part in (kind, self.player, *names) if part)
 
     def title(self, name: str) -> str:
-        """The loss's name where every player is meant: ``generator/rec``."""
+        """The name of a loss with its player's: ``generator/rec``; the name alone for a single player."""
         return f"{self.player}/{name}" if self.player else name
 
     @cached_property
@@ -88,14 +90,14 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Record:
-    """One run: ``columns`` of ``trajectory.csv`` and ``curves`` of ``metrics.csv`` by tag, and what is known of it."""
+class RunRecord:
+    """One run: the ``columns`` of ``trajectory.csv`` and the ``curves`` of ``metrics.csv`` by tag, and its players."""
 
     directory: Path
     run: Run
     columns: Table
     curves: Table
-    parts: Mapping[str, Part]
+    parts: Mapping[str, PlayerRecord]
     config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -150,12 +152,13 @@ class Record:
         return {part.title(name): x for part in self.parts.values() for name, x in part.of(kind).items()}
 
 
-def read_record(directory: Path) -> Record:
-    """The record in ``directory``; whatever is missing there (a run that was killed) is empty here."""
+def read_record(directory: Path) -> RunRecord:
+    """The run in ``directory``; a file that is missing (the run was killed) gives empty arrays."""
     run = read_run(directory)
     columns = read_columns(directory / "trajectory.csv")
     config = (run.summary or {}).get("config") or read_json(directory / "config.json") or {}
-    return Record(directory, run, columns, read_columns(directory / "metrics.csv"), _parts(directory, columns), config)
+    curves = read_columns(directory / "metrics.csv")
+    return RunRecord(directory, run, columns, curves, _parts(directory, columns), config)
 
 
 def read_columns(path: Path) -> Table:
@@ -178,14 +181,14 @@ def _numbers(cells: list[str]) -> list[float] | None:
     return numbers if numbers and numbers[0] == numbers[0] else None
 
 
-def _parts(directory: Path, columns: Mapping[str, Array]) -> dict[str, Part]:
+def _parts(directory: Path, columns: Mapping[str, Array]) -> dict[str, PlayerRecord]:
     about = read_json(directory / "record.json")
     if about is None:
         losses = tuple(tag.removeprefix("loss_weight/") for tag in columns if tag.startswith("loss_weight/"))
         units = tuple(tag.removeprefix("grad_norm/") for tag in columns if tag.startswith("grad_norm/"))
-        return {"": Part("", losses, units or losses, {}, {}, bool(units), columns)} if losses else {}
+        return {"": PlayerRecord("", losses, units or losses, {}, {}, bool(units), columns)} if losses else {}
     return {
-        player: Part(
+        player: PlayerRecord(
             player,
             tuple(of["losses"]),
             tuple(of["units"]),

@@ -8,13 +8,13 @@ import numpy as np
 
 from autoloss.report.commands import shown
 from autoloss.report.page import Block, Cell, Listing, Page, Words
-from autoloss.report.record import Array, Part, Record
+from autoloss.report.record import Array, PlayerRecord, RunRecord
 from autoloss.report.run_page import colour_names, lines
 
 Replayed = tuple[Array, Mapping[str, Array]]
 
 
-def replay_page(record: Record, part: Part, found: Mapping[str, Replayed]) -> Page:
+def replay_page(record: RunRecord, part: PlayerRecord, found: Mapping[str, Replayed]) -> Page:
     """The weights of each weighting in ``found`` (steps, and weights by loss) beside those of the run."""
     own = {part.title(name): x for name, x in part.weights.items()}
     blocks: list[Block] = [Words("What this is", _said(record, found)), _table(record, own, found)]
@@ -28,7 +28,7 @@ def replay_page(record: Record, part: Part, found: Mapping[str, Replayed]) -> Pa
     return Page(f"Replay of {record.directory.name}", shown(record.directory), facts, blocks, colour_names([record]))
 
 
-def _said(record: Record, found: Mapping[str, Replayed]) -> list[str]:
+def _said(record: RunRecord, found: Mapping[str, Replayed]) -> list[str]:
     gap = float(np.median(np.diff(record.steps))) if len(record.steps) > 1 else 1.0
     said = ["The losses and gradients are those of the run: under other weights it would have gone elsewhere."]
     if gap > 1:
@@ -39,7 +39,7 @@ def _said(record: Record, found: Mapping[str, Replayed]) -> list[str]:
     return said
 
 
-def _table(record: Record, own: Mapping[str, Array], found: Mapping[str, Replayed]) -> Listing:
+def _table(record: RunRecord, own: Mapping[str, Array], found: Mapping[str, Replayed]) -> Listing:
     rows: list[list[str | Cell]] = [["of the run", *(_end(x) for x in own.values()), "-"]]
     for name, (steps, weights) in found.items():
         at = np.isin(record.steps, steps)

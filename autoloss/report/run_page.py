@@ -12,12 +12,14 @@ from autoloss.core.io.text_table import number
 from autoloss.report.commands import commands, leaves
 from autoloss.report.explain import conflict_share, findings
 from autoloss.report.page import Block, Cell, Chart, Code, Listing, Page, Words
-from autoloss.report.record import Array, Part, Record
+from autoloss.report.record import Array, PlayerRecord, RunRecord
 
-KNOWN = ("loss_weight", "loss_raw", "loss_weighted", "loss_share", "loss", "grad_")
+# Kinds of columns that are no chart of their own: they are drawn elsewhere on the page, or serve a replay.
+KNOWN = {"step", "epoch", "progress", "loss", "loss_weight", "loss_raw", "loss_weighted", "loss_share"}
+KNOWN |= {"grad_norm", "grad_share", "grad_cosine", "grad_cosine_min", "grad_item_norm", "grad_largest", "grad_mean"}
 
 
-def run_page(record: Record) -> Page:
+def run_page(record: RunRecord) -> Page:
     """What a reader wants to know of a run: what it reached, what the weights did, and why."""
     summary, names = record.summary, colour_names([record])
     what = [str(summary.get("weighting") or _name(record.config.get("weighting")) or "run")]
@@ -36,7 +38,7 @@ def run_page(record: Record) -> Page:
     return Page(" ".join(what), str(record.directory), facts(record), blocks, names)
 
 
-def colour_names(records: Sequence[Record]) -> list[str]:
+def colour_names(records: Sequence[RunRecord]) -> list[str]:
     """The losses and units of ``records`` in the order of their colours."""
     return list(
         dict.fromkeys(
@@ -48,7 +50,7 @@ def colour_names(records: Sequence[Record]) -> list[str]:
     )
 
 
-def facts(record: Record) -> list[tuple[str, str]]:
+def facts(record: RunRecord) -> list[tuple[str, str]]:
     """What is shown large: metrics, and how far the run came."""
     summary = record.summary
     shown = [(name, f"{value:.4g}") for name, value in record.metrics.items()]
@@ -73,7 +75,7 @@ def lines(
     return Chart(title, "lines", {"x": x[there], "series": series, "log": log, **more}, note)
 
 
-def charts(part: Part, steps: Array) -> list[Block]:
+def charts(part: PlayerRecord, steps: Array) -> list[Block]:
     """What was recorded of one player, as far as there is anything."""
     before = f"{part.player}: " if part.player else ""
 
@@ -114,7 +116,7 @@ def _area(title: str, steps: Array, table: Mapping[str, Array]) -> Chart:
     return Chart(title, "area", data, chart.note)
 
 
-def _cosines(part: Part, steps: Array, before: str) -> list[Block]:
+def _cosines(part: PlayerRecord, steps: Array, before: str) -> list[Block]:
     if not any(np.isfinite(x).any() for x in part.cosines.values()):
         return []
     size = len(part.units)
@@ -139,7 +141,7 @@ def _cosines(part: Part, steps: Array, before: str) -> list[Block]:
     return blocks
 
 
-def _metrics(record: Record) -> list[Block]:
+def _metrics(record: RunRecord) -> list[Block]:
     curves = record.curves
     step = curves.get("step", np.empty(0))
     metrics = {tag.removeprefix("val/"): x for tag, x in curves.items() if tag.startswith("val/")}
@@ -160,11 +162,11 @@ def _metrics(record: Record) -> list[Block]:
     return blocks
 
 
-def _others(record: Record) -> list[Block]:
+def _others(record: RunRecord) -> list[Block]:
     groups: dict[str, dict[str, Array]] = {}
     for tag, x in record.columns.items():
         kind, _, name = tag.partition("/")
-        if tag not in ("step", "epoch", "progress") and not tag.startswith(KNOWN):
+        if kind not in KNOWN:
             groups.setdefault(kind, {})[name or kind] = x
     found = [
         lines(kind.replace("_", " ").capitalize(), record.steps, table, "", False) for kind, table in groups.items()
@@ -172,7 +174,7 @@ def _others(record: Record) -> list[Block]:
     return [chart for chart in found if chart.data["series"]]
 
 
-def _losses(part: Part) -> Listing:
+def _losses(part: PlayerRecord) -> Listing:
     rows = []
     for name in part.losses:
         unit = next((group for group, names in part.groups.items() if name in names), name)

@@ -10,7 +10,7 @@ from autoloss.core.io.files import read_json, write_text
 from autoloss.report.compare_page import compare_page
 from autoloss.report.diagnosis_page import diagnosis_page
 from autoloss.report.page import Page, render
-from autoloss.report.record import Record, read_record
+from autoloss.report.record import RunRecord, read_record
 from autoloss.report.run_page import run_page
 from autoloss.report.runs import read_runs
 from autoloss.report.search_page import search_page
@@ -55,7 +55,7 @@ def build(directory: Path) -> Page:
     )
 
 
-def read(directory: str | Path) -> Record:
+def read(directory: str | Path) -> RunRecord:
     """The run in ``directory`` as arrays: ``read(DIR).weights["rec"]``.
 
     >>> import tempfile

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import SignalError, require, unknown
-from autoloss.core.need import Need
+from autoloss.core.need import HELD_OUT_DATA, Need
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.schedules.plateaus import Plateaus
 from autoloss.core.table import Anchor, Entry, Losses, LossTable
@@ -26,7 +26,7 @@ from autoloss.probe.lookahead import Moment
 from autoloss.probe.optimizer_step import OptimizerStep, observe_step
 from autoloss.probe.slopes import bare, check_network
 from autoloss.training.record.cadence import Cadence
-from autoloss.training.record.lazy_start import LateJournal
+from autoloss.training.record.lazy_start import LazyRunDirectory
 from autoloss.training.step.build import build_sample_weighting, build_weighting
 from autoloss.training.step.lookahead import LookAhead, incomplete_look_ahead
 from autoloss.training.step.notes import Notes
@@ -93,9 +93,11 @@ class Balancer(StateModule):
         self._frozen = self._within = False
         self._look_ahead: LookAhead | None = None
         named = weighting if isinstance(weighting, (str, Mapping)) else self.player.weighting.title()
-        self._journal = LateJournal(
+        self._run_directory = LazyRunDirectory(
             log_dir, record_every, self.player, named, accumulate=accumulate, total_steps=total_steps
         )
+        if log_dir is not None:
+            self.player.listener = self._run_directory.record
         if probe_every and log_dir is not None:
             self.player.watch_gradients(Cadence(probe_every).due)
 
@@ -156,7 +158,7 @@ class Balancer(StateModule):
                 "not inside a look-ahead. Write `with balancer.lookahead(network, optimizer, train=losses_of):` "
                 "around it."
             )
-        weighed = self.player.step(table, clock, scale, self.accumulate > 1, self._journal.record)
+        weighed = self.player.step(table, clock, scale, self.accumulate > 1)
         self.calls += 1
         if self.calls % self.accumulate == 0 and not self._within:
             self.player.close_window()
@@ -224,9 +226,9 @@ class Balancer(StateModule):
 
         When the step is done, ``train(network)`` is called once more with the random numbers of the
         first time: it must compute the losses of the same batch. Weightings that learn from held-out
-        data (``auto_lambda``, ``learned``) need the optimizer (SGD, Adam or AdamW) too, and
-        ``held_out(network)``, the losses of a batch that is not trained on; the base-weighted sum of
-        those that are ``primary`` (all by default) is what they minimise. The gradients must not be zeroed before
+        data (``auto_lambda``, ``learned``, ``coba``) need ``held_out(network)`` too, the losses of a batch that is
+        not trained on. Those that minimise the base-weighted sum of its ``primary`` losses (all by default), which
+        ``coba`` does not, need the optimizer (SGD, Adam or AdamW) as well. The gradients must not be zeroed before
         the end. Both functions must have no other effect; buffers and random generators are put back.
         With ``accumulate``, the gradient is taken to be the micro-batches' mean. ``implicit`` judges weights
         by what they do to parameters that have settled, which costs several steps.
@@ -239,10 +241,10 @@ class Balancer(StateModule):
         ...     optimizer.step()
         """
         network, step, before = bare(network), self.clock.step, self.calls
-        aligns = bool(Need.ALIGNMENT & self.player.looks_ahead(step))
-        foresees = self.player.foresees and self.training and not self._frozen
-        if (aligns and (optimizer is None or held_out is None)) or (foresees and held_out is None):
-            raise incomplete_look_ahead(self.player, aligns)
+        needs = self.player.looks_ahead(step)
+        aligns, foresees = Need.ALIGNMENT in needs, self.player.foresees and self.training and not self._frozen
+        if (aligns and optimizer is None) or ((needs & HELD_OUT_DATA or foresees) and held_out is None):
+            raise incomplete_look_ahead(self.player, needs)
         if self._look_ahead is None or self._look_ahead.network is not network:
             self._look_ahead = LookAhead(self.player, network, primary, self.accumulate, implicit=implicit)
         look_ahead, self._within = self._look_ahead, True
@@ -274,7 +276,7 @@ class Balancer(StateModule):
 
     def close(self) -> None:
         """Write what is left to record, ``summary.json`` and ``report.html``; raise if a loss was not finite."""
-        self._journal.close(self.clock)
+        self._run_directory.close(self.clock)
         self.player.check()
 
     def measured(self, metrics: Mapping[str, float | Tensor], goals: Mapping[str, str] | None = None) -> None:
@@ -282,7 +284,7 @@ class Balancer(StateModule):
 
         A row of ``metrics.csv``; the last ones are the summary's. Without ``log_dir`` nothing happens.
         """
-        self._journal.measured(self.clock, metrics, goals or {})
+        self._run_directory.measured(self.clock, metrics, goals or {})
 
     def get_extra_state(self) -> Tensor:
         """Counters for ``state_dict``; a tensor, since safetensors and sharded checkpoints hold nothing else."""

@@ -18,11 +18,11 @@ from autoloss.core.tensors.state import commit
 from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
 from autoloss.probe.gradients import Measured
-from autoloss.report.record import Array, Part, Record
+from autoloss.report.record import Array, PlayerRecord, RunRecord
 from autoloss.training.step.weigh import see
 
 
-def replay(record: Record, weighting: Weighting, player: str = "") -> tuple[Array, dict[str, Array]]:
+def replay(record: RunRecord, weighting: Weighting, player: str = "") -> tuple[Array, dict[str, Array]]:
     """The steps at which ``weighting`` had what it needs, and the effective weights of each loss there.
 
     A weighting is a function of what was measured, and that was recorded: neither model nor data are needed. It sees
@@ -50,7 +50,7 @@ def replay(record: Record, weighting: Weighting, player: str = "") -> tuple[Arra
 class _Columns:
     """The record as tensors [T, ...], and the signals at the anchor that they hold."""
 
-    def __init__(self, part: Part, terms: Terms, needs: Need) -> None:
+    def __init__(self, part: PlayerRecord, terms: Terms, needs: Need) -> None:
         size, self.length, self.part = len(terms.units), len(part.total), part
         self.raw = _stack(part.of("loss_raw"), terms.names, self.length)
         self.cosines = torch.eye(size).expand(self.length, size, size).clone()
@@ -88,10 +88,10 @@ def _step(columns: _Columns, weighting: Weighting, terms: Terms, clock: Clock, r
     measured = columns.measured(row, needs) if needs & GRADIENTS else None
     if needs & GRADIENTS and measured is None:
         return None
-    apart = torch.zeros_like(here) if measured is None else ~measured.reached
-    signals = see(terms, clock, values, here & ~apart, measured)
+    unbalanced = torch.zeros_like(here) if measured is None else ~measured.reached
+    signals = see(terms, clock, values, here & ~unbalanced, measured)
     with torch.no_grad():
-        weights = terms.spread(torch.where(apart, 1.0, weighting(signals).float()))
+        weights = terms.spread(torch.where(unbalanced, 1.0, weighting(signals).float()))
         commit(weighting, lambda: weighting.update(signals), signals.finite(), signals.present)
     return torch.where(present, weights, float("nan"))
 
@@ -101,7 +101,7 @@ def _stack(table: dict[str, Array], names: tuple[str, ...], steps: int) -> Tenso
     return torch.from_numpy(np.stack([table.get(name, nothing) for name in names], 1)).float()
 
 
-def _part(record: Record, player: str) -> Part:
+def _part(record: RunRecord, player: str) -> PlayerRecord:
     if not len(record.steps):
         raise ConfigError(f"A replay needs recorded steps, but {record.directory} has none.")
     if player not in record.parts:
@@ -110,7 +110,7 @@ def _part(record: Record, player: str) -> Part:
     return record.parts[player]
 
 
-def _check(part: Part, weighting: Weighting) -> None:
+def _check(part: PlayerRecord, weighting: Weighting) -> None:
     title = weighting.title()
     if isinstance(weighting, Surgery):
         raise ConfigError(f"A replay needs weights to draw, but {title!r} combines gradients themselves.")
@@ -124,7 +124,7 @@ def _check(part: Part, weighting: Weighting) -> None:
             raise ConfigError(f"Replaying {title!r} {signal.unrecorded}")
 
 
-def _was_recorded(part: Part, kind: str) -> bool:
+def _was_recorded(part: PlayerRecord, kind: str) -> bool:
     if kind == "grad_cosine":
         return len(part.units) == 1 or bool(part.cosines)
     return any(np.isfinite(x).any() for x in part.of(kind, part.units).values())

@@ -1,4 +1,4 @@
-"""The append-only record of a training: written in the step, read by nobody in it."""
+"""Keeps recorded tensors on their device until there are enough of them to read at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autoloss.core.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class RecordedStep:
     """One recorded step: flat numbers by key, and the time at which they were recorded."""
 
     clock: Clock
@@ -21,35 +21,36 @@ class Page:
     numbers: dict[str, list[float]]
 
 
-class LossBook:
-    """Keeps recorded tensors on their device and hands them out in blocks.
+class RecordBuffer:
+    """Keeps recorded tensors on their device, and reads them in blocks.
 
-    Reading a number at each step would wait for the device each time; a block costs one wait.
+    Reading a number waits for the device; this waits once for a block of steps, not once for each step. The step writes
+    to the buffer and never reads from it, so recording cannot change a training.
     """
 
     def __init__(self) -> None:
-        self._pages: list[tuple[Clock, float, dict[str, int], Tensor]] = []
+        self._waiting: list[tuple[Clock, float, dict[str, int], Tensor]] = []
 
     def __len__(self) -> int:
-        return len(self._pages)
+        return len(self._waiting)
 
     def add(self, clock: Clock, tensors: Mapping[str, Tensor]) -> None:
         """Append one step: tensors of any shape by key, all on one device."""
         flat = [x.detach().reshape(-1).float() for x in tensors.values()]
         sizes = {key: x.numel() for key, x in tensors.items()}
-        self._pages.append((clock, time.time(), sizes, torch.cat(flat)))
+        self._waiting.append((clock, time.time(), sizes, torch.cat(flat)))
 
-    def take(self) -> list[Page]:
-        """Remove and return what was recorded, with one transfer from the device."""
-        pages, self._pages = self._pages, []
-        if not pages:
+    def take(self) -> list[RecordedStep]:
+        """Remove and return all steps, with one transfer from the device."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
             return []
-        flat = torch.cat([page for *_, page in pages]).cpu().tolist()
+        flat = torch.cat([tensor for *_, tensor in waiting]).cpu().tolist()
         found, at = [], 0
-        for clock, when, sizes, _ in pages:
+        for clock, when, sizes, _ in waiting:
             numbers = {}
             for key, size in sizes.items():
                 numbers[key] = flat[at : at + size]
                 at += size
-            found.append(Page(clock, when, numbers))
+            found.append(RecordedStep(clock, when, numbers))
         return found

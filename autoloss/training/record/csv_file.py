@@ -1,4 +1,4 @@
-"""A CSV file of numbers by step that can be continued, and widened."""
+"""A CSV file of numbers by step; a resumed run appends to it, and a new tag adds a column."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from autoloss.core.io.files import whole
 CLOCK = ("step", "epoch", "progress")
 
 
-class Columns:
-    """Appends rows to ``path``; each is a clock and numbers by tag, whose columns appear as they are needed.
+class CsvFile:
+    """Appends rows to ``path``: a clock and numbers by tag.
 
-    A number that is missing or NaN is an empty cell. Rows of steps from ``start`` on are removed
-    from an earlier file, so that a resumed run continues its own record.
+    A number that is missing or NaN is an empty cell. From an earlier file rows of step ``start`` and later are removed,
+    so that a resumed run writes each row once. With ``start=0`` the file is written anew.
     """
 
     def __init__(self, path: Path, tags: Sequence[str] = (), start: int = 0) -> None:
@@ -28,7 +28,7 @@ class Columns:
         if start and path.exists():
             with path.open(newline="", encoding="utf-8") as file:
                 reader = csv.DictReader(file)
-                # Of a last row that a killed process left half written the cells at its end are missing.
+                # A process that was killed may leave half a last row: its last cells are missing.
                 complete = (row for row in reader if None not in row.values() and row["step"].isdigit())
                 rows = [row for row in complete if int(row["step"]) < start]
                 before = [tag for tag in reader.fieldnames or () if tag not in CLOCK]
@@ -37,7 +37,7 @@ class Columns:
             writer.writerows([row.get(tag) or "" for tag in (*CLOCK, *self.tags)] for row in rows)
 
     def append(self, rows: Sequence[tuple[Clock, Mapping[str, float]]]) -> None:
-        """Write ``rows`` behind what is there."""
+        """Append ``rows``."""
         fresh = [tag for tag in dict.fromkeys(tag for _, row in rows for tag in row) if tag not in self.tags]
         if fresh:
             self._widen(fresh)

@@ -1,4 +1,4 @@
-"""A journal that is opened by the first step that there is to write down."""
+"""A run directory that the first recorded step creates."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from autoloss.core.clock import Clock
+from autoloss.training.step.notes import Notes
 from autoloss.training.step.player import Player
 from autoloss.training.step.weigh import Weighed
 
 if TYPE_CHECKING:
-    from autoloss.training.record.run_directory import Journal
+    from autoloss.training.record.run_directory import RunDirectory
 
 
-class LateJournal:
-    """What a balancer writes to ``directory``, every so many steps; nothing without one.
+class LazyRunDirectory:
+    """The :class:`RunDirectory` of a balancer, which its first step creates; no ``directory`` means no files.
 
-    Who writes nothing imports neither TensorBoard nor what makes pages.
+    A loop that writes no files imports neither TensorBoard nor the code that makes pages.
     """
 
     def __init__(
@@ -28,26 +29,25 @@ class LateJournal:
         self.directory = None if directory is None else Path(directory)
         self.every, self.player = every, player
         self._config = {"weighting": weighting, **config}
-        self._journal: Journal | None = None
+        self._run_directory: RunDirectory | None = None
 
-    def record(self, weighed: Weighed) -> None:
-        """Take down a micro-batch."""
-        if self.directory is None:
-            return
-        if self._journal is None:
-            from autoloss.training.record.run_directory import Journal
+    def record(self, weighed: Weighed, notes: Notes) -> None:
+        """Record a micro-batch with its notes."""
+        if self._run_directory is None and self.directory is not None:
+            from autoloss.training.record.run_directory import RunDirectory
 
             config = {**self.player.terms.about(), **self._config}
-            self._journal = Journal(self.directory, self.player, self.every, config, weighed.clock.step)
-        self._journal.record(weighed)
+            self._run_directory = RunDirectory(self.directory, self.player, self.every, config, weighed.clock.step)
+        if self._run_directory is not None:
+            self._run_directory.record(weighed, notes)
 
     def measured(self, clock: Clock, metrics: Mapping[str, float | Tensor], goals: Mapping[str, str]) -> None:
-        """Take down metrics on validation data."""
-        if self._journal is not None:
-            self._journal.measured(clock, metrics, goals)
+        """Record metrics on validation data."""
+        if self._run_directory is not None:
+            self._run_directory.measured(clock, metrics, goals)
 
     def close(self, clock: Clock) -> None:
-        """Write what is left, the summary and the page."""
-        if self._journal is not None:
-            self._journal.close(clock)
-            self._journal = None
+        """Write the last rows, the summary and the page."""
+        if self._run_directory is not None:
+            self._run_directory.close(clock)
+            self._run_directory = None

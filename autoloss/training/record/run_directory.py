@@ -1,4 +1,4 @@
-"""What a person's own loop leaves in its directory: the files of ``autoloss train``, and the page made of them."""
+"""The directory that a person's own loop writes: the files of ``autoloss train``, and their page."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from autoloss.core.errors import require
 from autoloss.core.io.files import write_json
 from autoloss.core.need import GRADIENTS
 from autoloss.report import read, write
-from autoloss.training.record.csv_file import Columns
+from autoloss.training.record.csv_file import CsvFile
 from autoloss.training.record.export import write_export
 from autoloss.training.record.recorder import BLOCK, Recorder
 from autoloss.training.record.tensorboard import write_hparams
+from autoloss.training.step.notes import Notes
 from autoloss.training.step.player import Player
 from autoloss.training.step.weigh import Weighed
 
@@ -29,37 +30,37 @@ CONVENTIONS = {
 }
 
 
-class Journal:
-    """Writes ``trajectory.csv``, ``metrics.csv`` and TensorBoard events, and in the end the summary and the page."""
+class RunDirectory:
+    """Writes ``trajectory.csv``, ``metrics.csv`` and TensorBoard events, and at the end the summary and the page."""
 
     def __init__(self, directory: Path, player: Player, every: int, config: Mapping[str, Any], start: int) -> None:
         self.directory, self.player, self.config = directory, player, config
         measures = {"": bool(player.weighting.needs & GRADIENTS)}
         self.recorder = Recorder(directory, {"": player.terms}, every, start, measures=measures)
-        self._columns = Columns(directory / "metrics.csv", start=start + 1 if start else 0)
+        self._metrics_file = CsvFile(directory / "metrics.csv", start=start + 1 if start else 0)
         self._metrics: dict[str, float] = {}
         self._goals: dict[str, str] = {}
         self._begun, self._check_every = time.perf_counter(), BLOCK * every
 
-    def record(self, weighed: Weighed) -> None:
-        """Take down a micro-batch."""
-        self.recorder.record(weighed, notes=self.player.notes)
+    def record(self, weighed: Weighed, notes: Notes) -> None:
+        """Record a micro-batch with its notes."""
+        self.recorder.record(weighed, notes=notes)
         if weighed.clock.step % self._check_every == 0:
             self.player.check()
 
     def measured(self, clock: Clock, metrics: Mapping[str, float | Tensor], goals: Mapping[str, str]) -> None:
-        """Take down metrics on validation data; ``goals`` are ``"min"`` or ``"max"``, which a sweep's score needs."""
+        """Record metrics on validation data; ``goals`` are ``"min"`` or ``"max"``, which a sweep's score needs."""
         wrong = {name: goal for name, goal in goals.items() if goal not in ("min", "max")}
         require(not wrong, "A metric's goal must be 'min' or 'max'", f"it is {wrong}")
         self._metrics |= {name: _number(value) for name, value in metrics.items()}
         self._goals |= goals
         row = {f"val/{name}": value for name, value in self._metrics.items()}
-        self._columns.append([(clock, row | self.recorder.means())])
+        self._metrics_file.append([(clock, row | self.recorder.means())])
         for tag, value in row.items():
             self.recorder.writer.add_scalar(tag, value, clock.step)
 
     def close(self, clock: Clock) -> None:
-        """Write everything, the summary and the page."""
+        """Write the last rows, the summary and the page."""
         if self._metrics:
             write_hparams(self.recorder.writer, self.config, {f"val/{k}": v for k, v in self._metrics.items()})
         self.recorder.close()

@@ -29,7 +29,7 @@ def look(
 ) -> tuple[bool, ...] | None:
     """Look at the way to ``fork`` of each loss that is not in ``through`` yet; which units come through it.
 
-    ``None`` if there was nothing new. Units that are ``declared`` apart may go past it.
+    ``None`` if there was nothing new. Units that are ``declared`` unbalanced may go past it.
     """
     if tuple(fork) != terms.names:
         raise SignalError(
@@ -56,14 +56,14 @@ def look(
     return tuple(any(through.get(terms.names[i], False) for i in members) for members in terms.members)
 
 
-def weigh_forked(losses: Reduced, fork: Fork, terms: Terms, clock: Clock, apart: Tensor) -> Weighed:
+def weigh_forked(losses: Reduced, fork: Fork, terms: Terms, clock: Clock, unbalanced: Tensor) -> Weighed:
     """Sum ``losses`` with base weights, and with the token of ``fork``; nothing is measured yet.
 
-    The ``weights`` are those that heads get. Units that are ``apart`` ([K] bool) are absent to the weighting.
+    The ``weights`` are those that heads get. Units that are ``unbalanced`` ([K] bool) are absent to the weighting.
     """
     values, counts, present = terms.gather(losses)
     weights = torch.where(losses.present, constant(terms.base, values.device), 0.0)
-    signals = see(terms, clock, values, present & ~apart)
+    signals = see(terms, clock, values, present & ~unbalanced)
     return Weighed(weighted_sum(losses, weights) + fork.token, weights, losses, signals, counts)
 
 
@@ -114,7 +114,7 @@ def combine(
     met: Met,
     weighting: Weighting,
     terms: Terms,
-    apart: Tensor,
+    unbalanced: Tensor,
     declared: tuple[bool, ...],
     group: dist.ProcessGroup | None,
     probe: bool = False,
@@ -123,7 +123,7 @@ def combine(
     """Measure what ``weighting`` needs of the gradients that met, ask it, and combine them.
 
     The step comes back with its signals and the weights that the features got, and with it their
-    gradient. Units that are ``apart`` keep their base weight, also those that are ``declared`` so
+    gradient. Units that are ``unbalanced`` keep their base weight, also those that are ``declared`` so
     and came through the fork all the same. With ``probe`` gradients are compared for the record alone.
     """
     values, _, present = terms.gather(weighed.losses)
@@ -136,15 +136,15 @@ def combine(
         shown = rows if terms.plain else _unbased(rows, terms)
         found = measure_at_fork(shown, reached, met.place, GRADIENTS if probe else needs, group, keep_rows)
         measured, probed = (None, found) if probe else (found, None)
-    signals = see(terms, weighed.clock, values, present & ~apart, measured)
-    weights = torch.where(apart, 1.0, weighting(signals).detach().float())
+    signals = see(terms, weighed.clock, values, present & ~unbalanced, measured)
+    weights = torch.where(unbalanced, 1.0, weighting(signals).detach().float())
     weights = torch.where(present, weights, 0.0)
     if isinstance(weighting, Surgery) and rows is not None:
         if any(declared):
             rows = rows.where(~flags(declared, rows.device)[:, None], 0.0)
         combined = weighting.combine(rows.reshape(-1, *met.place.shape), signals) * met.scale
         if any(declared):
-            combined = combined + met.weighted(_by_loss((present & apart).float(), terms))
+            combined = combined + met.weighted(_by_loss((present & unbalanced).float(), terms))
     else:
         combined = met.weighted(_by_loss(weights, terms))
     effective = torch.where(weighed.losses.present, terms.spread(weights), 0.0)

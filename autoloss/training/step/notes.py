@@ -1,27 +1,19 @@
-"""What a part of a step has to say for the record, beside losses and weights."""
+"""Further numbers of a step for the record, beside losses and weights."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """The notes of one step by tag: scalars, and the values of distributions."""
-
-    scalars: dict[str, Tensor | float] = field(default_factory=dict)
-    values: dict[str, Tensor] = field(default_factory=dict)
-
-
 class Notes:
-    """Takes notes for the record without waiting for the device; the last one of a step under a tag counts.
+    """Collects what else is to be recorded of a step, by tag: ``scalars``, and the ``values`` of distributions.
+
+    It never waits for the device. If a tag is noted twice in a step, the last note counts.
 
     A tag is a kind, or a kind and a name: ``accuracy``, ``sample_weight/depth``. Where a module has two players the
     record puts the player's name behind the kind: ``accuracy/discriminator``, ``sample_weight/generator/rec``.
-    Whatever is noted costs nothing in a step that is not recorded.
+    Notes of a step that is not recorded cost nothing.
 
     >>> notes = Notes()
     >>> notes.scalar("in_use", 0.5)
@@ -31,20 +23,23 @@ class Notes:
     """
 
     def __init__(self) -> None:
-        self._noted = Noted()
+        self.scalars: dict[str, Tensor | float] = {}
+        self.values: dict[str, Tensor] = {}
 
     def scalar(self, tag: str, value: Tensor | float) -> None:
         """Note one number: a column of ``trajectory.csv`` and a chart in TensorBoard."""
-        self._noted.scalars[tag] = value.detach() if isinstance(value, Tensor) else value
+        self.scalars[tag] = value.detach() if isinstance(value, Tensor) else value
 
     def histogram(self, tag: str, values: Tensor) -> None:
         """Note a distribution: a histogram in TensorBoard; the columns ``tag/p10``, ``tag/p50``, ``tag/p90``."""
-        self._noted.values[tag] = values.detach()
+        self.values[tag] = values.detach()
 
-    def take(self) -> Noted:
+    def take(self) -> Notes:
         """Remove and return what was noted."""
-        noted, self._noted = self._noted, Noted()
-        return noted
+        taken = Notes()
+        taken.scalars, taken.values = self.scalars, self.values
+        self.scalars, self.values = {}, {}
+        return taken
 
 
 def quantiles(values: Tensor, parts: int = 20) -> Tensor:

@@ -39,12 +39,14 @@ class Player(StateModule):
     """Weighs tables step after step: :meth:`step` for each micro-batch, :meth:`commit` for each optimiser step.
 
     ``weighed`` is the last micro-batch, ``notes`` takes what else is to be recorded of it, and ``probe`` says at which
-    steps gradients are compared for the record alone (:meth:`watch_gradients`). Where there are several players,
+    steps gradients are compared for the record alone (:meth:`watch_gradients`). ``listener`` is called with each
+    weighed micro-batch and its notes; a recorder sets it. Where there are several players,
     ``whose`` names this one in what is said of its losses ("discriminator").
     """
 
     last: Tensor
-    apart: Tensor
+    unbalanced: Tensor
+    renamed = {"apart": "unbalanced"}  # of 0.1.0
 
     def __init__(
         self,
@@ -81,12 +83,13 @@ class Player(StateModule):
         self.window = Window([])
         self.notes = Notes()
         self.weighed: Weighed | None = None
+        self.listener: Callable[[Weighed, Notes], None] | None = None
         self.probe: Callable[[int], bool] | None = None
         self._declared = tuple(unit in unbalanced for unit in self.terms.units)
         self._through: dict[str, bool] = {}
         self._checked = False
         self.add_state("last", self.terms.spread(torch.ones(len(self.terms.units))).clone())
-        self.add_state("apart", torch.tensor(self._declared))
+        self.add_state("unbalanced", torch.tensor(self._declared))
         if self.weighting.needs & GRADIENTS:
             keep_compiled_buffers()
 
@@ -108,19 +111,18 @@ class Player(StateModule):
         clock: Clock,
         scale: Tensor | None = None,
         accumulates: bool = False,
-        done: Callable[[Weighed], None] | None = None,
     ) -> Weighed | None:
         """Weigh one micro-batch; ``None`` if a loss is not finite and such batches are left out.
 
-        ``done`` is called with the step when its weights are known: at once, or in the backward
-        where the anchor is a fork.
+        The ``listener`` is told as soon as the weights are known: at once, or in the backward where the anchor is a
+        fork.
         """
-        self._set_apart(table)
+        self._declare(table)
         sampled: tuple[Sampled, ...] = ()
         if self.samples is not None:
             table, sampled = self.samples.weigh(table, clock)
         if isinstance(table.anchor, Fork):
-            return self._step_forked(table, sampled, table.anchor, clock, accumulates, done)
+            return self._step_forked(table, sampled, table.anchor, clock, accumulates)
         probe = self._probes(clock)
         measures = probe or self.weighting.needs_at(clock.step) & GRADIENTS
         if measures and not self._checked and table.anchor is not None:
@@ -128,10 +130,10 @@ class Player(StateModule):
             check_obstacles(values, locate(table.anchor, self.terms.units, self.weighting.title()))
             self._checked = True
         declared = any(self._declared)
-        apart = self.apart if declared or self.weighting.needs & GRADIENTS else None
-        weighed = weigh(table, self.weighting, self.terms, clock, scale, accumulates, apart, declared, probe)
+        unbalanced = self.unbalanced if declared or self.weighting.needs & GRADIENTS else None
+        weighed = weigh(table, self.weighting, self.terms, clock, scale, accumulates, unbalanced, declared, probe)
         if weighed.measured is not None and weighed.measured.whole and not declared:
-            self.apart.zero_()
+            self.unbalanced.zero_()
         elif weighed.measured is not None:
             self._note_reached(self.terms.gather(weighed.losses)[2], weighed.measured.reached)
         if self.nonfinite.rejects(weighed, scaled=scale is not None):
@@ -139,8 +141,7 @@ class Player(StateModule):
         weighed = replace(weighed, sampled=sampled)
         self._remember(weighed)
         self.window.add(weighed)
-        if done is not None:
-            done(weighed)
+        self._tell(weighed)
         return weighed
 
     @uncompiled
@@ -204,7 +205,7 @@ class Player(StateModule):
         # The first micro-batch of a step is the one that is recorded.
         return self.probe is not None and self.probe(clock.step) and not self.window.steps
 
-    def _set_apart(self, table: LossTable) -> None:
+    def _declare(self, table: LossTable) -> None:
         entries = [[table.entry(self.terms.names[i]) for i in members] for members in self.terms.members]
         declared = tuple(
             before or any(entry is not None and not entry.balanced for entry in unit)
@@ -212,16 +213,16 @@ class Player(StateModule):
         )
         if declared != self._declared:
             self._declared = declared
-            self.apart.logical_or_(flags(declared, self.apart.device))
+            self.unbalanced.logical_or_(flags(declared, self.unbalanced.device))
 
     def _note_reached(self, present: Tensor, reached: Tensor) -> None:
         # A loss that is absent from this batch says nothing about whether it reaches the anchor.
-        apart = torch.where(present, ~reached, self.apart)
-        self.apart.copy_(apart | flags(self._declared, apart.device))
+        unbalanced = torch.where(present, ~reached, self.unbalanced)
+        self.unbalanced.copy_(unbalanced | flags(self._declared, unbalanced.device))
 
     def _here(self, losses: Reduced) -> Tensor:
         here = tuple(any(losses.scalars[i] is not None for i in of) for of in self.terms.members)
-        return flags(here, self.apart.device)
+        return flags(here, self.unbalanced.device)
 
     def _remember(self, weighed: Weighed) -> None:
         self.weighed = weighed
@@ -236,6 +237,10 @@ class Player(StateModule):
         if self.samples is not None:
             self.samples.check()
 
+    def _tell(self, weighed: Weighed) -> None:
+        if self.listener is not None:
+            self.listener(weighed, self.notes)
+
     def _step_forked(
         self,
         table: LossTable,
@@ -243,13 +248,12 @@ class Player(StateModule):
         fork: Fork,
         clock: Clock,
         accumulates: bool,
-        done: Callable[[Weighed], None] | None,
     ) -> Weighed | None:
         losses = table.reduced(self.terms.names)
         reached = look(fork, losses, self.terms, self._declared, self._through)
         if reached is not None:
-            self._note_reached(self._here(losses), flags(reached, self.apart.device))
-        weighed = replace(weigh_forked(losses, fork, self.terms, clock, self.apart), sampled=sampled)
+            self._note_reached(self._here(losses), flags(reached, self.unbalanced.device))
+        weighed = replace(weigh_forked(losses, fork, self.terms, clock, self.unbalanced), sampled=sampled)
         if self.nonfinite.rejects(weighed):
             return None
         # The graph holds what is below until the backward; none of it may hold the graph.
@@ -259,14 +263,13 @@ class Player(StateModule):
 
         def meet(gradients: Sequence[Tensor | None], scale: Tensor) -> Tensor:
             met = Met(gradients, scale, place)
-            self._note_reached(self._here(bare.losses), flags(met.reached(self.terms), self.apart.device))
+            self._note_reached(self._here(bare.losses), flags(met.reached(self.terms), self.unbalanced.device))
             settled, combined = combine(
-                bare, met, self.weighting, self.terms, self.apart, declared, group, probe, accumulates
+                bare, met, self.weighting, self.terms, self.unbalanced, declared, group, probe, accumulates
             )
             self._remember(settled)
             window.settle(bare, settled)
-            if done is not None:
-                done(settled)
+            self._tell(settled)
             if window.closed and not window.pending:
                 self._learn(window)
             return combined

@@ -59,16 +59,16 @@ def weigh(
     clock: Clock,
     scale: Tensor | None = None,
     keep_rows: bool = False,
-    apart: Tensor | None = None,
+    unbalanced: Tensor | None = None,
     declared: bool = True,
     probe: bool = False,
 ) -> Weighed:
     """Reduce ``table``, measure what ``weighting`` needs, ask for its weights, and sum.
 
-    The weighting's answer is detached: one ordinary backward on ``total`` gives every parameter
-    the gradient of ``sum(weights * losses)``. Units that are ``apart`` ([K] bool), or whose
-    losses turn out not to reach the anchor, keep their base weight and are absent to the weighting; they are so no
-    longer once all reach it, unless somebody ``declared`` some apart. With ``probe`` gradients are compared for the
+    The weights are detached: one ordinary backward on ``total`` gives every parameter the gradient of
+    ``sum(weights * losses)``. Units that are ``unbalanced`` ([K] bool), and units whose losses do not reach the anchor,
+    keep their base weight, and the weighting sees them as absent. Where all units reach the anchor, ``unbalanced`` is
+    ignored, unless ``declared`` says that the user named some of them. With ``probe``, gradients are compared for the
     record alone where the weighting needs none.
     """
     if isinstance(weighting, Surgery):
@@ -86,14 +86,14 @@ def weigh(
         measured = measure(terms.scalars(losses), point, needs, scale, keep_rows)
         missed = None if measured.whole else ~measured.reached
         # Where all of them reach the anchor now, nothing that was found out of earlier batches matters.
-        earlier = None if measured.whole and not declared else apart
-        apart = missed if earlier is None else earlier if missed is None else earlier | missed
-    balanced = present if apart is None else present & ~apart
-    signals = see(terms, clock, values, balanced, measured, whole=losses.whole and apart is None)
+        earlier = None if measured.whole and not declared else unbalanced
+        unbalanced = missed if earlier is None else earlier if missed is None else earlier | missed
+    balanced = present if unbalanced is None else present & ~unbalanced
+    signals = see(terms, clock, values, balanced, measured, whole=losses.whole and unbalanced is None)
     with torch.no_grad():
         weights = weighting(signals).detach().float()
-        if apart is not None:
-            weights = torch.where(apart, 1.0, weights)
+        if unbalanced is not None:
+            weights = torch.where(unbalanced, 1.0, weights)
         weights = terms.spread(weights)
         weights = torch.where(losses.present, weights, 0.0)
     probed = _probe(table, terms, losses, scale) if probe and not needs & GRADIENTS else None

@@ -8,7 +8,7 @@ import pytest
 
 from autoloss.core.clock import Clock
 from autoloss.core.io.files import whole
-from autoloss.training.record.csv_file import Columns
+from autoloss.training.record.csv_file import CsvFile
 
 
 def test_a_file_that_is_not_complete_does_not_take_the_old_ones_place(tmp_path):
@@ -52,9 +52,9 @@ def test_what_was_killed_while_it_wrote_is_written_over(tmp_path):
 
 @pytest.mark.parametrize("cut", range(1, 9))
 def test_half_a_row_is_not_read_as_a_row(tmp_path, cut):
-    file = Columns(tmp_path / "rows.csv", ["a", "b"])
+    file = CsvFile(tmp_path / "rows.csv", ["a", "b"])
     file.append([(Clock(step, 0, 0.5), {"a": 1.0, "b": 2.0}) for step in (5, 6, 61)])
     path = tmp_path / "rows.csv"
     path.write_bytes(path.read_bytes()[: -2 - cut])
-    Columns(path, ["a", "b"], start=61)
+    CsvFile(path, ["a", "b"], start=61)
     assert [line.split(",")[0] for line in path.read_text().splitlines()] == ["step", "5", "6"]

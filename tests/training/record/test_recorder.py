@@ -15,7 +15,11 @@ from autoloss.core.errors import SignalError
 from autoloss.core.registry.lookup import registry
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.table import LossTable
+from autoloss.report import read
+from autoloss.report.run_page import run_page
 from autoloss.training.record.cadence import Cadence
+from autoloss.training.record.column_kinds import COLUMN_KINDS, ColumnKind, losses, one
+from autoloss.training.record.csv_file import CsvFile
 from autoloss.training.record.recorder import Recorder
 from autoloss.training.step.notes import quantiles
 from autoloss.training.step.player import Player
@@ -37,14 +41,14 @@ def events_of(directory):
 def test_two_players_share_rows_and_carry_their_names(tmp_path):
     players = {"generator": player("rec", "adv"), "discriminator": player("real", "fake")}
     recorder = Recorder(tmp_path, {name: p.terms for name, p in players.items()}, every=2)
+    for name, p in players.items():
+        p.listener = recorder.listener(name)
     for step in range(5):
         for name, p in players.items():
             p.notes.scalar("accuracy", torch.tensor(0.25 * step))
             if name == "discriminator" and step == 2:
-                p.notes.take()  # it had no turn: what it weighed last is not recorded again
-            else:
-                p.step(LossTable({n: torch.tensor(1.0 + step, requires_grad=True) for n in p.terms.names}), Clock(step))
-            recorder.record(p.weighed, name, p.notes)
+                continue  # it had no turn
+            p.step(LossTable({n: torch.tensor(1.0 + step, requires_grad=True) for n in p.terms.names}), Clock(step))
     recorder.close()
     rows = rows_of(tmp_path)
     assert [row["step"] for row in rows] == ["0", "2", "4"]
@@ -97,12 +101,13 @@ def gradients_of(losses, features):
     return torch.stack([torch.autograd.grad(loss, features, retain_graph=True)[0].reshape(-1) for loss in losses])
 
 
+@pytest.mark.parametrize("base", [{"a": 0.5}, {"b": 0.25, "c": 2.0}, {"b": 0.0, "c": 2.0}])
 @pytest.mark.parametrize("way", ["weighting", "probe"])
-def test_shares_and_cosines_are_those_of_the_gradients(tmp_path, way):
+def test_shares_and_cosines_are_those_of_the_gradients(tmp_path, way, base):
     torch.manual_seed(0)
     trunk, heads = nn.Linear(3, 4), nn.ModuleDict({n: nn.Linear(4, 1) for n in "abc"})
     measures = {"weighting": "gradnorm"} if way == "weighting" else {"weighting": "equal", "probe_every": 2}
-    options = {"base": {"a": 0.5}, "groups": {"bc": ["b", "c"]}, "record_every": 4}
+    options = {"base": base, "groups": {"bc": ["b", "c"]}, "record_every": 4}
     balancer = Balancer(list("abc"), log_dir=tmp_path, **measures, **options)
     expected = {}
     for step in range(5):
@@ -110,8 +115,10 @@ def test_shares_and_cosines_are_those_of_the_gradients(tmp_path, way):
         losses = {n: h(features).square().mean() for n, h in heads.items()}
         balancer(losses, anchor=features)
         weights = balancer.weights
-        rows = gradients_of([losses["a"], losses["b"] + losses["c"]], features)
-        pulls = torch.tensor([weights["a"], weights["b"]]) * rows.norm(dim=1)
+        # The loss of a group has the base weights of its members in it.
+        group = base.get("b", 1.0) * losses["b"] + base.get("c", 1.0) * losses["c"]
+        rows = gradients_of([losses["a"], group], features)
+        pulls = torch.tensor([weights["a"], weights["c"] / base.get("c", 1.0)]) * rows.norm(dim=1)
         expected[step] = (rows.norm(dim=1), pulls / pulls.sum(), torch.cosine_similarity(rows[0], rows[1], 0))
     balancer.close()
     rows = rows_of(tmp_path)
@@ -161,14 +168,50 @@ def test_a_long_training_is_thinned_by_its_logarithm(every, dense):
     assert max(gaps) <= 2 * every * max(1, 2 * steps // (every * dense))
 
 
+def test_a_resumed_record_writes_the_step_at_which_it_starts_once(tmp_path):
+    path = tmp_path / "rows.csv"
+    CsvFile(path, ["x"]).append([(Clock(step), {"x": 0.0}) for step in range(5)])
+    CsvFile(path, ["x"], start=3).append([(Clock(step), {"x": 1.0}) for step in (3, 4)])
+    with path.open(newline="") as file:
+        rows = [(row["step"], row["x"]) for row in csv.DictReader(file)]
+    assert rows == [("0", "0"), ("1", "0"), ("2", "0"), ("3", "1"), ("4", "1")]
+
+
+def total_norm(step):
+    """The norm of the total's gradient, from the inner products of the units' gradients."""
+    gram, factors = step.kept.get("gram"), step.factors
+    if gram is None:
+        return []
+    size = range(len(factors))
+    return [math.sqrt(sum(factors[i] * gram[i * len(size) + j] * factors[j] for i in size for j in size))]
+
+
+def test_a_new_recorded_number_is_one_entry(tmp_path, monkeypatch):
+    added = [
+        ColumnKind("grad_total_norm", one, total_norm),
+        ColumnKind("items", losses, lambda step: step.kept["items"], tensor=lambda weighed: weighed.counts),
+    ]
+    monkeypatch.setattr("autoloss.training.record.player_columns.COLUMN_KINDS", (*COLUMN_KINDS, *added))
+    balancer = Balancer(["a", "b"], "gradnorm", log_dir=tmp_path, record_every=1)
+    features = nn.Linear(3, 4)(torch.randn(8, 3))
+    total = balancer({"a": features.square().mean(), "b": features[:5].abs().mean(1)}, anchor=features)
+    balancer.close()
+    row = rows_of(tmp_path)[0]
+    (gradient,) = torch.autograd.grad(total, features)
+    assert float(row["grad_total_norm"]) == pytest.approx(float(gradient.norm()), rel=1e-5)
+    assert (row["items/a"], row["items/b"]) == ("1", "5")
+    assert events_of(tmp_path).Scalars("grad_total_norm")[0].value == pytest.approx(float(gradient.norm()), rel=1e-5)
+    assert any("Grad total norm" in block.title for block in run_page(read(tmp_path)).blocks)
+
+
 def test_the_record_of_a_resumed_run_keeps_columns_that_it_has_not_seen_yet(tmp_path):
     for start in (0, 3):
         p = player("a")
         recorder = Recorder(tmp_path, {"": p.terms}, every=1, start=start)
+        p.listener = recorder.listener("")
         for step in range(start, start + 3):
             p.notes.scalar(f"only_{start}", float(step))
             p.step(LossTable({"a": torch.tensor(1.0)}), Clock(step))
-            recorder.record(p.weighed, notes=p.notes)
         recorder.close()
     rows = rows_of(tmp_path)
     assert [row["only_0"] for row in rows] == ["0", "1", "2", "", "", ""]

@@ -1,1 +1,1 @@
-"""What happens around a training: records, progress."""
+"""Lightning callbacks: record, progress bar, checkpoints, samples of a GAN."""

@@ -1,4 +1,4 @@
-"""Records a module's weights and losses while it trains."""
+"""Records the weights and losses of a module while Lightning trains it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from autoloss.core.clock import Clock
 from autoloss.core.errors import require
 from autoloss.core.need import GRADIENTS
 from autoloss.training.record.cadence import Cadence
-from autoloss.training.record.csv_file import Columns
+from autoloss.training.record.csv_file import CsvFile
 from autoloss.training.record.recorder import Recorder
 from autoloss.training.record.tensorboard import write_hparams, write_text
 from autoloss.training.step.player import Player
 
 
-class Record(pl.Callback):
-    """Writes ``trajectory.csv`` and TensorBoard events: every ``every``-th step, ever fewer, and the last.
+class RecordCallback(pl.Callback):
+    """Writes ``trajectory.csv`` and TensorBoard events: every ``every``-th step, ever fewer, and always the last one.
 
-    After each validation ``metrics.csv`` gets a row: the problem's metrics, its losses on validation data, and the mean
-    of its losses in training since the last one.
+    After each validation ``metrics.csv`` gets a row: the problem's metrics, the losses on validation data, and the mean
+    training losses since the last validation.
 
-    The module has ``players`` by name; each keeps its last step in ``weighed`` and what else is to be recorded in
-    ``notes``; its ``clock`` counts what the x axis does. Where a weighting measures no gradients they are compared
-    every ``probe_every`` steps for the record alone (0: never). ``config`` becomes the run's row among TensorBoard's
-    hyper-parameters, with the validation metrics. A NaN that was noted on the device is reported here, before a
-    checkpoint is written.
+    The module must have ``players`` by name and a ``clock``, whose step is the x axis. The callback makes a recorder
+    the ``listener`` of each player. Where a weighting measures no gradients, they are compared every ``probe_every``
+    steps for the record alone (0: never). ``config`` becomes the run's row in TensorBoard's table of hyper-parameters,
+    with the validation metrics. A NaN that was noted on the device is reported here, before a checkpoint is written.
     """
 
     def __init__(
@@ -39,7 +38,7 @@ class Record(pl.Callback):
         self.directory, self.every, self.config = directory, every, config
         self.probe = Cadence(probe_every).due if probe_every else None
         self._recorder: Recorder | None = None
-        self._metrics: Columns | None = None
+        self._metrics: CsvFile | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         players = _players(pl_module)
@@ -56,18 +55,13 @@ class Record(pl.Callback):
             writer=boards[0].experiment if boards else None,
             measures={name: bool(player.weighting.needs & GRADIENTS) for name, player in players.items()},
         )
-        # A validation bears the number of the step that comes after it.
+        # The row of a validation has the number of the step after it.
         steps = _steps(pl_module)
-        self._metrics = Columns(self.directory / "metrics.csv", start=steps + 1 if steps else 0)
+        self._metrics = CsvFile(self.directory / "metrics.csv", start=steps + 1 if steps else 0)
+        for name, player in players.items():
+            player.listener = self._recorder.listener(name)
         if self.config is not None:
             write_text(self._recorder.writer, "configuration", self.config)
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        if self._recorder is None:
-            return
-        for name, player in _players(pl_module).items():
-            if player.weighed is not None:
-                self._recorder.record(player.weighed, name, player.notes)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._settle(pl_module)
@@ -98,6 +92,8 @@ class Record(pl.Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if self._recorder is not None:
+            for player in _players(pl_module).values():
+                player.listener = None
             self._recorder.close()
             self._recorder = None
 

@@ -26,6 +26,7 @@ from autoloss.training.lightning.gan.moving_average import MovingAverage
 from autoloss.training.lightning.gan.pace import Pace
 from autoloss.training.lightning.gan.player import DISCRIMINATOR, GENERATOR, GanPlayer, PlayerOptions, rename_old_keys
 from autoloss.training.lightning.gan.player_table import Logits, player_table
+from autoloss.training.lightning.gan.turn_record import one_row
 from autoloss.training.lightning.multitask import ANCHORS, check_anchor
 from autoloss.training.lightning.shared.scaling import loss_scale, will_step
 from autoloss.training.step.player import Player
@@ -138,11 +139,11 @@ class GanModule(EvaluatesGenerator):
         self._waiting.append(batch)
         if len(self._waiting) == self._turn_size() or self.trainer.is_last_batch:
             turn, self._waiting = self._waiting, []
-            self._run_turn(turn)
+            with one_row(self.players.values(), self.batches):
+                self._run_turn(turn)
             self.batches += len(turn)
 
     def _run_turn(self, turn: Sequence[Any]) -> None:
-        before = {name: player.weighed for name, player in self.players.items()}
         clock, ranks = self.clock, self.trainer.world_size
         if ranks > 1:
             # All ranks start with one seed and would draw the same noise.
@@ -166,9 +167,6 @@ class GanModule(EvaluatesGenerator):
                 self.average.follow(self.network, self.generator_player.steps_done - 1)
         self._shared = None
         self._schedule()
-        for name, player in self.players.items():
-            if player.weighed is not None and player.weighed is not before[name]:
-                player.weighed = replace(player.weighed, signals=replace(player.weighed.signals, step=clock.step))
 
     def _steps(self, player: GanPlayer, batches: Sequence[Any], clock: Clock, keep_last: bool = False) -> None:
         size = player.options.accumulate

@@ -16,7 +16,7 @@ from autoloss.core.problem import Outputs, Term
 from autoloss.core.registry.lookup import registry
 from autoloss.core.table import Entry
 from autoloss.losses.gan_hinge import GanHinge
-from autoloss.training.lightning.callbacks.record import Record
+from autoloss.training.lightning.callbacks.record import RecordCallback
 from autoloss.training.lightning.callbacks.sample_grid import SampleGrid
 from autoloss.training.lightning.gan.pace import Pace
 from autoloss.training.step.build import build_sample_weighting, build_weighting
@@ -142,7 +142,7 @@ def test_records_name_the_players_and_count_batches(play, tmp_path):
         generator=play.options("generator", "gradnorm"), discriminator=play.options("discriminator", steps=3)
     )
     board = TensorBoardLogger(str(tmp_path), name="", version="")
-    play.fit(module, 2, callbacks=[Record(tmp_path, 3), SampleGrid(tmp_path)], logger=board)
+    play.fit(module, 2, callbacks=[RecordCallback(tmp_path, 3), SampleGrid(tmp_path)], logger=board)
     with (tmp_path / "trajectory.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows] == [0, 3, 6, 9]
@@ -196,9 +196,9 @@ def test_every_weighting_serves_a_generator(play, name):
         weighting = build_weighting({"name": name, **given.get(name, {})})
     except ConfigError as error:
         pytest.skip(str(error))
-    from autoloss.core.need import Need
+    from autoloss.core.need import OUTCOME
 
-    if weighting.needs & (Need.LOOKAHEAD | Need.ALIGNMENT):
+    if weighting.needs & OUTCOME:
         with pytest.raises(ConfigError, match=f"Weighting '{name}' needs to look at what its step did"):
             play.options("generator", weighting)
         return
@@ -269,7 +269,7 @@ class TestPace:
 
     def test_in_a_training_it_changes_who_plays_and_is_recorded(self, play, tmp_path):
         module = play.module(pace=Pace(target=0.55, rate=5.0, every=2))
-        play.fit(module, 4, callbacks=[Record(tmp_path, 1)])
+        play.fit(module, 4, callbacks=[RecordCallback(tmp_path, 1)])
         assert module.batches == 24
         assert {module.generator_player.steps_done, module.discriminator_player.steps_done} != {24}
         with (tmp_path / "trajectory.csv").open(newline="") as file:
@@ -404,7 +404,7 @@ def test_samples_are_weighed_for_either_player(play, points, tmp_path):
         discriminator=play.options("discriminator", sample_weighting=build_sample_weighting("super_loss")),
         average=0.9,
     )
-    play.fit(module, 2, callbacks=[Record(tmp_path, every=1)])
+    play.fit(module, 2, callbacks=[RecordCallback(tmp_path, every=1)])
     its = module.discriminator_player.samples
     assert its.names == ("adv",)
     assert its.rules[0].seen == 12
