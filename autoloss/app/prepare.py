@@ -45,7 +45,7 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedRun:
     """A run that is ready to train: its configuration, its ingredients, and the builder of its module.
 
     The random generators are seeded before anything is built. ``random`` is their state after everything was built;
@@ -77,7 +77,7 @@ class Prepared:
         return self.builder.build(replace(self.ingredients, samples=samples, held_out=held_out))
 
 
-def prepare(config: Mapping[str, Any], problem: Problem | None = None) -> Prepared:
+def prepare(config: Mapping[str, Any], problem: Problem | None = None) -> PreparedRun:
     """Seed the random generators and build what the run of ``config`` needs, with ``problem`` if it is given.
 
     Raises one :class:`ConfigError` that lists everything wrong with ``config``.
@@ -107,7 +107,7 @@ def prepare(config: Mapping[str, Any], problem: Problem | None = None) -> Prepar
         raise ConfigError("\n".join(dict.fromkeys(found)))
     assert ingredients is not None
     assert builder is not None
-    return Prepared(config, ingredients, builder, rng_state())
+    return PreparedRun(config, ingredients, builder, rng_state())
 
 
 def _ingredients(config: Mapping[str, Any], problem: Problem, attempt: Attempt[Any]) -> Ingredients:

@@ -34,7 +34,7 @@ from autoloss.core.io.files import read_json, write_json
 from autoloss.search.stop import Stopped
 
 if TYPE_CHECKING:
-    from autoloss.app.prepare import Prepared
+    from autoloss.app.prepare import PreparedRun
 
 _RUN_DIR = "AUTOLOSS_RUN_DIR"
 
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 _exit_codes: list[int] = []
-_prepared: list[Prepared] = []  # what a single run needs: built to check its configuration, then used to train
+_prepared: list[PreparedRun] = []  # what a single run needs: built to check its configuration, then used to train
 _jobs = 0  # how many jobs this sweep has; 0 if this process does not know
 
 

@@ -7,7 +7,6 @@ import logging
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,13 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import Dataset
 
 from autoloss.app.directories import CHECKPOINT, TRAJECTORY
-from autoloss.app.prepare import Prepared, prepare
+from autoloss.app.prepare import PreparedRun, prepare
 from autoloss.app.screen import report
 from autoloss.app.stop_callback import StopCallback
 from autoloss.app.trainer_flags import build_trainer
 from autoloss.core.errors import ConfigError
 from autoloss.core.io.files import write_json
+from autoloss.core.io.versions import versions
 from autoloss.core.problem import Problem
 from autoloss.report.runs import FINISHED, INTERRUPTED
 from autoloss.search import stop
@@ -56,7 +56,7 @@ def train(
     title: str = "",
     fold: tuple[int, int] | None = None,
     command: Sequence[str] = (),
-    prepared: Prepared | None = None,
+    prepared: PreparedRun | None = None,
 ) -> dict[str, Any]:
     """Train the run that ``config`` describes in ``directory``; write its summary there and return it.
 
@@ -146,7 +146,7 @@ def train(
         "steps": steps,
         "seconds": round(time.perf_counter() - begun, 2),
         "conventions": CONVENTIONS | (FORKED if module.forked else {}),
-        "versions": {name: version(name) for name in ("torch", "pytorch-lightning", "hydra-core")},
+        "versions": versions("torch", "pytorch-lightning", "hydra-core"),
         "overrides": list(overrides),
         "command": list(command) or ["autoloss", "train", *overrides],
         "config": dict(original),

@@ -1,4 +1,4 @@
-"""Charts of several runs side by side."""
+"""Charts that compare several runs."""
 
 from __future__ import annotations
 
@@ -33,34 +33,34 @@ def spread(
 
 
 def shifted(base: float, low: float | None, high: float | None) -> tuple[float | None, float | None]:
-    """The interval of a difference, seen from ``base``; none where it is infinite."""
+    """The ``low`` and ``high`` of a difference, shifted by ``base``; ``None`` where there is no interval."""
     return (None, None) if low is None or high is None else (base + low, base + high)
 
 
 def intervals(title: str, rows: Sequence[Mapping[str, Any]], axis: str, note: str, zero: bool = True) -> Chart:
-    """A chart of means with their intervals, over the page's width and with a line at 0 if that means something."""
+    """A chart of means with their intervals; with ``zero`` it is wide and has a line at 0."""
     data = {"rows": rows, "axis": axis} | ({"zero": 0} if zero else {})
     return Chart(title, "intervals", data, note, tall=zero)
 
 
 def weights_by_choice(choices: Sequence[tuple[str, Mapping[str, float]]], names: Sequence[str]) -> list[Block]:
-    """The final weights of each choice, scaled to sum to their number: methods differ in scale, not only in ratio."""
+    """The final weights of each choice, scaled to sum to their number, since weightings also differ in scale."""
     shown = [(label, scaled(weights)) for label, weights in choices if weights][:MOST]
     if not shown or len(names) < 2:
         return []
     series = [{"name": name, "values": [weights.get(name) for _, weights in shown]} for name in names]
     data = {"rows": [label for label, _ in shown], "series": series, "log": True, "axis": "weight"}
-    return [Chart("Final weights", "dots", data, "Scaled to sum to the number of losses; equal weights are at 1.")]
+    return [Chart("Final weights", "dots", data, "Scaled to sum to the number of losses, so equal weights are at 1.")]
 
 
 def scaled(weights: Mapping[str, float]) -> dict[str, float]:
-    """``weights`` times what makes them sum to their number."""
+    """``weights``, scaled so that their magnitudes sum to their number."""
     whole = sum(abs(w) for w in weights.values())
     return {name: w * len(weights) / whole if whole else w for name, w in weights.items()}
 
 
 def against(runs: Sequence[tuple[str, Path]]) -> list[Block]:
-    """Training against validation: for each loss, where each run ended."""
+    """For each loss, its value at the end of each run in training and on validation data."""
     ends: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for label, place in runs:
         curves = read_columns(place / "metrics.csv")
@@ -82,13 +82,13 @@ def against(runs: Sequence[tuple[str, Path]]) -> list[Block]:
         ends_at = [[min(values), min(values)], [max(values), max(values)]]
         line = {"name": "no difference", "points": ends_at}
         data = {"groups": series if few else merged, "xname": "training", "yname": "validation", "line": line}
-        note = f"Loss `{name}` at the end; far above the line a run fits its training data alone."
+        note = f"Loss `{name}` at the end of each run. A run far above the line overfits its training data."
         blocks.append(Chart(f"Training against validation: {name}", "scatter", data, note))
     return blocks
 
 
 def fronts(points: Sequence[tuple[str, Metrics]], goals: Mapping[str, str]) -> list[Block]:
-    """Each pair of the first three metrics: what no other choice beats in both, and the best compromise."""
+    """For each pair of the first three metrics: the Pareto front, and its best compromise."""
     known = [(label, of) for label, of in points if all(np.isfinite(of.get(name, np.nan)) for name in goals)]
     if len(known) < 3 or len(goals) < 2:
         return []
@@ -109,5 +109,5 @@ def _front(points: Sequence[tuple[str, Metrics]], pair: tuple[str, str], goals: 
     line = {"name": "front", "points": sorted([d["x"], d["y"]] for i, d in enumerate(dots) if i in best)}
     words = " and ".join(f"{name} ({goal})" for name, goal in zip(pair, goals, strict=True))
     data = {"groups": groups, "xname": x, "yname": y, "line": line}
-    note = f"{words}. Nothing beats the front in both; `{dots[middle]['name']}` is its knee."
+    note = f"{words}. No choice is better in both metrics than one on the front; `{dots[middle]['name']}` is the knee."
     return Chart(f"{x} against {y}", "scatter", data, note)

@@ -1,4 +1,4 @@
-"""The commands that repeat a run, and look at it."""
+"""The commands that repeat a run and show it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoloss.report.record import RunRecord
 
 
 def commands(record: RunRecord) -> list[str]:
-    """What to type to run it again, to see it in TensorBoard, and to try other weightings on its record."""
+    """The commands to run it again, to open it in TensorBoard, and to replay other weightings on its record."""
     place = shlex.quote(shown(record.directory))
     lines = []
     command = record.summary.get("command")
@@ -29,7 +29,7 @@ def commands(record: RunRecord) -> list[str]:
 
 
 def again(directory: Path) -> list[str]:
-    """The command that made ``directory``, and those that look at it."""
+    """The command that made ``directory``, and those that show it."""
     made = read_json(directory / "command.json")
     place = shlex.quote(shown(directory))
     lines = [shlex.join(made["command"])] if made else []
@@ -41,7 +41,7 @@ def again(directory: Path) -> list[str]:
 
 
 def shown(path: Path) -> str:
-    """``path`` as one would type it from here."""
+    """``path`` as a person types it in the current directory."""
     path, here = path.resolve(), Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 

@@ -14,7 +14,7 @@ from autoloss.report.sweep_page import cell, link
 
 
 def compare_page(directory: Path, found: Mapping[str, Any]) -> Page:
-    """Each choice against the baseline, paired by seed or fold."""
+    """Each choice compared with the baseline, paired by seed or fold."""
     rows: list[Mapping[str, Any]] = found["rows"]
     names = list(dict.fromkeys(name for row in rows for name in row["weights"]))
     blocks: list[Block] = [Words("What was found", found["notes"])]
@@ -35,7 +35,7 @@ def _chart(found: Mapping[str, Any]) -> Chart:
         spread(row["label"], row["scores"], shifted(base, row["low"], row["high"]), row["words"])
         for row in found["rows"]
     ]
-    note = f"On {found['split']} data; line: 95 % interval of the difference to `{found['baseline']}`, paired."
+    note = f"On {found['split']} data. Line: 95 % interval of the difference to `{found['baseline']}`, paired."
     return intervals("Score", rows, "score (0: the baseline)", f"{note} Grey: single runs.")
 
 

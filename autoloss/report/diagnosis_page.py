@@ -15,10 +15,10 @@ from autoloss.report.sweep_page import cell, runs_table
 
 
 def diagnosis_page(directory: Path, found: Mapping[str, Any]) -> Page:
-    """What was measured of a problem, and what to try."""
+    """What was measured about a problem, and what to try."""
     blocks: list[Block] = [
         Words("Weightings to try", found["weightings"]),
-        Words("Losses to try", found["losses"] or ["Nothing about the targets calls for another loss."]),
+        Words("Losses to try", found["losses"] or ["The targets give no reason for another loss."]),
         Words("Is a search worth it?", found["worth"]),
     ]
     blocks += [_traits(found["traits"]), *_targets(found["targets"])]
@@ -41,7 +41,7 @@ def _traits(traits: Sequence[Mapping[str, Any]]) -> Listing:
     rows: list[list[str | Cell]] = []
     for t in traits:
         rows.append([str(t["name"]), *("-" if t[key] is None else cell(t[key], form) for key, form in forms.items())])
-    header = ["loss", "at the start", "at the end", "gradient norm", "share of gradient", "most conflicts"]
+    header = ["loss", "at the start", "at the end", "gradient norm", "share of gradient", "most frequent conflict"]
     note = "Means over the runs with equal weights."
     return Listing("What was measured", [*header, "lowest mean cosine"], rows, note)
 
@@ -52,5 +52,5 @@ def _targets(targets: Mapping[str, Mapping[str, Any]]) -> list[Block]:
         rare = cell(t["rarest"], ".2%") if t["classes"] else "-"
         tails = cell(t["kurtosis"], ".3g") if t["kind"] == "numbers" else "-"
         rows.append([name, str(t["kind"]), cell(t["count"], ",.0f"), rare, tails])
-    header = ["term", "kind", "looked at", "rarest class", "kurtosis"]
+    header = ["term", "kind", "targets", "rarest class", "kurtosis"]
     return [Listing("Targets", header, rows)] if rows else []

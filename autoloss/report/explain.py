@@ -1,4 +1,4 @@
-"""What a record says, in sentences; every number in them can be found in ``trajectory.csv``."""
+"""Says in sentences what happened in a run; every number in them can be found in ``trajectory.csv``."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from autoloss.report.record import Array, PlayerRecord, RunRecord
 
-TAIL = 0.1  # the share of the record that is its end
-CONSTANT = 0.05  # weights that stay this close to their mean over the second half are constant
-VANISHED = 1e-3  # of what the gradient's norm was at the beginning
-CONFLICT = 0.1  # pairs that conflict in fewer of the steps are not worth a sentence
+TAIL = 0.1  # the last tenth of the record is its end
+CONSTANT = 0.05  # weights that stay this close to their mean in the second half of the record are constant
+VANISHED = 1e-3  # of the gradient's norm at the start
+CONFLICT = 0.1  # a pair that conflicts in fewer of the steps gets no sentence
 MOVED = 1.25
 
 
 def findings(record: RunRecord) -> list[str]:
-    """All sentences about a run: one for each loss, then what concerns several of them."""
+    """All sentences about a run: one for each loss, then those about several losses."""
     if not len(record.steps):
         return ["Nothing was recorded: there is no trajectory.csv, or it holds no step."]
     said: list[str] = []
@@ -28,25 +28,26 @@ def findings(record: RunRecord) -> list[str]:
 
 
 def about_loss(part: PlayerRecord, name: str, steps: Array) -> str:
-    """What became of one loss: its gradient vanished, its weight moved and why, or it was kept."""
+    """One sentence on a loss: its gradient vanished, its weight changed (with the reason), or its weight stayed."""
     weights = part.weights.get(name, np.empty(0))
     known = np.isfinite(weights)
     if not known.any():
-        return f"`{part.title(name)}` was never there: no batch had it."
+        return f"`{part.title(name)}` has no values: no recorded batch had this loss."
     unit = _unit(part, name)
     if gone := vanished(part, name, unit):
         return gone
     base = part.base.get(name, 1.0) or 1.0
     ratios, at = np.abs(weights[known]) / abs(base), steps[known]
     if len(at) < 2:
-        return f"`{part.title(name)}` has the weight {weights[known][0]:.3g}; one step was recorded."
+        return f"`{part.title(name)}` has the weight {weights[known][0]:.3g}; only one step was recorded."
     end = float(np.median(ratios[-_tail(ratios) :]))
     if end <= 0:
-        return f"`{part.title(name)}` was switched off: its weight ends at 0."
+        return f"`{part.title(name)}` is switched off at the end: its weight is 0."
     if 1 / MOVED < end < MOVED:
-        low, high = ratios.min() * base, ratios.max() * base
-        span = f"{end * base:.3g} at the end, between {low:.3g} and {high:.3g}"
-        return f"`{part.title(name)}` kept about its weight: {span}."
+        last, low, high = (f"{ratio * base:.3g}" for ratio in (end, ratios.min(), ratios.max()))
+        if low == high:
+            return f"`{part.title(name)}` kept its weight of {last}."
+        return f"`{part.title(name)}` kept nearly the same weight: {last} at the end, always between {low} and {high}."
     moved = np.log(np.maximum(ratios, 1e-30)) / np.log(end)
     when = int(at[int(np.argmax(moved >= 0.9))])
     way, factor = ("down", 1 / end) if end < 1 else ("up", end)
@@ -55,32 +56,33 @@ def about_loss(part: PlayerRecord, name: str, steps: Array) -> str:
 
 
 def vanished(part: PlayerRecord, name: str, unit: str) -> str:
-    """Whether the loss's gradient is all but gone at the end."""
+    """A sentence if the loss's gradient is 0, or almost 0 at the end."""
     norms = _finite(part.grad_norms.get(unit))
     if len(norms) < 10:
         return ""
     first, last = float(np.median(norms[: _tail(norms)])), float(np.median(norms[-_tail(norms) :]))
     if first == 0 == last:
-        return f"The gradient of `{part.title(name)}` is 0 throughout: it teaches the shared layers nothing."
+        return f"The gradient of `{part.title(name)}` is 0 in all measured steps: it does not train the shared layers."
     if last > VANISHED * first:
         return ""
     return f"The gradient of `{part.title(name)}` has vanished: its norm fell from {first:.3g} to {last:.3g}."
 
 
 def conflicts(part: PlayerRecord) -> list[str]:
-    """The pairs whose gradients pointed away from each other, most often first."""
+    """The pairs of losses whose gradients had a cosine below 0, the most frequent conflict first."""
     shares = {pair: conflict_share(cosines) for pair, cosines in part.cosines.items()}
     often = sorted(((s, pair) for pair, s in shares.items() if s >= CONFLICT), reverse=True)
     said = []
     for share, (a, b) in often[:3]:
         mean = float(np.mean(_finite(part.cosines[a, b])))
-        hardly = "; hardly, though: the mean cosine is" if mean > -0.1 else "; the mean cosine is"
+        weakly = ", but only weakly: the mean cosine is" if mean > -0.1 else "; the mean cosine is"
         names = f"`{part.title(a)}` and `{part.title(b)}`"
-        said.append(f"{names} conflicted (cosine below 0) in {share:.0%} of the measured steps{hardly} {mean:.2g}.")
+        said.append(f"{names} conflicted (cosine below 0) in {share:.0%} of the measured steps{weakly} {mean:.2g}.")
     if len(often) > 3:
-        said.append(f"{len(often) - 3} further pairs conflicted in {CONFLICT:.0%} of the measured steps or more.")
+        said.append(f"{len(often) - 3} further pairs conflicted in at least {CONFLICT:.0%} of the measured steps.")
     if shares and not often:
-        said.append(f"No two losses conflicted in more than {max(CONFLICT, max(shares.values())):.0%} of the steps.")
+        most = max(CONFLICT, max(shares.values()))
+        said.append(f"No two losses conflicted in more than {most:.0%} of the measured steps.")
     return said
 
 
@@ -91,7 +93,7 @@ def conflict_share(cosines: Array) -> float:
 
 
 def constant(part: PlayerRecord) -> list[str]:
-    """Whether the weights stood still over the second half of the record: then fixed ones would do."""
+    """A sentence if the weights are constant in the second half of the record: fixed ones would do."""
     halves = [_finite(x)[len(_finite(x)) // 2 :] for x in part.weights.values()]
     if len(part.losses) < 2 or any(len(half) < 5 for half in halves):
         return []
@@ -99,16 +101,16 @@ def constant(part: PlayerRecord) -> list[str]:
     if off > CONSTANT:
         return []
     if all(np.ptp(_finite(x)) <= 1e-6 * abs(_finite(x)).max() for x in part.weights.values()):
-        return ["These weights never moved."]
+        return ["The weights never changed."]
     fixed = ",".join(f"{name}:{half.mean():.3g}" for name, half in zip(part.weights, halves, strict=True))
     return [
-        f"These weights stay within {max(off, 0.001):.1%} of constant over the second half: a fixed weighting would do "
-        f"(weights {{{fixed}}})."
+        f"In the second half of the run each weight stays within {max(off, 0.001):.1%} of its mean: fixed weights "
+        f"would do as well (weights {{{fixed}}})."
     ]
 
 
 def oscillation(part: PlayerRecord) -> list[str]:
-    """Whether the total goes up and down over the second half, beyond the noise of its batches."""
+    """A sentence if the total goes up and down in the second half by more than the noise of batches."""
     total = _finite(part.total)
     second = total[len(total) // 2 :]
     if len(second) < 40 or np.median(np.abs(second)) == 0:
@@ -117,12 +119,15 @@ def oscillation(part: PlayerRecord) -> list[str]:
     smooth = np.convolve(second, np.ones(width) / width, "valid")
     noise = float(np.std(np.diff(second))) / np.sqrt(2 * width)
     turns = swings(smooth, max(0.2 * float(np.median(np.abs(second))), 5 * noise))
-    said = f"The total oscillates: it turned {turns} times over the second half by a fifth of its size or more."
-    return [said] if turns >= 4 else []
+    if turns < 4:
+        return []
+    return [
+        f"The total oscillates: in the second half it turned {turns} times, each time by a fifth of its size or more."
+    ]
 
 
 def swings(values: Array, size: float) -> int:
-    """How often ``values`` turn, counting only moves of ``size`` or more."""
+    """How often ``values`` change direction; moves smaller than ``size`` do not count."""
     turns, way = 0, 0
     low = high = float(values[0])
     for value in values.tolist():
@@ -135,7 +140,7 @@ def swings(values: Array, size: float) -> int:
 
 
 def scale(part: PlayerRecord) -> list[str]:
-    """Whether the weights' sum has left that of equal weights: under SGD that is another learning rate."""
+    """A sentence if the weights' sum is far from that of equal weights; with SGD it scales the learning rate."""
     sums = _finite(np.sum(np.stack(list(part.weights.values())), 0)) if part.weights else np.empty(0)
     fair = sum(part.base.get(name, 1.0) for name in part.losses)
     if len(sums) < 2 or not fair:
@@ -143,11 +148,14 @@ def scale(part: PlayerRecord) -> list[str]:
     factor = float(np.median(sums[-_tail(sums) :])) / fair
     if 0.5 <= factor <= 2 or factor <= 0:
         return []
-    return [f"The weights end with {factor:.2g} times the sum of equal ones; under SGD that changes the learning rate."]
+    return [
+        f"At the end the weights sum to {factor:.2g} times the sum of equal weights; with SGD this scales the learning "
+        "rate."
+    ]
 
 
 def overfitting(record: RunRecord) -> list[str]:
-    """The losses that rose again on validation data while they still fell in training."""
+    """The losses that rose on validation data while they still fell in training."""
     said = []
     for title, train in record.losses.items():
         held = _finite(record.curves.get(f"val_loss/{title}"))
@@ -165,7 +173,7 @@ def overfitting(record: RunRecord) -> list[str]:
 
 
 def gaps(record: RunRecord) -> list[str]:
-    """What is missing from the record."""
+    """What the record lacks, and why."""
     said = []
     if skipped := record.summary.get("skipped_batches"):
         said.append(f"{skipped} batches were left out because a loss was not finite.")
@@ -180,7 +188,7 @@ def gaps(record: RunRecord) -> list[str]:
 
 
 def _reason(part: PlayerRecord, unit: str, until: NDArray[np.bool_], way: str) -> str:
-    """Why a weight moved: the gradient's norm (or the loss) against the mean of all, up to then."""
+    """Why a weight changed: the gradient's norm (or the value) up to that step, against the mean of all losses."""
     for kind, what, names in (("grad_norm", "gradient norm", part.units), ("loss_raw", "value", part.losses)):
         table: Mapping[str, Array] = part.of(kind, names)
         key = unit if kind == "grad_norm" else next((n for n in names if _unit(part, n) == unit), unit)
@@ -195,7 +203,7 @@ def _reason(part: PlayerRecord, unit: str, until: NDArray[np.bool_], way: str) -
             continue
         agrees = own > mean if way == "down" else own < mean
         word = "because" if agrees and part.measures and kind == "grad_norm" else "while"
-        return f" {word} its {what} was {_times(own / mean)} the mean"
+        return f" {word} its {what} was {_times(own / mean)} the mean of all losses"
     return ""
 
 

@@ -20,7 +20,7 @@ BASELINE, UNIFORM = "equal", "uniform"
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
-    """The finished runs that differ in nothing but the seed."""
+    """The finished runs that differ only in their seed."""
 
     label: str
     runs: tuple[Run, ...]
@@ -42,7 +42,7 @@ class Entrant:
 
     @property
     def weight_sum(self) -> float:
-        """The sum of the weights, mean over steps and seeds: under SGD it multiplies the learning rate."""
+        """The sum of the weights, mean over steps and seeds; with SGD it multiplies the learning rate."""
         return fmean(_summary(run)["mean_weight_sum"] for run in self.runs)
 
 
@@ -119,7 +119,7 @@ def as_csv(board: Leaderboard) -> str:
 
 
 def as_markdown(board: Leaderboard) -> str:
-    """The leaderboard as a Markdown table, with what the score means and what failed."""
+    """The leaderboard as a Markdown table, with the meaning of the score and the failed runs."""
     return "\n".join([markdown(table(board)), "", *notes(board)]) + "\n"
 
 
@@ -131,16 +131,16 @@ def as_text(board: Leaderboard) -> str:
 
 
 def notes(board: Leaderboard) -> list[str]:
-    """What the numbers mean, and what is missing from them."""
+    """The meaning of the score, and the runs that are missing from the table."""
     lines = []
     if board.baseline is not None:
         goals = ", ".join(f"{name} ({goal})" for name, goal in board.goals.items())
         lines.append(
             f"score: mean relative improvement over {board.baseline!r} of {goals} on validation data; "
-            "+-: deviation over seeds."
+            "+-: standard deviation over seeds."
         )
     elif board.entrants:
-        lines.append("No run with weighting=equal: there is no baseline to score against.")
+        lines.append("No run has weighting=equal, so there is no baseline and no score.")
     lines += [f"failed: {run.directory.name}: {run.error}" for run in board.failed]
     lines += [f"not finished: {run.directory.name}" for run in board.unfinished]
     return lines
@@ -152,7 +152,7 @@ def _summary(run: Run) -> dict[str, Any]:
 
 
 def _varying(runs: Sequence[Run]) -> list[str]:
-    """The keys of the overrides in which ``runs`` differ, the seed aside."""
+    """The keys of the overrides in which ``runs`` differ, except the seed."""
     seen: dict[str, set[str]] = {}
     for run in runs:
         for key, value in _overrides(_summary(run)).items():

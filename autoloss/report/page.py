@@ -1,4 +1,4 @@
-"""One self-contained HTML file, from what is to be on it."""
+"""Renders a page as one HTML file that needs no other file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DIGITS = 5
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart that ``page.js`` draws: its ``kind`` there, and the numbers for it."""
+    """A chart: its ``kind`` in ``page.js``, and its numbers."""
 
     title: str
     kind: str
@@ -32,7 +32,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell that sorts by ``key`` where its text does not, and may be a link."""
+    """A cell of a table; it sorts by ``key`` if it has one, else by its text, and may be a link."""
 
     text: str
     key: float | None = None
@@ -41,7 +41,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A table that a reader can sort."""
+    """A table that readers can sort."""
 
     title: str
     header: Sequence[str]
@@ -72,7 +72,7 @@ Block = Chart | Listing | Words | Code
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page: ``facts`` are shown large, ``names`` are coloured in their order, wherever they occur."""
+    """A page: ``facts`` are shown large, and each of ``names`` has one colour in all charts."""
 
     title: str
     subtitle: str
@@ -93,14 +93,14 @@ def render(page: Page) -> str:
         kinds={i: type(block).__name__ for i, block in enumerate(page.blocks)},
         css=Markup(_asset("page.css")),
         js=Markup(_asset("page.js")),
-        # Packed, the library and the numbers take a third of the room, and no name can end the script that holds them.
+        # Compressed, the library and the numbers take a third of the space, and no name in them can end the script.
         library=_library() if charts else "",
         data=packed(json.dumps(plain(data), allow_nan=False, separators=(",", ":"))),
     )
 
 
 def plain(value: Any) -> Any:
-    """``value`` for JSON: arrays as lists, numbers with five digits, what is not finite as ``None``."""
+    """``value`` for JSON: arrays as lists, numbers with five digits, NaN and infinity as ``None``."""
     if isinstance(value, np.ndarray):
         return [plain(x) for x in value.tolist()]
     if isinstance(value, Mapping):
@@ -121,12 +121,12 @@ def packed(text: str) -> str:
 
 
 def unpacked(letters: str) -> str:
-    """The text that :func:`packed` made ``letters`` of."""
+    """The inverse of :func:`packed`."""
     return gzip.decompress(base64.b64decode(letters)).decode()
 
 
 def named(sentence: str) -> Markup:
-    """``sentence`` with the names between backticks set apart, and everything escaped."""
+    """``sentence`` as HTML, escaped, with text between backticks as code."""
     parts: Iterable[tuple[int, str]] = enumerate(sentence.split("`"))
     return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in parts)
 

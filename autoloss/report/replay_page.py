@@ -1,4 +1,4 @@
-"""The page of a replay: what other weightings would have chosen on a run."""
+"""The page of a replay: the weights that other weightings would have given in a run."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def replay_page(record: RunRecord, part: PlayerRecord, found: Mapping[str, Repla
     everything = [np.abs(x) for x in [*own.values(), *(x for _, of in found.values() for x in of.values())]]
     positive = np.concatenate([x[np.isfinite(x) & (x > 0)] for x in everything] or [np.ones(1)])
     log = bool(len(positive)) and float(positive.max()) > 30 * float(positive.min())
-    blocks.append(lines("The run itself", record.steps, own, "As it was trained.", log, zero=not log))
+    blocks.append(lines("The run itself", record.steps, own, "Its own weights.", log, zero=not log))
     for name, (steps, weights) in found.items():
-        blocks.append(lines(name, steps, weights, "As it would have weighed these losses.", log, zero=not log))
+        blocks.append(lines(name, steps, weights, "The weights that it would have given.", log, zero=not log))
     facts = [("weightings", str(len(found))), ("recorded steps", f"{len(record.steps):,}")]
     return Page(f"Replay of {record.directory.name}", shown(record.directory), facts, blocks, colour_names([record]))
 
 
 def _said(record: RunRecord, found: Mapping[str, Replayed]) -> list[str]:
     gap = float(np.median(np.diff(record.steps))) if len(record.steps) > 1 else 1.0
-    said = ["The losses and gradients are those of the run: under other weights it would have gone elsewhere."]
+    said = ["The losses and gradients are those of the recorded run; other weights would have changed the training."]
     if gap > 1:
-        said.append(f"Every {gap:.0f}th step was recorded: a weighting with a memory learns from these alone.")
+        said.append(f"Every {gap:.0f}th step was recorded: a weighting that learns over steps learns from these only.")
     part = [name for name, (steps, _) in found.items() if len(steps) < len(record.steps)]
     if part:
         said.append(f"{', '.join(f'`{n}`' for n in part)} saw only the steps at which gradients were measured.")
@@ -40,7 +40,7 @@ def _said(record: RunRecord, found: Mapping[str, Replayed]) -> list[str]:
 
 
 def _table(record: RunRecord, own: Mapping[str, Array], found: Mapping[str, Replayed]) -> Listing:
-    rows: list[list[str | Cell]] = [["of the run", *(_end(x) for x in own.values()), "-"]]
+    rows: list[list[str | Cell]] = [["the run itself", *(_end(x) for x in own.values()), "-"]]
     for name, (steps, weights) in found.items():
         at = np.isin(record.steps, steps)
         apart = [_apart(weights[loss], own[loss][at]) for loss in own]
@@ -49,10 +49,8 @@ def _table(record: RunRecord, own: Mapping[str, Array], found: Mapping[str, Repl
         rows.append(
             [name, *(_end(weights[loss]) for loss in own), Cell(f"{np.exp(mean):.2f}x", mean) if apart else "-"]
         )
-    note = (
-        "Medians over the last tenth; the last column is by which factor a weight differs from the run's, on average."
-    )
-    return Listing("Weights at the end", ["weighting", *own, "apart"], rows, note)
+    note = "Medians over the last tenth. The last column is the mean factor between these weights and those of the run."
+    return Listing("Weights at the end", ["weighting", *own, "factor to the run"], rows, note)
 
 
 def _apart(one: Array, other: Array) -> float:

@@ -20,7 +20,7 @@ KNOWN |= {"grad_norm", "grad_share", "grad_cosine", "grad_cosine_min", "grad_ite
 
 
 def run_page(record: RunRecord) -> Page:
-    """What a reader wants to know of a run: what it reached, what the weights did, and why."""
+    """What a run reached, how its weights changed, and why."""
     summary, names = record.summary, colour_names([record])
     what = [str(summary.get("weighting") or _name(record.config.get("weighting")) or "run")]
     if (problem := summary.get("problem") or _name(record.config.get("problem"))) is not None:
@@ -32,7 +32,7 @@ def run_page(record: RunRecord) -> Page:
     blocks += _others(record)
     blocks += [table for part in record.parts.values() if (table := _losses(part)).rows]
     if lines := commands(record):
-        blocks.append(Code("Again", lines, "Run it once more, and look further."))
+        blocks.append(Code("Again", lines, "Commands that repeat the run, and that show more of it."))
     if record.config:
         blocks.append(Code("Configuration", [f"{k}: {v}" for k, v in leaves(record.config)], folded=True))
     return Page(" ".join(what), str(record.directory), facts(record), blocks, names)
@@ -51,7 +51,7 @@ def colour_names(records: Sequence[RunRecord]) -> list[str]:
 
 
 def facts(record: RunRecord) -> list[tuple[str, str]]:
-    """What is shown large: metrics, and how far the run came."""
+    """What is shown large: metrics, steps, time, seed and state."""
     summary = record.summary
     shown = [(name, f"{value:.4g}") for name, value in record.metrics.items()]
     shown += [(f"{name} (test)", f"{value:.4g}") for name, value in summary.get("test_metrics", {}).items()]
@@ -68,7 +68,7 @@ def facts(record: RunRecord) -> list[tuple[str, str]]:
 def lines(
     title: str, x: Array, table: Mapping[str, Array], note: str = "", log: bool | None = None, **more: Any
 ) -> Chart:
-    """A chart of the columns of ``table`` over ``x``, as far as anything was measured; ``log`` None: never."""
+    """A line chart of the measured columns of ``table`` over ``x``; with ``log=None`` the axis is never logarithmic."""
     known = {name: y for name, y in table.items() if np.isfinite(y).any()}
     there = np.any([np.isfinite(y) for y in known.values()], 0) if known else np.zeros(len(x), bool)
     series = [{"name": name, "y": y[there]} for name, y in known.items()]
@@ -76,7 +76,7 @@ def lines(
 
 
 def charts(part: PlayerRecord, steps: Array) -> list[Block]:
-    """What was recorded of one player, as far as there is anything."""
+    """The charts of one player; a chart without numbers is left out."""
     before = f"{part.player}: " if part.player else ""
 
     def titled(table: Mapping[str, Array]) -> dict[str, Array]:
@@ -84,13 +84,14 @@ def charts(part: PlayerRecord, steps: Array) -> list[Block]:
 
     positive = all((x[np.isfinite(x)] > 0).all() for x in part.weights.values())
     wide = positive and any(np.nanmax(x) > 30 * np.nanmin(x) for x in part.weights.values() if np.isfinite(x).any())
+    effective = "The effective weight of a loss is d(total)/d(loss), base weight included."
     drawn = [
-        lines(f"{before}Weights", steps, titled(part.weights), "Effective: d(total)/d(loss).", wide, zero=not wide),
+        lines(f"{before}Weights", steps, titled(part.weights), effective, wide, zero=not wide),
         lines(
             f"{before}Losses",
             steps,
             titled(part.raw),
-            "As measured, without weights.",
+            "Without weights.",
             True,
             smooth=True,
         ),
@@ -100,7 +101,7 @@ def charts(part: PlayerRecord, steps: Array) -> list[Block]:
             f"{before}Gradient norms",
             steps,
             titled(part.grad_norms),
-            "Unweighted, at the anchor.",
+            "Without weights, at the anchor.",
             True,
             smooth=True,
         ),
@@ -111,7 +112,7 @@ def charts(part: PlayerRecord, steps: Array) -> list[Block]:
 
 
 def _area(title: str, steps: Array, table: Mapping[str, Array]) -> Chart:
-    chart = lines(title, steps, table, "Each loss's part of the sum of magnitudes.")
+    chart = lines(title, steps, table, "The share of each loss in the sum of all magnitudes.")
     data = {**chart.data, "series": [{**s, "y": np.nan_to_num(s["y"])} for s in chart.data["series"]]}
     return Chart(title, "area", data, chart.note)
 
@@ -136,7 +137,7 @@ def _cosines(part: PlayerRecord, steps: Array, before: str) -> list[Block]:
         lowest = {f"{names[0]} and {names[1]}": lowest["lowest cosine"]}
     elif size <= 4:
         lowest = {f"{part.title(a)} and {part.title(b)}": x for (a, b), x in part.cosines.items()}
-    note = "Below 0 two losses pull against each other."
+    note = "Below 0 two losses conflict: a small step that lowers one raises the other."
     blocks.append(lines(f"{before}Conflict", steps, lowest, note, None, smooth=True))
     return blocks
 
@@ -156,9 +157,8 @@ def _metrics(record: RunRecord) -> list[Block]:
             pairs.append({"name": f"{title} (validation)", "colour": title, "y": held, "dash": "solid"})
     if pairs:
         data = {"x": step, "series": pairs, "log": False, "markers": True}
-        blocks.append(
-            Chart("Training against validation", "lines", data, "Losses: dashed in training, solid held out.")
-        )
+        note = "Dashed: the loss in training. Solid: the same loss on validation data."
+        blocks.append(Chart("Training against validation", "lines", data, note))
     return blocks
 
 
@@ -190,15 +190,16 @@ def _losses(part: PlayerRecord) -> Listing:
         rows.append([part.title(name), f"{part.base.get(name, 1.0):g}", *cells])
     header = [
         "loss",
-        "base",
+        "base weight",
         "weight",
         "value",
         "share of total",
         "gradient norm",
         "share of gradient",
-        "most conflicts",
+        "most frequent conflict",
     ]
-    return Listing("At the end", header, rows, "Medians over the last tenth of the record.")
+    note = "Medians over the last tenth of the record; conflict: the largest share of steps with a cosine below 0."
+    return Listing("At the end", header, rows, note)
 
 
 def _end(values: Array | None, form: str = ".4g") -> Cell | str:

@@ -1,4 +1,4 @@
-"""What run directories hold."""
+"""Reads the summaries of run directories."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from autoloss.core.io.files import read_json
 
-# The states that a summary may be of; one without a state is of a run that finished.
+# The states in a summary; a summary without a state is that of a finished run.
 FINISHED, INTERRUPTED = "finished", "interrupted"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run's directory: its summary if it finished or was interrupted, its first error if it failed."""
+    """The directory of a run, its summary if it finished or was interrupted, and its first error if it failed."""
 
     directory: Path
     summary: dict[str, Any] | None = None

@@ -13,10 +13,11 @@ from autoloss.report.page import Block, Chart
 
 Trial = Mapping[str, Any]
 AXES = 8  # of each kind in one chart
+ENOUGH = 20  # finished trials from which an importance means something
 
 
 def label(trial: Trial) -> str:
-    """How a chart names a trial."""
+    """The name of a trial in a chart."""
     return f"{trial['number']}: {trial.get('label', '')}"
 
 
@@ -45,14 +46,17 @@ def history(search: Mapping[str, Any], ranked: Sequence[Trial]) -> Chart:
 
 
 def importance(search: Mapping[str, Any]) -> list[Block]:
-    """How much each parameter mattered."""
+    """A chart of how much each parameter matters for the objective."""
     rows = [{"name": name, "value": value} for name, value in list(search["importance"].items())[:12]]
-    note = "How much of the objective each parameter explains among the trials (PED-ANOVA)."
+    note = "How much each parameter decides whether a trial is among the best (PED-ANOVA); the shares sum to 1."
+    done = sum(trial["state"] == "complete" for trial in search["trials"])
+    if done < ENOUGH:
+        note += f" {done} finished trials are too few for a reliable order."
     return [Chart("Parameter importance", "bars", {"rows": rows, "axis": "share"}, note)] if rows else []
 
 
 def parallel(search: Mapping[str, Any], ranked: Sequence[Trial], names: Sequence[str]) -> list[Block]:
-    """Each trial a line: its weighting, the other keys, its final weights, and what it reached."""
+    """A line for each trial: its weighting, its other parameters, its final weights, and its objective."""
     if len(ranked) < 3:
         return []
     methods = [method(t) for t in ranked]
@@ -78,17 +82,17 @@ def parallel(search: Mapping[str, Any], ranked: Sequence[Trial], names: Sequence
     axes.append({"name": goal})
     columns.append([t["values"][0] for t in ranked])
     rows = [{"name": label(t), "values": [*of]} for t, of in zip(ranked, zip(*columns, strict=True), strict=True)]
-    note = "A line is a trial; drag along an axis to pick some. Weights are final, and sum to their number."
+    note = "Each line is a trial; drag along an axis to select trials. Final weights, scaled to sum to their number."
     return [Chart("Trials", "parallel", {"axes": axes, "rows": rows, "goal": goal}, note, tall=True)]
 
 
 def confirmed(search: Mapping[str, Any]) -> Chart:
-    """The candidates on fresh seeds and test data."""
+    """The candidates' scores with fresh seeds on test data."""
     kept = [c for c in search["confirmed"] if not c["error"]]
     base = next(interval(c["test"])[0] for c in kept if "difference" not in c)
     rows = [
         spread(c["label"], c["test"], shifted(base, c.get("low"), c.get("high")), c.get("words", "equal weights"))
         for c in kept
     ]
-    note = "Test data, fresh seeds (grey); line: 95 % interval of the difference to equal weights, paired by seed."
+    note = "On test data. Grey: fresh seeds. Line: 95 % interval of the difference to equal weights, paired by seed."
     return intervals("Confirmed", rows, "score (0: equal weights)", note)

@@ -10,15 +10,15 @@ from autoloss.report.board_charts import against, fronts, weights_by_choice
 from autoloss.report.commands import again, shown
 from autoloss.report.intervals import interval
 from autoloss.report.page import Block, Cell, Code, Listing, Page, Words
-from autoloss.report.search_charts import Trial, confirmed, history, importance, label, method, parallel
+from autoloss.report.search_charts import ENOUGH, Trial, confirmed, history, importance, label, method, parallel
 from autoloss.report.sweep_page import cell, link
 
 STATES = {"complete": "finished", "pruned": "pruned", "fail": "failed"}
-BEST = 12  # trials whose weights and overfitting are drawn
+BEST = 12  # trials whose weights are drawn
 
 
 def search_page(directory: Path, search: Mapping[str, Any]) -> Page:
-    """What a search found, how sure that is, and what it tried."""
+    """What a search found, how certain that is, and which trials it ran."""
     trials: list[Trial] = search["trials"]
     ranked = _ranked(search)
     names = list(dict.fromkeys(name for t in ranked for name in t.get("final_weights", {})))
@@ -46,7 +46,7 @@ def search_page(directory: Path, search: Mapping[str, Any]) -> Page:
 def _said(search: Mapping[str, Any], ranked: Sequence[Trial]) -> list[str]:
     if not ranked:
         return ["No trial finished."]
-    *each, verdict = search["verdict"] or ["The search is not over: nothing is confirmed yet."]
+    *each, verdict = search["verdict"] or ["The search is not finished: no candidate is confirmed yet."]
     said = [verdict, *each]
     best = ranked[0]
     if search["knee"] is not None:
@@ -54,9 +54,15 @@ def _said(search: Mapping[str, Any], ranked: Sequence[Trial]) -> list[str]:
     elif "score" in best:
         said.append(f"Best single trial: {best['number']}, `{best['label']}`, with a score of {best['score']:+.4g}.")
     if search["importance"]:
-        name, share = next(iter(search["importance"].items()))
-        said.append(f"`{name}` mattered most: it explains {share:.0%} of what the parameters explain.")
+        said.append(_most_important(search["importance"], len(ranked)))
     return said
+
+
+def _most_important(importance: Mapping[str, float], trials: int) -> str:
+    name, share = next(iter(importance.items()))
+    if trials < ENOUGH:
+        return f"{trials} finished trials are too few to say which parameter matters most; it takes about {ENOUGH}."
+    return f"`{name}` matters most: it has {share:.0%} of the parameter importance ({trials} finished trials)."
 
 
 def _ranked(search: Mapping[str, Any]) -> list[Trial]:
@@ -78,7 +84,7 @@ def _confirmed(search: Mapping[str, Any]) -> Listing:
         p = cell(c["p"], ".3g") if c.get("p") is not None else "-"
         rows.append([c["label"], str(len(c["test"])), *means, ends, p, c.get("words", "the baseline")])
     header = ["candidate", "seeds", "validation", "test", "95 % interval of the difference", "p (Holm)", "verdict"]
-    note = "Chosen on validation data; the test split speaks only here."
+    note = "The candidates were chosen on validation data; test data are used only here."
     return Listing("Confirmation on fresh seeds", header, rows, note)
 
 
@@ -94,7 +100,7 @@ def _table(search: Mapping[str, Any], trials: Sequence[Trial], directory: Path) 
         head: list[str | Cell] = [Cell(str(rank), rank) if done else "", place, t.get("label", ""), STATES[t["state"]]]
         rows.append([*head, *shown_numbers, t.get("error", "")])
     header = ["rank", "trial", "candidate", "state", "score", *goals, "sum of weights", "seconds", "error"]
-    return Listing("Leaderboard", header, rows, "Single runs: noise ranks too.")
+    return Listing("Leaderboard", header, rows, "Each trial is a single run, so part of this order is noise.")
 
 
 def _place(directory: Path, trial: Trial) -> Path:

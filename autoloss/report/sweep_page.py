@@ -17,7 +17,7 @@ from autoloss.report.runs import Run, read_runs
 
 
 def sweep_page(directory: Path) -> Page:
-    """The leaderboard of the runs under ``directory``, and what tells them apart."""
+    """The leaderboard of the runs under ``directory``, and charts that compare them."""
     board = build(read_runs(directory))
     runs = [run for entrant in board.entrants for run in entrant.runs]
     names = list(dict.fromkeys(name for run in runs for name in summary(run).get("final_weights", {})))
@@ -39,7 +39,7 @@ def sweep_page(directory: Path) -> Page:
 
 
 def summary(run: Run) -> Mapping[str, Any]:
-    """What a run left; empty if it did not finish."""
+    """The summary of a run; empty if it did not finish."""
     return run.summary or {}
 
 
@@ -55,12 +55,13 @@ def _said(board: Leaderboard) -> list[str]:
         known = {e.label: interval(e.scores) for e in board.entrants if summary(e.runs[0])["weighting"] != BASELINE}
         better = [label for label, (_, low, _) in known.items() if low > 0]
         if seeds > 1 and not better:
-            said.append("No interval lies above 0: these seeds show no gain over equal weights.")
+            said.append("No 95 % interval lies above 0: these seeds do not show that a choice beats equal weights.")
         elif better and len(known) > 1:
             said.append(
-                f"{len(known)} choices were looked at, and the intervals are of each alone: of several, one is lucky."
+                f"{len(known)} choices were compared, but each interval is for one choice alone: among several, one "
+                "can look better by chance."
             )
-        said.append("`autoloss compare` tests such differences, corrected for their number.")
+        said.append("`autoloss compare` tests these differences and corrects for their number.")
     return [*said, *notes(board)]
 
 
@@ -71,7 +72,7 @@ def _intervals(board: Leaderboard) -> list[Chart]:
         charts.append(intervals(name, rows, name, f"Goal: {board.goals.get(name, 'none')}.", zero=False))
     if board.baseline is None:
         return charts
-    note = "Mean relative improvement over equal weights; line: 95 % interval; grey: single seeds."
+    note = "Mean relative improvement over equal weights. Line: 95 % interval. Grey: single seeds."
     rows = [_row(entrant, entrant.scores) for entrant in board.entrants]
     return [intervals("Score", rows, "score (0: equal weights)", note), *charts]
 
@@ -124,11 +125,11 @@ def _mean_weights(runs: Sequence[Run]) -> dict[str, float]:
 
 
 def cell(value: float, form: str) -> Cell:
-    """``value`` in ``form``, sorted by its size."""
+    """A cell with ``value`` in ``form``; a reader can sort by it."""
     return Cell(number(value, form), value if value == value else None)
 
 
 def link(run: Path, directory: Path) -> str:
-    """Where the page of ``run`` lies, seen from ``directory``; empty if it has none."""
+    """The path from ``directory`` to the page of ``run``; empty if it has none."""
     page = run / "report.html"
     return quote(page.relative_to(directory).as_posix()) if page.exists() else ""

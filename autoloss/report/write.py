@@ -1,4 +1,4 @@
-"""Writes the page of a directory, whatever kind of directory it is."""
+"""Writes the page of a run, sweep, search, comparison or diagnosis."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def read(directory: str | Path) -> RunRecord:
     if not _is_run(place):
         missing = f"{str(place)!r} holds none of {', '.join(RUN)}"
         found = missing if place.is_dir() else f"there is no {str(place)!r}"
-        raise ConfigError(f"A record is read from the directory of one run, but {found}. Name a run's own directory.")
+        raise ConfigError(f"A record is read from the directory of one run, but {found}. Name the directory of a run.")
     return read_record(place)
 
 

@@ -42,20 +42,20 @@ class Balancer(StateModule):
     ``{"name": "gradnorm", "alpha": 1.0}``, or a :class:`Weighting`.
 
     Args:
-        losses: their names, in the order of every [K] tensor.
-        weighting: what gives the weights.
-        base: factors by loss (or group) name that multiply whatever the weighting says.
+        losses: the names of the losses, in the order of every [K] tensor.
+        weighting: the weighting that gives the weights.
+        base: base weights by loss (or group) name; they multiply the weights of the weighting.
         groups: losses whose base-weighted sum is balanced as one, by group name.
-        unbalanced: losses that keep their base weight and are not shown to the weighting.
-        total_steps: optimiser steps of the whole training; gives ``progress`` to schedules.
+        unbalanced: losses that keep their base weight; the weighting does not see them.
+        total_steps: optimiser steps of the whole training; schedules need them for ``progress``.
         accumulate: how many calls make one optimiser step.
         on_nonfinite: ``"raise"``, or ``"skip"`` to leave a batch out and count it.
-        log_dir: where to write the record, TensorBoard events and, in :meth:`close`, the report; nowhere by default.
-        record_every: how many steps lie between two records; ever more in a long training.
-        sample_weighting: what weighs the samples of losses that are given sample by sample, as ``weighting`` is given.
-        samples: how many samples the training data have, for rules that keep a number for each.
-        probe_every: where the weighting measures no gradients, how many steps lie between two measurements of them
-            for the record alone; 0 for none.
+        log_dir: the directory for the record, TensorBoard events and, in :meth:`close`, the report; none by default.
+        record_every: how many steps lie between two rows of the record; ever more in a long training.
+        sample_weighting: weighs the samples of losses with one value for each sample; given like ``weighting``.
+        samples: how many samples the training data have, for sample weightings that keep a number for each.
+        probe_every: if the weighting measures no gradients, how many steps lie between two measurements of them for the
+            record alone; 0 measures none.
 
     >>> balancer = Balancer(["depth", "kl"], weighting="equal", base={"kl": 0.1})
     >>> balancer({"depth": torch.tensor(1.0), "kl": torch.tensor(2.0)})
@@ -103,7 +103,7 @@ class Balancer(StateModule):
 
     @property
     def clock(self) -> Clock:
-        """Where training stands: the optimiser steps so far, the epoch, and progress."""
+        """The place in training: optimiser steps so far, epoch, progress and plateaus."""
         step = self.calls // self.accumulate
         progress = min(1.0, step / self.total_steps) if self.total_steps else 0.0
         return Clock(step, self.epoch, progress, self.plateaus.count)
@@ -115,7 +115,7 @@ class Balancer(StateModule):
 
     @property
     def notes(self) -> Notes:
-        """Takes what else is to be recorded of the step that comes: ``balancer.notes.scalar("in_use", share)``."""
+        """Further numbers to record with the next step: ``balancer.notes.scalar("in_use", share)``."""
         return self.player.notes
 
     @property
@@ -124,7 +124,7 @@ class Balancer(StateModule):
         return self.player.nonfinite.skipped
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch begins; for weightings that compare epochs."""
+        """Set the epoch that begins, for weightings that compare epochs."""
         self.epoch = epoch
 
     @uncompiled
@@ -138,11 +138,10 @@ class Balancer(StateModule):
     ) -> Tensor:
         """The total to call ``backward`` on.
 
-        ``losses`` are scalars, or one value for each sample, by name; ``None`` or missing means
-        absent. ``anchor`` is where gradients are compared, if the weighting needs any; or a
-        :meth:`fork`, where they meet. ``scale`` is the factor of a gradient scaler
-        (``scaler.scale(torch.ones(()))``), for float16; a fork finds it out by itself. ``index`` [B] says which
-        samples of the training data these are, ``keys`` [B] by name what is known of them, for a sample weighting.
+        ``losses`` are scalars, or one value for each sample, by name; a loss that is ``None`` or missing is absent.
+        ``anchor`` is where gradients are compared, if the weighting needs them, or a :meth:`fork`. ``scale`` is the
+        factor of a gradient scaler (``scaler.scale(torch.ones(()))``), for float16; a fork does not need it. For sample
+        weightings, ``index`` [B] says which training samples these are, and ``keys`` holds more of them, [B] by name.
         """
         table = LossTable.of(losses, anchor, index, keys)
         for name in table.entries:
@@ -165,16 +164,16 @@ class Balancer(StateModule):
         return self.player.last.new_zeros((), requires_grad=True) if weighed is None else weighed.total
 
     def fork(self, features: Tensor, at: str = "features") -> Fork:
-        """A copy of ``features`` for each loss, whose gradients meet in the one backward of the total.
+        """A copy of ``features`` for each loss, so that the one backward of the total gives K gradients.
 
-        Compute each loss from its own copy and pass the fork as ``anchor``. The features then get
-        what the weighting makes of the K gradients, at the price of one backward; :attr:`weights` and
-        the record hold what they got, as soon as the backward is done. Heads are not weighted: they
-        get the gradient of their own loss with its base weight. Losses that come through no copy
-        and not through the features (a KL term) keep their base weight too.
+        Compute each loss from its own copy and pass the fork as ``anchor``. The K gradients meet at the features,
+        which get the gradient that the weighting combines from them; this costs one backward. :attr:`weights` and the
+        record hold the weights of that gradient as soon as the backward is done. Heads are not weighted: each
+        gets the gradient of its own loss with its base weight. Losses that depend neither on a copy nor on the
+        features (a KL term) keep their base weight too.
 
-        With ``at="parameters"`` the gradients meet at all parameters that the features are computed
-        from: exact, for K passes through the trunk and memory for K gradients of it.
+        With ``at="parameters"`` the gradients meet at all parameters that the features are computed from. This is
+        exact, but costs K passes through the trunk and memory for K of its gradients.
 
         >>> trunk, heads = torch.nn.Linear(2, 3), {name: torch.nn.Linear(3, 1) for name in ("depth", "normals")}
         >>> balancer = Balancer(list(heads), "graddrop")
@@ -186,7 +185,7 @@ class Balancer(StateModule):
         return self.player.fork(features, at == "parameters")
 
     def validated(self, value: float, goal: str = "min") -> None:
-        """Take in a metric of a validation, for schedules by plateau; set ``plateaus`` to be more or less patient."""
+        """Tell schedules by plateau the ``value`` of a validation metric; ``plateaus`` holds their patience."""
         self.plateaus.see(value, goal)
 
     def temper(
@@ -194,7 +193,7 @@ class Balancer(StateModule):
     ) -> Tensor:
         """``prediction`` [B, ...] divided by the temperatures of its samples, to compute the loss ``name`` from.
 
-        For sample weightings that have any (``data_parameters``); with the others nothing happens.
+        Only a sample weighting with temperatures (``data_parameters``) changes it.
         """
         if self.player.samples is None or not self.training:
             return prediction
@@ -222,16 +221,15 @@ class Balancer(StateModule):
         primary: Sequence[str] = (),
         implicit: Implicit | None = None,
     ) -> Iterator[None]:
-        """Around a step (forward, backward, ``optimizer.step()``) for weightings that look at its outcome.
+        """Put it around a step (forward, backward, ``optimizer.step()``) for weightings that look ahead.
 
-        When the step is done, ``train(network)`` is called once more with the random numbers of the
-        first time: it must compute the losses of the same batch. Weightings that learn from held-out
-        data (``auto_lambda``, ``learned``, ``coba``) need ``held_out(network)`` too, the losses of a batch that is
-        not trained on. Those that minimise the base-weighted sum of its ``primary`` losses (all by default), which
-        ``coba`` does not, need the optimizer (SGD, Adam or AdamW) as well. The gradients must not be zeroed before
-        the end. Both functions must have no other effect; buffers and random generators are put back.
-        With ``accumulate``, the gradient is taken to be the micro-batches' mean. ``implicit`` judges weights
-        by what they do to parameters that have settled, which costs several steps.
+        After the step ``train(network)`` is called once more, with the random numbers of the first time. It must
+        compute the losses of the same batch. Weightings that learn from held-out data (``auto_lambda``, ``learned``, ``coba``)
+        also need ``held_out(network)``, the losses of a batch that is not trained on. ``auto_lambda`` and ``learned``
+        minimise the base-weighted sum of its ``primary`` losses (all by default), and need the ``optimizer`` (SGD, Adam
+        or AdamW) for that. The gradients must not be zeroed inside. Both functions must have no other effect; buffers and random generators
+        are restored. With ``accumulate`` the gradient must be the mean over micro-batches. ``implicit`` judges weights
+        by their effect on converged parameters, which costs several steps.
 
         >>> net, x, held = torch.nn.Linear(2, 2), torch.ones(3, 2), torch.zeros(3, 2)
         >>> losses_of = lambda net, x=x: {"a": net(x)[:, 0].square(), "b": net(x)[:, 1].square()}
@@ -275,19 +273,19 @@ class Balancer(StateModule):
             self.player.forget()
 
     def close(self) -> None:
-        """Write what is left to record, ``summary.json`` and ``report.html``; raise if a loss was not finite."""
+        """Write the last rows, ``summary.json`` and ``report.html``; raise if a loss was not finite."""
         self._run_directory.close(self.clock)
         self.player.check()
 
     def measured(self, metrics: Mapping[str, float | Tensor], goals: Mapping[str, str] | None = None) -> None:
         """Record metrics on validation data, by name; ``goals`` says ``"min"`` or ``"max"`` for each.
 
-        A row of ``metrics.csv``; the last ones are the summary's. Without ``log_dir`` nothing happens.
+        They become a row of ``metrics.csv``, and the last ones are in the summary. Without ``log_dir`` nothing happens.
         """
         self._run_directory.measured(self.clock, metrics, goals or {})
 
     def get_extra_state(self) -> Tensor:
-        """Counters for ``state_dict``; a tensor, since safetensors and sharded checkpoints hold nothing else."""
+        """Counters for ``state_dict``, as a tensor, since safetensors and sharded checkpoints hold only tensors."""
         return torch.tensor([self.calls, self.epoch, *self.plateaus.state().values()], dtype=torch.float64)
 
     def set_extra_state(self, state: Tensor) -> None:

@@ -37,8 +37,23 @@ def test_a_weighting_that_saw_no_gradients_is_not_said_to_have_acted_on_them(run
 
 def test_a_base_weight_is_no_scaling(run_directory):
     place = run_directory(columns=columns({"a": 0.1 * FLAT, "b": FLAT}), base={"a": 0.1, "b": 1.0})
-    assert "`a` kept about its weight: 0.1" in said(place)
-    assert "These weights never moved." in said(place)
+    assert "`a` kept its weight of 0.1." in said(place)
+    assert "The weights never changed." in said(place)
+
+
+def test_a_weight_that_changes_little_is_said_to_stay(run_directory):
+    weights = {"a": 1 + 0.1 * np.sin(np.arange(T)), "b": FLAT}
+    expected = "`a` kept nearly the same weight: 0.985 at the end, always between 0.9 and 1.1."
+    assert expected in said(run_directory(columns=columns(weights)))
+
+
+@pytest.mark.parametrize(
+    ("cosine", "words"),
+    [(-0.02, ", but only weakly: the mean cosine is -0.02."), (-0.5, "; the mean cosine is -0.5.")],
+)
+def test_a_weak_conflict_is_told_from_a_strong_one(run_directory, cosine, words):
+    place = run_directory(columns=columns({"a": FLAT, "b": FLAT}, grad_cosine__a__b=cosine * FLAT))
+    assert f"`a` and `b` conflicted (cosine below 0) in 100% of the measured steps{words}" in said(place)
 
 
 def test_conflicts_are_counted_over_measured_steps(run_directory):
@@ -52,9 +67,9 @@ def test_conflicts_are_counted_over_measured_steps(run_directory):
 def test_weights_that_stand_still_could_be_fixed(run_directory):
     late = np.concatenate([np.linspace(1, 2, 100), 2 + 0.02 * np.sin(np.arange(100))])
     place = run_directory(columns=columns({"a": late, "b": 3 - late}))
-    assert "a fixed weighting would do (weights {a:2,b:" in said(place)
+    assert "fixed weights would do as well (weights {a:2,b:" in said(place)
     moving = run_directory("moving", columns=columns({"a": np.linspace(1, 2, T), "b": FLAT}))
-    assert "fixed weighting" not in said(moving)
+    assert "fixed weights" not in said(moving)
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,19 @@ def test_importance_is_of_what_makes_the_score_good(searched):
     assert told["importance"]["lr"] > told["importance"]["weighting"]
 
 
+def test_an_importance_is_a_percentage_only_after_enough_trials(searched, tmp_path):
+    told = json.loads((searched / "search.json").read_text())
+    html, _ = charts_of(searched)
+    assert "12 finished trials are too few to say which parameter matters most; it takes about 20." in html
+    assert "12 finished trials are too few for a reliable order." in html
+    done = [t for t in told["trials"] if t["state"] == "complete"]
+    many = told | {"trials": (done * 2)[:20], "importance": {"lr": 0.75, "weighting": 0.25}}
+    (tmp_path / "search.json").write_text(json.dumps(many))
+    html, _ = charts_of(tmp_path)
+    assert "<code>lr</code> matters most: it has 75% of the parameter importance (20 finished trials)." in html
+    assert "too few" not in html
+
+
 def test_the_knee_is_marked_on_the_front_of_two_metrics(searched):
     _, charts = charts_of(searched)
     groups = {group["name"]: group["points"] for group in charts["error against size"]["groups"]}
@@ -96,7 +109,7 @@ def test_a_search_that_was_killed_has_a_page(searched, tmp_path):
     told |= {"confirmed": [], "verdict": [], "over": False, "trials": told["trials"][:2], "importance": {}}
     (tmp_path / "search.json").write_text(json.dumps(told))
     html, _ = charts_of(tmp_path)
-    assert "The search is not over" in html
+    assert "The search is not finished" in html
     told["trials"] = []
     (tmp_path / "search.json").write_text(json.dumps(told))
     assert "No trial finished." in charts_of(tmp_path)[0]

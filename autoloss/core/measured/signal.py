@@ -55,7 +55,7 @@ class MicroBatches:
         return sum(others, start=first)
 
 
-class Outcome(Protocol):
+class StepOutcome(Protocol):
     """What can be measured of an optimiser step after it."""
 
     def again(self) -> list[Tensor]:
@@ -163,7 +163,7 @@ class AfterStep(Signal[Tensor]):
     """A signal that an optimiser step leaves behind; known to ``update`` alone."""
 
     @abstractmethod
-    def measure(self, outcome: Outcome) -> Tensor | list[Tensor] | None:
+    def measure(self, outcome: StepOutcome) -> Tensor | list[Tensor] | None:
         """The signal [K] of the window, or one for each of its micro-batches; ``None`` if there is none."""
 
     def merged(self, values: Sequence[Tensor], window: MicroBatches) -> Tensor:

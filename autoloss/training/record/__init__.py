@@ -1,1 +1,1 @@
-"""Records steps: buffer, CSV files, TensorBoard, run directory."""
+"""Records steps: kinds of columns, buffer, CSV files, TensorBoard, run directory."""

@@ -1,4 +1,4 @@
-"""Which steps of a long training are worth writing down."""
+"""Which steps of a long training are recorded."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ DENSE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
-    """Every ``every``-th step, and ever fewer of them the longer it goes.
+    """Every ``every``-th step, and ever fewer of them in a long training.
 
-    After ``dense`` of them every second is due, after twice as many again every fourth, and so on, so that T steps
-    leave ``dense * log2(T / (every * dense) + 1)`` of them: weights move most at the beginning. A step is due or not
-    by its number alone, so a resumed training goes on as if it had not stopped.
+    After the first ``dense`` recorded steps every second one of these is due, after twice as many every fourth, and so
+    on, so that T steps leave about ``dense * log2(T / (every * dense) + 1)`` rows: weights change most at the start.
+    Whether a step is due depends on its number alone, so a resumed training continues the same pattern.
 
     >>> [step for step in range(20) if Cadence(1, dense=4).due(step)]
     [0, 1, 2, 3, 4, 6, 8, 10, 12, 16]
@@ -28,7 +28,7 @@ class Cadence:
         require(self.every >= 1, "record.every must be at least 1", f"it is {self.every}")
 
     def due(self, step: int) -> bool:
-        """Whether ``step`` is to be written down."""
+        """Whether ``step`` is recorded."""
         number, rest = divmod(step, self.every)
         if rest:
             return False

@@ -1,4 +1,4 @@
-"""What a weighting leaves to other runs."""
+"""Writes what a weighting has learned, for other runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autoloss.core.weighting import Weighting
 
 
 def write_export(weighting: Weighting, directory: Path) -> None:
-    """Write what ``weighting`` has learned that does not hang on these losses, if anything, to ``directory``."""
+    """Write to ``directory`` what ``weighting`` has learned that other losses can use too, if there is anything."""
     found = weighting.export()
     if found is None:
         return

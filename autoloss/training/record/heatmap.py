@@ -10,11 +10,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 CELL, MARGIN = 36, 6
-OPPOSED, NEITHER, AGREED = (213, 94, 0), (247, 247, 247), (0, 114, 178)  # orange to blue: told apart by everybody
+OPPOSED, NEITHER, AGREED = (213, 94, 0), (247, 247, 247), (0, 114, 178)  # colour-blind people can tell orange from blue
 
 
 def heatmap(cosines: Sequence[Sequence[float]], names: Sequence[str]) -> Tensor:
-    """``cosines`` [K, K] with their numbers and ``names``, as an image [3, H, W] of bytes; grey where NaN."""
+    """``cosines`` [K, K] with their numbers and ``names``, as an image [3, H, W] of bytes; NaN is grey."""
     font = ImageFont.load_default(12)
     left = MARGIN * 2 + int(max(font.getlength(name[:24]) for name in names))
     size = len(names)

@@ -11,6 +11,7 @@ from statistics import fmean
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from autoloss._version import __version__
 from autoloss.core.clock import Clock
 from autoloss.core.io.files import write_json
 from autoloss.core.terms import Terms
@@ -64,7 +65,8 @@ class Recorder:
         about = {
             name: {**terms.about(), "measures": (measures or {}).get(name, False)} for name, terms in players.items()
         }
-        write_json(directory / "record.json", {"players": about, "every": every, "dense": dense})
+        described = {"players": about, "every": every, "dense": dense, "version": __version__}
+        write_json(directory / "record.json", described)
         self._buffer = RecordBuffer()
         self._step: _CurrentStep | None = None
         self._lately: defaultdict[str, list[float]] = defaultdict(list)

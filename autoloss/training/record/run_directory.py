@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from autoloss.core.clock import Clock
 from autoloss.core.errors import require
 from autoloss.core.io.files import write_json
+from autoloss.core.io.versions import versions
 from autoloss.core.need import GRADIENTS
 from autoloss.report import read, write
 from autoloss.training.record.csv_file import CsvFile
@@ -76,7 +76,7 @@ class RunDirectory:
             "steps": clock.step,
             "seconds": round(time.perf_counter() - self._begun, 2),
             "conventions": CONVENTIONS,
-            "versions": {"torch": version("torch")},
+            "versions": versions("torch"),
             "config": dict(self.config),
         }
         write_json(self.directory / "summary.json", summary)

@@ -105,7 +105,7 @@ def write_text(writer: SummaryWriter, tag: str, config: Mapping[str, object]) ->
 
 
 def write_leaderboard(directory: Path, markdown: str) -> None:
-    """Write a leaderboard as a run of its own, in place of an earlier one."""
+    """Write a leaderboard as a run of its own; it replaces an earlier one."""
     for before in directory.glob("events.out.tfevents.*"):
         before.unlink()
     with SummaryWriter(str(directory)) as writer:

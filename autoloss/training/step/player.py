@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, SignalError, unknown
-from autoloss.core.measured.signal import Outcome
+from autoloss.core.measured.signal import StepOutcome
 from autoloss.core.need import GRADIENTS, OUTCOME, Need, SampleNeed
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.signals import AFTER_STEP
@@ -190,7 +190,7 @@ class Player(StateModule):
         """Whether the samples of a batch are weighed by what they would do for held-out data."""
         return self.samples is not None and SampleNeed.ALIGNMENT in self.samples.needs
 
-    def observe(self, step: int, outcome: Outcome) -> None:
+    def observe(self, step: int, outcome: StepOutcome) -> None:
         """Measure what the weighting wants to know of optimiser step ``step``, on its ``outcome``."""
         needs = self.looks_ahead(step)
         for signal in AFTER_STEP:

@@ -1,6 +1,7 @@
 """A person's own loop leaves the same record as `autoloss train`."""
 
 import csv
+import json
 
 import pytest
 import torch
@@ -8,7 +9,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from torch import nn
 
+import autoloss
 from autoloss import Balancer
+from autoloss.report import read
 
 
 def run(directory, steps, weighting="gradnorm", balancer=None, **options):
@@ -51,6 +54,16 @@ def test_a_resumed_loop_continues_its_own_trajectory(tmp_path):
     resumed.load_state_dict(first.state_dict(), strict=True)
     run(tmp_path, 6, balancer=resumed)
     assert [int(row["step"]) for row in rows_of(tmp_path)] == [0, 4, 8, 9, 12, 15]
+
+
+def test_its_files_say_which_version_wrote_them_and_are_read_without_it(tmp_path):
+    run(tmp_path, 3)
+    for name in ("record.json", "summary.json"):
+        found = json.loads((tmp_path / name).read_text())
+        said = found.pop("version") if name == "record.json" else found.pop("versions")["autoloss"]
+        assert said == autoloss.__version__
+        (tmp_path / name).write_text(json.dumps(found))
+    assert len(read(tmp_path).weights["a"]) == 2
 
 
 def test_an_absent_loss_is_an_empty_cell(tmp_path):

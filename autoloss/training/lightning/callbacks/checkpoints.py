@@ -1,4 +1,4 @@
-"""Checkpoints within an epoch, and trainings that go on from one."""
+"""Checkpoints within an epoch, and how a training resumes from one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from autoloss.training.lightning.loaders import EpochLoader
 
 
 class StepCheckpoint(ModelCheckpoint):
-    """A checkpoint every ``every_n_train_steps`` steps, but for an epoch's last.
+    """A checkpoint every ``every_n_train_steps`` steps, except at the last step of an epoch.
 
-    A training that goes on from there would leave out the epoch's validation.
+    A training that resumes from the last step would skip the validation of that epoch.
     """
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
@@ -22,10 +22,9 @@ class StepCheckpoint(ModelCheckpoint):
 
 
 class Resume(pl.Callback):
-    """Lets the training loader begin where a checkpoint within an epoch was written.
+    """Tells the training loader at which batch a checkpoint within an epoch was written.
 
-    Lightning would tell the loader itself, but no longer does once somebody asked for the number of steps, as every
-    schedule of learning rates must.
+    Lightning does this itself, but not if the number of steps was read before, which every learning-rate schedule does.
     """
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""One bar for a whole training."""
+"""Shows one progress bar for a whole training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 
 class Progress(pl.Callback):
-    """Shows epochs done, time left and the last metrics; nothing where there is no terminal."""
+    """Shows finished epochs, remaining time and the last metrics; nothing if the output is not a terminal."""
 
     def __init__(self, title: str) -> None:
         self.title = title

@@ -1,4 +1,4 @@
-"""Tells somebody outside how a training goes, epoch by epoch."""
+"""Reports the metrics of a training after each validation."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytorch_lightning as pl
 
 
 class ReportMetrics(pl.Callback):
-    """Calls ``report(epoch, metrics)`` after each validation; what that raises ends the training.
+    """Calls ``report(epoch, metrics)`` after each validation; an exception from it ends the training.
 
-    A search's pruner decides in there. The first epoch is 1; ``metrics`` are the problem's.
+    A search lets its pruner decide there. The first epoch is 1; ``metrics`` are those of the problem.
     """
 
     def __init__(self, report: Callable[[int, Mapping[str, float]], None]) -> None:

@@ -1,4 +1,4 @@
-"""Shows what a generator makes."""
+"""Shows samples of a generator."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ PICTURES = 10
 
 
 class SampleGrid(pl.Callback):
-    """Writes a grid of a game's samples, its problem's ``gallery``: to TensorBoard, and as ``samples.png``.
+    """Writes a grid of a GAN's samples, the ``gallery`` of its problem, to TensorBoard and as ``samples.png``.
 
-    TensorBoard gets about ten in a training, after a validation; the file always shows the last one.
+    TensorBoard gets about ten grids in a training, each after a validation; the file shows the last one.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -48,7 +48,7 @@ class SampleGrid(pl.Callback):
 def grid(images: Tensor) -> Tensor:
     """One picture [H, W, 3] of bytes from images [rows, columns, h, w] or [rows, columns, 3, h, w] in [0, 1].
 
-    Smaller images are enlarged, each pixel as a square; a dark line divides them.
+    Small images are enlarged, each pixel to a square; dark lines separate the images.
     """
     images = images.detach().float().cpu()
     if images.dim() == 4:
