@@ -1,4 +1,4 @@
-"""Checks the types of a configuration's keys: each key has the type of its default in the YAML files.
+"""Checks the types of a configuration's keys: each key must have the type of its default in the YAML files.
 
 The check is `core/registry/parameters`, as for the parameters of components. OmegaConf's structured configurations
 would be a second mechanism: they have no type for a list of schedules, and would import every component.

@@ -44,7 +44,7 @@ def build_scheduler(node: Mapping[str, Any], optimizer: Optimizer, steps: int) -
 
 
 def checked_optimizer(node: Mapping[str, Any], schedule: Mapping[str, Any]) -> partial[Any]:
-    """What makes the optimiser of ``node``, after a test that it and its ``schedule`` accept their parameters."""
+    """A function that makes the optimiser of ``node``; it and ``schedule`` were tried with their parameters."""
     parameter = Parameter(torch.zeros(1))
     make = optimizer_of(node)
     check_call(make, [parameter], str(node["_target_"]))
@@ -53,7 +53,7 @@ def checked_optimizer(node: Mapping[str, Any], schedule: Mapping[str, Any]) -> p
 
 
 def optimizer_of(node: Mapping[str, Any]) -> partial[Any]:
-    """What makes the optimiser of ``node``: its class, with its parameters bound."""
+    """A function that makes the optimiser of ``node`` from network parameters."""
     return factory(node, Optimizer)
 
 

@@ -39,17 +39,17 @@ def factory(node: Mapping[str, Any], base: type) -> partial[Any]:
     require(not hidden, "A _target_'s parameters must be plain values", f"{', '.join(hidden)} is among them")
     module, _, name = target.rpartition(".")
     try:
-        made = getattr(import_module(module), name)
+        target_class = getattr(import_module(module), name)
     except Exception as error:
         raise ConfigError(f"{target} must be importable, but that failed: {first_line(error)}.") from error
-    if not (inspect.isclass(made) and issubclass(made, base)):
-        raise ConfigError(f"{target} must be a subclass of {base.__name__}, but it is {made!r}.")
-    known = inspect.signature(made).parameters
+    if not (inspect.isclass(target_class) and issubclass(target_class, base)):
+        raise ConfigError(f"{target} must be a subclass of {base.__name__}, but it is {target_class!r}.")
+    known = inspect.signature(target_class).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
         for key in parameters:
             if key not in known:
                 raise unknown(f"parameter of {target}", key, list(known)[1:])
-    return partial(made, **parameters)
+    return partial(target_class, **parameters)
 
 
 def check_call(make: partial[Any], argument: Any, title: str) -> None:

@@ -19,11 +19,6 @@ from autoloss.training.lightning.module_builder import Attempt, Ingredients, Mod
 from autoloss.training.lightning.run_module import RunModule
 from autoloss.training.step.build import build_loss, build_sample_weighting, build_weighting, loss_nodes
 
-HELD_OUT_RULE = (
-    "A GAN needs a sample weighting that does not learn from held-out data",
-    "the one chosen does",
-)
-
 
 class Gan(ModuleBuilder):
     """Trains a generator and a discriminator in turns, each with the weighted sum of its own losses.
@@ -40,7 +35,9 @@ class Gan(ModuleBuilder):
     def check(self, run: Ingredients, attempt: Attempt[Any]) -> None:
         config, samples = run.config, run.sample_weighting
         trainer, other = config["trainer"], config.get("discriminator")
-        attempt(lambda: require(SampleNeed.ALIGNMENT not in samples.needs, *HELD_OUT_RULE, "Choose another."))
+        rule = "A GAN needs a sample weighting that does not learn from held-out data"
+        learns = SampleNeed.ALIGNMENT in samples.needs
+        attempt(lambda: require(not learns, rule, "the one chosen does", "Choose another."))
         listed = ", ".join(run.penalties)
         attempt(lambda: require(not listed, "The networks of a GAN must have no penalties", f"there is {listed}"))
         flags = trainer.get("accumulate_grad_batches", 1), trainer.get("max_steps", -1)
@@ -113,7 +110,7 @@ def _options(
 def _discriminator_losses(
     config: Mapping[str, Any], problem: GanProblem, losses: Mapping[str, Loss]
 ) -> dict[str, Loss]:
-    """The discriminator's losses; an adversarial loss that both players have is built once, for the generator."""
+    """The discriminator's losses; an adversarial loss that both players have is one object, which they share."""
     chosen, terms = config["discriminator"]["losses"], problem.discriminator_terms
     shared = {name: loss for name, loss in losses.items() if isinstance(loss, AdversarialLoss) and name in terms}
     for name in shared:
