@@ -229,7 +229,7 @@ class Balancer(StateModule):
         ``learned`` minimise the base-weighted sum of its ``primary`` losses (all by default), and need the
         ``optimizer`` (SGD, Adam or AdamW) for that. The gradients must not be zeroed inside. Both functions must have
         no other effect; buffers and random generators are restored. With ``accumulate`` the gradient must be the mean
-        over micro-batches. ``implicit`` judges weights by their effect on converged parameters, for several steps' cost.
+        over micro-batches. ``implicit`` judges weights by their effect on converged parameters; it costs several steps.
 
         >>> net, x, held = torch.nn.Linear(2, 2), torch.ones(3, 2), torch.zeros(3, 2)
         >>> losses_of = lambda net, x=x: {"a": net(x)[:, 0].square(), "b": net(x)[:, 1].square()}
