@@ -68,4 +68,4 @@ def test_a_search_is_worth_it_if_the_gain_exceeds_the_noise():
     spread = np.std([0.0, 0.02, -0.02], ddof=1)
     assert f"{spread:.3f}" in worth(runs, None)[0]
     needed = math.ceil((2.8 * math.sqrt(2) * spread / 0.2) ** 2)
-    assert f"about max(2, needed)} seeds" in worth(runs, run(0.8, 0))[-1]
+    assert f"about {max(2, needed)} seeds" in worth(runs, run(0.8, 0))[-1]
