@@ -1,4 +1,4 @@
-"""The command lines of the verbs that compose no configuration: arguments, and key=value pairs."""
+"""Parses the command lines of the verbs that compose no configuration: arguments, and key=value pairs."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         missing = message.partition("the following arguments are required: ")[2]
-        said = (
-            f"{self.prog} needs {missing}, but got none" if missing else message[:1].upper() + message[1:].rstrip(".")
-        )
-        raise ConfigError(f"{said}. See {self.prog} --help.")
+        mistake = message[:1].upper() + message[1:].rstrip(".")
+        if missing:
+            mistake = f"{self.prog} needs {missing}, but got none"
+        raise ConfigError(f"{mistake}. See {self.prog} --help.")
 
 
 def pair(text: str) -> tuple[str, Any]:
-    """The key and the value of ``key=value``, with values as in Hydra's syntax: ``[a,b]`` and ``{a:1}``."""
+    """The key and the value of ``key=value``; a value may be a list ``[a,b]`` or a mapping ``{a:1}``, as in Hydra."""
     key, equals, value = text.lstrip("+").partition("=")
     if not equals or not key:
         raise argparse.ArgumentTypeError(f"it must read key=value, but it is {text!r}")
-    # They are YAML with a space after each colon.
+    # Hydra's lists and mappings are YAML once a space follows each colon.
     return key, value if key == "weighting" else yaml.safe_load(re.sub(r":(?=\S)", ": ", value))

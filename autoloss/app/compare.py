@@ -8,7 +8,7 @@ from pathlib import Path
 from autoloss.app.comparison import Cell, measured, show
 from autoloss.app.composition import composed, jobs
 from autoloss.app.directories import OUTPUTS, finished
-from autoloss.app.hydra_app import answered, config_dirs, given, record_failure, split
+from autoloss.app.hydra_app import answer_question, config_dirs, override_value, record_failure, split
 from autoloss.app.overrides import directory_name, parse, run_name
 from autoloss.app.run_lock import run_lock
 from autoloss.app.screen import say
@@ -21,7 +21,7 @@ _HOW = ("compare.seeds", "compare.folds", "compare.baseline")
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if a run failed, 2 for a user's mistake."""
     flags, overrides = split([a for a in arguments if a not in ("-m", "--multirun")])
-    if (code := answered("compare", flags, overrides)) is not None:
+    if (code := answer_question("compare", flags, overrides)) is not None:
         return code
     choices, base = _choices(overrides), config_dirs(flags)
     configs = {label: composed("compare", list(chosen), base) for label, chosen in choices.items()}
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     baseline = _baseline(configs, first["compare"]["baseline"])
     _check(configs)
     name = directory_name(first, overrides, _HOW)
-    directory = Path(given(overrides, "hydra.run.dir") or OUTPUTS / "compare" / name)
+    directory = Path(override_value(overrides, "hydra.run.dir") or OUTPUTS / "compare" / name)
     repeats = _repeats(first)
     cells: dict[str, list[Cell]] = {label: [] for label in configs}
     places: dict[str, list[str]] = {label: [] for label in configs}

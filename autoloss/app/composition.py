@@ -1,4 +1,4 @@
-"""Composes configurations, and says in one sentence why one cannot be composed."""
+"""Composes configurations; an error says in one sentence why one cannot be composed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def composed(verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = (
 
     Raises :class:`UnknownNameError` or :class:`ConfigError`, one sentence each.
     """
-    overrides = opened(overrides, config_dirs)
+    overrides = allow_new_terms(overrides, config_dirs)
     with _initialised(verb, config_dirs) as extra:
         try:
             config = compose(verb, overrides=[*extra, *overrides])
@@ -55,24 +55,24 @@ def composed(verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = (
         except AutolossError:
             raise
         except Exception as error:
-            # Hydra has errors of its own, and others where a group is no text: a list, a number, a name too long.
+            # Hydra raises other errors than its own if the value of a group is a list, a number or a very long text.
             raise _explained(verb, list(overrides), error) from error
     assert isinstance(plain, dict)
     for group in {"experiment", "debug"} & set(plain):
         keys = ", ".join(map(str, plain[group] or ()))
         raise ConfigError(
             f"A file of the group {group} must begin with `# @package _global_`, but this one does not, so that "
-            f"nobody looks at its keys ({keys}). Write that as its first line."
+            f"its keys ({keys}) have no effect. Write that as its first line."
         )
     return {str(key): value for key, value in plain.items()}
 
 
-def opened(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[str]:
-    """``overrides`` with what Hydra wants before the losses of a problem whose terms come from its data.
+def allow_new_terms(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[str]:
+    """``overrides`` with the ``+`` and ``++`` that Hydra needs if the problem takes its terms from its data.
 
-    Hydra overrides only what is in the defaults list: the terms that a problem's class names. Those that
-    the class does not know are appended (the last one of a term); a term that is wrong is found when the
-    problem has been built.
+    Hydra overrides only what is in the defaults list: the terms that the class of a problem names. If the class names
+    none, the losses are added instead (the last override of each term). A wrong term is found when the problem is
+    built.
     """
     chosen = {match[1]: override for override in overrides if (match := _LOSS.match(override))}
     if not chosen and not any(_LOSS_PARAMETER.match(override) for override in overrides):
@@ -88,7 +88,7 @@ def opened(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[st
 
 
 def jobs(overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of each run that a sweep over ``overrides`` makes."""
+    """The overrides of each run of a sweep over ``overrides``."""
     try:
         batches = BasicSweeper.split_arguments(parse(overrides), max_batch_size=None)
     except HydraException as error:
@@ -96,8 +96,8 @@ def jobs(overrides: Sequence[str]) -> list[list[str]]:
     return [list(job) for batch in batches for job in batch]
 
 
-def constant(overrides: Sequence[str]) -> list[str]:
-    """Those of ``overrides`` that every run of a sweep has."""
+def shared_overrides(overrides: Sequence[str]) -> list[str]:
+    """The ``overrides`` that all runs of a sweep share."""
     try:
         return [str(o.input_line) for o in parse(overrides) if not o.is_sweep_override()]
     except HydraException as error:
@@ -110,14 +110,14 @@ def _terms_in_class(choices: tuple[str, ...], config_dirs: tuple[str, ...]) -> b
         try:
             config = compose("train", overrides=[*extra, *choices])
         except Exception:
-            # Composing everything says what is wrong.
+            # The caller composes all overrides next, and then raises the error.
             return True
     return bool(attribute(registry.find("problem", config.problem.name), "terms", {}))
 
 
 @contextmanager
 def _initialised(verb: str, config_dirs: Sequence[str]) -> Iterator[list[str]]:
-    """Hydra as :func:`compose` wants it; gives the overrides that add ``config_dirs``."""
+    """Initialise Hydra for :func:`compose`; yields the overrides that add ``config_dirs``."""
     register()
     paths = ",".join(f"file://{Path(directory).resolve()}" for directory in config_dirs)
     before = GlobalHydra.instance().hydra
@@ -152,7 +152,7 @@ def _explained(verb: str, overrides: list[str], error: Exception) -> ConfigError
 
 
 def _siblings(verb: str, overrides: list[str], key: str) -> list[str]:
-    """The keys that stand where ``key`` was looked for, once every override of it is left out; Hydra is initialised."""
+    """The keys of the mapping in which Hydra did not find ``key``; Hydra must be initialised."""
     kept = [o for o in overrides if key not in o.partition("=")[0]]
     try:
         node: Any = OmegaConf.to_container(compose(verb, overrides=kept), resolve=False)

@@ -19,8 +19,8 @@ from autoloss.training.lightning.callbacks.report_metrics import ReportMetrics
 class ConfigRunner:
     """A runner that composes ``settings`` with a candidate's overrides and trains the result.
 
-    With ``folds`` a search's trial is the mean over folds, reported fold by fold; a confirmation
-    trains on the whole.
+    With ``folds``, a trial trains once on each fold, reports after each one, and its result is the mean. A confirmation
+    trains on all training data.
     """
 
     def __init__(self, settings: Sequence[str], config_dirs: Sequence[str], folds: int = 0) -> None:
@@ -38,8 +38,7 @@ class ConfigRunner:
         summaries: list[dict[str, Any]] = []
         for fold in range(self.folds):
             inside = directory / f"fold_{fold}"
-            said = f"{title} fold {fold}"
-            summaries.append(train(config, inside, chosen, fold=(fold, self.folds), title=said))
+            summaries.append(train(config, inside, chosen, fold=(fold, self.folds), title=f"{title} fold {fold}"))
             report(fold, summaries[-1]["metrics"])
         return _mean([_result(summary) for summary in summaries])
 

@@ -19,7 +19,7 @@ GROUPS = ("loss", "module", "problem", "sample_weighting", "weighting")
 
 
 class RegistrySource(ConfigSource):
-    """Lists the registered names of a kind as a group's options, and builds an option's node from its class."""
+    """Lists the registered names of a kind as options of a group; builds the node of an option from its class."""
 
     @staticmethod
     def scheme() -> str:
@@ -35,7 +35,7 @@ class RegistrySource(ConfigSource):
         kind, name = _split(config_path)
         if kind not in GROUPS:
             return False
-        # A plain name that two plugins share is found too: loading it says which spellings there are.
+        # A plain name that two plugins share counts too: loading it raises an error that lists the full names.
         return ":" in name or any(name in (one.spelling, one.name) for one in registry.listings[kind])
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
@@ -66,13 +66,13 @@ class RegistrySearchPath(SearchPathPlugin):
 
 
 def register() -> None:
-    """Make Hydra know the registry; any number of times."""
+    """Register both plugins with Hydra; a second call does no harm."""
     for plugin in (RegistrySource, RegistrySearchPath):
         Plugins.instance().register(plugin)
 
 
 def component_node(kind: str, name: str) -> dict[str, Any]:
-    """A component's name and parameters, as configuration."""
+    """The configuration node of a component: its name and parameters."""
     listing = registry.find(kind, name)
     node: dict[str, Any] = {"name": name, **defaults(listing)}
     if kind == "weighting":
@@ -80,13 +80,13 @@ def component_node(kind: str, name: str) -> dict[str, Any]:
     if kind == "sample_weighting":
         node["terms"] = []
     if kind in ("weighting", "sample_weighting") and "seed" in node:
-        # Its draws differ between runs of different seeds, and only between those.
+        # Its random numbers differ only between runs with different seeds.
         node["seed"] = "${seed}"
     return node
 
 
 def problem_node(name: str) -> dict[str, Any]:
-    """A problem's parameters, the losses of its terms, and the settings that suit it."""
+    """The configuration node of a problem: its parameters, the losses of its terms, and its recommended settings."""
     listing = registry.find("problem", name)
     terms, recipe = attribute(listing, "terms", {}), attribute(listing, "recipe", {})
     parameters = defaults(listing)
@@ -98,7 +98,7 @@ def problem_node(name: str) -> dict[str, Any]:
 
 
 def module_node(name: str) -> dict[str, Any]:
-    """A module's parameters, and the options of other groups that it brings."""
+    """The configuration node of a module: its parameters, and the options of other groups that it brings."""
     listing = registry.find("module", name)
     brought = [dict([pair]) for pair in dict(attribute(listing, "brings", {})).items()]
     return {"defaults": [*brought, "_self_"], "module": {"name": name, **defaults(listing)}}

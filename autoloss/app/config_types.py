@@ -1,7 +1,7 @@
-"""The types of a configuration's keys: those of the values that its YAML files give.
+"""Checks the types of a configuration's keys: each key has the type of its default in the YAML files.
 
-The code that checks the parameters of components (`core/registry/parameters`) checks them too. OmegaConf's structured
-configurations would be a second mechanism: they have no type for a list of schedules, and would import every component.
+The check is `core/registry/parameters`, as for the parameters of components. OmegaConf's structured configurations
+would be a second mechanism: they have no type for a list of schedules, and would import every component.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ NULLABLE: dict[str, type] = {
     "plateau.metric": str,
     "threads": int,
 }
-# Lightning's and the registry's own: they say what is wrong with those.
-OTHERS = ("defaults", "name", "losses")
+# Other code checks these keys: Hydra and the registry.
+CHECKED_ELSEWHERE = ("defaults", "name", "losses")
 
 
 def check_types(config: Mapping[str, Any]) -> None:
-    """Raise one :class:`ConfigError` that lists what cannot be read: text for a number, a list for a mapping."""
+    """Raise one :class:`ConfigError` that lists every value of a wrong type, such as text for a number."""
     module = config["module"]
     name = module.get("name") if isinstance(module, Mapping) else module
     found = list(dict.fromkeys(_wrong(config, _defaults(str(name)), "")))
@@ -45,18 +45,18 @@ def check_types(config: Mapping[str, Any]) -> None:
 
 @lru_cache(maxsize=8)
 def _defaults(module: str) -> dict[str, Any]:
-    """The values that the YAML files of a run give its keys, those that ``module`` brings among them."""
+    """The default of each key in the YAML files of a run, with the keys that ``module`` brings."""
     content = dict(run_yaml())
     try:
         brought = attribute(registry.find("module", module), "brings", {})
     except AutolossError:
-        brought = {}  # it is told when the module is built
+        brought = {}  # building the module raises this error again
     for group, option in dict(brought).items():
         path = conf_dir() / str(group).strip("/") / f"{option}.yaml"
         if path.is_file():
             keys: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
             content.update(keys)
-    return {**{key: value for key, value in content.items() if key not in OTHERS}, "losses": {}}
+    return {**{key: value for key, value in content.items() if key not in CHECKED_ELSEWHERE}, "losses": {}}
 
 
 def _wrong(config: Mapping[str, Any], defaults: Mapping[str, Any], above: str) -> Iterator[str]:
@@ -67,7 +67,7 @@ def _wrong(config: Mapping[str, Any], defaults: Mapping[str, Any], above: str) -
         mistakes = list(faults(path, value, _type(path, default)))
         yield from (f"{where} must be {rule}, but it is {found!r}." for where, rule, found in mistakes)
         if not mistakes and isinstance(default, dict) and default:
-            free = "weighting" in value  # a player's: a component of the registry has any keys
+            free = "weighting" in value  # a player: its components may have any keys
             for other in () if free else value:
                 if other not in default:
                     yield str(unknown(f"key of {path}", str(other), default))

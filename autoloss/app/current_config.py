@@ -1,4 +1,4 @@
-"""A configuration as this version writes it, from one of 0.1.0 or one that leaves keys out."""
+"""Converts a configuration of 0.1.0, or one with missing keys, to a configuration of this version."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from autoloss.core.errors import AutolossError
 from autoloss.core.registry.defaults import attribute
 from autoloss.core.registry.lookup import registry
 
-UNESSENTIAL = ("ckpt", "fresh", "name", "workers", "threads")
+IGNORED_KEYS = ("ckpt", "fresh", "name", "workers", "threads")
 
 
 def current(config: Mapping[str, Any]) -> dict[str, Any]:
-    """``config`` with the keys of this version; a key that is missing has the value of ``conf/run.yaml``.
+    """``config`` with the keys of this version; a missing key gets its value from ``conf/run.yaml``.
 
-    0.1.0 wrote ``module`` as a name, or null for the one that the problem is made for, and the parameters of a
-    curriculum under ``curriculum``.
+    0.1.0 wrote ``module`` as a name, or as null for the module that the problem is made for, and wrote the parameters
+    of a curriculum under ``curriculum``.
     """
     found = _filled(run_yaml(), config)
     found["sample_weighting"] = found.get("sample_weighting") or {"name": "uniform", "terms": []}
@@ -32,13 +32,13 @@ def current(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def essence(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What two configurations that train the same thing have in common, whichever version wrote them."""
-    return {key: value for key, value in current(config).items() if key not in UNESSENTIAL}
+def training_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of ``config`` that decides what is trained, with the keys of this version."""
+    return {key: value for key, value in current(config).items() if key not in IGNORED_KEYS}
 
 
 def _module_of(problem: Any) -> str:
-    """The name of the module that ``problem``, a node of a configuration, is made for."""
+    """The name of the module that the problem of the configuration node ``problem`` is made for."""
     name = problem.get("name") if isinstance(problem, Mapping) else problem
     try:
         return str(attribute(registry.find("problem", str(name)), "module", DEFAULT_MODULE))
@@ -48,7 +48,7 @@ def _module_of(problem: Any) -> str:
 
 @lru_cache(maxsize=1)
 def run_yaml() -> dict[str, Any]:
-    """The keys of ``conf/run.yaml`` and their values, without those of groups."""
+    """The keys of ``conf/run.yaml`` with their values, without the keys of groups."""
     content: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / "run.yaml"), resolve=False)
     return {str(key): value for key, value in content.items() if key != "defaults"}
 

@@ -1,4 +1,4 @@
-"""``autoloss describe weighting gradnorm``: a component's card, from its class."""
+"""``autoloss describe weighting gradnorm``: prints the card of a component."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = Parser("describe", "What a component does, and when to use it.")
     parser.add_argument("kind", choices=list(KINDS))
     parser.add_argument("name", help="a registered name, or module:Name")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print the card as JSON")
     options = parser.parse_args(arguments)
     card = describe(options.kind, options.name)
     print(json.dumps(card, indent=2, default=str) if options.json else _text(options.name, card))
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def describe(kind: str, name: str) -> dict[str, Any]:
-    """Everything that a component's class says about itself, as plain values."""
+    """The card of a component: what its class says about itself, as plain values."""
     target = registry.load(kind, name)
     listing = registry.find(kind, name)
     skip = 1 if kind == "wrapper" else 0

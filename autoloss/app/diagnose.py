@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoloss.app.composition import composed
 from autoloss.app.directories import OUTPUTS
-from autoloss.app.hydra_app import answered, config_dirs, given, split
+from autoloss.app.hydra_app import answer_question, config_dirs, override_value, split
 from autoloss.app.overrides import directory_name
 from autoloss.app.screen import report, say, shown
 from autoloss.core.errors import AutolossError, require
@@ -25,7 +25,7 @@ LOOKAHEAD = "auto_lambda"
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, or 2 for a user's mistake."""
     flags, overrides = split(arguments)
-    if (code := answered("diagnose", flags, overrides)) is not None:
+    if (code := answer_question("diagnose", flags, overrides)) is not None:
         return code
     base = config_dirs(flags)
     config = composed("diagnose", overrides, base)
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     require(how["runs"] >= 1, "diagnose.runs must be at least 1", f"it is {how['runs']}")
     require(how["batches"] >= 1, "diagnose.batches must be at least 1", f"it is {how['batches']}")
     name = directory_name(config, overrides, [f"diagnose.{key}" for key in how])
-    directory = Path(given(overrides, "hydra.run.dir") or OUTPUTS / "diagnose" / name)
+    directory = Path(override_value(overrides, "hydra.run.dir") or OUTPUTS / "diagnose" / name)
     shutil.rmtree(directory, ignore_errors=True)
     epochs = how["epochs"] or max(2, config["trainer"]["max_epochs"] // 5)
     settings = [*(o for o in overrides if not _own(o)), f"trainer.max_epochs={epochs}"]

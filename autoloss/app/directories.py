@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autoloss.app.current_config import essence
+from autoloss.app.current_config import training_config
 from autoloss.core.errors import ConfigError
 from autoloss.core.io.files import read_json
 from autoloss.report.runs import FINISHED
@@ -44,5 +44,5 @@ def finished(directory: Path, config: Mapping[str, Any]) -> dict[str, Any] | Non
     """The summary of a finished run of the same configuration in ``directory``, if it holds one."""
     summary = read_json(directory / "summary.json")
     ended = summary is not None and summary.get("state", FINISHED) == FINISHED
-    same = ended and essence(summary["config"]) == essence(config)
+    same = ended and training_config(summary["config"]) == training_config(config)
     return summary if same else None

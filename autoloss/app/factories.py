@@ -1,4 +1,4 @@
-"""What a run is made of besides losses and weightings, by its configuration."""
+"""Builds the problem, module builder, optimiser, scheduler and implicit derivative that a configuration names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import Parameter
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from autoloss.app.instantiate import factory, tried
+from autoloss.app.instantiate import check_call, factory
 from autoloss.core.errors import require, unknown
 from autoloss.core.problem import Problem
 from autoloss.core.registry.lookup import registry
@@ -28,7 +28,7 @@ def build_problem(config: Mapping[str, Any]) -> Problem:
 
 
 def build_builder(config: Mapping[str, Any], problem: Problem) -> ModuleBuilder:
-    """What builds the module: ``config.module``, or the one that ``problem`` is made for."""
+    """The builder of the module ``config.module``, or of the module that ``problem`` is made for."""
     node = config["module"] or problem.module
     if isinstance(node, Mapping) and not node.get("name"):
         node = {**node, "name": problem.module}
@@ -44,21 +44,21 @@ def build_scheduler(node: Mapping[str, Any], optimizer: Optimizer, steps: int) -
 
 
 def checked_optimizer(node: Mapping[str, Any], schedule: Mapping[str, Any]) -> partial[Any]:
-    """The optimiser that ``node`` names, once it and its ``schedule`` were seen to take their parameters."""
+    """What makes the optimiser of ``node``, after a test that it and its ``schedule`` accept their parameters."""
     parameter = Parameter(torch.zeros(1))
     make = optimizer_of(node)
-    tried(make, [parameter], str(node["_target_"]))
-    tried(partial(build_scheduler, schedule, steps=1), SGD([parameter], lr=0.1), str(schedule["_target_"]))
+    check_call(make, [parameter], str(node["_target_"]))
+    check_call(partial(build_scheduler, schedule, steps=1), SGD([parameter], lr=0.1), str(schedule["_target_"]))
     return make
 
 
 def optimizer_of(node: Mapping[str, Any]) -> partial[Any]:
-    """The class of optimisers that ``node`` names, with its parameters."""
+    """What makes the optimiser of ``node``: its class, with its parameters bound."""
     return factory(node, Optimizer)
 
 
 def build_implicit(given: Any) -> Implicit | None:
-    """How ``config.held_out.implicit`` differentiates; ``None`` where it says nothing."""
+    """The implicit derivative that ``config.held_out.implicit`` describes; ``None`` if it is empty."""
     if not given:
         return None
     good = isinstance(given, (str, Mapping))

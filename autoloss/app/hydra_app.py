@@ -1,4 +1,4 @@
-"""What the verbs that are Hydra applications share."""
+"""Functions that all verbs with a Hydra configuration share."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from typing import Any
 
 import hydra
 
-from autoloss.app.composition import VERSION_BASE, conf_dir, opened
+from autoloss.app.composition import VERSION_BASE, allow_new_terms, conf_dir
 from autoloss.app.config_source import register
 from autoloss.app.help import help_text
 from autoloss.app.load import loaded
 from autoloss.app.overrides import rewritten
 from autoloss.app.screen import say
-from autoloss.app.trust import check_loaded, trust
+from autoloss.app.trust import check_loaded, remember_typed
 from autoloss.core.errors import AutolossError, first_line
 from autoloss.core.io.files import write_json
 
 FAILED, USER_ERROR = 1, 2
-_ASKING = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
-_VALUED = (
+_QUESTIONS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
+_FLAGS_WITH_VALUE = (
     *("--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn"),
     *("--config-path", "-cp", "--info", "-i", "-sc", "--shell-completion"),
 )
 
 
-def asking(flags: Sequence[str]) -> bool:
-    """Whether the flags ask Hydra something instead of running anything."""
-    return any(flag.partition("=")[0] in _ASKING for flag in flags)
+def _is_question(flags: Sequence[str]) -> bool:
+    """Whether a flag asks Hydra for information, so that nothing is run."""
+    return any(flag.partition("=")[0] in _QUESTIONS for flag in flags)
 
 
 def config_dirs(flags: Sequence[str]) -> list[str]:
@@ -40,47 +40,47 @@ def config_dirs(flags: Sequence[str]) -> list[str]:
     return [value for flag, value in pairwise(flags) if flag in ("--config-dir", "-cd")]
 
 
-def answered(
+def answer_question(
     verb: str, flags: Sequence[str], overrides: Sequence[str], job: Callable[[Any], Any] = lambda config: None
 ) -> int | None:
-    """Answer flags that only ask (``--help``, ``--cfg job``) and give the exit code; ``None`` where there are none."""
+    """Answer a flag that asks for information (``--help``, ``--cfg job``) and return the exit code; else ``None``."""
     if {"--help", "-h"} & set(flags):
         print(help_text(verb, overrides, config_dirs(flags)))
         return 0
-    return hydra_main(verb, job, [*flags, *overrides]) if asking(flags) else None
+    return hydra_main(verb, job, [*flags, *overrides]) if _is_question(flags) else None
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Hydra's flags (each with its value), and the overrides: those of ``load=`` first, all rewritten."""
+    """Hydra's flags with their values, and the rewritten overrides: those of the file ``load=`` come first."""
     flags: list[str] = []
     overrides: list[str] = []
     waiting = False
     for argument in arguments:
         if waiting or argument.startswith("-"):
             flags.append(argument)
-            waiting = argument in _VALUED
+            waiting = argument in _FLAGS_WITH_VALUE
         else:
             overrides.append(argument)
-    trust(overrides)
-    file = given(overrides, "load")
+    remember_typed(overrides)
+    file = override_value(overrides, "load")
     read = loaded(file) if file else []
     check_loaded(read, overrides, str(file))
     typed = rewritten([*read, *overrides])
-    return flags, opened(typed, config_dirs(flags))
+    return flags, allow_new_terms(typed, config_dirs(flags))
 
 
-def given(overrides: Sequence[str], key: str) -> str | None:
-    """The value that ``overrides`` give to ``key``, if they do."""
+def override_value(overrides: Sequence[str], key: str) -> str | None:
+    """The value that ``overrides`` set ``key`` to, or ``None``."""
     return next((o.partition("=")[2] for o in overrides if o.lstrip("+").partition("=")[0] == key), None)
 
 
 def quoted(path: str) -> str:
-    """``path`` as a string of Hydra's grammar."""
+    """``path`` as a quoted string in Hydra's grammar."""
     return "'" + path.replace("'", "\\'") + "'"
 
 
 def hydra_main(config_name: str, job: Callable[[Any], Any], arguments: Sequence[str]) -> int:
-    """Let Hydra parse ``arguments`` and call ``job``; the exit code that it ends with."""
+    """Let Hydra parse ``arguments`` and call ``job``; return the exit code."""
     register()
     before, sys.argv = sys.argv, [sys.argv[0], *arguments]
     try:
@@ -93,7 +93,7 @@ def hydra_main(config_name: str, job: Callable[[Any], Any], arguments: Sequence[
 
 
 def record_failure(directory: Path, error: BaseException) -> int:
-    """Write the first line of ``error`` to ``failed.json``, say it, and return the exit code that it means."""
+    """Write the first line of ``error`` to ``failed.json``, print it, and return the exit code for it."""
     ours = isinstance(error, AutolossError)
     sentence = first_line(error)
     write_json(directory / "failed.json", {"error": sentence})

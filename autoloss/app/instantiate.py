@@ -1,4 +1,4 @@
-"""What a configuration's ``_target_`` may make: optimisers and schedules of learning rates, and nothing else."""
+"""Makes the class that a ``_target_`` names: an optimiser or a learning-rate scheduler, and nothing else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from autoloss.app.trust import typed
+from autoloss.app.trust import was_typed
 from autoloss.core.errors import AutolossError, ConfigError, first_line, require, unknown
 from autoloss.core.registry.lookup import ORIGIN, registry
 
@@ -16,11 +16,11 @@ ALLOWED = ("torch.optim", "autoloss")
 
 
 def factory(node: Mapping[str, Any], base: type) -> partial[Any]:
-    """The class, a ``base``, that the node's ``_target_`` names, with the node's other keys bound as arguments.
+    """The subclass of ``base`` that the node's ``_target_`` names, with the node's other keys bound as arguments.
 
-    It must lie in torch.optim, in autoloss or in an installed plugin, or somebody must have typed it: a configuration
-    file may come from somebody else. ``hydra.utils.instantiate`` would call any function that a ``_target_`` names,
-    nested ones too, and reach any module through the attributes of an allowed one.
+    The class must lie in torch.optim, in autoloss or in an installed plugin, or the user must have typed it: another
+    person may have written the configuration file. ``hydra.utils.instantiate`` is not used: it calls any function that
+    a ``_target_`` names, at any depth, and reaches any module through the attributes of an allowed one.
     """
     target, parameters = str(node.get("_target_", "")), {k: v for k, v in node.items() if k != "_target_"}
     plugins = {
@@ -30,7 +30,7 @@ def factory(node: Mapping[str, Any], base: type) -> partial[Any]:
         if listing.origin != ORIGIN
     }
     allowed = [*ALLOWED, *sorted(plugins)]
-    if not any(target.startswith(f"{one}.") for one in allowed) and not typed(target):
+    if not any(target.startswith(f"{one}.") for one in allowed) and not was_typed(target):
         raise ConfigError(
             f"A _target_ must lie in one of {', '.join(allowed)}, or be typed on the command line, but it is "
             f"{target!r}."
@@ -43,7 +43,7 @@ def factory(node: Mapping[str, Any], base: type) -> partial[Any]:
     except Exception as error:
         raise ConfigError(f"{target} must be importable, but that failed: {first_line(error)}.") from error
     if not (inspect.isclass(made) and issubclass(made, base)):
-        raise ConfigError(f"{target} must be a class of {base.__name__}s, but it is {made!r}.")
+        raise ConfigError(f"{target} must be a subclass of {base.__name__}, but it is {made!r}.")
     known = inspect.signature(made).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
         for key in parameters:
@@ -52,10 +52,10 @@ def factory(node: Mapping[str, Any], base: type) -> partial[Any]:
     return partial(made, **parameters)
 
 
-def tried(make: partial[Any], what: Any, title: str) -> None:
-    """Raise :class:`ConfigError` unless ``make``, called ``title``, takes its parameters, with ``what`` before them."""
+def check_call(make: partial[Any], argument: Any, title: str) -> None:
+    """Raise :class:`ConfigError` unless ``make(argument)`` works; ``title`` is what the error calls it."""
     try:
-        make(what)
+        make(argument)
     except AutolossError:
         raise
     except Exception as error:

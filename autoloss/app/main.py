@@ -14,26 +14,26 @@ from autoloss.core.errors import AutolossError, unknown
 from autoloss.search.stop import Stopped
 
 VERBS = {
-    "train": "train a model, or with -m any sweep: autoloss train -m weighting=equal,gradnorm seed=0,1,2",
-    "search": "which weighting, which weights, and is it really better: autoloss search search.n_trials=20",
-    "compare": "any axis x seeds, with a test: autoloss compare weighting=equal,gradnorm compare.seeds=5",
-    "diagnose": "what a problem is like and what to try, before training: autoloss diagnose problem=two_digits",
-    "meta": "one rule of weighting learned over problems: autoloss meta problems=[two_digits,tabular] unseen=mine:Mine",
-    "distill": "a run's weights as a schedule for other runs: autoloss distill outputs/train/NAME/001",
-    "report": "a page of a run, sweep, search or comparison: autoloss report outputs/train/...",
+    "train": "train a model, or a sweep with -m: autoloss train -m weighting=equal,gradnorm seed=0,1,2",
+    "search": "find the best weighting and weights, and confirm them: autoloss search search.n_trials=20",
+    "compare": "compare choices over seeds, with a test: autoloss compare weighting=equal,gradnorm compare.seeds=5",
+    "diagnose": "before training, measure a problem and get advice: autoloss diagnose problem=two_digits",
+    "meta": "learn a weighting rule over problems: autoloss meta problems=[two_digits,tabular] unseen=mine:Mine",
+    "distill": "turn a run's weights into a schedule for other runs: autoloss distill outputs/train/NAME/001",
+    "report": "write a page about a run, sweep, search or comparison: autoloss report outputs/train/...",
     "replay": "what other weightings would have chosen on a run: autoloss replay RUN_DIR weighting=gradnorm,nash_mtl",
-    "describe": "what a component does: autoloss describe weighting gradnorm",
-    "plugins": "every component and where it comes from; --json, --check",
+    "describe": "show what a component does: autoloss describe weighting gradnorm",
+    "plugins": "list every component and where it comes from; --json, --check",
 }
 
 
-GOES_ON = {"train": "the same command with ckpt=last (a sweep: the same command)"}
-INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
-COMPOSING = ("train", "search", "compare", "diagnose", "meta")
+RESUME_COMMANDS = {"train": "the same command with ckpt=last (a sweep: the same command)"}
+INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
+HYDRA_VERBS = ("train", "search", "compare", "diagnose", "meta")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Dispatch to the verb's module and return its exit code."""
+    """Call the module of the verb and return its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_help())
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with stopping():
             return int(import_module(f"autoloss.app.{verb}").main(rest))
     except Stopped as stopped:
-        print(f"autoloss: stopped by {stopped}; {GOES_ON.get(verb, 'the same command')} goes on from here.")
+        print(f"autoloss: stopped by {stopped}; {RESUME_COMMANDS.get(verb, 'the same command')} goes on from here.")
         return INTERRUPTED if str(stopped) == "SIGINT" else 0
     except AutolossError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _complete(arguments: list[str]) -> int:
     if arguments[-1].partition("=")[0] != "query":
         return int(import_module("autoloss.app.train").main(arguments))
-    verb, words = narrow(list(VERBS), COMPOSING)
+    verb, words = narrow(list(VERBS), HYDRA_VERBS)
     if verb is None:
         print("\n".join(words))
         return 0
@@ -73,7 +73,7 @@ def _complete(arguments: list[str]) -> int:
 
 
 def run() -> None:
-    """The console script."""
+    """Run the console script ``autoloss``."""
     sys.exit(main())
 
 
@@ -82,7 +82,7 @@ def _help() -> str:
     return (
         "autoloss learns the weights between several losses.\n\n"
         f"autoloss VERB ...\n{verbs}\n\n"
-        "autoloss VERB --help says more; documentation: README.md and docs/."
+        "autoloss VERB --help says more. Documentation: README.md and docs/."
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from autoloss.app.comparison import Cell, measured, show
 from autoloss.app.composition import composed
 from autoloss.app.directories import OUTPUTS, finished
-from autoloss.app.hydra_app import answered, config_dirs, given, record_failure, split
+from autoloss.app.hydra_app import answer_question, config_dirs, override_value, record_failure, split
 from autoloss.app.overrides import checked_name, run_name
 from autoloss.app.screen import say
 from autoloss.core.errors import ConfigError, require
@@ -23,7 +23,7 @@ BASELINE, FROZEN, ANEW = "equal", "the rule, frozen", "a rule from scratch"
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if a run failed, 2 for a user's mistake."""
     flags, overrides = split(arguments)
-    if (code := answered("meta", flags, overrides)) is not None:
+    if (code := answer_question("meta", flags, overrides)) is not None:
         return code
     folders = config_dirs(flags)
     whole = composed("meta", list(overrides), folders)
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     configs = {name: _composed(name, overrides, folders) for name in [*problems, *([unseen] if unseen else [])]}
     _check(configs)
     directory = Path(
-        given(overrides, "hydra.run.dir")
+        override_value(overrides, "hydra.run.dir")
         or OUTPUTS / "meta" / (checked_name(str(whole["name"])) if whole["name"] else _name(overrides))
     )
     before: str | None = None

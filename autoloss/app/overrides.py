@@ -1,4 +1,4 @@
-"""What people type, as Hydra's grammar wants it, and as the name of a directory."""
+"""Rewrites typed overrides for Hydra's grammar, and makes directory names from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autoloss.core.errors import require
 from autoloss.core.schedules.pacing import PACINGS
 from autoloss.core.schedules.schedule import SCHEDULES
 
-# Mappings whose keys are the user's: Hydra would refuse a key that is not there yet.
+# The user may add keys to these mappings; Hydra refuses a new key without ++.
 _OPEN = re.compile(
     r"search\.(losses|space)(\.|=)|(discriminator\.)?((base|groups|penalties)(\.|=)|(weighting|problem)\.\w+(\.[^=]+=|=\{))"
 )
@@ -25,13 +25,13 @@ _OTHERS = re.compile(r"(discriminator\.(weighting|sample_weighting|optimizer))=(
 _OLD_KEY = re.compile(r"([+~]*)curriculum\.(pacing|difficulty|warmup)=")  # of 0.1.0
 _GROUP = re.compile(r"^(loss|weighting|optimizer)@")
 _SCHEDULE = re.compile(rf"(?<![\w\"'])((?:{'|'.join({**SCHEDULES, **PACINGS})})\([^()]*\))(?![\"'])")
-# What says nothing about which run it is.
+# Keys that do not belong in the name of a run.
 _UNNAMED = ("name", "ckpt", "fresh", "test", "workers", "threads", "hydra", "load")
 _LONGEST = 100
 
 
 def rewritten(overrides: Sequence[str]) -> list[str]:
-    """Overrides as Hydra's grammar wants them.
+    """Rewrite overrides for Hydra's grammar.
 
     >>> rewritten(["losses.left=focal", "base.kl=1e-6"])
     ['loss@losses.left=focal', '++base.kl=1e-6']
@@ -54,10 +54,12 @@ def _rewritten(override: str) -> list[str]:
             stacklevel=3,
         )
         override = new + override[old.end() :]
+    if override == "module=null":
+        return []  # the problem's own, as in 0.1.0; a group of Hydra takes no null from the command line
     if term := _TERM.match(override):
         return [f"loss@{term[1]}={term[2]}"]
     if term := _TERM_OF_SEVERAL.match(override):
-        # In a sweep some choices may be a single loss: the average of one is that one.
+        # In a sweep a choice may be a single loss; `combined` of one loss equals that loss.
         each = [one if one.startswith("[") else f"[{one}]" for one in _choices(term[2])]
         return [f"loss@{term[1]}=combined", f"{term[1]}.losses={','.join(each)}"]
     if other := _OTHERS.match(override):
@@ -98,14 +100,14 @@ def run_name(problem: str, overrides: Sequence[str], unnamed: Sequence[str] = ()
 
 
 def directory_name(config: Mapping[str, Any], overrides: Sequence[str], unnamed: Sequence[str] = ()) -> str:
-    """The name of a run's directory: the user's, or else made from the problem and the overrides."""
+    """The name of a run's directory: the user's ``name``, or one made from the problem and the overrides."""
     if config["name"] in (None, ""):
         return run_name(str(config["problem"]["name"]), overrides, unnamed)
     return checked_name(str(config["name"]))
 
 
 def checked_name(name: str) -> str:
-    """``name`` if it can be the name of a directory among others, and of none elsewhere."""
+    """Return ``name`` if it is the name of one directory and not a path; else raise :class:`ConfigError`."""
     require(
         re.fullmatch(r"[\w+][\w.+ -]*", name) is not None,
         "name must be a directory's name, of letters, digits, blanks and ._+-",
@@ -116,10 +118,10 @@ def checked_name(name: str) -> str:
 
 
 def ungrouped(key: str) -> str:
-    """An override's key as people write it: without the group that Hydra wants before it."""
+    """The key of an override as the user types it: without the group that Hydra needs before it."""
     return _GROUP.sub("", key)
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
-    """The overrides, parsed; a Hydra error for one that is not ``key=value``."""
+    """Parse ``overrides``; Hydra raises an error if one is not ``key=value``."""
     return OverridesParser.create().parse_overrides(list(overrides))

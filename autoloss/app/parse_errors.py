@@ -1,4 +1,4 @@
-"""Says in one sentence what is wrong with an override that Hydra's parser refuses, and what to write."""
+"""Explains in one sentence what is wrong with an override that Hydra's parser refuses, and what to write instead."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def parse_error(override: str, message: str) -> ConfigError:
 
 
 def _wrong(value: str) -> tuple[str, str]:
-    """What must hold for ``value``, of which quoted parts were left out, and what was found instead."""
+    """What must hold for ``value``, and what was found instead; its quoted parts were removed before."""
     for quote in "'\"":
         if quote in value:
             return "Every quote in a value must be closed", f"a quote {quote} is not"

@@ -1,4 +1,4 @@
-"""Builds what a run needs, once, and says in one error everything that is wrong with its configuration."""
+"""Builds what a run needs, once; one error lists everything that is wrong with its configuration."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from autoloss.training.lightning.run_module import RunModule
 from autoloss.training.lightning.shared.plateaus import FollowsPlateaus
 from autoloss.training.lightning.shared.rng import restore_rng, rng_state
 from autoloss.training.step.build import build_loss, build_sample_weighting, build_weighting, loss_nodes
-from autoloss.training.step.lookahead import check_primary
+from autoloss.training.step.lookahead import check_primary, differentiates
 from autoloss.training.step.nonfinite import NonFiniteWatch
 from autoloss.training.step.penalties import Penalties
 from autoloss.training.step.sample_weights import SampleWeights
@@ -45,11 +45,11 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A run that can begin: its configuration, what it is made of, and what builds its module.
+class PreparedRun:
+    """A run that is ready to train: its configuration, its ingredients, and the builder of its module.
 
-    The random generators are seeded before anything is built; ``random`` is their state afterwards, from which
-    training goes on.
+    The random generators are seeded before anything is built. ``random`` is their state after everything was built;
+    training starts from this state.
     """
 
     config: Mapping[str, Any]
@@ -64,21 +64,21 @@ class Prepared:
 
     @property
     def learns_from_held_out(self) -> bool:
-        """Whether a weighting, of losses or of samples, learns from data that is not trained on."""
+        """Whether the weighting or the sample weighting learns from held-out data."""
         return bool(learner(self.ingredients.weighting, self.ingredients.sample_weighting))
 
     def restore_random(self) -> None:
-        """Set the random generators to where they were when everything had been built."""
+        """Set the random generators to their state after everything was built."""
         restore_rng(dict(self.random))
 
     def module(self, data: Any = None, held_out: HeldOut | None = None) -> RunModule:
-        """The Lightning module, for the training ``data``; ``held_out`` is what is not trained on."""
+        """The Lightning module for the training ``data``; ``held_out`` gives the batches of held-out data."""
         samples = len(data) if hasattr(data, "__len__") else None
         return self.builder.build(replace(self.ingredients, samples=samples, held_out=held_out))
 
 
-def prepare(config: Mapping[str, Any], problem: Problem | None = None) -> Prepared:
-    """Build what the run of ``config`` needs (of ``problem``, if it is given); seeds the random generators.
+def prepare(config: Mapping[str, Any], problem: Problem | None = None) -> PreparedRun:
+    """Seed the random generators and build what the run of ``config`` needs, with ``problem`` if it is given.
 
     Raises one :class:`ConfigError` that lists everything wrong with ``config``.
     """
@@ -94,8 +94,8 @@ def prepare(config: Mapping[str, Any], problem: Problem | None = None) -> Prepar
             found.append(str(error))
             return None
 
-    known = problem or attempt(lambda: build_problem(config))
-    ingredients = None if known is None else _ingredients(config, known, attempt)
+    problem = problem or attempt(lambda: build_problem(config))
+    ingredients = None if problem is None else _ingredients(config, problem, attempt)
     _check_run(config, attempt)
     builder = None
     if ingredients is not None:
@@ -107,11 +107,11 @@ def prepare(config: Mapping[str, Any], problem: Problem | None = None) -> Prepar
         raise ConfigError("\n".join(dict.fromkeys(found)))
     assert ingredients is not None
     assert builder is not None
-    return Prepared(config, ingredients, builder, rng_state())
+    return PreparedRun(config, ingredients, builder, rng_state())
 
 
 def _ingredients(config: Mapping[str, Any], problem: Problem, attempt: Attempt[Any]) -> Ingredients:
-    """What the run is made of; the plainest component replaces one that cannot be built, so that the rest is tried."""
+    """What the run is made of; a plain component replaces one that cannot be built, so that the rest is checked too."""
     losses: dict[str, Loss] = {}
     for name, node in (attempt(lambda: loss_nodes(config["losses"], problem.terms)) or {}).items():
         loss = attempt(partial(build_loss, node))
@@ -144,10 +144,10 @@ def _check_run(config: Mapping[str, Any], attempt: Attempt[Any]) -> None:
 
 def _check_losses(run: Ingredients, attempt: Attempt[Any]) -> None:
     config, problem, weighting, samples = run.config, run.problem, run.weighting, run.sample_weighting
-    if who := learner(weighting, samples):
+    if learning := learner(weighting, samples):
         share, forked = config["held_out"]["share"], config["anchor"] != ANCHORS[0]
         attempt(lambda: require(0 < share < 1, "held_out.share must lie between 0 and 1", f"it is {share}"))
-        attempt(lambda: check_lookahead(who, forked, True))
+        attempt(lambda: check_lookahead(learning, forked and differentiates(weighting, samples), True))
         if Need.ALIGNMENT in weighting.needs:
             attempt(lambda: check_optimizer(run.optimizer.func))  # type: ignore[attr-defined]  # a partial
     attempt(lambda: check_primary(config["held_out"]["primary"], list(problem.terms)))
@@ -161,5 +161,5 @@ def _check_losses(run: Ingredients, attempt: Attempt[Any]) -> None:
     names = [*problem.terms, *(name for name in run.penalties if name not in problem.terms)]
     attempt(lambda: SampleWeights(names, samples, size=1))
     terms = attempt(lambda: Terms(names, config["base"], config["groups"]))
-    # A copy: what is bound here is not what trains.
+    # Bind a copy: the weighting that trains is bound later.
     attempt(lambda: deepcopy(weighting).bind(names if terms is None else terms.units))

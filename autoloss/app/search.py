@@ -1,4 +1,4 @@
-"""``autoloss search``: which weighting, which weights, and is it really better?"""
+"""``autoloss search``: finds the best weighting and weights, and confirms that they are better."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from autoloss.app.composition import composed
 from autoloss.app.current_config import current
 from autoloss.app.directories import OUTPUTS
-from autoloss.app.hydra_app import USER_ERROR, answered, config_dirs, given, hydra_main, quoted, split
+from autoloss.app.hydra_app import USER_ERROR, answer_question, config_dirs, hydra_main, override_value, quoted, split
 from autoloss.app.overrides import directory_name
 from autoloss.app.run_lock import exclusive_lock, shared_lock
 from autoloss.app.screen import report, say, shown
@@ -31,49 +31,59 @@ from autoloss.search.stop import Stopped
 if TYPE_CHECKING:
     from autoloss.core.problem import Problem
 
-# What changes how a study is searched, and not which study it is.
-_HOW = ("n_trials", "timeout", "patience", "workers", "storage", "confirm", "confirm_seeds", "sampler", "pruner")
-_outcome: list[int] = []
+# These keys change how a study is searched; with other values it is still the same study.
+_SEARCH_SETTINGS = (
+    "n_trials",
+    "timeout",
+    "patience",
+    "workers",
+    "storage",
+    "confirm",
+    "confirm_seeds",
+    "sampler",
+    "pruner",
+)
+_exit_codes: list[int] = []
 _dirs: list[str] = []
 _arguments: list[str] = []
-_problem: list[Any] = []  # as it was built when the configuration was checked
+_problem: list[Any] = []  # built to check the configuration, then used by the search
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if no trial finished, 2 for a user's mistake."""
-    flags, overrides = split([_written(a) for a in arguments])
-    if (code := answered("search", flags, overrides, job)) is not None:
+    flags, overrides = split([_hydra_spelling(a) for a in arguments])
+    if (code := answer_question("search", flags, overrides, job)) is not None:
         return code
     _dirs[:] = config_dirs(flags)
-    # A further worker must not remove what the first one began.
+    # A further worker must not delete the results of the first one.
     _arguments[:] = [a for a in arguments if not a.startswith("fresh=")]
-    tasks = [o for o in overrides if not o.startswith("hydra.")]
-    config = composed("search", tasks, _dirs)
+    task_overrides = [o for o in overrides if not o.startswith("hydra.")]
+    config = composed("search", task_overrides, _dirs)
     _problem[:] = [_check(config)]
-    unnamed = [f"search.{key}" for key in _HOW] + ["search/sampler", "search/pruner"]
+    unnamed = [f"search.{key}" for key in _SEARCH_SETTINGS] + ["search/sampler", "search/pruner"]
     directory = OUTPUTS / "search" / directory_name(config, overrides, unnamed)
-    extra = [] if given(overrides, "hydra.run.dir") else [f"hydra.run.dir={quoted(str(directory))}"]
+    extra = [] if override_value(overrides, "hydra.run.dir") else [f"hydra.run.dir={quoted(str(directory))}"]
     hydra_main("search", job, [*flags, *overrides, *extra])
-    return _outcome[-1] if _outcome else 1
+    return _exit_codes[-1] if _exit_codes else 1
 
 
 def job(config: DictConfig) -> float | None:
-    """One search, as Hydra calls it."""
+    """Run one search for Hydra."""
     context = HydraConfig.get()
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    settings = [str(o) for o in context.overrides.task if not _about_search(str(o))]
+    settings = [str(o) for o in context.overrides.task if not _is_search_key(str(o))]
     directory = Path(context.runtime.output_dir)
     try:
         if helper_number():
             follow()
         if plain["fresh"] and not helper_number():
             with exclusive_lock(directory):
-                _begin_anew(directory, plain["search"]["storage"])
+                _delete_results(directory, plain["search"]["storage"])
         with shared_lock(directory):
-            _outcome.append(_search(plain, settings, directory))
+            _exit_codes.append(_search(plain, settings, directory))
     except AutolossError as error:
         say(f"autoloss: {error}", error=True)
-        _outcome.append(USER_ERROR)
+        _exit_codes.append(USER_ERROR)
     return None
 
 
@@ -96,11 +106,11 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     name = NAME if search["storage"] is None else f"{NAME}/{directory.name}"
     pruner = build_pruner(search["pruner"], len(objectives), search["folds"])
     directions = ["maximize" if o == "score" or problem.metrics.get(o) == "max" else "minimize" for o in objectives]
-    study = open_study(storage, name, _about(config), directions, pruner, current)
+    study = open_study(storage, name, _study_config(config), directions, pruner, current)
     begun = len(counted(study))
     study.sampler = build_sampler(search["sampler"], _sampler_seed(config, len(study.trials)), len(objectives))
     if not helper:
-        say(_greeting(begun, search["n_trials"], directory))
+        say(_start_line(begun, search["n_trials"], directory))
     limits = Settings(search["n_trials"], _seconds(search["timeout"]), search["patience"], objectives, config["seed"])
     settings = [*settings, *_without_checkpoints(config)]
     runner = ConfigRunner(settings, _dirs, search["folds"])
@@ -121,7 +131,7 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     except Stopped:
         outcome = Outcome(study, problem.metrics, objectives)
         if outcome.ranked and not helper:
-            # What is known so far.
+            # Show the results so far.
             _show(outcome, config, settings, directory)
         raise
     if helper:
@@ -141,7 +151,7 @@ def _show(outcome: Any, config: Mapping[str, Any], settings: Sequence[str], dire
     say(f"\n{outcome.text()}\n")
     say(f"report: {place}/report.html")
     say(f"leaderboard: {place}/leaderboard.md")
-    # What a file may not import is typed.
+    # A file may not import unregistered components: they must be typed.
     typed = "".join(f" {shlex.quote(one)}" for one in settings if import_paths([one]))
     say(f"train the best: autoloss train load={place}/best.yaml{typed}")
     if config["search"]["storage"] is None:
@@ -151,7 +161,7 @@ def _show(outcome: Any, config: Mapping[str, Any], settings: Sequence[str], dire
 
 
 def _check(config: Mapping[str, Any]) -> Problem:
-    """Raise for what would fail later, before anything trains; the problem, built once for that and for the search."""
+    """Raise now for what would fail after training has begun; return the problem, which the search uses."""
     from autoloss.app.prepare import prepare
     from autoloss.app.search_space import build_space
     from autoloss.core.problem import Problem
@@ -185,24 +195,24 @@ def _check(config: Mapping[str, Any]) -> Problem:
 
 
 def _sampler_seed(config: Mapping[str, Any], begun: int) -> int:
-    """The same at every first start with one worker; another for each worker and when a study goes on."""
+    """A seed: the same at each first start with one worker, another for each worker and for a resumed study."""
     if config["search"]["sampler"]["name"] == "qmc":
-        # Workers draw from one sequence, whose place the study knows.
+        # All workers draw from one sequence; the study stores the position.
         return int(config["seed"])
     elsewhere = config["search"]["storage"] is not None
     place = zlib.crc32(f"{socket.gethostname()} {os.getpid()}".encode()) % 1_000_000 if elsewhere else 0
     return int(config["seed"] + 1000 * begun + helper_number() + 1_000_000 * place) % 2**32
 
 
-def _about(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes the study this one: everything but how it is searched."""
-    search = {key: value for key, value in config["search"].items() if key not in _HOW}
+def _study_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of ``config`` that identifies the study: all keys except those that say how to search."""
+    search = {key: value for key, value in config["search"].items() if key not in _SEARCH_SETTINGS}
     left_out = ("search", "name", "fresh", "ckpt", "load", "workers", "threads", "test", "weighting")
-    about = {"search": search, **{k: v for k, v in config.items() if k not in left_out}}
-    return json.loads(json.dumps({**about, "wrap": config["weighting"].get("wrap")}))
+    others = {k: v for k, v in config.items() if k not in left_out}
+    return json.loads(json.dumps({"search": search, **others, "wrap": config["weighting"].get("wrap")}))
 
 
-def _begin_anew(directory: Path, storage: str | None) -> None:
+def _delete_results(directory: Path, storage: str | None) -> None:
     require(storage is None, "fresh=true removes what lies in the directory", "the study is in search.storage")
     for name in ("trials", "confirm"):
         shutil.rmtree(directory / name, ignore_errors=True)
@@ -210,35 +220,35 @@ def _begin_anew(directory: Path, storage: str | None) -> None:
         (directory / name).unlink(missing_ok=True)
 
 
-def _greeting(begun: int, budget: int, directory: Path) -> str:
+def _start_line(begun: int, budget: int, directory: Path) -> str:
     left = max(0, budget - begun)
     return f"{begun} finished, {left} to go" if begun else f"{budget} trials in {shown(directory)}"
 
 
 def _seconds(text: Any) -> float | None:
-    """``10m``, ``2h``, ``90s`` or a number of seconds."""
+    """The seconds in ``10m``, ``2h``, ``90s`` or a plain number."""
     if text is None:
         return None
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    written = str(text)
-    digits, unit = (written[:-1], written[-1]) if written[-1] in units else (written, "s")
+    time = str(text)
+    digits, unit = (time[:-1], time[-1]) if time[-1] in units else (time, "s")
     try:
         return float(digits) * units[unit]
     except ValueError as error:
-        raise ConfigError(f"search.timeout must be a time such as 90s, 10m or 2h, but it is {written!r}.") from error
+        raise ConfigError(f"search.timeout must be a time such as 90s, 10m or 2h, but it is {time!r}.") from error
 
 
 def _without_checkpoints(config: Mapping[str, Any]) -> list[str]:
     return [f"checkpoint.every={config['checkpoint']['every']}"]
 
 
-def _about_search(override: str) -> bool:
+def _is_search_key(override: str) -> bool:
     key = override.lstrip("+~").partition("=")[0]
     return key.startswith(("search.", "search/")) or key in ("name", "fresh", "load", "seed", "test", "weighting")
 
 
-def _written(argument: str) -> str:
-    """``search.sampler=gp`` for people who do not care what is a group; a distribution as a string, not a sweep."""
+def _hydra_spelling(argument: str) -> str:
+    """Rewrite ``search.sampler=gp`` as the choice of a group, and quote a distribution, so that it is not a sweep."""
     key, _, value = argument.partition("=")
     if key in ("search.sampler", "search.pruner"):
         return argument.replace(".", "/", 1)

@@ -1,4 +1,4 @@
-"""The search space that a configuration writes, checked before anything trains."""
+"""Builds the search space of a configuration, and checks it before anything trains."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ def build_space(config: Mapping[str, Any], problem: Problem) -> Space:
     keys = {key: distribution(key, text) for key, text in flat(search["space"]).items()}
     for key in keys:
         _check_key(config, key)
-    given = config["weighting"].get("wrap") or []
-    own = list(given) if isinstance(given, list) else [given]
+    wrappers = config["weighting"].get("wrap") or []
+    own = list(wrappers) if isinstance(wrappers, list) else [wrappers]
     wrap = normalising(weightings) if search["normalise"] else {}
     wrap = {name: [*own, *wrap.get(name, ())] for name in weightings if name not in (BASELINE, STATIC)}
     return Space(terms.units, weightings, losses, keys, float(search["decades"]), wrap=wrap)
 
 
-def _option(given: Any) -> str:
-    """A loss to choose, as it is typed; a list in the list of choices is one choice, the losses combined."""
-    if isinstance(given, str):
-        registry.load("loss", given)
-        return given
-    build("loss", given)
-    return re.sub(r"['\" ]", "", str(given))
+def _option(loss: Any) -> str:
+    """One loss to choose from, as it is typed; a list among the choices is one choice: its losses combined."""
+    if isinstance(loss, str):
+        registry.load("loss", loss)
+        return loss
+    build("loss", loss)
+    return re.sub(r"['\" ]", "", str(loss))
 
 
 def distribution(key: str, text: Any) -> Distribution:
-    """The distribution that ``text`` writes in Hydra's sweep grammar.
+    """The distribution that ``text`` describes in Hydra's sweep grammar.
 
     >>> distribution("lr", "tag(log, interval(1e-4,1e-2))")
     Interval(low=0.0001, high=0.01, log=True)
@@ -63,13 +63,13 @@ def distribution(key: str, text: Any) -> Distribution:
     except HydraException as error:
         first = " ".join(str(error).splitlines()[:2])
         raise ConfigError(
-            f"search.space.{key} must be written as Hydra writes sweeps, but {text!r} is not: {first}."
+            f"search.space.{key} must follow Hydra's sweep grammar, but {text!r} does not: {first}."
         ) from error
     if isinstance(value, IntervalSweep):
         if isinstance(value.start, int) and isinstance(value.end, int):  # int(interval(1, 8))
             return Range(value.start, value.end, "log" in value.tags)
         low, high = float(value.start or 0), float(value.end or 0)
-        # Over more than two decades a uniform draw would hardly ever be small.
+        # Over two decades or more a uniform draw would almost never be small.
         return Interval(low, high, "log" in value.tags or (low > 0 and high / low >= 100))
     if isinstance(value, RangeSweep):
         return _stepped(value)
@@ -88,7 +88,7 @@ def _stepped(sweep: RangeSweep) -> Distribution:
 
 
 def flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The leaves of nested mappings by dotted key."""
+    """The values of nested mappings by dotted key."""
     out: dict[str, Any] = {}
     for key, value in mapping.items():
         out |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}

@@ -1,4 +1,4 @@
-"""``autoloss train``: one run, or any sweep of it."""
+"""``autoloss train``: one run, or a sweep of runs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from autoloss.app.composition import composed, constant, jobs
+from autoloss.app.composition import composed, jobs, shared_overrides
 from autoloss.app.current_config import current
 from autoloss.app.directories import CHECKPOINT, OUTPUTS, finished, newest, numbered
 from autoloss.app.hydra_app import (
     FAILED,
     USER_ERROR,
-    answered,
+    answer_question,
     config_dirs,
-    given,
     hydra_main,
+    override_value,
     quoted,
     record_failure,
     split,
@@ -34,7 +34,7 @@ from autoloss.core.io.files import read_json, write_json
 from autoloss.search.stop import Stopped
 
 if TYPE_CHECKING:
-    from autoloss.app.prepare import Prepared
+    from autoloss.app.prepare import PreparedRun
 
 _RUN_DIR = "AUTOLOSS_RUN_DIR"
 
@@ -42,10 +42,10 @@ _RUN_DIR = "AUTOLOSS_RUN_DIR"
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if a run failed, 2 for a user's mistake."""
     flags, overrides = split(arguments)
-    if (code := answered("train", flags, overrides, job)) is not None:
+    if (code := answer_question("train", flags, overrides, job)) is not None:
         return code
     swept = bool({"-m", "--multirun"} & set(flags)) or "hydra.mode=MULTIRUN" in overrides
-    if given(overrides, "hydra/sweeper") == "autoloss" and not swept:
+    if override_value(overrides, "hydra/sweeper") == "autoloss" and not swept:
         flags, swept = ["-m", *flags], True
     config = _checked(flags, overrides, swept)
     name = directory_name(config, overrides, () if swept else ("trainer.max_epochs",))
@@ -61,27 +61,27 @@ def main(arguments: Sequence[str]) -> int:
             return code
         write_json(root / "command.json", {"command": ["autoloss", "train", *arguments]})
         return max(code, print_sweep(root))
-    first = _RUN_DIR not in os.environ and not given(overrides, "hydra.run.dir")
-    if first:
-        # A strategy that starts further processes runs this command again: they join this directory.
+    chooses_directory = _RUN_DIR not in os.environ and not override_value(overrides, "hydra.run.dir")
+    if chooses_directory:
+        # A strategy that starts further processes runs this command again in each: all must use this directory.
         os.environ[_RUN_DIR] = str(newest(parent) if config["ckpt"] == "last" else numbered(parent))
     directory = [f"hydra.run.dir={quoted(os.environ[_RUN_DIR])}"] if _RUN_DIR in os.environ else []
-    _outcome.clear()
+    _exit_codes.clear()
     try:
         hydra_main("train", job, [*flags, *overrides, *directory])
     finally:
-        if first:
+        if chooses_directory:
             del os.environ[_RUN_DIR]
-    return _outcome[-1] if _outcome else FAILED
+    return _exit_codes[-1] if _exit_codes else FAILED
 
 
-_outcome: list[int] = []
-_prepared: list[Prepared] = []  # what a single run needs, built when its configuration was checked
-_jobs = 0  # of this sweep, where this process knows
+_exit_codes: list[int] = []
+_prepared: list[PreparedRun] = []  # what a single run needs: built to check its configuration, then used to train
+_jobs = 0  # how many jobs this sweep has; 0 if this process does not know
 
 
 def job(config: DictConfig) -> float | None:
-    """One run, as Hydra calls it: trains, or skips what is finished; never raises for a run that failed."""
+    """Train one run for Hydra, or skip it if it is finished. A run that fails is recorded and raises nothing."""
     context = HydraConfig.get()
     directory = Path(context.runtime.output_dir)
     swept = context.mode == RunMode.MULTIRUN
@@ -95,22 +95,22 @@ def job(config: DictConfig) -> float | None:
             summary = _train(plain, directory, overrides, swept, title)
     except BusyError as error:
         say(f"autoloss: {error}", error=True)
-        _outcome.append(USER_ERROR)
+        _exit_codes.append(USER_ERROR)
         return None
     except Stopped:
         say(f"{title}: interrupted, see {shown(directory)}")
         raise
     except AutolossError as error:
-        _outcome.append(record_failure(directory, error))
+        _exit_codes.append(record_failure(directory, error))
         report(directory)
         return None
     except Exception as error:
         if not swept or os.environ.get("HYDRA_FULL_ERROR") == "1":
             traceback.print_exc()
-        _outcome.append(record_failure(directory, error))
+        _exit_codes.append(record_failure(directory, error))
         report(directory)
         return None
-    _outcome.append(0)
+    _exit_codes.append(0)
     if not swept:
         print_run(directory, summary)
     values = list(summary["metrics"].values())
@@ -130,7 +130,8 @@ def _train(
     if checkpoint is not None:
         say(f"{title}: goes on from {checkpoint}")
     else:
-        # Of another configuration; if this run is killed before its own it would be taken for it.
+        # The checkpoint of another configuration: if this run were killed before its first checkpoint, the next
+        # start would go on from this one.
         stale.append(str(CHECKPOINT))
     for name in stale:
         (directory / name).unlink(missing_ok=True)
@@ -146,41 +147,50 @@ def _checkpoint(config: dict[str, Any], directory: Path, swept: bool) -> Path | 
     last = directory / CHECKPOINT
     if config["ckpt"] not in (None, "last"):
         return Path(config["ckpt"])
-    before = read_json(directory / "config.json")
-    begun = before is not None and current(before) == current(config) and not config["fresh"]
-    return last if last.exists() and (config["ckpt"] == "last" or (swept and begun)) else None
+    resumes = config["ckpt"] == "last"
+    if swept and not resumes and not config["fresh"]:
+        # A sweep goes on by itself with a run of the same configuration.
+        before = read_json(directory / "config.json")
+        resumes = before is not None and current(before) == current(config)
+    return last if resumes and last.exists() else None
 
 
 def _checked(flags: Sequence[str], overrides: Sequence[str], swept: bool) -> dict[str, Any]:
-    """The first job's configuration, after every job's was composed and its components were built.
+    """The first job's configuration, after the configuration of every job was checked.
 
-    Another sweeper than Hydra's own chooses its jobs later: what they have in common is checked here.
+    A check composes the configuration and builds its components. A sweeper other than Hydra's own chooses its jobs
+    later: then only the overrides that all its jobs share are checked.
     """
     from autoloss.app.prepare import prepare
 
-    tasks = [o for o in overrides if o.startswith("hydra.searchpath") or not o.startswith(("hydra.", "hydra/"))]
-    foreign = given(overrides, "hydra/sweeper") not in (None, "basic")
-    todo = [tasks] if not swept else [constant(tasks)] if foreign else jobs(tasks)
+    task_overrides = [
+        o for o in overrides if o.startswith("hydra.searchpath") or not o.startswith(("hydra.", "hydra/"))
+    ]
+    other_sweeper = override_value(overrides, "hydra/sweeper") not in (None, "basic")
+    if swept and not other_sweeper:
+        to_check = jobs(task_overrides)
+    else:
+        to_check = [shared_overrides(task_overrides) if swept else task_overrides]
     global _jobs
-    _jobs = 0 if foreign else len(todo)
+    _jobs = 0 if other_sweeper else len(to_check)
     configs = []
-    for job_overrides in todo:
+    for job_overrides in to_check:
         config = composed("train", job_overrides, config_dirs(flags))
         prepared = prepare(config)
         configs.append(config)
-    # A sweep would keep the data of all its runs in memory: its jobs are built again, one after the other.
+    # A sweep builds each job again when it runs: it must not keep the data of all its jobs in memory.
     _prepared[:] = [] if swept else [prepared]
     return configs[0]
 
 
 def _sweep_root(overrides: Sequence[str], parent: Path) -> Path:
-    return Path(given(overrides, "hydra.sweep.dir") or parent)
+    return Path(override_value(overrides, "hydra.sweep.dir") or parent)
 
 
 def _sweep_directories(overrides: Sequence[str], parent: Path) -> list[str]:
-    directory = [] if given(overrides, "hydra.sweep.dir") else [f"hydra.sweep.dir={quoted(str(parent))}"]
-    if given(overrides, "hydra.sweep.subdir") is None:
-        # A run's directory is named by what varies.
+    directory = [] if override_value(overrides, "hydra.sweep.dir") else [f"hydra.sweep.dir={quoted(str(parent))}"]
+    if override_value(overrides, "hydra.sweep.subdir") is None:
+        # The name of a run's directory holds only the keys that vary.
         constant = [o.package or o.key_or_group for o in parse(overrides) if not o.is_sweep_override()]
         same = "|".join(constant)
         directory.append(f"hydra.sweep.subdir='${{autoloss.job:${{hydra:job.override_dirname}},\"{same}\"}}'")
@@ -188,10 +198,10 @@ def _sweep_directories(overrides: Sequence[str], parent: Path) -> list[str]:
 
 
 def _job_directory(override_dirname: str, constant: str = "") -> str:
-    first, same = {"weighting": 0, "seed": 2}, constant.split("|")
+    order, same = {"weighting": 0, "seed": 2}, constant.split("|")
     parts = [ungrouped(part) for part in override_dirname.split("\x1f")]
     parts = [part for part in parts if part.lstrip("+~").partition("=")[0] not in same]
-    parts.sort(key=lambda part: first.get(part.partition("=")[0], 1))
+    parts.sort(key=lambda part: order.get(part.partition("=")[0], 1))
     return run_name("", parts).strip("-") or "run"
 
 

@@ -1,4 +1,4 @@
-"""One training, from its configuration to ``summary.json``."""
+"""Trains one run: from its configuration to ``summary.json``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import Dataset
 
 from autoloss.app.directories import CHECKPOINT, TRAJECTORY
-from autoloss.app.prepare import Prepared, prepare
+from autoloss.app.prepare import PreparedRun, prepare
 from autoloss.app.screen import report
 from autoloss.app.stop_callback import StopCallback
 from autoloss.app.trainer_flags import build_trainer
@@ -56,13 +56,14 @@ def train(
     title: str = "",
     fold: tuple[int, int] | None = None,
     command: Sequence[str] = (),
-    prepared: Prepared | None = None,
+    prepared: PreparedRun | None = None,
 ) -> dict[str, Any]:
-    """Train what ``config`` says in ``directory`` and return the summary that is written there.
+    """Train the run that ``config`` describes in ``directory``; write its summary there and return it.
 
     ``fold`` (i, n) trains on all but the i-th of n parts of the problem's training and validation data. ``command`` is
-    what a person would type for the same. ``prepared`` is what :func:`prepare` made of ``config``, if it was called. A
-    training that is asked to stop leaves a summary too, whose state is ``interrupted``, and raises :class:`Stopped`.
+    the command line that trains the same run. ``prepared`` is the result of :func:`prepare` for ``config``, if it was
+    called before. A training that is asked to stop writes a summary too, with the state ``interrupted``, and raises
+    :class:`Stopped`.
     """
     _quiet()
     begun = time.perf_counter()
@@ -71,7 +72,7 @@ def train(
     if prepared is None:
         prepared = prepare(config)
     prepared.restore_random()
-    problem, given, config = prepared.problem, config, prepared.config
+    problem, original, config = prepared.problem, config, prepared.config
     data = problem.datasets(config["seed"]) if fold is None else problem.folds(fold[1], config["seed"])[fold[0]]
     if not {"train", "val"} <= set(data):
         raise ConfigError(f"datasets() must give 'train' and 'val', but it gives {sorted(data)}.")
@@ -89,8 +90,8 @@ def train(
     stepwise = config["checkpoint"]["every_steps"]
     if stepwise and not module.automatic_optimization:
         raise ConfigError(
-            f"checkpoint.every_steps needs turns of one batch, but {type(module).__name__} collects several. "
-            "Leave it out: checkpoints at an epoch's end are whole."
+            f"checkpoint.every_steps needs a module that takes one batch at a time, but {type(module).__name__} takes "
+            "several. Leave it out: the checkpoint at the end of each epoch is still written."
         )
     board = TensorBoardLogger(str(directory), name="", version="", default_hp_metric=False)
     trainer = build_trainer(
@@ -117,14 +118,15 @@ def train(
     try:
         trainer.fit(module, loaders["train"], loaders["val"], ckpt_path=str(checkpoint) if checkpoint else None)
     except BaseException:
-        # Whoever is first: Lightning answers some signals itself, and a rank fails whose neighbour has stopped.
+        # A stop may raise another error than Stopped: Lightning handles some signals itself, and when one rank stops,
+        # the other ranks fail.
         if not stop.requested() or not (directory / TRAJECTORY).exists():
             raise
         state = INTERRUPTED
-    # Before validation, which takes the training data away from the trainer.
+    # Read before validation, which removes the training data from the trainer.
     steps = module.clock.step
     if state == FINISHED and not any(name.startswith("val/") for name in trainer.callback_metrics):
-        # A checkpoint of the last epoch: there was nothing left to train.
+        # The run went on from a checkpoint of the last epoch, so fit() trained and validated nothing.
         trainer.validate(module, loaders["val"], verbose=False)
     metrics = _metrics(trainer, "val", state == FINISHED)
     others = {name: player for name, player in module.players.items() if player is not module.player}
@@ -137,7 +139,7 @@ def train(
         "metrics": metrics,
         "goals": {name: problem.metrics[name] for name in metrics if name in problem.metrics},
         "final_weights": _weights(module.player),
-        # Of a game the weights are the generator's; the other player's stand beside them.
+        # For a GAN, final_weights are the generator's; discriminator_weights are written beside them.
         **{f"{name}_weights": _weights(player) for name, player in others.items()},
         "mean_weight_sum": _mean_weight_sum(directory / TRAJECTORY, set(others)),
         "skipped_batches": sum(player.nonfinite.skipped for player in module.players.values()),
@@ -147,7 +149,7 @@ def train(
         "versions": versions("torch", "pytorch-lightning", "hydra-core"),
         "overrides": list(overrides),
         "command": list(command) or ["autoloss", "train", *overrides],
-        "config": dict(given),
+        "config": dict(original),
     }
     if config["test"] and state == FINISHED:
         if "test" not in loaders:
@@ -184,7 +186,7 @@ def _metrics(trainer: pl.Trainer, split: str, needed: bool = True) -> dict[str, 
 
 def _checkpoints(config: Mapping[str, Any], directory: Path) -> list[Callback]:
     epochs, steps = config["checkpoint"]["every"], config["checkpoint"]["every_steps"]
-    # Both write the one file, of which the newest is wanted.
+    # Both callbacks write to the same file: only the newest checkpoint is kept.
     place = directory / CHECKPOINT
     options: dict[str, Any] = {"dirpath": place.parent, "filename": place.stem, "enable_version_counter": False}
     found: list[Callback] = []
@@ -215,18 +217,18 @@ def _is_weight(tag: str, others: set[str]) -> bool:
 def _quiet() -> None:
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # Told by every Trainer, and nothing that a user of autoloss could act on.
+    # Every Trainer warns of these, and a user of autoloss can do nothing about them.
     for message in (
         ".*does not have many workers.*",
         ".*litlogger.*",
         ".*Checkpoint directory.*exists and is not empty.*",
         ".*LeafSpec.*",
-        # A frozen network in a loss (perceptual).
+        # A loss may hold a frozen network (perceptual).
         ".*in eval mode at the start of training.*",
-        # Checkpoints are written at other times, or elsewhere, than by the run that this one goes on with.
+        # A resumed run may write checkpoints at other times or in another place than the run before it.
         ".*callbacks used to create the checkpoint need to be provided.*",
         ".*The dirpath has changed from.*",
-        # A batch that was left out on purpose; it is counted in the summary.
+        # A batch was left out on purpose; the summary counts it.
         ".*`training_step` returned `None`.*",
     ):
         warnings.filterwarnings("ignore", message=message)

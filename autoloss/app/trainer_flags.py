@@ -15,7 +15,7 @@ ABOVE_0 = ("max_epochs", "limit_train_batches")
 
 
 def check_trainer(flags: Mapping[str, Any]) -> None:
-    """Raise one :class:`ConfigError` that lists the flags that are not what Lightning annotates them as."""
+    """Raise one :class:`ConfigError` that lists the flags whose value does not fit Lightning's type annotation."""
     hints = get_type_hints(pl.Trainer.__init__)
     found = [
         f"trainer.{where} must be {rule}, but it is {value!r}."
@@ -28,9 +28,9 @@ def check_trainer(flags: Mapping[str, Any]) -> None:
 
 
 def build_trainer(flags: Mapping[str, Any], **others: Any) -> pl.Trainer:
-    """The Trainer; what it says of flags and of this machine is a :class:`ConfigError`."""
+    """The Trainer; raises :class:`ConfigError` if the flags, or this machine, do not suit it."""
     try:
         return pl.Trainer(**flags, **others)
     except (MisconfigurationException, TypeError, ValueError) as error:
-        said = " ".join(str(error).split()).rstrip(".!")
-        raise ConfigError(f"trainer.* must be what Lightning's Trainer takes, but it says: {said}.") from error
+        message = " ".join(str(error).split()).rstrip(".!")
+        raise ConfigError(f"The keys trainer.* must suit Lightning's Trainer, but it says: {message}.") from error

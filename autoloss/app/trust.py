@@ -1,4 +1,4 @@
-"""What was typed on the command line, and what came from a file of somebody else's."""
+"""Limits what a loaded file may configure: the user's own command line is trusted, a file of another person is not."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from autoloss.core.registry.lookup import registry
 
 _PATH = re.compile(r"[^\s/()]+:[^\s/()]+")
 _ELSEWHERE = re.compile(r"\$\{[^}]*:")
-# Inherited by processes that this one starts.
+# An environment variable, so that the processes that this one starts inherit it.
 _TYPED = "AUTOLOSS_TYPED"
 
 
-def trust(overrides: Sequence[str]) -> None:
-    """Remember the values of ``overrides``, which somebody typed."""
+def remember_typed(overrides: Sequence[str]) -> None:
+    """Remember the values of ``overrides``, which the user typed."""
     os.environ[_TYPED] = "\n".join(override.partition("=")[2].strip("'\"") for override in overrides)
 
 
-def typed(target: str) -> bool:
-    """Whether somebody typed ``target`` as the whole value of a key, or among those of a sweep."""
+def was_typed(target: str) -> bool:
+    """Whether the user typed ``target`` as the whole value of a key, or as one value of a sweep."""
     return bool(target) and any(target in value.split(",") for value in os.environ.get(_TYPED, "").split("\n"))
 
 
 def check_loaded(overrides: Sequence[str], typed: Sequence[str], file: str) -> None:
-    """Raise :class:`ConfigError` where the ``overrides`` of a file say what only somebody who types may say.
+    """Raise :class:`ConfigError` if the ``overrides`` of a file do what only typed ones may do.
 
-    That is to import a module that is not registered (unless it was ``typed`` too), to configure Hydra, which makes
-    whatever it is told to, and to read the environment.
+    A file may not import a module that is not registered (unless it was ``typed`` too), configure Hydra (which
+    instantiates any class that it is given), or read environment variables.
     """
     known = set(import_paths(typed))
     for override in overrides:
         key = override.lstrip("+~ ").partition("=")[0]
         if key.startswith(("hydra.", "hydra/", "hydra@", "-", "load", "hydra=")):
-            raise ConfigError(f"A loaded file must configure a run, but {file} has {key!r}. Type that, if you mean it.")
+            raise ConfigError(f"A loaded file must configure a run, but {file} has {key!r}. Type it instead.")
         if _ELSEWHERE.search(override):
             raise ConfigError(f"A loaded file must hold plain values, but {file} has {override!r}. Write the value.")
         for path in import_paths([override]):
@@ -53,12 +53,12 @@ def check_loaded(overrides: Sequence[str], typed: Sequence[str], file: str) -> N
 
 
 def import_paths(overrides: Sequence[str]) -> list[str]:
-    """What the values of ``overrides`` would import: strings with a colon that name no registered component."""
+    """The import paths in the values of ``overrides``: strings with a colon that name no registered component."""
     registered = {name for kind in KINDS for name in registry.names(kind)}
     try:
         parsed = parse(rewritten(overrides))
     except HydraException:
-        # Composing them says what is wrong.
+        # The error is raised when they are composed.
         return []
     found = (one for override in parsed for one in _strings(override.value()))
     return [one for one in found if _PATH.fullmatch(one) and one not in registered]

@@ -18,7 +18,7 @@ class Need(Flag):
 
     ``LOOKAHEAD``: the K losses of the same batch again, after the optimiser's step. One forward.
 
-    ``ALIGNMENT``: what the optimiser's step on each loss did to a held-out objective: K
+    ``ALIGNMENT``: how the weight of each loss in the optimiser's step changed a held-out objective: K
     hypergradients. One forward and backward of the held-out batch, and one forward-mode pass of the losses.
 
     ``HELD_OUT``: the K losses of a held-out batch after the optimiser's step. One forward.
@@ -37,15 +37,16 @@ class SampleNeed(Flag):
 
     ``LOSSES``: the loss of each sample. Free.
 
-    ``INDEX``: the number of each sample in the training data, and how many there are: for a number kept for each.
+    ``INDEX``: the position of each sample in the training data, and how many samples there are. For rules that keep a
+    number for each sample.
 
     ``LABELS``: the class of each sample. Free.
 
-    ``SLOPES``: the derivative of each loss in the temperature that its prediction was divided by. One pass
-    through the loss alone.
+    ``SLOPES``: the derivative of each loss with respect to the temperature that its prediction was divided by. One
+    pass through the loss alone.
 
-    ``ALIGNMENT``: the inner product of each loss's gradient with that of a held-out objective, at the parameters as
-    they stand. One forward and backward of the held-out batch, and one forward-mode pass of the batch.
+    ``ALIGNMENT``: the inner product of each loss's gradient with that of a held-out objective, at the current
+    parameters. One forward and backward of the held-out batch, and one forward-mode pass of the batch.
     """
 
     LOSSES = auto()
@@ -55,7 +56,7 @@ class SampleNeed(Flag):
     ALIGNMENT = auto()
 
 
-# What is measured of the gradients at the anchor, what after the step, and what on data that is not trained on.
+# Needs that are measured on the gradients at the anchor, after the optimiser's step, and on held-out data.
 GRADIENTS = Need.GRAM | Need.STATS
 OUTCOME = Need.LOOKAHEAD | Need.ALIGNMENT | Need.HELD_OUT
 HELD_OUT_DATA = Need.ALIGNMENT | Need.HELD_OUT

@@ -18,10 +18,10 @@ from autoloss.core.tensors.state import StateModule
 class SampleWeighting(Component, StateModule, ABC):
     """Turns the losses [B] of one term's samples into weights [B].
 
-    The term's loss becomes ``sum_i w_i l_i / n`` over its n present samples: weights carry their own scale, a
-    rule that averages over the k samples that it chooses gives n/k, and where all are 0 the loss is 0. The
-    weights are constants to the gradient. Each term has a copy of its own, since losses of different terms
-    have different scales.
+    The term's loss becomes ``sum_i w_i l_i / n`` over its n present samples. The weights are not normalised: a
+    rule that averages over the k samples that it chooses gives n/k, and if all weights are 0, the loss is 0. The
+    gradient treats the weights as constants. Each term has its own copy of the rule, since losses of different
+    terms have different scales.
 
     Subclasses declare ``needs``, allocate their state in :meth:`allocate`, read it in :meth:`forward` and
     write it in :meth:`update`. ``claims`` names the properties (keys of :data:`CLAIMS`) that the conformance
@@ -34,10 +34,10 @@ class SampleWeighting(Component, StateModule, ABC):
     size: int | None = None
 
     def bind(self, size: int | None = None) -> SampleWeighting:
-        """Say how many samples the training data have, if that is known, and allocate the state."""
+        """Set the number of samples in the training data, if it is known, and allocate the state."""
         if SampleNeed.INDEX in self.needs and size is None:
             raise ConfigError(
-                f"Sample weighting {self.title()!r} keeps a number for each sample, but how many there are is not "
+                f"Sample weighting {self.title()!r} keeps a number for each sample, but the number of samples is not "
                 "known. Give it: Balancer(..., samples=60000)."
             )
         require(size is None or size > 0, "There must be at least one sample", f"there are {size}")
@@ -50,18 +50,18 @@ class SampleWeighting(Component, StateModule, ABC):
 
     @abstractmethod
     def forward(self, samples: Samples) -> Tensor:
-        """The weights [B], at least 0. Reads state and never writes it; those of absent samples are ignored."""
+        """The weights [B], at least 0. Reads state and never writes it; the weights of absent samples are ignored."""
 
     def update(self, samples: Samples) -> None:
         """Learn from ``samples``: called once for each optimiser step, with all its micro-batches as one batch.
 
-        Each rank learns from its own samples; the average of what the ranks wrote is what all of them keep.
+        Each rank learns from its own samples; then all ranks keep the average of what the ranks wrote.
         """
 
     def temperature(self, samples: Samples) -> Tensor:
-        """What each prediction is divided by before the loss, [B]; asked of those that need ``SLOPES``.
+        """What each prediction is divided by before the loss, [B]; called for rules that need ``SLOPES``.
 
-        The losses are not known yet, and 0.
+        The losses are not known yet: ``samples.losses`` is 0.
         """
         return torch.ones_like(samples.losses)
 

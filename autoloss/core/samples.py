@@ -1,4 +1,4 @@
-"""What a sample weighting sees: the losses of one term, sample by sample."""
+"""What a sample weighting sees: the losses of one term, one for each sample."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from autoloss.core.errors import SignalError, unknown
 class Samples:
     """One term's losses of one batch: detached, float32, of this rank.
 
-    ``losses`` [B] holds 0 where ``present`` [B] (bool) is not: what is masked. ``known_index`` [B] says which
-    samples of the training data they are, ``known_labels`` [B] of which class, ``keys`` what else the data say.
+    ``losses`` [B] holds 0 where ``present`` [B] (bool) is false, which a mask makes it. ``known_index`` [B] holds the
+    samples' positions in the training data, ``known_labels`` [B] their classes, ``keys`` further data of each sample.
     """
 
     term: str
@@ -33,14 +33,14 @@ class Samples:
 
     @property
     def alignment(self) -> Tensor:
-        """How fast a held-out objective falls as the parameters go down each sample's gradient, [B]."""
+        """How fast a held-out objective falls when the parameters move down each sample's gradient, [B]."""
         if self.measured_alignment is None:
             raise _undeclared("alignment", "ALIGNMENT")
         return self.measured_alignment
 
     @property
     def index(self) -> Tensor:
-        """Which samples of the training data they are, [B]."""
+        """The samples' positions in the training data, [B]."""
         if self.known_index is None:
             raise _undeclared("index", "INDEX")
         return self.known_index
@@ -54,7 +54,7 @@ class Samples:
 
     @property
     def slopes(self) -> Tensor:
-        """The derivatives [B] of the losses in the temperatures; known to ``update`` alone."""
+        """The derivatives [B] of the losses with respect to the temperatures; only ``update`` can read them."""
         if self.measured_slopes is None:
             raise _undeclared("slopes", "SLOPES")
         return self.measured_slopes
@@ -65,7 +65,7 @@ class Samples:
         return self.present.sum().clamp(min=1)
 
     def key(self, name: str) -> Tensor:
-        """What the data say of each sample under ``name``, [B]."""
+        """The data's key ``name`` of each sample, [B]."""
         if name not in self.keys:
             raise unknown("key of the data", name, self.keys)
         return self.keys[name]
@@ -80,7 +80,7 @@ class Samples:
         return filled.argsort(stable=True).argsort()
 
     def quantile(self, share: float) -> Tensor:
-        """The loss that ``share`` of the present samples do not exceed, a scalar tensor; linear in between.
+        """The ``share``-quantile of the present samples' losses, a scalar tensor; interpolated linearly.
 
         >>> samples = Samples("a", torch.tensor([3.0, 1.0, 2.0]), torch.ones(3, dtype=torch.bool))
         >>> samples.quantile(0.25)
@@ -96,7 +96,7 @@ class Samples:
         return pair[0].lerp(pair[1], (at - low).to(pair.dtype))
 
     def finite(self) -> Tensor:
-        """A scalar bool tensor: is everything that was measured of present samples finite?"""
+        """A scalar bool tensor: whether everything that was measured of present samples is finite."""
         ok = self.losses.isfinite()
         if self.measured_alignment is not None:
             ok = ok & self.measured_alignment.isfinite()

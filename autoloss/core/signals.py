@@ -20,7 +20,7 @@ from autoloss.core.tensors.constants import constant
 
 __all__ = ["AFTER_STEP", "AT_ANCHOR", "SIGNALS", "Signals", "Stats"]
 
-# The dearest first.
+# The most expensive first.
 SIGNALS: tuple[AnySignal, ...] = (ALIGNMENT, HELD_OUT, AFTER, GRAM, STATS)
 AT_ANCHOR: tuple[AtAnchor[Any], ...] = tuple(one for one in SIGNALS if isinstance(one, AtAnchor))
 AFTER_STEP: tuple[AfterStep, ...] = tuple(one for one in SIGNALS if isinstance(one, AfterStep))
@@ -32,9 +32,9 @@ class Signals:
     """What was measured this step: detached, float32, equal on every rank.
 
     ``names`` is the order of every [K] tensor. ``values`` [K] holds 1 where a loss is absent, so
-    that logarithms and ratios stay finite; whoever averages over losses masks with ``present``
-    [K] (bool). A loss that is NaN is present: absence is not an error, NaN is. ``whole`` says that
-    all are present, where that is known without the device: some kernels fewer.
+    that logarithms and ratios stay finite; an average over losses must be masked with ``present``
+    [K] (bool). A loss that is NaN is present: an absent loss is no error, a NaN loss is one. ``whole`` says that
+    all losses are present, where that is known without asking the device; it saves some kernels.
     """
 
     names: tuple[str, ...]
@@ -53,12 +53,12 @@ class Signals:
 
     @property
     def after(self) -> Tensor:
-        """The losses [K] of the same batch after the optimiser's step; known to ``update`` alone."""
+        """The losses [K] of the same batch after the optimiser's step; only ``update`` can read it."""
         return _known(self.measured_after, AFTER)
 
     @property
     def alignment(self) -> Tensor:
-        """How far the held-out objective falls for each unit of a loss's weight, [K]; known to ``update`` alone.
+        """How far the held-out objective falls for each unit of a loss's weight, [K]; only ``update`` can read it.
 
         ``-d L_held(p') / d w_k`` with p' the parameters after the optimiser's step; 0 for absent losses.
         """
@@ -66,12 +66,12 @@ class Signals:
 
     @property
     def held_out(self) -> Tensor:
-        """The losses [K] of a held-out batch after the step; NaN where absent; known to ``update`` alone."""
+        """The losses [K] of a held-out batch after the step; NaN where absent; only ``update`` can read it."""
         return _known(self.measured_held_out, HELD_OUT)
 
     @property
     def gram(self) -> Tensor:
-        """[K, K] inner products of the losses' gradients at the anchor; rows of absent losses 0."""
+        """[K, K] inner products of the losses' gradients at the anchor; rows of absent losses are 0."""
         return _known(self.measured_gram, GRAM)
 
     @property
@@ -91,7 +91,7 @@ class Signals:
         return self._masked(x).sum() / self.count
 
     def sum_to_count(self, x: Tensor) -> Tensor:
-        """``x`` [K] scaled so that the present entries sum to their number; absent ones 0.
+        """``x`` [K] scaled so that the present entries sum to their number; absent entries are 0.
 
         >>> import torch
         >>> signals = Signals(("a", "b"), torch.ones(2), torch.tensor([True, True]))
@@ -102,18 +102,18 @@ class Signals:
         return x * (self.count / x.sum())
 
     def softmax(self, x: Tensor) -> Tensor:
-        """Softmax of ``x`` [K] over the present losses; absent ones 0."""
+        """Softmax of ``x`` [K] over the present losses; 0 for absent losses."""
         return (x if self.whole else x.masked_fill(~self.present, -float("inf"))).softmax(0)
 
     def finite(self) -> Tensor:
-        """A scalar bool tensor: is everything that was measured of present losses finite?"""
+        """A scalar bool tensor: whether everything that was measured of present losses is finite."""
         of = [self.values]
         for signal in SIGNALS:
             value = getattr(self, signal.field)
             watched = None if value is None else signal.watched(value, self.present)
             if watched is not None:
                 of.append(watched)
-        # The largest magnitude of all: NaN if there is one. Absent losses have the value 1.
+        # The maximum is NaN if any entry is. Absent losses have the value 1.
         return torch.cat([each.reshape(-1).float() for each in of]).abs().amax() < math.inf
 
     def _masked(self, x: Tensor) -> Tensor:

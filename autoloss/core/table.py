@@ -21,8 +21,8 @@ class Entry:
 
     ``values`` is one number for each sample, [B] (any shape will do), or a scalar that is a mean
     already. ``mask``, bool and of the same shape, says which items are present. A loss that is
-    not ``balanced`` keeps its base weight and is not shown to the weighting; where processes may lack the
-    entry, name it in ``unbalanced`` instead, so that all of them know. ``labels`` [B] are
+    not ``balanced`` keeps its base weight, and the weighting does not see it. If some processes may lack the
+    entry, name the loss in ``unbalanced`` instead, so that all processes know. ``labels`` [B] are
     the samples' classes, for sample weightings that ask for them.
     """
 
@@ -40,12 +40,12 @@ class Entry:
         return torch.where(self.mask, values, values.new_zeros(())).sum(), self.mask.sum().float()
 
     def samples(self) -> tuple[Tensor, Tensor]:
-        """The loss of each sample [B], the mean over its present items, detached; and whether it has any [B]."""
+        """The detached loss of each sample [B], a mean over its present items; and whether it has any [B]."""
         values, present = self.each()
         return values.detach(), present
 
     def each(self) -> tuple[Tensor, Tensor]:
-        """The same with a graph."""
+        """The same as :meth:`samples`, with a graph."""
         values = self.values.float().flatten(1) if self.values.dim() > 1 else self.values.float()
         if self.mask is None:
             return (values.mean(1) if values.dim() > 1 else values), torch.ones(
@@ -58,7 +58,7 @@ class Entry:
 
     def _check_mask(self) -> None:
         if self.mask is not None and self.mask.dtype != torch.bool:
-            raise ConfigError(f"A loss's mask must be bool, true for what is present, but it is {self.mask.dtype}.")
+            raise ConfigError(f"A loss's mask must be bool, true for present items, but it is {self.mask.dtype}.")
         if self.mask is not None and self.mask.shape != self.values.shape:
             raise ConfigError(
                 "A loss's mask must have the shape of its values, but the values are "
@@ -74,9 +74,9 @@ class Reduced:
     """The losses as N scalars with a graph (``None`` where absent), and [N] measured tensors.
 
     ``values`` are means over the items of all ranks, ``counts`` the numbers of those items,
-    ``present`` says where there are any, ``masked`` whose items a mask selected, ``whole`` that all are present, where
-    that is known without the device. Averaging the scalars' gradients over ranks, as DDP does, gives the gradient of
-    ``values``.
+    ``present`` says which losses have items, ``masked`` which losses have a mask, ``whole`` that all losses are
+    present, where that is known without asking the device. Averaging the scalars' gradients over ranks, as DDP does,
+    gives the gradient of ``values``.
     """
 
     scalars: tuple[Tensor | None, ...]
@@ -94,7 +94,7 @@ class LossTable:
     An entry may be a tensor (scalar, or one value for each sample), an :class:`Entry`, or ``None``
     for a loss that is absent. The anchor is a tensor, a sequence of tensors, or one of them for
     each loss by name. ``index`` [B] says which samples of the training data these are, and ``keys``
-    holds what the data say of them, [B] by name, for sample weightings and the record.
+    holds further data of each sample, [B] by name, for sample weightings and the record.
     """
 
     entries: Mapping[str, Entry | Tensor | None]
@@ -114,7 +114,7 @@ class LossTable:
         index: Tensor | None = None,
         keys: Mapping[str, Tensor] | None = None,
     ) -> LossTable:
-        """A table of ``losses`` by name; what is a table already stays as it is."""
+        """A table of ``losses`` by name; a table is returned as it is."""
         return losses if isinstance(losses, LossTable) else cls(losses, anchor, index, keys or {})
 
     def entry(self, name: str) -> Entry | None:
@@ -163,5 +163,5 @@ class LossTable:
 
 
 def _mean(total: Tensor, count: float) -> Tensor:
-    # A mean already is left as it is: K divisions by 1 would be dear where derivatives go forward.
+    # A loss that is a mean already is not divided: K divisions by 1 cost much in forward-mode differentiation.
     return total / count if count > 1 else total

@@ -1,4 +1,4 @@
-"""Which losses there are, which of them are balanced as one, and what multiplies them."""
+"""The losses, the groups that are balanced as one, and their base weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from autoloss.core.tensors.constants import constant
 class Terms:
     """N losses by name, and the K units that a weighting sees: groups, and losses on their own.
 
-    ``base`` multiplies whatever the weighting says. ``groups`` maps a unit's name to the losses
+    ``base`` holds factors that multiply the weighting's weights. ``groups`` maps a unit's name to the losses
     whose base-weighted sum is balanced as one.
     """
 
@@ -69,13 +69,13 @@ class Terms:
         for unit, members in enumerate(self.members):
             parts = [self._share(unit, i) * reduced.values[i] for i in members]
             values.append(sum(parts[1:], start=parts[0]))
-            # An index by a list would be a copy to the device, and a wait for it.
+            # An index by a list would copy it to the device and wait for the copy.
             counts.append(torch.stack([reduced.counts[i] for i in members]).amax())
             present.append(torch.stack([reduced.present[i] for i in members]).any())
         return torch.stack(values), torch.stack(counts), torch.stack(present)
 
     def collect(self, slopes: Tensor) -> Tensor:
-        """Derivatives in the losses' effective weights [N] as those in the units' weights [K]."""
+        """Derivatives with respect to the units' weights [K], from those for the losses' effective weights [N]."""
         if self.plain:
             return slopes
         parts = slopes * constant(self.base, slopes.device)

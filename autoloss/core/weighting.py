@@ -1,4 +1,4 @@
-"""The one idea: a weighting is a function from what was measured to K numbers."""
+"""A weighting is a function from signals to K weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLAIMS = {
 
 
 class Weighting(Component, StateModule, ABC):
-    """Turns what was measured this step into K weights.
+    """Turns the signals of a step into K weights.
 
     Subclasses declare ``needs``, allocate their state in :meth:`allocate`, read it in
     :meth:`forward` and write it in :meth:`update`. They never call ``backward``, never see the
@@ -44,7 +44,7 @@ class Weighting(Component, StateModule, ABC):
         return self.needs
 
     def bind(self, names: Sequence[str]) -> Weighting:
-        """Say which losses are weighted, in which order, and allocate the state for them."""
+        """Set the names and the order of the losses, and allocate the state for them."""
         require(len(names) > 0, "A weighting needs at least one loss", "there is none")
         self.names = tuple(names)
         self.allocate(len(names))
@@ -61,7 +61,7 @@ class Weighting(Component, StateModule, ABC):
         """Learn from ``signals``: called once for each optimiser step, after ``forward``."""
 
     def export(self) -> dict[str, Any] | None:
-        """What a run on other losses could start from: tensors and plain values, or ``None`` if nothing."""
+        """What a run on other losses can start from: tensors and plain values; ``None`` if there is nothing."""
         return None
 
     def per_loss(self, given: Mapping[str, float], missing: float = 1.0) -> Tensor:
@@ -90,9 +90,9 @@ class Scalarization(Weighting):
 
 
 class Wrapper(Weighting):
-    """A weighting around a weighting: same type in and out, so that wrappers chain.
+    """A weighting around a weighting. It is a weighting itself, so that wrappers can be nested.
 
-    State of its own is allocated after the inner weighting's; ``update`` must call the inner one's.
+    Its own state is allocated after the inner weighting's; its ``update`` must call the inner weighting's ``update``.
     """
 
     def __init__(self, inner: Weighting) -> None:

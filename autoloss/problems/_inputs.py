@@ -59,7 +59,7 @@ class Categorical:
         return ((self.codes[rows].unsqueeze(1) == categories) & known).float()
 
 
-class Inputs:
+class InputColumns:
     """Input columns; the training rows say which categories and indicators there are.
 
     They stay the same when other rows are fitted to (folds), so that one network suits all folds. ``kinds`` says

@@ -12,7 +12,7 @@ from autoloss.core.errors import require, unknown
 from autoloss.core.problem import Branch, Outputs, Problem, Term
 from autoloss.core.table import Anchor
 from autoloss.problems._column import Column
-from autoloss.problems._inputs import Inputs
+from autoloss.problems._inputs import InputColumns
 from autoloss.problems._sheet import read_sheet
 from autoloss.problems._target import LOSSES, Target, target
 from autoloss.problems._tensors import Batch, TensorTable, folds
@@ -111,7 +111,7 @@ class Tabular(Problem):
         labelled = torch.stack([t.present for t in self.targets]).any(0).nonzero().squeeze(1)
         self.splits = self.split(labelled, val, test, split_seed)
         _check_labels(self.targets, self.splits)
-        self.inputs = Inputs([column(name) for name in known], kinds, self.splits["train"])
+        self.inputs = InputColumns([column(name) for name in known], kinds, self.splits["train"])
 
     def datasets(self, seed: int) -> Mapping[str, TensorTable]:
         return self._tables(self.splits)

@@ -9,7 +9,7 @@ from typing import Any
 from autoloss.report.board_charts import against, fronts, intervals, shifted, spread, weights_by_choice
 from autoloss.report.commands import again, shown
 from autoloss.report.intervals import interval
-from autoloss.report.page import Block, Cell, Chart, Code, Listing, Page, Words
+from autoloss.report.page import Block, Cell, Chart, Code, Page, PageTable, Words
 from autoloss.report.sweep_page import cell, link
 
 
@@ -39,7 +39,7 @@ def _chart(found: Mapping[str, Any]) -> Chart:
     return intervals("Score", rows, "score (0: the baseline)", f"{note} Grey: single runs.")
 
 
-def _table(found: Mapping[str, Any]) -> Listing:
+def _table(found: Mapping[str, Any]) -> PageTable:
     rows: list[list[str | Cell]] = []
     for row in found["rows"]:
         ends = f"{row['low']:+.4f} to {row['high']:+.4f}" if row["low"] is not None else "-"
@@ -48,11 +48,11 @@ def _table(found: Mapping[str, Any]) -> Listing:
         numbers = [cell(row["metrics"][goal], ".4g") for goal in found["goals"]]
         rows.append([*head, *numbers, cell(row["weight_sum"], ".3g"), row["words"]])
     tested = ["choice", "runs", "score", "95 % interval of the difference", "p (Holm)"]
-    return Listing("Leaderboard", [*tested, *found["goals"], "sum of weights", "verdict"], rows)
+    return PageTable("Leaderboard", [*tested, *found["goals"], "sum of weights", "verdict"], rows)
 
 
-def _runs(places: list[tuple[str, Path]], directory: Path) -> Listing:
+def _runs(places: list[tuple[str, Path]], directory: Path) -> PageTable:
     rows: list[list[str | Cell]] = [
         [label, Cell(place.relative_to(directory).as_posix(), None, link(place, directory))] for label, place in places
     ]
-    return Listing("Runs", ["choice", "run"], rows)
+    return PageTable("Runs", ["choice", "run"], rows)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autoloss.report.commands import again, shown
-from autoloss.report.page import Block, Cell, Code, Listing, Page, Words
+from autoloss.report.page import Block, Cell, Code, Page, PageTable, Words
 from autoloss.report.record import read_record
 from autoloss.report.run_page import charts, colour_names
 from autoloss.report.runs import read_runs
@@ -36,14 +36,14 @@ def diagnosis_page(directory: Path, found: Mapping[str, Any]) -> Page:
     return Page(f"Diagnosis of {found['problem']}", shown(directory), facts, blocks, colour_names([first]))
 
 
-def _traits(traits: Sequence[Mapping[str, Any]]) -> Listing:
+def _traits(traits: Sequence[Mapping[str, Any]]) -> PageTable:
     forms = {"first": ".3g", "last": ".3g", "norm": ".3g", "share": ".1%", "conflicts": ".0%", "cosine": ".2f"}
     rows: list[list[str | Cell]] = []
     for t in traits:
         rows.append([str(t["name"]), *("-" if t[key] is None else cell(t[key], form) for key, form in forms.items())])
     header = ["loss", "at the start", "at the end", "gradient norm", "share of gradient", "most frequent conflict"]
     note = "Means over the runs with equal weights."
-    return Listing("What was measured", [*header, "lowest mean cosine"], rows, note)
+    return PageTable("What was measured", [*header, "lowest mean cosine"], rows, note)
 
 
 def _targets(targets: Mapping[str, Mapping[str, Any]]) -> list[Block]:
@@ -53,4 +53,4 @@ def _targets(targets: Mapping[str, Mapping[str, Any]]) -> list[Block]:
         tails = cell(t["kurtosis"], ".3g") if t["kind"] == "numbers" else "-"
         rows.append([name, str(t["kind"]), cell(t["count"], ",.0f"), rare, tails])
     header = ["term", "kind", "targets", "rarest class", "kurtosis"]
-    return [Listing("Targets", header, rows)] if rows else []
+    return [PageTable("Targets", header, rows)] if rows else []

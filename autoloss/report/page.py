@@ -40,7 +40,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class PageTable:
     """A table that readers can sort."""
 
     title: str
@@ -67,7 +67,7 @@ class Code:
     folded: bool = False
 
 
-Block = Chart | Listing | Words | Code
+Block = Chart | PageTable | Words | Code
 
 
 @dataclass(frozen=True, slots=True)

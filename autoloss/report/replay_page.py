@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from autoloss.report.commands import shown
-from autoloss.report.page import Block, Cell, Listing, Page, Words
+from autoloss.report.page import Block, Cell, Page, PageTable, Words
 from autoloss.report.record import Array, PlayerRecord, RunRecord
 from autoloss.report.run_page import colour_names, lines
 
@@ -39,7 +39,7 @@ def _said(record: RunRecord, found: Mapping[str, Replayed]) -> list[str]:
     return said
 
 
-def _table(record: RunRecord, own: Mapping[str, Array], found: Mapping[str, Replayed]) -> Listing:
+def _table(record: RunRecord, own: Mapping[str, Array], found: Mapping[str, Replayed]) -> PageTable:
     rows: list[list[str | Cell]] = [["the run itself", *(_end(x) for x in own.values()), "-"]]
     for name, (steps, weights) in found.items():
         at = np.isin(record.steps, steps)
@@ -50,7 +50,7 @@ def _table(record: RunRecord, own: Mapping[str, Array], found: Mapping[str, Repl
             [name, *(_end(weights[loss]) for loss in own), Cell(f"{np.exp(mean):.2f}x", mean) if apart else "-"]
         )
     note = "Medians over the last tenth. The last column is the mean factor between these weights and those of the run."
-    return Listing("Weights at the end", ["weighting", *own, "factor to the run"], rows, note)
+    return PageTable("Weights at the end", ["weighting", *own, "factor to the run"], rows, note)
 
 
 def _apart(one: Array, other: Array) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from autoloss.core.io.text_table import number
 from autoloss.report.commands import commands, leaves
 from autoloss.report.explain import conflict_share, findings
-from autoloss.report.page import Block, Cell, Chart, Code, Listing, Page, Words
+from autoloss.report.page import Block, Cell, Chart, Code, Page, PageTable, Words
 from autoloss.report.record import Array, PlayerRecord, RunRecord
 
 # Kinds of columns that are no chart of their own: they are drawn elsewhere on the page, or serve a replay.
@@ -174,7 +174,7 @@ def _others(record: RunRecord) -> list[Block]:
     return [chart for chart in found if chart.data["series"]]
 
 
-def _losses(part: PlayerRecord) -> Listing:
+def _losses(part: PlayerRecord) -> PageTable:
     rows = []
     for name in part.losses:
         unit = next((group for group, names in part.groups.items() if name in names), name)
@@ -199,7 +199,7 @@ def _losses(part: PlayerRecord) -> Listing:
         "most frequent conflict",
     ]
     note = "Medians over the last tenth of the record; conflict: the largest share of steps with a cosine below 0."
-    return Listing("At the end", header, rows, note)
+    return PageTable("At the end", header, rows, note)
 
 
 def _end(values: Array | None, form: str = ".4g") -> Cell | str:

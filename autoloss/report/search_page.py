@@ -9,7 +9,7 @@ from typing import Any
 from autoloss.report.board_charts import against, fronts, weights_by_choice
 from autoloss.report.commands import again, shown
 from autoloss.report.intervals import interval
-from autoloss.report.page import Block, Cell, Code, Listing, Page, Words
+from autoloss.report.page import Block, Cell, Code, Page, PageTable, Words
 from autoloss.report.search_charts import ENOUGH, Trial, confirmed, history, importance, label, method, parallel
 from autoloss.report.sweep_page import cell, link
 
@@ -73,7 +73,7 @@ def _ranked(search: Mapping[str, Any]) -> list[Trial]:
     return sorted(done, key=lambda t: (sign * t["values"][0], t["number"]))
 
 
-def _confirmed(search: Mapping[str, Any]) -> Listing:
+def _confirmed(search: Mapping[str, Any]) -> PageTable:
     rows: list[list[str | Cell]] = []
     for c in search["confirmed"]:
         if c["error"]:
@@ -85,10 +85,10 @@ def _confirmed(search: Mapping[str, Any]) -> Listing:
         rows.append([c["label"], str(len(c["test"])), *means, ends, p, c.get("words", "the baseline")])
     header = ["candidate", "seeds", "validation", "test", "95 % interval of the difference", "p (Holm)", "verdict"]
     note = "The candidates were chosen on validation data; test data are used only here."
-    return Listing("Confirmation on fresh seeds", header, rows, note)
+    return PageTable("Confirmation on fresh seeds", header, rows, note)
 
 
-def _table(search: Mapping[str, Any], trials: Sequence[Trial], directory: Path) -> Listing:
+def _table(search: Mapping[str, Any], trials: Sequence[Trial], directory: Path) -> PageTable:
     goals = list(search["goals"])
     rows: list[list[str | Cell]] = []
     for rank, t in enumerate(trials, 1):
@@ -100,7 +100,7 @@ def _table(search: Mapping[str, Any], trials: Sequence[Trial], directory: Path) 
         head: list[str | Cell] = [Cell(str(rank), rank) if done else "", place, t.get("label", ""), STATES[t["state"]]]
         rows.append([*head, *shown_numbers, t.get("error", "")])
     header = ["rank", "trial", "candidate", "state", "score", *goals, "sum of weights", "seconds", "error"]
-    return Listing("Leaderboard", header, rows, "Each trial is a single run, so part of this order is noise.")
+    return PageTable("Leaderboard", header, rows, "Each trial is a single run, so part of this order is noise.")
 
 
 def _place(directory: Path, trial: Trial) -> Path:

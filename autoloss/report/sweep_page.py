@@ -12,7 +12,7 @@ from autoloss.report.board_charts import against, fronts, intervals, spread, wei
 from autoloss.report.commands import again, shown
 from autoloss.report.intervals import interval
 from autoloss.report.leaderboard import BASELINE, Entrant, Leaderboard, build, notes
-from autoloss.report.page import Block, Cell, Chart, Code, Listing, Page, Words
+from autoloss.report.page import Block, Cell, Chart, Code, Page, PageTable, Words
 from autoloss.report.runs import Run, read_runs
 
 
@@ -81,7 +81,7 @@ def _row(entrant: Entrant, values: Sequence[float]) -> dict[str, Any]:
     return spread(entrant.label, values, interval(values)[1:])
 
 
-def _table(board: Leaderboard, directory: Path) -> Listing:
+def _table(board: Leaderboard, directory: Path) -> PageTable:
     header = ["rank", "choice", "seeds", "score", "95 % interval", *board.metrics, "sum of weights"]
     rows: list[list[str | Cell]] = []
     for rank, e in enumerate(board.entrants, 1):
@@ -98,10 +98,10 @@ def _table(board: Leaderboard, directory: Path) -> Listing:
                 cell(e.weight_sum, ".3g"),
             ]
         )
-    return Listing("Leaderboard", header, rows)
+    return PageTable("Leaderboard", header, rows)
 
 
-def runs_table(runs: Sequence[Run], metrics: Sequence[str], directory: Path) -> Listing:
+def runs_table(runs: Sequence[Run], metrics: Sequence[str], directory: Path) -> PageTable:
     """Each run with its metrics, and a link to its page."""
     rows: list[list[str | Cell]] = []
     for run in runs:
@@ -116,7 +116,7 @@ def runs_table(runs: Sequence[Run], metrics: Sequence[str], directory: Path) -> 
                 run.error or "",
             ]
         )
-    return Listing("Runs", ["run", "state", "seed", *metrics, "error"], rows)
+    return PageTable("Runs", ["run", "state", "seed", *metrics, "error"], rows)
 
 
 def _mean_weights(runs: Sequence[Run]) -> dict[str, float]:

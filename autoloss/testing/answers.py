@@ -1,4 +1,4 @@
-"""Checks of the K numbers that a weighting answers."""
+"""Checks of the K weights that a weighting gives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from autoloss.training.balancer import Balancer
 
 
 class AnswerChecks(Subject):
-    """Shape, finiteness and honesty of the weights."""
+    """The weights have the right shape, are finite, and are the gradient of the total."""
 
     def test_gives_one_float32_weight_for_each_loss(self) -> None:
         weighting = self.bound()
@@ -73,7 +73,7 @@ class AnswerChecks(Subject):
                 expect_finite(follow(self.bound(), signals), f"where a gradient is exactly 0 at steps {sorted(when)}")
 
     def test_one_loss_is_enough(self) -> None:
-        """Or as many as ``fewest`` says."""
+        """If ``fewest`` is larger, so many losses."""
         names = self.names[: self.fewest]
         weights = follow(self.bound(names), streams.stream(names, self.steps, device=self.device))
         assert all(w.shape == (len(names),) for w in weights), "One loss must get one weight."
@@ -90,7 +90,7 @@ class AnswerChecks(Subject):
                 )
 
     def test_total_has_the_weights_as_its_gradient(self) -> None:
-        """In real steps: d(total)/d(loss) is the weight that is reported."""
+        """In real training steps, d(total)/d(loss) is the reported weight."""
         if isinstance(self.bound(), Surgery):
             pytest.skip("a surgery gives no weights")
         network, losses_of = _training(len(self.names), self.device)
@@ -117,7 +117,7 @@ class AnswerChecks(Subject):
         balancer.close()
 
     def test_waits_for_no_device(self) -> None:
-        """On tensors without data, whatever would wait for the device (``.item()``, ``if tensor``) raises."""
+        """On tensors without data, all that would wait for the device (``.item()``, ``if tensor``) raises."""
         if self.bound().needs & GRADIENTS:
             pytest.skip("may solve on the host")
         weighting = self.weighting().bind(self.names).to("meta")

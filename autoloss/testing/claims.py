@@ -11,7 +11,7 @@ from autoloss.core.weighting import CLAIMS
 from autoloss.testing import streams
 from autoloss.testing.subject import Subject, follow
 
-# Powers of 2 scale without rounding: a method whose decisions hang on a sign must not flip one for the test's sake.
+# Powers of 2 scale without rounding: no sign that a method depends on may change by rounding.
 SMALL, LARGE = 2.0**-20, 2.0**20
 
 
@@ -50,7 +50,7 @@ class ClaimChecks(Subject):
         size = len(self.names)
         for factors in [self.factors(by, [i]) for i in range(size) for by in (SMALL, LARGE)]:
             weights, other = self._both(factors)
-            # Compared times the factors, so that all are of one scale.
+            # Multiplied by the factors before they are compared, so that all have one scale.
             found = [w * w.new_tensor(factors) for w in other]
             self._agree("loss_scale_invariant", weights, found, f"of losses times {factors}, times that")
 
@@ -62,7 +62,7 @@ class ClaimChecks(Subject):
 
     def test_claim_non_conflicting(self) -> None:
         self._claims("non_conflicting")
-        # With 4 items and width 1 there are 4 directions for K gradients, with 64 hardly a conflict.
+        # With 4 items and width 1, K gradients share 4 directions and often conflict; with width 64 they hardly do.
         for seed, width in enumerate((1, 1, 1, 4, 64)):
             signals = self.stream(seed=seed, width=width)
             for measured, weights in zip(signals, follow(self.bound(), signals), strict=True):

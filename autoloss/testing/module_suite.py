@@ -1,4 +1,4 @@
-"""The conformance suite of modules: ways to train."""
+"""The conformance suite of modules: tests that every module must pass."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from autoloss.training.lightning.module_builder import Ingredients, ModuleBuilder
     from autoloss.training.lightning.run_module import RunModule
 
-# The configuration of a run that says nothing but its problem.
+# The configuration of a run that sets nothing but its problem.
 PLAIN: Mapping[str, Any] = {
     "base": {},
     "groups": {},
@@ -37,7 +37,7 @@ PLAIN: Mapping[str, Any] = {
 
 
 class ModuleSuite:
-    """What a run expects of a module, each as a test of its own.
+    """Tests, one by one, what a run expects of a module.
 
     Subclass it in a test file::
 
@@ -48,8 +48,8 @@ class ModuleSuite:
             def problem(self):
                 return MyProblem(samples=64)
 
-    The problem should be small: it is trained for ``epochs`` epochs several times. Its ``datasets`` are read in batches
-    of ``batch_size``. ``config`` are the keys of the configuration that the module reads besides its own parameters.
+    The problem should be small: the suite trains it several times, for ``epochs`` epochs in batches of ``batch_size``.
+    ``config`` holds the keys of the configuration that the module reads besides its own parameters.
     """
 
     epochs: int = 2
@@ -65,11 +65,11 @@ class ModuleSuite:
         raise NotImplementedError("Override problem() to return a small problem that the module can train.")
 
     def wrong_problem(self) -> Problem | None:
-        """A problem that the module cannot train, if there is one: the builder must refuse it with a sentence."""
+        """A problem that the module cannot train, and that the builder must refuse; ``None`` skips this test."""
         return None
 
     def run(self, weighting: str = "equal", problem: Problem | None = None) -> Ingredients:
-        """What a run of the problem is made of, with ``weighting`` and Adam."""
+        """The ingredients of a run of the problem, with ``weighting`` and Adam."""
         from autoloss.training.lightning.module_builder import Ingredients
 
         chosen = problem or self.problem()
@@ -102,12 +102,12 @@ class ModuleSuite:
         assert found, "check() must raise a ConfigError for wrong_problem(), but it accepts it."
 
     def test_trains_records_and_measures(self, tmp_path: Path) -> None:
-        """Parameters move, each player weighs its losses, and every metric is measured on validation data."""
+        """Parameters change, each player weighs its losses, and every metric is measured on validation data."""
         module = self.module()
         before = [p.detach().clone() for p in module.parameters()]
         trainer = self.fit(module, tmp_path)
         assert any(not torch.equal(b, p) for b, p in zip(before, module.parameters(), strict=True)), (
-            "Training must move parameters, but all of them are what they were."
+            "Training must change parameters, but all of them are unchanged."
         )
         for name, player in module.players.items():
             weighed = player.weighed
@@ -122,11 +122,11 @@ class ModuleSuite:
         self.fit(one, tmp_path / "one")
         self.fit(other, tmp_path / "other")
         assert _different(one, other) == [], (
-            f"Seed and data decide a training, but these differ: {_different(one, other)}."
+            f"The same seed and data must give the same parameters, but these differ: {_different(one, other)}."
         )
 
     def test_a_resumed_run_goes_on_bit_for_bit(self, tmp_path: Path) -> None:
-        """With a weighting that learns, from the checkpoint of the first epoch."""
+        """Resumes from the checkpoint of the first epoch, with a weighting that learns."""
         whole, cut = self.module("uncertainty"), self.module("uncertainty")
         self.fit(whole, tmp_path / "whole")
         trainer = self.fit(cut, tmp_path / "cut", stop_after=1)
@@ -134,13 +134,13 @@ class ModuleSuite:
         again = self.module("uncertainty")
         self.fit(again, tmp_path / "again", checkpoint=tmp_path / "cut.ckpt")
         assert _different(whole, again) == [], (
-            f"A resumed run must end alike, but these differ: {_different(whole, again)}."
+            f"A resumed run must end with the same parameters, but these differ: {_different(whole, again)}."
         )
 
     def fit(
         self, module: RunModule, directory: Path, stop_after: int | None = None, checkpoint: Path | None = None
     ) -> pl.Trainer:
-        """Train ``module`` for :attr:`epochs` epochs on the CPU; torch's seed is set before."""
+        """Set torch's seed and train ``module`` for :attr:`epochs` epochs on the CPU."""
         import pytorch_lightning as pl
 
         from autoloss.training.lightning.loaders import loader

@@ -1,4 +1,4 @@
-"""Checks of what a weighting remembers, and of what it asks for."""
+"""Checks of a weighting's state, and of its needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autoloss.testing.subject import Subject, changed, follow, learn, same, stat
 
 
 class StateChecks(Subject):
-    """Read, then write; and state that survives whatever happens to the module that holds it."""
+    """``forward`` reads state, ``update`` writes it; casts, checkpoints and non-finite losses do no harm."""
 
     def test_forward_writes_nothing(self) -> None:
         weighting = self.bound()
@@ -39,7 +39,7 @@ class StateChecks(Subject):
         resumed = follow(fresh, self.stream(steps=self.steps + 20)[self.steps :])
         for step, (one, other) in enumerate(zip(rest, resumed, strict=True)):
             assert same(one, other), (
-                f"A loaded checkpoint must go on as if nothing had happened, but {step} steps after it the weights are "
+                f"A loaded checkpoint must go on as the uninterrupted run, but {step} steps after it the weights are "
                 f"{other.tolist()} instead of {one.tolist()}. Everything that update learns must be add_state'd."
             )
 
@@ -92,9 +92,9 @@ class StateChecks(Subject):
             )
 
     def test_needs_are_enough(self) -> None:
-        """Given exactly what it asks for; anything else raises ``SignalError``, which names it.
+        """The weighting gets exactly the signals that it needs; reading another one raises ``SignalError``.
 
-        What comes of a step is known to ``update`` alone.
+        Signals that are measured after a step are given to ``update`` alone.
         """
         weighting = self.bound()
         for signals in self.stream(steps=24):

@@ -1,4 +1,4 @@
-"""Random streams of signals that could have been measured, and what may happen to them."""
+"""Random streams of signals that could have been measured, and changes of them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def stream(names: Sequence[str], steps: int = 8, seed: int = 0, width: int = 16,
     """``steps`` signals of losses ``names`` that fall at different speeds, from 0.1 to 10 at first.
 
     Gram matrix and statistics come from one random Jacobian [K, 4 items, ``width``], whose rows grow
-    with their losses; at odd steps the second opposes the first. A step takes up to a tenth off a
-    loss of the same batch. An epoch is two steps; progress reaches 1.
+    with their losses; at odd steps the second opposes the first. A step lowers a loss of the same
+    batch by up to a tenth. An epoch is two steps; progress reaches 1.
 
     >>> first, second = stream(["a", "b"], steps=2)
     >>> first.gram.shape, second.step, second.progress

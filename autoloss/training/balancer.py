@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import SignalError, require, unknown
-from autoloss.core.need import Need
+from autoloss.core.need import HELD_OUT_DATA, Need
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.schedules.plateaus import Plateaus
 from autoloss.core.table import Anchor, Entry, Losses, LossTable
@@ -223,13 +223,12 @@ class Balancer(StateModule):
     ) -> Iterator[None]:
         """Put it around a step (forward, backward, ``optimizer.step()``) for weightings that look ahead.
 
-        After the step ``train(network)`` is called once more, with the random numbers of the first time. It must
-        compute the losses of the same batch. Weightings that learn from held-out data (``auto_lambda``, ``learned``)
-        also need the ``optimizer`` (SGD, Adam or AdamW) and ``held_out(network)``, the losses of a batch that is not
-        trained on. They minimise the base-weighted sum of the ``primary`` held-out losses (all by default). The
-        gradients must not be zeroed inside. Both functions must have no other effect; buffers and random generators
-        are restored. With ``accumulate`` the gradient must be the mean over micro-batches. ``implicit`` judges weights
-        by their effect on converged parameters, which costs several steps.
+        ``train(network)`` is called again after the step, with the same random numbers: it must compute the losses of
+        the same batch. Weightings that learn from held-out data also need ``held_out(network)``, the losses of a batch
+        that is not trained on. All of them but ``coba`` need the optimizer (SGD, Adam or AdamW) and minimise the
+        base-weighted sum of the ``primary`` losses (all by default). Gradients must not be zeroed before the end. Both
+        functions must have no other effect; buffers and random generators are put back. With ``accumulate``, the
+        gradient must be the micro-batches' mean. ``implicit`` judges weights by their effect on settled parameters.
 
         >>> net, x, held = torch.nn.Linear(2, 2), torch.ones(3, 2), torch.zeros(3, 2)
         >>> losses_of = lambda net, x=x: {"a": net(x)[:, 0].square(), "b": net(x)[:, 1].square()}
@@ -239,10 +238,10 @@ class Balancer(StateModule):
         ...     optimizer.step()
         """
         network, step, before = bare(network), self.clock.step, self.calls
-        aligns = bool(Need.ALIGNMENT & self.player.looks_ahead(step))
-        foresees = self.player.foresees and self.training and not self._frozen
-        if (aligns and (optimizer is None or held_out is None)) or (foresees and held_out is None):
-            raise incomplete_look_ahead(self.player, aligns)
+        needs = self.player.looks_ahead(step)
+        aligns, foresees = Need.ALIGNMENT in needs, self.player.foresees and self.training and not self._frozen
+        if (aligns and optimizer is None) or ((needs & HELD_OUT_DATA or foresees) and held_out is None):
+            raise incomplete_look_ahead(self.player, needs)
         if self._look_ahead is None or self._look_ahead.network is not network:
             self._look_ahead = LookAhead(self.player, network, primary, self.accumulate, implicit=implicit)
         look_ahead, self._within = self._look_ahead, True

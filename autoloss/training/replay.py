@@ -23,11 +23,11 @@ from autoloss.training.step.weigh import see
 
 
 def replay(record: RunRecord, weighting: Weighting, player: str = "") -> tuple[Array, dict[str, Array]]:
-    """The steps at which ``weighting`` had what it needs, and the effective weights of each loss there.
+    """The recorded steps that hold what ``weighting`` needs, and its effective weights of each loss there.
 
-    A weighting is a function of what was measured, and that was recorded: neither model nor data are needed. It sees
-    the recorded steps alone, so one with a memory replays exactly only where every step was (``record.every=1``). The
-    losses are those of the run: under other weights the model would have gone elsewhere.
+    A weighting is a function of its signals, and the record holds them: neither model nor data are needed. Only
+    recorded steps are replayed, so a weighting with state is replayed exactly only if every step was recorded
+    (``record.every=1``). The losses are those of the run: with other weights the model would have trained otherwise.
 
     Raises :class:`ConfigError` for a weighting that needs what no record holds.
     """
@@ -88,10 +88,10 @@ def _step(columns: _Columns, weighting: Weighting, terms: Terms, clock: Clock, r
     measured = columns.measured(row, needs) if needs & GRADIENTS else None
     if needs & GRADIENTS and measured is None:
         return None
-    apart = torch.zeros_like(here) if measured is None else ~measured.reached
-    signals = see(terms, clock, values, here & ~apart, measured)
+    unbalanced = torch.zeros_like(here) if measured is None else ~measured.reached
+    signals = see(terms, clock, values, here & ~unbalanced, measured)
     with torch.no_grad():
-        weights = terms.spread(torch.where(apart, 1.0, weighting(signals).float()))
+        weights = terms.spread(torch.where(unbalanced, 1.0, weighting(signals).float()))
         commit(weighting, lambda: weighting.update(signals), signals.finite(), signals.present)
     return torch.where(present, weights, float("nan"))
 

@@ -187,7 +187,7 @@ def test_losses_combine_and_follow_schedules_by_configuration_alone(autoloss, tm
         ("problem=nowhere:Mine", "No module named 'nowhere'"),
         (
             "optimizer._target_=os.system",
-            "os.system must be a class of Optimizers, but it is <built-in function system>",
+            "os.system must be a subclass of Optimizer, but it is <built-in function system>",
         ),
         ("optimizer._target_=torch.os.system", "torch.os.system must be importable"),
         ("optimizer.lr=-1", "torch.optim.Adam must take its parameters, but it does not: ValueError"),
@@ -222,7 +222,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(mistaken, tmp_path, arguments
 def test_what_lightning_says_of_this_machine_is_a_sentence(mistaken):
     code, _, err = mistaken("train trainer.precision=17")
     assert code == 2
-    assert "trainer.* must be what Lightning's Trainer takes, but it says: Precision 17 is invalid" in err
+    assert "The keys trainer.* must suit Lightning's Trainer, but it says: Precision 17 is invalid" in err
     assert "Traceback" not in err
 
 

@@ -5,7 +5,7 @@ import yaml
 from torch.optim import SGD, Optimizer
 
 from autoloss.app.instantiate import factory
-from autoloss.app.trust import check_loaded, import_paths, typed
+from autoloss.app.trust import check_loaded, import_paths, was_typed
 from autoloss.core.errors import ConfigError
 from autoloss.core.io.text_table import markdown
 
@@ -56,14 +56,14 @@ def test_what_is_typed_too_is_trusted(monkeypatch):
     check_loaded(["problem=mine:Problem"], ["problem=mine:Problem"], "best.yaml")
     check_loaded(["losses.left=mine:loss", "weighting.weights={left:0.5}"], ["losses.left=mse,mine:loss"], "best.yaml")
     monkeypatch.setenv("AUTOLOSS_TYPED", "mine.Lion\nother.Opt,mine.Tiger")
-    assert typed("mine.Lion")
-    assert typed("mine.Tiger")
-    assert not any(typed(one) for one in ("mine", "Lion", "other.Opt,mine.Tiger"))
+    assert was_typed("mine.Lion")
+    assert was_typed("mine.Tiger")
+    assert not any(was_typed(one) for one in ("mine", "Lion", "other.Opt,mine.Tiger"))
 
 
 def test_where_nothing_is_typed_nothing_is_trusted(monkeypatch):
     monkeypatch.delenv("AUTOLOSS_TYPED", raising=False)
-    assert not typed("")
+    assert not was_typed("")
 
 
 def test_registered_names_and_plain_values_are_no_import_paths():
@@ -75,7 +75,7 @@ def test_registered_names_and_plain_values_are_no_import_paths():
 def test_a_factory_makes_what_it_was_told_to():
     made = factory({"_target_": "torch.optim.SGD", "lr": 0.5}, Optimizer)
     assert (made.func, made.keywords) == (SGD, {"lr": 0.5})
-    with pytest.raises(ConfigError, match="must be a class of Optimizers"):
+    with pytest.raises(ConfigError, match="must be a subclass of Optimizer"):
         factory({"_target_": "torch.optim.lr_scheduler.StepLR"}, Optimizer)
     with pytest.raises(ConfigError, match="must lie in one of"):
         factory({}, Optimizer)

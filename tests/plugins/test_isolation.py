@@ -85,7 +85,7 @@ def test_two_plugins_with_one_name_are_told_apart(twins) -> None:
 
 
 def test_the_plain_name_of_two_plugins_is_an_error_with_both_spellings(twins, autoloss) -> None:
-    said = "'twin' is several. Write first-dist:twin or second-dist:twin."
+    said = "must be unique, but 'twin' is not. Write first-dist:twin or second-dist:twin."
     with pytest.raises(PluginError, match=said):
         Registry().load("weighting", "twin")
     result = autoloss("describe", "weighting", "twin", path=twins)

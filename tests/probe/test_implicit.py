@@ -31,9 +31,9 @@ def told(implicit):
     with balancer.lookahead(
         point, optimizer, train=losses, held_out=lambda point: {"a": 0.5 * (point.at - 1) ** 2}, implicit=implicit
     ):
-        ahead = balancer._look_ahead
-        measure = ahead.alignment
-        ahead.alignment = lambda *args: found.append(measure(*args)) or found[0]
+        look_ahead = balancer._look_ahead
+        measure = look_ahead.alignment
+        look_ahead.alignment = lambda *args: found.append(measure(*args)) or found[0]
         balancer(losses(point)).backward()
         optimizer.step()
     return found[0].tolist()

@@ -178,7 +178,7 @@ def test_every_weighting_trains_on_losses_with_disjoint_points(name):
     assert all(math.isfinite(w) for w in balancer.weights.values())
     assert any(after[n] < before[n] for n in before)
     assert all(math.isfinite(v) for v in after.values())
-    assert balancer.player.apart.logical_not().all() or not balancer.player.weighting.needs & GRADIENTS
+    assert balancer.player.unbalanced.logical_not().all() or not balancer.player.weighting.needs & GRADIENTS
 
 
 def test_annealing_meets_the_residuals_largest_slope_at_the_parameters():

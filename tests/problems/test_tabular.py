@@ -8,7 +8,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from autoloss.app.composition import composed, opened
+from autoloss.app.composition import allow_new_terms, composed
 from autoloss.app.prepare import prepare
 from autoloss.app.train_one import train
 from autoloss.core.clock import Clock
@@ -380,17 +380,17 @@ def test_further_files_that_cannot_be_used(sheet, tmp_path):
 
 def test_losses_of_terms_that_the_class_does_not_know_are_appended():
     choose = ["problem=tabular", "problem.csv=x.csv", "problem.targets=[a,b]"]
-    assert opened([*choose, "loss@losses.a=huber", "losses.a.delta=2"]) == [
+    assert allow_new_terms([*choose, "loss@losses.a=huber", "losses.a.delta=2"]) == [
         "+loss@losses.a=huber",
         *choose,
         "losses.a.delta=2",
     ]
-    assert opened([*choose, "losses.b.label_smoothing=0.1"])[-1] == "++losses.b.label_smoothing=0.1"
+    assert allow_new_terms([*choose, "losses.b.label_smoothing=0.1"])[-1] == "++losses.b.label_smoothing=0.1"
     # A loss of a file that is loaded gives way to one that is typed.
-    assert opened(["+loss@losses.a=mae", *choose, "loss@losses.a=huber"]) == ["+loss@losses.a=huber", *choose]
+    assert allow_new_terms(["+loss@losses.a=mae", *choose, "loss@losses.a=huber"]) == ["+loss@losses.a=huber", *choose]
     static = ["problem=two_digits", "loss@losses.left=focal", "losses.left.gamma=1"]
-    assert opened(static) == static
-    assert opened(["loss@losses.left=focal"]) == ["loss@losses.left=focal"]
+    assert allow_new_terms(static) == static
+    assert allow_new_terms(["loss@losses.left=focal"]) == ["loss@losses.left=focal"]
     config = composed("train", [*choose, "loss@losses.a=huber", "losses.a.delta=2"])
     assert config["losses"] == {"a": {"name": "huber", "delta": 2}}
 

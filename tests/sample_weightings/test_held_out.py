@@ -148,7 +148,7 @@ def test_the_surrogates_gradient_is_that_of_the_weights(size):
 def test_without_held_out_data_it_says_what_to_write():
     (x, y), net = data(), Net()
     balancer = Balancer(["class"], "equal", sample_weighting="reweight")
-    with pytest.raises(SignalError, match="'reweight' needs to know what each sample does for held-out data"):
+    with pytest.raises(SignalError, match="'reweight' needs the effect of each sample on held-out data"):
         balancer(loss(net, x, y))
     with (
         pytest.raises(ConfigError, match="'reweight' needs held-out losses, but the look-ahead lacks one"),

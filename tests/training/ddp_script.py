@@ -30,7 +30,8 @@ def train(weighting, at, split, rank, ranks):
     net = Net()
     module = DistributedDataParallel(net, find_unused_parameters=split == "absent") if ranks > 1 else net
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
-    balancer = Balancer("abc", Remembering() if weighting == "remembering" else weighting)
+    given = {"remembering": Remembering(), "coba": {"name": "coba", "window": 4, "warmup": 2}}
+    balancer = Balancer("abc", given.get(weighting, weighting))
     generator = torch.Generator().manual_seed(1)
     for _ in range(6):
         x = torch.randn(16, 5, generator=generator)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 SCRIPT = Path(__file__).with_name("ddp_script.py")
-WEIGHTINGS = "uncertainty,gradnorm,famo,auto_lambda,learned,remembering"
+WEIGHTINGS = "uncertainty,gradnorm,famo,auto_lambda,learned,coba,remembering"
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "auto_lambda": [{"variant": "raw", "start": 0.1}],
     "balancer": [{"shares": {"a": 3.0}, "decay": 0.5}],
     "cagrad": [{"c": 1.0, "rescale": 0}],
+    "coba": [{"window": 4, "warmup": 2}, {"window": 3, "warmup": 2, "every": 2}],
     "cosmos": [{"preference": {"a": 3.0}}],
     "cov": [{"decay": 0.5}],
     "dwa": [{"window": 2}],

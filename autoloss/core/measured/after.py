@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autoloss.core.measured.signal import AfterStep, Drawn, Outcome
+from autoloss.core.measured.signal import AfterStep, Drawn, StepOutcome
 from autoloss.core.need import Need
 
 
@@ -19,7 +19,7 @@ class After(AfterStep):
     steep = False
     absent = 1.0
 
-    def measure(self, outcome: Outcome) -> list[Tensor]:
+    def measure(self, outcome: StepOutcome) -> list[Tensor]:
         return outcome.again()
 
     def watched(self, value: Tensor, present: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autoloss.core.measured.signal import AfterStep, Drawn, Outcome
+from autoloss.core.measured.signal import AfterStep, Drawn, StepOutcome
 from autoloss.core.need import Need
 
 
@@ -17,7 +17,7 @@ class Alignment(AfterStep):
     cost = "a plain step, a forward and backward of the held-out batch, and one forward-mode pass of the losses"
     passes = "a held-out step and one forward-mode pass"
 
-    def measure(self, outcome: Outcome) -> Tensor | None:
+    def measure(self, outcome: StepOutcome) -> Tensor | None:
         return outcome.alignment()
 
     def drawn(self, drawn: Drawn) -> Tensor:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from autoloss.core.measured.signal import AfterStep, Drawn, Outcome
+from autoloss.core.measured.signal import AfterStep, Drawn, StepOutcome
 from autoloss.core.need import Need
 
 
@@ -24,7 +24,7 @@ class HeldOutLosses(AfterStep):
     steep = False
     absent = math.nan
 
-    def measure(self, outcome: Outcome) -> Tensor:
+    def measure(self, outcome: StepOutcome) -> Tensor:
         losses, present = outcome.held_out()
         return torch.where(present & losses.isfinite(), losses, math.nan)
 

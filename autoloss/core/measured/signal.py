@@ -55,7 +55,7 @@ class MicroBatches:
         return sum(others, start=first)
 
 
-class Outcome(Protocol):
+class StepOutcome(Protocol):
     """What can be measured of an optimiser step after it."""
 
     def again(self) -> list[Tensor]:
@@ -149,7 +149,7 @@ class AtAnchor(Signal[V]):
 
     @abstractmethod
     def over_ranks(self, value: V, rows: Rows) -> V:
-        """The signal of all ranks' samples together, from that of this rank; asked at features only.
+        """The signal of all ranks' samples together, from that of this rank; called for features only.
 
         There the gradient of the union's mean loss is 1 / ranks of the local one, since DDP averages.
         """
@@ -160,10 +160,10 @@ class AtAnchor(Signal[V]):
 
 
 class AfterStep(Signal[Tensor]):
-    """A signal that an optimiser step leaves behind; known to ``update`` alone."""
+    """A signal that is measured after an optimiser step; only ``update`` can read it."""
 
     @abstractmethod
-    def measure(self, outcome: Outcome) -> Tensor | list[Tensor] | None:
+    def measure(self, outcome: StepOutcome) -> Tensor | list[Tensor] | None:
         """The signal [K] of the window, or one for each of its micro-batches; ``None`` if there is none."""
 
     def merged(self, values: Sequence[Tensor], window: MicroBatches) -> Tensor:

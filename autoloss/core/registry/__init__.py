@@ -4,4 +4,4 @@ from functools import partial
 
 from autoloss._moved import moved_name
 
-__getattr__ = partial(moved_name, "core.registry")  # it was a module in 0.1.0
+__getattr__ = partial(moved_name, "core.registry")  # core.registry was a module in 0.1.0

@@ -1,4 +1,4 @@
-"""A component's parameters and their defaults, for built-ins without importing torch."""
+"""Reads a component's parameters and their defaults; for built-ins without importing torch."""
 
 from __future__ import annotations
 
@@ -12,28 +12,24 @@ REQUIRED = "???"
 
 
 def defaults(listing: Listing, skip: int = 0) -> dict[str, Any]:
-    """The parameters of a component's ``__init__`` and their defaults, the first ``skip`` left out.
+    """The parameters of a component's ``__init__`` with their defaults, without the first ``skip``.
 
-    A parameter without a default is ``"???"``, as in OmegaConf. Built-ins are read from their
-    source: help and tab completion must not wait for torch.
+    A parameter without a default has the value ``"???"``, as in OmegaConf. Built-ins are read from their source,
+    because help and tab completion must not wait until torch is imported.
     """
     found = _from_source(listing) if listing.origin == ORIGIN else _from_signature(listing)
     return dict(list(found.items())[skip:])
 
 
 def attribute(listing: Listing, name: str, default: Any = None) -> Any:
-    """A class attribute of a component, a literal, read as :func:`defaults` reads parameters."""
+    """The class attribute ``name`` of a component, which must be a literal; read as in :func:`defaults`."""
     if listing.origin != ORIGIN:
         return getattr(registry.load(listing.kind, listing.spelling), name, default)
     for node in _class(listing).body:
-        target = (
-            node.target
-            if isinstance(node, ast.AnnAssign)
-            else node.targets[0]
-            if isinstance(node, ast.Assign)
-            else None
-        )
-        if isinstance(target, ast.Name) and target.id == name and isinstance(node, (ast.Assign, ast.AnnAssign)):
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)):
+            continue
+        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+        if isinstance(target, ast.Name) and target.id == name:
             return ast.literal_eval(node.value) if node.value else default
     return default
 

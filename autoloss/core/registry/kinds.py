@@ -1,4 +1,4 @@
-"""The kinds of component that there are, and where each is found."""
+"""The kinds of components, and where the components of each kind are found."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of component: the folder of the built-ins, the entry-point group, the base class."""
+    """A kind of component: the folder of its built-ins, its entry-point group, its base class."""
 
     name: str
     folder: str

@@ -22,7 +22,7 @@ ORIGIN = "autoloss"
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A registered component: its name, the distribution that it comes from, and its target."""
+    """A registered component: its name, the distribution that contains it, and the import path of its class."""
 
     kind: str
     name: str
@@ -33,16 +33,16 @@ class Listing:
 
     @property
     def spelling(self) -> str:
-        """The name that finds it: with its distribution in front if two share the plain one."""
+        """The name that finds this component: ``distribution:name`` if two components share the plain name."""
         return f"{self.origin}:{self.name}" if self.clash else self.name
 
 
 class Registry:
-    """Built-ins by file name, third parties by entry point, anything by ``module:Name``."""
+    """Finds built-ins by file name, plugins by entry point, and any other class by ``module:Name``."""
 
     @cached_property
     def listings(self) -> dict[str, list[Listing]]:
-        """Every component by kind, from metadata alone."""
+        """All registered components by kind; no component is imported."""
         return {kind: _listings(kind) for kind in KINDS}
 
     def names(self, kind: str) -> list[str]:
@@ -50,24 +50,26 @@ class Registry:
         return [listing.spelling for listing in self.listings[kind]]
 
     def find(self, kind: str, name: str) -> Listing:
-        """The listing of ``name``; a spelling from :meth:`names` or an import path ``module:Name``."""
+        """The listing of ``name``, which is one of :meth:`names` or an import path ``module:Name``."""
         if not isinstance(name, str):
-            raise ConfigError(f"A {kind} must be named by text, but it is {name!r}.")
+            raise ConfigError(f"The name of a {kind} must be text, but it is {name!r}.")
         for listing in self.listings[kind]:
             if listing.spelling == name:
                 return listing
         clashing = [listing.spelling for listing in self.listings[kind] if listing.name == name]
         if clashing:
-            raise PluginError(f"A {kind} must have one name, but {name!r} is several. Write {' or '.join(clashing)}.")
+            raise PluginError(
+                f"The name of a {kind} must be unique, but {name!r} is not. Write {' or '.join(clashing)}."
+            )
         if ":" in name:
             return Listing(kind, name, "import path", "", name)
         raise unknown(kind, name, self.names(kind))
 
     def load(self, kind: str, name: str) -> Any:
-        """The class (or, for a loss, function) that ``name`` stands for.
+        """The class that ``name`` stands for; for a loss it may be a function.
 
-        Raises :class:`UnknownNameError` for a misspelt name and :class:`PluginError`, which names
-        distribution, version and error, for a component that does not load.
+        Raises :class:`UnknownNameError` for an unknown name. If the import fails it raises :class:`PluginError`, which
+        names the distribution, its version and the error.
         """
         listing = self.find(kind, name)
         try:
@@ -75,11 +77,11 @@ class Registry:
         except AutolossError:
             raise
         except (Exception, SystemExit) as error:
-            who = f"{kind} {listing.spelling!r}"
+            component = f"{kind} {listing.spelling!r}"
             if listing.version:
-                who += f" of {listing.origin} {listing.version}"
+                component += f" of {listing.origin} {listing.version}"
             raise PluginError(
-                f"The {who} must load from {listing.target!r}, but that raised {type(error).__name__}: {error}."
+                f"The {component} must load from {listing.target!r}, but that raised {type(error).__name__}: {error}."
             ) from error
         _check(kind, listing, target)
         if inspect.isclass(target) and "registered_name" not in vars(target):
@@ -87,19 +89,19 @@ class Registry:
         return target
 
     def build(self, kind: str, name: str, /, *args: Any, **parameters: Any) -> Any:
-        """An instance of the component ``name``; unknown parameters are an error that lists the known."""
+        """An instance of the component ``name``; an unknown parameter is an error that lists the known ones."""
         target = self.load(kind, name)
         if not inspect.isclass(target):
             if parameters:
                 raise ConfigError(f"A loss function takes no parameters, but {name!r} was given {sorted(parameters)}.")
             return imported("autoloss.core.loss:FunctionLoss")(target)
-        # Without an __init__ of its own a class shows nn.Module's, which takes anything and fails later.
-        bare = not any(
+        # A class without an __init__ inherits that of nn.Module: its signature accepts anything, the call fails later.
+        no_parameters = not any(
             "__init__" in vars(c)
             for c in target.__mro__
             if c.__module__.partition(".")[0] != "torch" and c is not object
         )
-        known = {} if bare else inspect.signature(target).parameters
+        known = {} if no_parameters else inspect.signature(target).parameters
         if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
             free = list(known)[len(args) :]
             for key in parameters:
@@ -113,7 +115,7 @@ class Registry:
                 and key not in given
             ):
                 raise ConfigError(f"The {kind} {name!r} must be given {key!r}, but it is not.")
-        if not bare:
+        if not no_parameters:
             check_parameters(kind, name, target, parameters)
         return target(*args, **parameters)
 
@@ -145,7 +147,7 @@ def _entry_points(group: str) -> list[tuple[str, str, str, str]]:
 
 
 def imported(target: str) -> Any:
-    """The object ``module:Name``; without a name, the one class that the module defines for itself."""
+    """The object at ``module:Name``; without a name, the class that the built-in ``module`` is named after."""
     module_name, _, attribute = target.partition(":")
     if ":" in target and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -159,7 +161,7 @@ def imported(target: str) -> Any:
 
 
 def class_name(name: str) -> str:
-    """The class that the file of a built-in holds.
+    """The name of the class in the file of a built-in.
 
     >>> class_name("smooth_l1")
     'SmoothL1'

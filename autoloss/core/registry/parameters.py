@@ -1,4 +1,4 @@
-"""Whether what people write fits the parameters that a component declares, by the annotations of its ``__init__``."""
+"""Checks that values fit the parameters of a component, by the annotations of its ``__init__``."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from autoloss.core.errors import ConfigError
 
 Unbounded = Annotated[float, "may be infinite"]  # a number whose infinity means something, as "no bound" does
 
-# The square and the inverse of a number between them is one that float32 holds.
+# float32 can hold the square and the inverse of any number between these two.
 LEAST, MOST = 1e-18, 1e18
-WHOLE = 2**63  # and whole numbers fit an int64
+WHOLE = 2**63  # an int64 can hold any smaller whole number
 FINITE = "a finite number"
 SIZE = f"0 or a number whose size lies between {LEAST:g} and {MOST:g}"
 NAMES = {float: "a number", int: "a whole number", bool: "true or false", str: "text", type(None): "null"}
 
-Fault = tuple[str, str, Any]  # which key, what it must be, what it is
+Fault = tuple[str, str, Any]  # the key, what its value must be, its value
 
 
 def named(what: str, given: Any, example: str) -> tuple[Any, dict[str, Any]]:
-    """The name and the parameters that ``given`` says: a name, or a mapping that has one among its keys.
+    """The name and the parameters in ``given``, which is a name or a mapping with the key ``name``.
 
     >>> named("weighting", {"name": "gradnorm", "alpha": 1.0}, "")
     ('gradnorm', {'alpha': 1.0})
@@ -41,24 +41,24 @@ def named(what: str, given: Any, example: str) -> tuple[Any, dict[str, Any]]:
 
 
 def check_keys(what: str, parameters: Mapping[Any, Any]) -> None:
-    """Raise :class:`ConfigError` unless the parameters of a ``what`` have names: YAML has numbers for keys too."""
+    """Raise :class:`ConfigError` unless all keys of ``parameters`` are text: in YAML a key may be a number."""
     for key in parameters:
         if not isinstance(key, str):
             raise ConfigError(f"The parameters of a {what} must have names, but one is {key!r}.")
 
 
 def check_parameters(kind: str, name: str, target: Any, given: Mapping[str, Any]) -> None:
-    """Raise :class:`ConfigError` where a parameter ``given`` to the class ``target`` is not what it is annotated as.
+    """Raise :class:`ConfigError` if a ``given`` parameter does not fit its annotation in the class ``target``.
 
-    A string for a number, true for a number, NaN, or a number that float32 cannot square, would fail later, in another
-    place and in torch's words, or give weights that are NaN. What has no annotation, or one that says more than
-    numbers, texts, lists and mappings of those, is the component's own to check; its default always fits.
+    A string or ``true`` for a number, NaN, or a number that float32 cannot square would otherwise fail later, with an
+    error of torch, or give weights that are NaN. A parameter is not checked if it has no annotation, or one other than
+    numbers, text, and lists and mappings of them: the component checks it. The default of a parameter always fits.
     """
     known = inspect.signature(target).parameters
     try:
         hints = get_type_hints(target.__init__, include_extras=True)
     except Exception:
-        # A plugin may name types that are imported for its type checker alone.
+        # A plugin may use types in annotations that it imports only under TYPE_CHECKING.
         return
     for key, value in given.items():
         if key in hints and key in known and not _same(value, known[key].default):
@@ -67,24 +67,24 @@ def check_parameters(kind: str, name: str, target: Any, given: Mapping[str, Any]
 
 
 def _same(value: Any, default: Any) -> bool:
-    """Whether it is the default; no bool equals a number here."""
+    """Whether ``value`` is the default; here a bool does not equal a number."""
     return value is default or (type(value) is type(default) and isinstance(value, (int, float)) and value == default)
 
 
 def faults(key: str, value: Any, hint: Any) -> Iterator[Fault]:
-    """What is wrong with ``value`` under ``key``: where, what must be there, and what is.
+    """Yield each fault of ``value`` under ``key``: the key, what its value must be, and its value.
 
-    Nothing where the ``hint`` says nothing that can be checked.
+    Yields nothing if the annotation ``hint`` is not one that can be checked.
     """
     origin, inside = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         each = [list(faults(key, value, one)) for one in inside]
         if all(each):
-            # Of a list of numbers with a bad one the bad one is told, not that it might have been a number.
+            # For a list with one bad number, name that number; do not say that a number would do instead of a list.
             near = (SIZE, FINITE)
             deepest = max((found[0] for found in each), key=lambda fault: (len(fault[0]), fault[1] in near))
-            told = deepest[0] != key or deepest[1] in near
-            yield deepest if told else (key, " or ".join(dict.fromkeys(f[0][1] for f in each)), value)
+            inner = deepest[0] != key or deepest[1] in near
+            yield deepest if inner else (key, " or ".join(dict.fromkeys(f[0][1] for f in each)), value)
     elif hint == Unbounded:
         if not (_number(value) and math.isinf(value)):
             yield from faults(key, value, float)
@@ -110,7 +110,7 @@ def faults(key: str, value: Any, hint: Any) -> Iterator[Fault]:
         if not isinstance(value, hint):
             yield key, NAMES[hint], value
     elif inspect.isclass(hint) and hint is not Any and not isinstance(value, (hint, str, Sequence, Mapping)):
-        # A text may stand for a path, and a list for a tuple.
+        # Text may stand for a path, and a list for a tuple.
         yield key, f"a {hint.__name__}", value
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,18 @@ class StateModule(nn.Module):
 
     ``.half()`` on the model that holds it would round log-variances and Adam moments to 11 bits. Therefore
     ``_apply`` keeps each buffer's dtype and changes only its device.
+
+    ``renamed`` maps the names that state had in an older version to those that it has now, so that a state_dict of
+    that version loads.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for before, now in self.renamed.items():
+            if prefix + before in state_dict:
+                state_dict.setdefault(prefix + now, state_dict.pop(prefix + before))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         def keep_dtype(tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a way to train registers: a builder, which makes the Lightning module of a run."""
+"""The base class of the kind ``module``: a builder makes the Lightning module that trains a run."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Ingredients:
         sample_weighting: what weighs the samples of each loss.
         optimizer: makes an optimiser from parameters.
         scheduler: makes a learning-rate scheduler from an optimiser and the number of its steps.
-        implicit: how weights are judged by settled parameters, or ``None``.
-        config: the whole configuration, for keys of the module's own.
-        optimizer_of: makes such an ``optimizer`` from a node of the configuration.
-        samples: how many samples the training data have; ``None`` if that is not known.
-        held_out: batches that are not trained on, if something learns from them.
+        implicit: how weights are judged by their final effect (``held_out.implicit``), or ``None``.
+        config: the whole configuration, for keys that only this module reads.
+        optimizer_of: makes another ``optimizer`` from a node of the configuration.
+        samples: the number of training samples; ``None`` if it is not known.
+        held_out: batches of held-out data, if a weighting learns from them; else ``None``.
     """
 
     problem: Problem
@@ -57,12 +57,12 @@ class Ingredients:
 
     @property
     def base(self) -> Mapping[str, float]:
-        """Factors by loss that multiply whatever the weighting says."""
+        """Base weights by loss: factors that multiply the weights of the weighting."""
         return self.config["base"]
 
     @property
     def groups(self) -> Mapping[str, Sequence[str]]:
-        """Losses that are balanced as one, by group name."""
+        """Losses that are weighted as one, by group name."""
         return self.config["groups"]
 
     @property
@@ -72,20 +72,20 @@ class Ingredients:
 
 
 class ModuleBuilder(Component, ABC):
-    """A way to train, as a component: ``module=<name>``.
+    """A component that makes the module of a run: ``module=<name>``.
 
     The parameters of ``__init__`` are the keys ``module.<parameter>`` of the configuration; their defaults must be
-    literals in a class of this package. ``__init__`` checks them. ``brings`` adds options of configuration groups
-    (``{"/players": "gan"}``, a file ``players/gan.yaml`` of a package registered under ``autoloss.conf``) to the
-    configuration of a run that this module trains.
+    literals in a class of this package. ``__init__`` checks them. ``brings`` adds options of configuration groups to
+    the configuration of a run that this module trains: ``{"/players": "gan"}`` adds the file ``players/gan.yaml`` of a
+    package that is registered under ``autoloss.conf``.
     """
 
     brings: ClassVar[Mapping[str, str]] = {}
 
     def check(self, run: Ingredients, attempt: Attempt[Any]) -> None:
-        """Find what is wrong with ``run`` before anything is trained.
+        """Check ``run`` before anything is trained.
 
-        ``attempt`` calls a function and keeps the error that it raises, so that all errors are told at once.
+        Call each check through ``attempt``, which keeps the error that it raises: all errors are shown together.
         """
 
     @abstractmethod

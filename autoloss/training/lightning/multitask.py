@@ -16,7 +16,7 @@ from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, require, unknown
 from autoloss.core.gan.gan_problem import GanProblem
 from autoloss.core.loss import Loss
-from autoloss.core.need import Need, SampleNeed
+from autoloss.core.need import HELD_OUT_DATA, Need, SampleNeed
 from autoloss.core.problem import Outputs, Problem
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.surgery import Surgery
@@ -32,7 +32,7 @@ from autoloss.training.lightning.module_builder import Ingredients, OptimizerFac
 from autoloss.training.lightning.run_module import RunModule
 from autoloss.training.lightning.shared.scaling import loss_scale, will_step
 from autoloss.training.step.entries import table_of
-from autoloss.training.step.lookahead import LookAhead
+from autoloss.training.step.lookahead import LookAhead, differentiates
 from autoloss.training.step.penalties import Penalties
 from autoloss.training.step.player import Player
 
@@ -105,8 +105,9 @@ class MultiTaskModule(RunModule):
         self.held_out = held_out
         self._learner = learner(weighting, sample_weighting)
         self._aligns = Need.ALIGNMENT in weighting.needs
-        check_lookahead(self._learner, self.forked, held_out is not None)
-        if self._learner:
+        self._differentiates = differentiates(weighting, sample_weighting)
+        check_lookahead(self._learner, self.forked and self._differentiates, held_out is not None)
+        if self._differentiates:
             check_network(self.network)
         self._stepped: Tensor | None = None
         self.follow_plateaus(problem.metrics, **(plateau or {}))
@@ -197,7 +198,7 @@ class MultiTaskModule(RunModule):
 
     def on_fit_start(self) -> None:
         """Raise :class:`ConfigError` if a look-ahead needs whole parameters and the strategy shards them."""
-        if self._learner and isinstance(self.trainer.strategy, SHARDING):
+        if self._differentiates and isinstance(self.trainer.strategy, SHARDING):
             raise ConfigError(
                 f"{self._learner} needs whole parameters, but "
                 f"{type(self.trainer.strategy).__name__} shards them. Set trainer.strategy=ddp or train on one device."
@@ -276,7 +277,7 @@ def check_anchor(anchor: str) -> None:
 
 def learner(weighting: Weighting, sample_weighting: SampleWeighting | None) -> str:
     """The component that learns from held-out data, in words; empty if none does."""
-    if Need.ALIGNMENT in weighting.needs:
+    if weighting.needs & HELD_OUT_DATA:
         return f"Weighting {weighting.title()!r}"
     if sample_weighting is not None and SampleNeed.ALIGNMENT in sample_weighting.needs:
         return f"Sample weighting {sample_weighting.title()!r}"
@@ -284,7 +285,10 @@ def learner(weighting: Weighting, sample_weighting: SampleWeighting | None) -> s
 
 
 def check_lookahead(who: str, forked: bool, held_out: bool) -> None:
-    """Raise :class:`ConfigError` if the component ``who`` learns from held-out data and cannot do so here."""
+    """Raise :class:`ConfigError` if the component ``who`` learns from held-out data and cannot do so here.
+
+    ``forked`` says that it learns from derivatives with respect to weights, and that gradients meet in a fork.
+    """
     if not who:
         return
     must = f"{who} needs"

@@ -1,4 +1,4 @@
-"""What every Lightning module of a run has: players that weigh its losses, and where training stands."""
+"""The base class of Lightning modules that ``autoloss train`` can train."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from autoloss.training.step.player import Player
 
 
 class RunModule(KnowsLength, FollowsPlateaus, KeepsRandomState, LogsMeans, TermLosses):
-    """The base of modules that ``autoloss train`` can train: what a run asks of its module.
+    """The base class of modules that ``autoloss train`` can train.
 
-    A subclass has a ``problem`` and a ``player``, whose weights are the run's. It gives all its ``players``, its
-    ``clock``, Lightning's steps, and the metrics ``val/<name>`` and ``test/<name>``. The run gives it what every run
-    has: the record, checkpoints with the random generators' state, schedules, plateaus and the report. ``forked`` says
-    that gradients meet in a fork, so that heads are not weighted.
+    A subclass has a ``problem`` and a ``player``, whose weights the summary shows as the run's. It also has all its
+    ``players``, a ``clock``, Lightning's steps, and the metrics ``val/<name>`` and ``test/<name>``. ``autoloss train``
+    adds the record, checkpoints with the state of the random generators, schedules, plateaus and the report.
+    ``forked`` is true if gradients meet in a fork; then heads get base weights only.
     """
 
     problem: Problem
@@ -31,7 +31,7 @@ class RunModule(KnowsLength, FollowsPlateaus, KeepsRandomState, LogsMeans, TermL
 
     @property
     def players(self) -> Mapping[str, Player]:
-        """What weighs losses here, by name; a single player has the empty name."""
+        """The players by name; a single player has the empty name."""
         raise NotImplementedError
 
     def order(self, dataset: Dataset[Any], seed: int) -> Sampler[int] | None:

@@ -57,7 +57,7 @@ def loss_nodes(
 
 
 def build_weighting(given: str | Mapping[str, Any] | Weighting) -> Weighting:
-    """The weighting that ``given`` names, inside the wrappers of its ``wrap`` key, first innermost."""
+    """The weighting that ``given`` names, inside the wrappers of its ``wrap`` key; the first is the innermost."""
     if isinstance(given, Weighting):
         return given
     name, parameters = named("weighting", given, "{'name': 'gradnorm', ...}")

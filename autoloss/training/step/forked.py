@@ -1,4 +1,4 @@
-"""A step whose gradients meet in a fork: its weights are known when the backward gets there."""
+"""A step whose gradients meet in a fork: its weights are known when the backward has reached the fork."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from autoloss.training.step.weigh import Weighed, see, weighted_sum
 def look(
     fork: Fork, losses: Reduced, terms: Terms, declared: tuple[bool, ...], through: dict[str, bool]
 ) -> tuple[bool, ...] | None:
-    """Look at the way to ``fork`` of each loss that is not in ``through`` yet; which units come through it.
+    """Find out which units are computed from copies of ``fork``; look only at losses that are not in ``through`` yet.
 
-    ``None`` if there was nothing new. Units that are ``declared`` apart may go past it.
+    ``None`` if all losses were known. Units that are ``declared`` unbalanced may use the features themselves.
     """
     if tuple(fork) != terms.names:
         raise SignalError(
@@ -56,22 +56,22 @@ def look(
     return tuple(any(through.get(terms.names[i], False) for i in members) for members in terms.members)
 
 
-def weigh_forked(losses: Reduced, fork: Fork, terms: Terms, clock: Clock, apart: Tensor) -> Weighed:
-    """Sum ``losses`` with base weights, and with the token of ``fork``; nothing is measured yet.
+def weigh_forked(losses: Reduced, fork: Fork, terms: Terms, clock: Clock, unbalanced: Tensor) -> Weighed:
+    """Sum ``losses`` with base weights and add the token of ``fork``; nothing is measured yet.
 
-    The ``weights`` are those that heads get. Units that are ``apart`` ([K] bool) are absent to the weighting.
+    The heads get these ``weights``. Units that are ``unbalanced`` ([K] bool) are absent to the weighting.
     """
     values, counts, present = terms.gather(losses)
     weights = torch.where(losses.present, constant(terms.base, values.device), 0.0)
-    signals = see(terms, clock, values, present & ~apart)
+    signals = see(terms, clock, values, present & ~unbalanced)
     return Weighed(weighted_sum(losses, weights) + fork.token, weights, losses, signals, counts)
 
 
 @dataclass(frozen=True)
 class Met:
-    """The gradients [...] that came to the copies of a fork, one for each loss, ``None`` where nothing came.
+    """The gradients [...] at the copies of a fork, one for each loss, ``None`` where a copy got no gradient.
 
-    They have the base weights and the ``scale`` of the total in them.
+    They include the base weights and the ``scale`` of the total.
     """
 
     gradients: Sequence[Tensor | None]
@@ -79,13 +79,13 @@ class Met:
     place: Place
 
     def reached(self, terms: Terms) -> tuple[bool, ...]:
-        """Which units came through the fork; with a base weight of 0 nobody can tell."""
+        """Which units have a gradient at the fork; a base weight of 0 makes it 0, so that it cannot be told."""
         here = [g is not None and base != 0 for g, base in zip(self.gradients, terms.base, strict=True)]
         return tuple(any(here[i] for i in members) for members in terms.members)
 
     @cached_property
     def stacked(self) -> Tensor:
-        """The gradients as rows [N, P], zeros where nothing came."""
+        """The gradients as rows [N, P], zeros where a copy got no gradient."""
         place = self.place
         zeros = (
             [torch.zeros(place.shape, dtype=place.dtype, device=place.device)]
@@ -96,11 +96,11 @@ class Met:
         return rows.to(torch.promote_types(rows.dtype, torch.float32)).reshape(len(rows), -1)
 
     def rows(self, terms: Terms) -> Tensor:
-        """The gradient of each unit, [K, P], base weights included and the scale taken out."""
+        """The gradient of each unit, [K, P], with base weights and without the scale."""
         rows = self.stacked
         if any(terms.grouped):
             rows = torch.stack([torch.stack([rows[i] for i in of]).sum(0) for of in terms.members])
-        # A total that was multiplied by 0 has gradients of 0, not 0 / 0.
+        # If the total was multiplied by 0, the gradients are 0, not 0 / 0.
         return rows / self.scale.where(self.scale != 0, 1.0)
 
     def weighted(self, factors: Tensor) -> Tensor:
@@ -114,17 +114,17 @@ def combine(
     met: Met,
     weighting: Weighting,
     terms: Terms,
-    apart: Tensor,
+    unbalanced: Tensor,
     declared: tuple[bool, ...],
     group: dist.ProcessGroup | None,
     probe: bool = False,
     keep_rows: bool = False,
 ) -> tuple[Weighed, Tensor]:
-    """Measure what ``weighting`` needs of the gradients that met, ask it, and combine them.
+    """Measure what ``weighting`` needs of the gradients that met, ask it for weights, and combine the gradients.
 
-    The step comes back with its signals and the weights that the features got, and with it their
-    gradient. Units that are ``apart`` keep their base weight, also those that are ``declared`` so
-    and came through the fork all the same. With ``probe`` gradients are compared for the record alone.
+    Returns the step with its signals and the weights of the features' gradient, and that gradient.
+    Units that are ``unbalanced`` keep their base weight, also if they are ``declared`` so and use their copies. With
+    ``probe``, gradients are compared for the record alone.
     """
     values, _, present = terms.gather(weighed.losses)
     needs, reached = weighting.needs_at(weighed.clock.step), flags(met.reached(terms), values.device)
@@ -136,15 +136,15 @@ def combine(
         shown = rows if terms.plain else _unbased(rows, terms)
         found = measure_at_fork(shown, reached, met.place, GRADIENTS if probe else needs, group, keep_rows)
         measured, probed = (None, found) if probe else (found, None)
-    signals = see(terms, weighed.clock, values, present & ~apart, measured)
-    weights = torch.where(apart, 1.0, weighting(signals).detach().float())
+    signals = see(terms, weighed.clock, values, present & ~unbalanced, measured)
+    weights = torch.where(unbalanced, 1.0, weighting(signals).detach().float())
     weights = torch.where(present, weights, 0.0)
     if isinstance(weighting, Surgery) and rows is not None:
         if any(declared):
             rows = rows.where(~flags(declared, rows.device)[:, None], 0.0)
         combined = weighting.combine(rows.reshape(-1, *met.place.shape), signals) * met.scale
         if any(declared):
-            combined = combined + met.weighted(_by_loss((present & apart).float(), terms))
+            combined = combined + met.weighted(_by_loss((present & unbalanced).float(), terms))
     else:
         combined = met.weighted(_by_loss(weights, terms))
     effective = torch.where(weighed.losses.present, terms.spread(weights), 0.0)

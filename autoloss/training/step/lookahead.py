@@ -11,8 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from autoloss.core.errors import ConfigError, SignalError, unknown
+from autoloss.core.need import HELD_OUT_DATA, Need, SampleNeed
+from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.table import LossTable
 from autoloss.core.tensors.ranks import sum_over_ranks, world_size
+from autoloss.core.weighting import Weighting
 from autoloss.probe.descent import gradient_of
 from autoloss.probe.implicit import Implicit, hessian_of
 from autoloss.probe.lookahead import Moment, evaluating, replayed
@@ -184,25 +187,25 @@ class LookAhead:
 class _Outcome:
     """Measures what optimiser step ``step`` did, on its micro-batches ``looks`` and on held-out data."""
 
-    ahead: LookAhead
+    look_ahead: LookAhead
     step: int
     looks: Sequence[tuple[Moment, Table]]
     optimizer_step: OptimizerStep | None
     held_out_table: Table | None
 
     def again(self) -> list[Tensor]:
-        return self.ahead.units_again(self.looks)
+        return self.look_ahead.units_again(self.looks)
 
     def alignment(self) -> Tensor | None:
         if not self.optimizer_step or not self.looks:
             return None
         assert self.held_out_table is not None
-        slopes = self.ahead.alignment(self.step, self.looks, self.optimizer_step, self.held_out_table)
-        return self.ahead.player.terms.collect(slopes.detach().float())
+        slopes = self.look_ahead.alignment(self.step, self.looks, self.optimizer_step, self.held_out_table)
+        return self.look_ahead.player.terms.collect(slopes.detach().float())
 
     def held_out(self) -> tuple[Tensor, Tensor]:
         assert self.held_out_table is not None
-        return self.ahead.units_held_out(self.step, self.held_out_table)
+        return self.look_ahead.units_held_out(self.step, self.held_out_table)
 
 
 def check_primary(primary: Sequence[str], names: Sequence[str]) -> None:
@@ -212,9 +215,16 @@ def check_primary(primary: Sequence[str], names: Sequence[str]) -> None:
             raise unknown("loss", name, names)
 
 
-def incomplete_look_ahead(player: Player, aligns: bool) -> ConfigError:
-    """The error for a look-ahead without the held-out losses (and with ``aligns`` the optimiser) that it needs."""
-    title = player.weighting.title() if aligns else player.samples and player.samples.title
+def differentiates(weighting: Weighting, sample_weighting: SampleWeighting | None) -> bool:
+    """Whether one of them learns from derivatives of held-out losses with respect to its weights."""
+    by_sample = sample_weighting is not None and SampleNeed.ALIGNMENT in sample_weighting.needs
+    return by_sample or Need.ALIGNMENT in weighting.needs
+
+
+def incomplete_look_ahead(player: Player, needs: Need) -> ConfigError:
+    """The error for a look-ahead that lacks what the weighting ``needs`` after the step, or the sample weighting."""
+    title = player.weighting.title() if needs & HELD_OUT_DATA else player.samples and player.samples.title
+    aligns = Need.ALIGNMENT in needs
     return ConfigError(
         f"Weighting {title!r} needs {'the optimizer and ' * aligns}held-out losses, but the look-ahead lacks "
         "one. Write balancer.lookahead(network, optimizer, train=losses_of, held_out=losses_of_held_out)."

@@ -1,4 +1,4 @@
-"""One player: its losses, its weighting, and what they remember between steps."""
+"""One player: its losses, its weighting, and their state between steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, SignalError, unknown
-from autoloss.core.measured.signal import Outcome
+from autoloss.core.measured.signal import StepOutcome
 from autoloss.core.need import GRADIENTS, OUTCOME, Need, SampleNeed
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.signals import AFTER_STEP
@@ -38,14 +38,15 @@ from autoloss.training.step.window import Window
 class Player(StateModule):
     """Weighs tables step after step: :meth:`step` for each micro-batch, :meth:`commit` for each optimiser step.
 
-    ``weighed`` is the last micro-batch, ``notes`` takes what else is to be recorded of it, and ``probe`` says at which
+    ``weighed`` is the last micro-batch, ``notes`` takes further numbers to record of it, and ``probe`` says at which
     steps gradients are compared for the record alone (:meth:`watch_gradients`). ``listener`` is called with each
     weighed micro-batch and its notes; a recorder sets it. Where there are several players,
-    ``whose`` names this one in what is said of its losses ("discriminator").
+    ``whose`` names this one in errors about its losses ("discriminator").
     """
 
     last: Tensor
-    apart: Tensor
+    unbalanced: Tensor
+    renamed = {"apart": "unbalanced"}  # of 0.1.0
 
     def __init__(
         self,
@@ -88,12 +89,12 @@ class Player(StateModule):
         self._through: dict[str, bool] = {}
         self._checked = False
         self.add_state("last", self.terms.spread(torch.ones(len(self.terms.units))).clone())
-        self.add_state("apart", torch.tensor(self._declared))
+        self.add_state("unbalanced", torch.tensor(self._declared))
         if self.weighting.needs & GRADIENTS:
             keep_compiled_buffers()
 
     def watch_gradients(self, at: Callable[[int], bool] | None) -> None:
-        """Compare gradients for the record ``at`` these steps where the weighting asks for none; ``None`` for never."""
+        """Compare gradients for the record ``at`` these steps where the weighting needs none; ``None``: never."""
         self.probe = at
         if at is not None:
             keep_compiled_buffers()
@@ -113,10 +114,9 @@ class Player(StateModule):
     ) -> Weighed | None:
         """Weigh one micro-batch; ``None`` if a loss is not finite and such batches are left out.
 
-        The ``listener`` is told as soon as the weights are known: at once, or in the backward where the anchor is a
-        fork.
+        The ``listener`` is called when the weights are known: at once, or in the backward if the anchor is a fork.
         """
-        self._set_apart(table)
+        self._declare(table)
         sampled: tuple[Sampled, ...] = ()
         if self.samples is not None:
             table, sampled = self.samples.weigh(table, clock)
@@ -129,10 +129,10 @@ class Player(StateModule):
             check_obstacles(values, locate(table.anchor, self.terms.units, self.weighting.title()))
             self._checked = True
         declared = any(self._declared)
-        apart = self.apart if declared or self.weighting.needs & GRADIENTS else None
-        weighed = weigh(table, self.weighting, self.terms, clock, scale, accumulates, apart, declared, probe)
+        unbalanced = self.unbalanced if declared or self.weighting.needs & GRADIENTS else None
+        weighed = weigh(table, self.weighting, self.terms, clock, scale, accumulates, unbalanced, declared, probe)
         if weighed.measured is not None and weighed.measured.whole and not declared:
-            self.apart.zero_()
+            self.unbalanced.zero_()
         elif weighed.measured is not None:
             self._note_reached(self.terms.gather(weighed.losses)[2], weighed.measured.reached)
         if self.nonfinite.rejects(weighed, scaled=scale is not None):
@@ -145,9 +145,9 @@ class Player(StateModule):
 
     @uncompiled
     def frozen(self, table: LossTable, clock: Clock | None = None) -> Tensor:
-        """The total with the last weights (through a fork: of the base weights); measures nothing, learns nothing.
+        """The total with the last weights (with a fork: with the base weights); nothing is measured or learned.
 
-        Samples are weighed where a ``clock`` says that this is a part of training.
+        Samples are weighed if a ``clock`` is given, that is, in training.
         """
         if self.samples is not None and clock is not None:
             table, _ = self.samples.weigh(table, clock)
@@ -157,11 +157,11 @@ class Player(StateModule):
         return weighted_sum(losses, torch.where(losses.present, self.last, 0.0))
 
     def commit(self, stepped: Tensor | None = None) -> None:
-        """Let the weighting learn from the window, where everything is finite and the optimiser ``stepped``."""
+        """Let the weighting learn from the window, if everything is finite and the optimiser ``stepped``."""
         self._learn(self.window, stepped)
 
     def close_window(self) -> None:
-        """Commit as soon as the window is complete: at once, or when its last gradients have met in a fork."""
+        """Commit when the window is complete: at once, or when its last gradients have met in a fork."""
         window, self.window = self.window, Window([])
         window.closed = True
         if not window.pending:
@@ -186,10 +186,10 @@ class Player(StateModule):
 
     @property
     def foresees(self) -> bool:
-        """Whether the samples of a batch are weighed by what they would do for held-out data."""
+        """Whether the sample weighting needs the effect of each sample on held-out data."""
         return self.samples is not None and SampleNeed.ALIGNMENT in self.samples.needs
 
-    def observe(self, step: int, outcome: Outcome) -> None:
+    def observe(self, step: int, outcome: StepOutcome) -> None:
         """Measure what the weighting wants to know of optimiser step ``step``, on its ``outcome``."""
         needs = self.looks_ahead(step)
         for signal in AFTER_STEP:
@@ -197,14 +197,14 @@ class Player(StateModule):
                 self.window.observe(signal, signal.measure(outcome))
 
     def forget(self) -> None:
-        """Drop the window: its step was not taken."""
+        """Drop the window, because the optimiser made no step."""
         self.window = Window([])
 
     def _probes(self, clock: Clock) -> bool:
         # The first micro-batch of a step is the one that is recorded.
         return self.probe is not None and self.probe(clock.step) and not self.window.steps
 
-    def _set_apart(self, table: LossTable) -> None:
+    def _declare(self, table: LossTable) -> None:
         entries = [[table.entry(self.terms.names[i]) for i in members] for members in self.terms.members]
         declared = tuple(
             before or any(entry is not None and not entry.balanced for entry in unit)
@@ -212,16 +212,16 @@ class Player(StateModule):
         )
         if declared != self._declared:
             self._declared = declared
-            self.apart.logical_or_(flags(declared, self.apart.device))
+            self.unbalanced.logical_or_(flags(declared, self.unbalanced.device))
 
     def _note_reached(self, present: Tensor, reached: Tensor) -> None:
-        # A loss that is absent from this batch says nothing about whether it reaches the anchor.
-        apart = torch.where(present, ~reached, self.apart)
-        self.apart.copy_(apart | flags(self._declared, apart.device))
+        # Whether an absent loss reaches the anchor cannot be seen in this batch.
+        unbalanced = torch.where(present, ~reached, self.unbalanced)
+        self.unbalanced.copy_(unbalanced | flags(self._declared, unbalanced.device))
 
     def _here(self, losses: Reduced) -> Tensor:
         here = tuple(any(losses.scalars[i] is not None for i in of) for of in self.terms.members)
-        return flags(here, self.apart.device)
+        return flags(here, self.unbalanced.device)
 
     def _remember(self, weighed: Weighed) -> None:
         self.weighed = weighed
@@ -231,7 +231,7 @@ class Player(StateModule):
         torch.where(known, weighed.weights, self.last, out=self.last)
 
     def check(self) -> None:
-        """Raise or warn of what was noted on the device."""
+        """Raise errors and give warnings that were noted on the device."""
         self.nonfinite.check()
         if self.samples is not None:
             self.samples.check()
@@ -251,20 +251,20 @@ class Player(StateModule):
         losses = table.reduced(self.terms.names)
         reached = look(fork, losses, self.terms, self._declared, self._through)
         if reached is not None:
-            self._note_reached(self._here(losses), flags(reached, self.apart.device))
-        weighed = replace(weigh_forked(losses, fork, self.terms, clock, self.apart), sampled=sampled)
+            self._note_reached(self._here(losses), flags(reached, self.unbalanced.device))
+        weighed = replace(weigh_forked(losses, fork, self.terms, clock, self.unbalanced), sampled=sampled)
         if self.nonfinite.rejects(weighed):
             return None
-        # The graph holds what is below until the backward; none of it may hold the graph.
+        # The graph keeps `meet` and all that it uses until the backward; none of that may keep the graph.
         bare, place, window, declared = weighed.bare(), fork.place, self.window, self._declared
         probe = self._probes(clock)
         group = own_group() if probe or self.weighting.needs & GRADIENTS else None
 
         def meet(gradients: Sequence[Tensor | None], scale: Tensor) -> Tensor:
             met = Met(gradients, scale, place)
-            self._note_reached(self._here(bare.losses), flags(met.reached(self.terms), self.apart.device))
+            self._note_reached(self._here(bare.losses), flags(met.reached(self.terms), self.unbalanced.device))
             settled, combined = combine(
-                bare, met, self.weighting, self.terms, self.apart, declared, group, probe, accumulates
+                bare, met, self.weighting, self.terms, self.unbalanced, declared, group, probe, accumulates
             )
             self._remember(settled)
             window.settle(bare, settled)

@@ -21,7 +21,7 @@ from autoloss.core.table import Entry, LossTable
 from autoloss.core.tensors.ranks import sum_over_ranks, world_size
 from autoloss.core.tensors.state import StateModule, commit
 
-CORRUPTED = "corrupted"  # the key of the data that says which labels are wrong
+CORRUPTED = "corrupted"  # the key of the data that marks wrong labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,9 @@ class Sampled:
     weights: Tensor
 
     def numbers(self) -> dict[str, Tensor]:
-        """What is recorded of the present samples: the share in use, the mean weight, and that of clean and of
-        corrupted samples where the data say which those are; NaN for none.
+        """What is recorded of the present samples: the share with a weight above 0 and the mean weight.
+
+        Also the mean weight of clean and of corrupted samples if the data have the key; NaN if there are none.
         """
         here, weights = self.samples.present, self.weights
         used = {"sample_used": (weights > 0).float(), "sample_weight_mean": weights}
@@ -48,7 +49,7 @@ class Sampled:
 class SampleWeights(StateModule):
     """Applies a copy of one sample weighting to each term; ``size`` is the number of training samples, if known.
 
-    The rule's ``terms`` are weighed; where it names none, all that have a value for each sample.
+    The rule's ``terms`` are weighed; if it names none, all losses that have a value for each sample.
     """
 
     def __init__(self, names: Sequence[str], weighting: SampleWeighting, size: int | None = None) -> None:
@@ -59,7 +60,7 @@ class SampleWeights(StateModule):
         self.named = bool(weighting.terms)
         self.names = tuple(weighting.terms or names)
         self.title, self.needs, self.size = weighting.title(), weighting.needs, size
-        # A list, for a loss may have any name.
+        # A list, because a loss may have any name, also one that a ModuleDict refuses.
         self.rules = nn.ModuleList(deepcopy(weighting).bind(size) for _ in self.names)
         self._leaves: dict[str, Tensor] = {}
         self._seen: set[str] = set()
@@ -71,7 +72,7 @@ class SampleWeights(StateModule):
         self._alignments = dict(alignments)
 
     def weigh(self, table: LossTable, clock: Clock) -> tuple[LossTable, tuple[Sampled, ...]]:
-        """``table`` with its losses times their samples' weights, and what those were."""
+        """``table`` with its losses times their samples' weights, and these weights."""
         sampled = []
         for name, rule in self._pairs():
             samples = self._samples(name, table, clock)
@@ -90,9 +91,9 @@ class SampleWeights(StateModule):
         return applied(table, sampled), tuple(sampled)
 
     def temper(self, name: str, prediction: Tensor, table: LossTable, clock: Clock) -> Tensor:
-        """``prediction`` [B, ...] divided by its samples' temperatures, where the rule has any; else as it is.
+        """``prediction`` [B, ...] divided by its samples' temperatures, if the rule has temperatures.
 
-        ``table`` says which samples these are: its entry ``name`` needs nothing but labels.
+        ``table`` gives the samples' index, and its entry ``name`` their labels.
         """
         if SampleNeed.SLOPES not in self.needs or name not in self.names:
             return prediction
@@ -106,7 +107,7 @@ class SampleWeights(StateModule):
         return prediction / leaf.view(-1, *[1] * (prediction.dim() - 1))
 
     def commit(self, batches: Sequence[tuple[Sampled, ...]], finite: Tensor) -> None:
-        """Let the rules learn from an optimiser step's micro-batches, unless something was not ``finite``."""
+        """Let the rules learn from an optimiser step's micro-batches, if everything was ``finite``."""
         for name, rule in self._pairs():
             if next(rule.buffers(), None) is None:
                 continue
@@ -119,12 +120,12 @@ class SampleWeights(StateModule):
             elif union is not None and here.device.type != "cpu":
                 commit(rule, partial(rule.update, union), here, here)
             elif union is not None and bool(here):
-                # Nothing to wait for, and no copy of a number for each sample.
+                # On a CPU there is nothing to wait for, and this copies no state that has a number for each sample.
                 with torch.no_grad():
                     rule.update(union)
 
     def check(self) -> None:
-        """Warn of a term whose samples' weights were all 0 in some batch; waits for the device."""
+        """Warn of a term whose samples' weights were all 0 in a batch; waits for the device."""
         for name, empty in list(self._empty.items()):
             if bool(empty):
                 del self._empty[name]
@@ -160,8 +161,8 @@ class SampleWeights(StateModule):
         found = self._alignments.pop(name, None)
         if found is None or len(found) != batch:
             raise SignalError(
-                f"Sample weighting {self.title!r} needs to know what each sample does for held-out data, but for loss "
-                f"{name!r} that was not measured. Write `with balancer.lookahead(network, train=losses_of, "
+                f"Sample weighting {self.title!r} needs the effect of each sample on held-out data, but for loss "
+                f"{name!r} it was not measured. Write `with balancer.lookahead(network, train=losses_of, "
                 "held_out=losses_of_held_out):` around each step."
             )
         return found
@@ -191,7 +192,7 @@ class SampleWeights(StateModule):
         )
 
     def _check(self, name: str, batch: int, index: Tensor | None, labels: Tensor | None) -> None:
-        """What the rule needs is there and within its range; on an accelerator looked at once for each term."""
+        """Raise unless what the rule needs is given and in range; on an accelerator only once for each term."""
         if SampleNeed.INDEX in self.needs:
             if index is None:
                 raise SignalError(
@@ -240,7 +241,7 @@ def applied(table: LossTable, sampled: Sequence[Sampled]) -> LossTable:
 
 
 def _learn_together(rule: SampleWeighting, union: Samples | None, here: Tensor) -> None:
-    """Learn from this rank's samples, if they are finite; then keep the mean of what the ranks that moved it have."""
+    """Learn from this rank's samples, if they are finite; then keep the mean over the ranks that changed the state."""
     before = {name: buffer.clone() for name, buffer in rule.named_buffers()}
     if union is not None:
         commit(rule, partial(rule.update, union), here, here)

@@ -1,4 +1,4 @@
-"""One training step: losses in, one scalar out. Nobody but the caller calls ``backward``."""
+"""One training step: turns losses into one scalar. Only the caller calls ``backward``."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from autoloss.training.step.sample_weights import Sampled
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """A weighed step: ``total`` to call ``backward`` on, and what it was made of.
+    """A weighed step: ``total`` to call ``backward`` on, and what it was computed from.
 
-    ``weights`` [N] are the effective ones, d(total)/d(loss), 0 for absent losses. ``signals`` is
-    what the weighting saw of its K units, ``counts`` [K] the items behind each of them, and
-    ``measured`` what the probe found, if anything was asked of it. With a fork they are what the
-    shared features' gradient was made of, and known after the backward; until then ``weights`` are
-    the base weights, which heads keep. ``sampled`` holds the weights of the samples, where they were weighed;
-    ``probed`` was measured for the record alone.
+    ``weights`` [N] are the effective weights, d(total)/d(loss), 0 for absent losses. ``signals`` are
+    those that the weighting saw of its K units, ``counts`` [K] the number of items of each unit, and
+    ``measured`` what the probe measured, if it was asked to. With a fork, ``weights`` and ``signals`` are those of
+    the shared features' gradient and known after the backward; until then ``weights`` are the base weights, which
+    the heads keep. ``sampled`` holds the weights of the samples, if there is a sample weighting; ``probed`` was
+    measured for the record alone.
     """
 
     total: Tensor
@@ -59,16 +59,16 @@ def weigh(
     clock: Clock,
     scale: Tensor | None = None,
     keep_rows: bool = False,
-    apart: Tensor | None = None,
+    unbalanced: Tensor | None = None,
     declared: bool = True,
     probe: bool = False,
 ) -> Weighed:
     """Reduce ``table``, measure what ``weighting`` needs, ask for its weights, and sum.
 
-    The weighting's answer is detached: one ordinary backward on ``total`` gives every parameter
-    the gradient of ``sum(weights * losses)``. Units that are ``apart`` ([K] bool), or whose
-    losses turn out not to reach the anchor, keep their base weight and are absent to the weighting; they are so no
-    longer once all reach it, unless somebody ``declared`` some apart. With ``probe`` gradients are compared for the
+    The weights are detached: one ordinary backward on ``total`` gives every parameter the gradient of
+    ``sum(weights * losses)``. Units that are ``unbalanced`` ([K] bool), and units whose losses do not reach the anchor,
+    keep their base weight, and the weighting sees them as absent. Where all units reach the anchor, ``unbalanced`` is
+    ignored, unless ``declared`` says that the user named some of them. With ``probe``, gradients are compared for the
     record alone where the weighting needs none.
     """
     if isinstance(weighting, Surgery):
@@ -85,15 +85,15 @@ def weigh(
         point = locate(table.anchor, terms.units, weighting.title())
         measured = measure(terms.scalars(losses), point, needs, scale, keep_rows)
         missed = None if measured.whole else ~measured.reached
-        # Where all of them reach the anchor now, nothing that was found out of earlier batches matters.
-        earlier = None if measured.whole and not declared else apart
-        apart = missed if earlier is None else earlier if missed is None else earlier | missed
-    balanced = present if apart is None else present & ~apart
-    signals = see(terms, clock, values, balanced, measured, whole=losses.whole and apart is None)
+        # Where all units reach the anchor now, what earlier batches showed does not matter.
+        earlier = None if measured.whole and not declared else unbalanced
+        unbalanced = missed if earlier is None else earlier if missed is None else earlier | missed
+    balanced = present if unbalanced is None else present & ~unbalanced
+    signals = see(terms, clock, values, balanced, measured, whole=losses.whole and unbalanced is None)
     with torch.no_grad():
         weights = weighting(signals).detach().float()
-        if apart is not None:
-            weights = torch.where(apart, 1.0, weights)
+        if unbalanced is not None:
+            weights = torch.where(unbalanced, 1.0, weights)
         weights = terms.spread(weights)
         weights = torch.where(losses.present, weights, 0.0)
     probed = _probe(table, terms, losses, scale) if probe and not needs & GRADIENTS else None
@@ -120,7 +120,7 @@ def see(
 ) -> Signals:
     """What a weighting sees: the ``values`` [K] of the ``balanced`` units ([K] bool), and what was ``measured``.
 
-    All units are ``balanced`` where it is known that the batch is ``whole``.
+    In a ``whole`` batch all units are known to be balanced.
     """
     return Signals(
         names=terms.units,

@@ -1,4 +1,4 @@
-"""An accumulation window: what several micro-batches measured, as if they had been one batch."""
+"""An accumulation window: merges the signals of several micro-batches into those of one batch."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from autoloss.training.step.weigh import Weighed
 class Window:
     """Collects the micro-batches of one optimiser step.
 
-    Means are weighted by the items behind them. Gradients at features belong to different
-    samples, so their inner products add up with the squared shares; gradients at parameters are
-    averaged before they are compared. Where gradients meet in a fork, a micro-batch is ``pending``
-    until its backward; a ``closed`` window takes no more of them.
+    Each mean counts as much as the number of its items; each signal says how it is merged. Where gradients
+    meet in a fork, a micro-batch is ``pending`` until its backward. A ``closed`` window takes no more micro-batches.
+    ``outcome`` holds what was measured after the step, of the window as a whole.
     """
 
     steps: list[Weighed]
@@ -37,7 +36,7 @@ class Window:
             self.pending.append(weighed)
 
     def settle(self, before: Weighed, after: Weighed) -> None:
-        """Replace a pending micro-batch by what its backward made of it."""
+        """Replace a pending micro-batch by the same with its signals, after its backward."""
         self.steps = [after if step is before else step for step in self.steps]
         self.pending = [step for step in self.pending if step is not before]
 
@@ -52,13 +51,13 @@ class Window:
             ]
 
     def sampled(self) -> list[tuple[Sampled, ...]]:
-        """What the sample weighting gave in each micro-batch that has had its backward."""
+        """What the sample weighting gave in each micro-batch that had its backward."""
         return [step.sampled for step in self.steps if not any(step is waiting for waiting in self.pending)]
 
     def take(self) -> Signals | None:
-        """The signals of the window as one batch, and start a new one; ``None`` if it was empty.
+        """The signals of the window as one batch, ``None`` if it was empty; then start a new window.
 
-        What is still pending is left out: it had no backward.
+        A micro-batch that is still pending is left out: it had no backward.
         """
         steps = [step for step in self.steps if not any(step is waiting for waiting in self.pending)]
         self.steps, self.pending = [], []

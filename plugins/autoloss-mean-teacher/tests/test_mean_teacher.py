@@ -88,7 +88,7 @@ def test_a_term_that_is_not_there_is_a_sentence(key: str, value: str) -> None:
 
     MeanTeacher(**{key: value}).check(replace(TestMeanTeacher().run()), attempt)
     assert found == [
-        f"module.{key} must name a loss of the problem, but it is '{value}' and they are label, consistency."
+        f"module.{key} must name a loss of the problem, but it is '{value}' and the losses are label, consistency."
     ]
 
 

@@ -17,7 +17,7 @@ from optuna.pruners import NopPruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from autoloss.app.composition import composed, opened
+from autoloss.app.composition import allow_new_terms, composed
 from autoloss.app.factories import build_problem
 from autoloss.app.hydra_app import FAILED, USER_ERROR
 from autoloss.app.prepare import prepare
@@ -206,7 +206,7 @@ class Shell:
             if job.wrong:
                 write_json(self.directory / job.name / "failed.json", {"error": job.wrong})
             elif job.name not in done:
-                own = opened([*self.plan.constant, *job.swept], self._added)
+                own = allow_new_terms([*self.plan.constant, *job.swept], self._added)
                 # The last override wins: it replaces the directory that is named by the swept values.
                 todo[job.name] = [*own, f"hydra.sweep.subdir='{job.name}'"]
         returned: Mapping[str, JobReturn] = {}

@@ -1,5 +1,6 @@
 """State keeps its precision, and absent losses keep their rows."""
 
+import pytest
 import torch
 
 from autoloss.core.tensors.state import StateModule, commit
@@ -32,6 +33,23 @@ def test_casts_of_the_model_leave_state_alone():
 
 def test_state_follows_the_device():
     assert Holder().to("meta").each.device.type == "meta"
+
+
+class Renamed(Holder):
+    renamed = {"each_one": "each"}
+
+
+def test_state_of_an_older_version_loads_under_its_new_name():
+    model, old = torch.nn.ModuleDict({"holder": Renamed()}), torch.nn.ModuleDict({"holder": Renamed()})
+    old["holder"].write()
+    written = old.state_dict()
+    written["holder.each_one"] = written.pop("holder.each")
+    model.load_state_dict(written)
+    assert torch.equal(model["holder"].each, old["holder"].each)
+    assert "holder.each_one" in written  # the caller's own state_dict stays as it was
+    model.load_state_dict(old.state_dict())
+    with pytest.raises(RuntimeError, match="Unexpected key.*holder.another"):
+        model.load_state_dict(written | {"holder.another": torch.zeros(())})
 
 
 def test_commit_writes_only_for_present_losses():

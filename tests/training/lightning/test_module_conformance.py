@@ -150,12 +150,12 @@ def _suite(builder_of):
 
 
 def test_the_suite_finds_a_module_that_trains_nothing(tmp_path):
-    with pytest.raises(AssertionError, match="Training must move parameters"):
+    with pytest.raises(AssertionError, match="Training must change parameters"):
         _suite(Broken).test_trains_records_and_measures(tmp_path)
 
 
 def test_the_suite_finds_a_module_that_forgets(tmp_path):
-    with pytest.raises(AssertionError, match="A resumed run must end alike"):
+    with pytest.raises(AssertionError, match="A resumed run must end with the same parameters"):
         _suite(Forgetful).test_a_resumed_run_goes_on_bit_for_bit(tmp_path)
 
 

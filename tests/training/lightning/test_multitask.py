@@ -81,7 +81,10 @@ def problem(name="Noisy"):
     return {"name": f"{__name__}:{name}"}
 
 
-@pytest.mark.parametrize("weighting", ["uncertainty", "gradnorm", "auto_lambda", "learned"])
+COBA = {"name": "coba", "window": 4, "warmup": 2}
+
+
+@pytest.mark.parametrize("weighting", ["uncertainty", "gradnorm", "auto_lambda", "learned", COBA], ids=str)
 def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, weighting):
     class Stop(pl.Callback):
         def on_train_epoch_start(self, trainer, pl_module):
@@ -124,7 +127,7 @@ def test_a_gpu_learns_the_weights_that_the_processor_does(tmp_path, precision, w
     assert found["final_weights"] == pytest.approx(plain["final_weights"], rel=close)
 
 
-@pytest.mark.parametrize("weighting", ["auto_lambda", "learned"])
+@pytest.mark.parametrize("weighting", ["auto_lambda", "learned", COBA], ids=str)
 def test_held_out_data_teaches_under_ordinary_flags(tmp_path, weighting):
     flags = {"accumulate_grad_batches": 2, "gradient_clip_val": 0.5, "precision": "bf16-mixed"}
     summary = train(config(weighting, epochs=3, **flags), tmp_path)
@@ -132,6 +135,11 @@ def test_held_out_data_teaches_under_ordinary_flags(tmp_path, weighting):
     weights = summary["final_weights"].values()
     assert sum(weights) == pytest.approx(3, rel=1e-4)
     assert max(weights) > min(weights)
+
+
+def test_held_out_losses_are_measured_where_gradients_meet_in_a_fork_too(tmp_path):
+    summary = train(config(COBA, epochs=3) | {"anchor": "fork"}, tmp_path)
+    assert len(set(summary["final_weights"].values())) == 3
 
 
 def test_held_out_digits_are_in_no_training_pair():

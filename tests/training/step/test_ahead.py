@@ -137,8 +137,15 @@ def setting(which, dropout=0.0, device="cpu"):
 def aligned(balancer):
     """What the player is told, before it becomes float32."""
     told = []
-    before = balancer.player.align
-    balancer.player.align = lambda slopes: (told.append(slopes), before(slopes))
+    before = balancer.player.observe
+
+    def observe(step, outcome):
+        measure = outcome.look_ahead.alignment
+        outcome.look_ahead.alignment = lambda *args: told.append(measure(*args)) or told[-1]
+        before(step, outcome)
+        outcome.look_ahead.alignment = measure
+
+    balancer.player.observe = observe
     return told
 
 

@@ -132,6 +132,20 @@ def test_a_base_weight_of_zero_leaves_a_loss_out(net):
     assert balancer.weights["a"] + balancer.weights["c"] == pytest.approx(2.0, rel=1e-5)
 
 
+@pytest.mark.parametrize("weighting", ["gradnorm", "imtl_g", "uncertainty"])
+def test_a_base_weight_of_zero_hides_a_loss_from_the_weighting(net, weighting):
+    """The gradient that comes to its copy is 0, and says nothing of the loss."""
+    balancer, without = Balancer(NAMES, weighting, base={"b": 0.0}), Balancer("ac", weighting)
+    for data in batches(4):
+        through_fork(net, balancer, data).total.backward()
+        fork = without.fork(net["trunk"](data))
+        without(
+            {name: losses_of(net, {**dict.fromkeys(NAMES, fork.features), **fork})[name] for name in "ac"}, fork
+        ).backward()
+        assert balancer.player.unbalanced.tolist() == [False, True, False]
+    assert [balancer.weights[name] for name in "ac"] == pytest.approx([without.weights[name] for name in "ac"])
+
+
 def test_losses_of_a_group_may_share_a_head(net):
     balancer = Balancer(["a", "a_too", "b"], "mgda", groups={"both": ["a", "a_too"]})
     data = batches(1)[0]

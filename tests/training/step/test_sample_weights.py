@@ -138,7 +138,7 @@ def test_the_record_shows_what_the_weights_did(tmp_path):
 
 
 def test_bad_input_is_said_in_one_sentence():
-    with pytest.raises(ConfigError, match="how many there are is not known"):
+    with pytest.raises(ConfigError, match="the number of samples is not known"):
         Balancer(["a"], "equal", sample_weighting=Memory())
     balancer = Balancer(["a"], "equal", sample_weighting=Memory(), samples=2)
     with pytest.raises(SignalError, match="index is not given"):

@@ -90,6 +90,14 @@ def test_an_unbalanced_loss_is_not_shown_to_the_weighting(how):
     assert not torch.isfinite(balancer.player.weighting.initial[2])
 
 
+def test_a_state_dict_of_0_1_0_loads():
+    old, new = (Balancer(["a", "b"], "gradnorm", unbalanced=given) for given in (["b"], []))
+    state = old.state_dict()
+    state["player.apart"] = state.pop("player.unbalanced")
+    new.load_state_dict(state)
+    assert new.player.unbalanced.tolist() == [False, True]
+
+
 def test_an_absent_loss_is_left_out_and_moves_no_state():
     trunk, heads = model()
     balancer = Balancer("abc", "uncertainty")

@@ -1,1 +1,1 @@
-"""Lightning modules that train with several losses."""
+"""Builders of the built-in modules, one in each file."""

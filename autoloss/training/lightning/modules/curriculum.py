@@ -1,4 +1,4 @@
-"""One network that is trained on easy samples first."""
+"""``module=curriculum``: trains one network on easy samples first."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from autoloss.training.lightning.run_module import RunModule
 
 
 class Curriculum(Multitask):
-    """Trains on the easiest share of the data, and takes in more as training proceeds.
+    """Trains on the easiest share of the data first, and adds harder samples as training proceeds.
 
     Args:
-        pacing: the share of the data, easiest first, by progress: ``root(0.2,0.5)``; without it all data are in use.
-        difficulty: what is easy: a key of the data, ``module:function``, or ``loss``: each sample's, measured once.
+        pacing: the share of the data in use, easiest first, by progress: ``root(0.2,0.5)``; ``None`` uses all data.
+        difficulty: how hard a sample is: a key of the data, ``module:function``, or ``loss``: its loss, measured once.
         warmup: epochs on all data before losses are measured, at least 0.
     """
 
     use = "Data that differ in difficulty: long and short, clean and noisy, common and rare."
-    avoid = "Few data, or data of even difficulty: the order changes nothing then."
+    avoid = "Few data, or samples that are all equally difficult: then the order changes nothing."
     citation = "Bengio et al., Curriculum learning, ICML 2009; Hacohen and Weinshall, ICML 2019"
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A generator and a discriminator, each with losses of its own."""
+"""``module=gan``: trains a generator and a discriminator, each with its own losses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from autoloss.training.lightning.module_builder import Attempt, Ingredients, Mod
 from autoloss.training.lightning.run_module import RunModule
 from autoloss.training.step.build import build_loss, build_sample_weighting, build_weighting, loss_nodes
 
-LOOKS = (
+HELD_OUT_RULE = (
     "A GAN needs a sample weighting that does not learn from held-out data",
     "the one chosen does",
 )
@@ -28,8 +28,8 @@ LOOKS = (
 class Gan(ModuleBuilder):
     """Trains a generator and a discriminator in turns, each with the weighted sum of its own losses.
 
-    Its keys are ``generator.*``, ``discriminator.*`` and ``pace.*``; the keys of other modules at the top of the
-    configuration (``weighting``, ``losses``, ``optimizer``) are the generator's.
+    Its keys are ``generator.*``, ``discriminator.*`` and ``pace.*``. The keys at the top of the configuration
+    (``weighting``, ``losses``, ``optimizer``) configure the generator.
     """
 
     use = "Problems with a generator and a discriminator (GanProblem)."
@@ -40,7 +40,7 @@ class Gan(ModuleBuilder):
     def check(self, run: Ingredients, attempt: Attempt[Any]) -> None:
         config, samples = run.config, run.sample_weighting
         trainer, other = config["trainer"], config.get("discriminator")
-        attempt(lambda: require(SampleNeed.ALIGNMENT not in samples.needs, *LOOKS, "Choose another."))
+        attempt(lambda: require(SampleNeed.ALIGNMENT not in samples.needs, *HELD_OUT_RULE, "Choose another."))
         listed = ", ".join(run.penalties)
         attempt(lambda: require(not listed, "The networks of a GAN must have no penalties", f"there is {listed}"))
         flags = trainer.get("accumulate_grad_batches", 1), trainer.get("max_steps", -1)
@@ -90,8 +90,8 @@ def _discriminator(run: Ingredients, losses: dict[str, Loss], samples: int | Non
 
 def _options(
     run: Ingredients,
-    node: Mapping[str, Any],
-    play: Mapping[str, Any],
+    weighing: Mapping[str, Any],
+    updates: Mapping[str, Any],
     losses: dict[str, Loss],
     samples: int | None,
     **parts: Any,
@@ -99,12 +99,12 @@ def _options(
     return PlayerOptions(
         losses,
         scheduler=run.scheduler,
-        base=node["base"],
-        groups=node["groups"],
-        unbalanced=node["unbalanced"],
-        steps=play["steps"],
-        accumulate=play["accumulate"],
-        clip=play["clip"],
+        base=weighing["base"],
+        groups=weighing["groups"],
+        unbalanced=weighing["unbalanced"],
+        steps=updates["steps"],
+        accumulate=updates["accumulate"],
+        clip=updates["clip"],
         samples=samples,
         **parts,
     )
@@ -113,9 +113,9 @@ def _options(
 def _discriminator_losses(
     config: Mapping[str, Any], problem: GanProblem, losses: Mapping[str, Loss]
 ) -> dict[str, Loss]:
-    """The discriminator's losses; an adversarial loss of a name that both players have is the generator's."""
+    """The discriminator's losses; an adversarial loss that both players have is built once, for the generator."""
     chosen, terms = config["discriminator"]["losses"], problem.discriminator_terms
-    shared = {name: of for name, of in losses.items() if isinstance(of, AdversarialLoss) and name in terms}
+    shared = {name: loss for name, loss in losses.items() if isinstance(loss, AdversarialLoss) and name in terms}
     for name in shared:
         if name in chosen:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""One network with several losses."""
+"""``module=multitask``: trains one network with several losses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from autoloss.training.lightning.run_module import RunModule
 
 
 class Multitask(ModuleBuilder):
-    """Trains one network with the weighted sum of its losses, under any flag of Lightning's Trainer."""
+    """Trains one network with the weighted sum of its losses; works with any flag of Lightning's Trainer."""
 
     use = "Any problem with one network."
     avoid = "Two networks that train against each other: module=gan."

@@ -1,4 +1,4 @@
-"""Digits of which few have a label."""
+"""A problem with images of digits, few of which have a label."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SPLITS = {"train": (0, 1000), "val": (1000, 1350), "test": (1350, 1797)}
 
 
 class FewLabels(Problem):
-    """Classifies scikit-learn's 8 x 8 digits, of which a few of each class have a label in training.
+    """Classifies scikit-learn's 8 x 8 digits; in training only a few images of each class have a label.
 
-    A batch of training data has as many labelled images, each of them again and again, as images whose label is hidden.
-    Noise is added to both, so that the network never sees an image twice. The term ``consistency`` is what a module
-    with a teacher adds; other modules train on the labelled images alone.
+    Half of the images in a training batch have a label, and these few images are repeated many times; the label of the
+    other half is hidden. Noise is added to all of them, so that the network never sees the same image twice. A module
+    with a teacher adds the term ``consistency``; other modules train on the labelled images only.
 
     Args:
-        labels: labelled images of each class, 1 to 50.
+        labels: number of labelled images of each class, 1 to 50.
         noise: standard deviation of the noise; pixels lie in [0, 1].
     """
 
@@ -35,7 +35,7 @@ class FewLabels(Problem):
         "base": {"consistency": 10.0},
         "threads": 1,
     }
-    use = "Semi-supervised training: a supervised term and one of agreement."
+    use = "Semi-supervised training: a supervised term and a consistency term."
     citation = "scikit-learn's digits (UCI), with labels left out"
 
     def __init__(self, labels: int = 4, noise: float = 0.3) -> None:
@@ -60,7 +60,7 @@ class FewLabels(Problem):
         return tables
 
     def _labelled(self, labels: Tensor, seed: int, size: int) -> Tensor:
-        """The rows [size] of images with a label, each again and again."""
+        """The rows [size] of the labelled images, repeated until there are ``size``."""
         source = torch.Generator().manual_seed(seed)
         by_digit = [(labels == digit).nonzero().flatten() for digit in range(10)]
         chosen = [rows[torch.randperm(len(rows), generator=source)[: self.labels]] for rows in by_digit]
@@ -71,7 +71,7 @@ class FewLabels(Problem):
         return nn.ModuleDict({"trunk": trunk, "head": nn.Linear(128, 10)})
 
     def outputs(self, network: nn.Module, batch: Sequence[Tensor]) -> Outputs:
-        # A batch of training data begins with images without labels; the others have none of these.
+        # A training batch begins with the images without labels; validation and test batches have only labelled images.
         *without, x, y = batch
         known = torch.arange(len(x) + sum(map(len, without)), device=x.device) < len(x)
         x, y = torch.cat([x, *without]), torch.cat([y, *(y.new_zeros(len(one)) for one in without)])

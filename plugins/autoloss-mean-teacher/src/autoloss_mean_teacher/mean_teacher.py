@@ -1,4 +1,4 @@
-"""``module=mean_teacher``."""
+"""``module=mean_teacher``: trains a student network together with its teacher."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from autoloss_mean_teacher.module import MeanTeacherModule
 
 
 class MeanTeacher(ModuleBuilder):
-    """Trains a network that agrees with the moving average of itself where there are no labels.
+    """Trains a network whose predictions on samples without labels agree with those of its moving average.
 
     Args:
-        decay: of the average, in [0, 1); the teacher remembers about ``1 / (1 - decay)`` steps.
+        decay: the decay of the average, in [0, 1); the teacher averages about ``1 / (1 - decay)`` steps.
         term: the term whose predictions are compared.
-        consistency: the term that compares them, usually by the loss ``consistency``.
+        consistency: the term that compares them, usually with the loss ``consistency``.
     """
 
     use = "Few labels and many samples, and noise or augmentation that does not change the answer."
-    avoid = "Enough labels; a teacher that is no better than chance, unless the term is ramped up."
+    avoid = "Enough labels; or a teacher no better than chance, unless the weight of the term grows slowly."
     citation = "Tarvainen, Valpola: Mean teachers are better role models, NeurIPS 2017, arXiv:1703.01780"
 
     def __init__(self, decay: float = 0.99, term: str = "label", consistency: str = "consistency") -> None:
@@ -32,7 +32,9 @@ class MeanTeacher(ModuleBuilder):
         for key in ("term", "consistency"):
             name = getattr(self, key)
             rule = f"module.{key} must name a loss of the problem"
-            attempt(lambda n=name, r=rule: require(n in run.problem.terms, r, f"it is {n!r} and they are {terms}"))
+            attempt(
+                lambda n=name, r=rule: require(n in run.problem.terms, r, f"it is {n!r} and the losses are {terms}")
+            )
 
     def build(self, run: Ingredients) -> RunModule:
         return MeanTeacherModule.of(run, decay=self.decay, term=self.term, consistency=self.consistency)

@@ -14,16 +14,16 @@ from autoloss import Loss, MultiTaskModule, Outputs, Problem, Term, Weighting
 
 
 class MeanTeacherModule(MultiTaskModule):
-    """A multi-task module with one more term: the student's predictions against those of its teacher.
+    """A multi-task module with one more term, which compares the student's predictions with those of its teacher.
 
     The teacher is the exponential moving average of the student's parameters, and it is the network that is evaluated.
-    Both see the same batch, each with random numbers of its own (dropout, noise in ``problem.outputs``). The other
+    Both get the same batch, each with its own random numbers (dropout, noise in ``problem.outputs``). The other
     arguments are those of :class:`autoloss.MultiTaskModule`.
 
     Args:
-        decay: of the average, in [0, 1).
+        decay: the decay of the average, in [0, 1).
         term: the term whose predictions are compared.
-        consistency: the term that compares them; the problem's ``outputs`` leaves it out.
+        consistency: the term that compares them; ``problem.outputs`` does not return it, this module adds it.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class MeanTeacherModule(MultiTaskModule):
         return self.teacher.module
 
     def outputs(self, batch: Any) -> Outputs:
-        """What the student gives for a batch, and what its teacher gives for the same term."""
+        """The student's outputs for ``batch``, and the consistency term with the teacher's prediction as target."""
         outputs = super().outputs(batch)
         with torch.no_grad():
-            taught = self.problem.outputs(self.teacher.module, batch).term(self.term)
-        pair = Term(outputs.term(self.term).prediction, taught.prediction)
-        return replace(outputs, terms={**outputs.terms, self.consistency: pair})
+            target = self.problem.outputs(self.teacher.module, batch).term(self.term).prediction
+        agreement = Term(outputs.term(self.term).prediction, target)
+        return replace(outputs, terms={**outputs.terms, self.consistency: agreement})
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, and then move the teacher."""
+        """Make an optimiser step, and then update the teacher."""
         super().optimizer_step(*args, **kwargs)
         self.teacher.update_parameters(self.network)

@@ -196,9 +196,9 @@ def test_every_weighting_serves_a_generator(play, name):
         weighting = build_weighting({"name": name, **given.get(name, {})})
     except ConfigError as error:
         pytest.skip(str(error))
-    from autoloss.core.need import Need
+    from autoloss.core.need import OUTCOME
 
-    if weighting.needs & (Need.LOOKAHEAD | Need.ALIGNMENT):
+    if weighting.needs & OUTCOME:
         with pytest.raises(ConfigError, match=f"Weighting '{name}' needs to look at what its step did"):
             play.options("generator", weighting)
         return
