@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from autoloss.search import budget
+from autoloss.search import budget, heartbeat
 from autoloss.search.confirm import chosen
 from autoloss.search.heartbeat import WorkerWatch, send_heartbeats, this_worker
 from autoloss.search.study import open_storage, open_study
@@ -125,6 +125,33 @@ def test_a_process_number_that_is_used_again_is_another_process(begin):
     search.plan()
     budget.ask(search.study, 8).set_user_attr("worker", {**this_worker(), "born": -1.0})
     assert budget.requeue_dead(search.study, WorkerWatch()) == 1
+
+
+def test_a_worker_lives_until_its_process_is_a_zombie(begin):
+    search = begin()
+    search.plan()
+    trial = budget.ask(search.study, 8)
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    trial.set_user_attr("worker", {**this_worker(), "pid": child.pid, "born": heartbeat._started(child.pid)})
+    assert budget.requeue_dead(search.study, WorkerWatch()) == 0
+    child.kill()
+    # Not waited for, so that the process stays a zombie.
+    deadline = time.monotonic() + 10
+    while not budget.requeue_dead(search.study, WorkerWatch()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    child.communicate()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux has /proc")
+def test_a_process_began_when_0_1_0_said_so():
+    assert this_worker()["born"] == float(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+
+
+def test_a_container_with_the_same_host_name_is_another_host(monkeypatch):
+    here = this_worker()["host"]
+    monkeypatch.setattr(os, "readlink", lambda path: "pid:[1]")
+    assert this_worker()["host"] != here
 
 
 @pytest.mark.parametrize("who", [ELSEWHERE, None], ids=["another host", "not yet signed"])
