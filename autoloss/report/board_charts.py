@@ -103,11 +103,12 @@ def _front(points: Sequence[tuple[str, Metrics]], pair: tuple[str, str], goals: 
     parts: list[tuple[dict[str, Any], list[dict[str, Any]]]] = [
         ({"name": "beaten", "grey": True}, [d for i, d in enumerate(dots) if i not in best]),
         ({"name": "Pareto front", "accent": True}, [d for i, d in enumerate(dots) if i in best - {middle}]),
-        ({"name": "knee: the best compromise", "large": True}, [dots[middle]]),
+        ({"name": "the best compromise", "large": True}, [dots[middle]]),
     ]
     groups = [{**look, "points": of} for look, of in parts if of]
     line = {"name": "front", "points": sorted([d["x"], d["y"]] for i, d in enumerate(dots) if i in best)}
     words = " and ".join(f"{name} ({goal})" for name, goal in zip(pair, goals, strict=True))
     data = {"groups": groups, "xname": x, "yname": y, "line": line}
-    note = f"{words}. No choice is better in both metrics than one on the front; `{dots[middle]['name']}` is the knee."
+    note = f"{words}. No candidate is better in both metrics than one on the front."
+    note += f" `{dots[middle]['name']}` is the best compromise."
     return Chart(f"{x} against {y}", "scatter", data, note)

@@ -50,7 +50,7 @@ def _said(search: Mapping[str, Any], ranked: Sequence[Trial]) -> list[str]:
     said = [verdict, *each]
     best = ranked[0]
     if search["knee"] is not None:
-        said.append(f"Trial {best['number']}, `{best['label']}`, is the knee of the Pareto front.")
+        said.append(f"Trial {best['number']}, `{best['label']}`, is the best compromise on the Pareto front.")
     elif "score" in best:
         said.append(f"Best single trial: {best['number']}, `{best['label']}`, with a score of {best['score']:+.4g}.")
     if search["importance"]:

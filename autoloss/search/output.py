@@ -65,7 +65,7 @@ class Outcome:
 
     @property
     def verdict(self) -> list[str]:
-        """The verdict: one sentence for each confirmed candidate, and one for the choice."""
+        """The verdict: one sentence for each confirmed candidate, and one for the winner."""
         if not self.confirmed:
             return ["Nothing was confirmed on fresh seeds: above are single runs, so noise may decide their order."]
         lines = [
@@ -77,10 +77,12 @@ class Outcome:
         if best.comparison is None:
             first = self._name(best)
             verb = "are" if first == EQUAL else "is"
-            return [*lines, f"Verdict: {first} {verb} best on validation data; no other candidate helped."]
+            place = "best of the confirmed candidates on validation data"
+            return [*lines, f"Verdict: {first} {verb} {place}; no other candidate helped."]
         return [
             *lines,
-            f"Verdict: {self._name(best)} is best on validation data; on test data: {best.comparison.words}.",
+            f"Verdict: {self._name(best)} is best of the confirmed candidates on validation data; on test data: "
+            f"{best.comparison.words}.",
         ]
 
     def table(self) -> list[list[str]]:

@@ -20,7 +20,7 @@ BASELINE, STATIC = "equal", "fixed"
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One choice: the weighting with its parameters, a loss for each searched term, other keys."""
+    """One configuration: the weighting with its parameters, a loss for each searched term, other keys."""
 
     weighting: Mapping[str, Any]
     losses: Mapping[str, str] = field(default_factory=dict)

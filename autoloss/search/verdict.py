@@ -126,6 +126,6 @@ def sentence(name: str, comparison: Comparison, baseline: str = "equal weights")
     numbers = f"(95 % interval {c.low:+.3g} to {c.high:+.3g}, {p}{holms}, {c.seeds} seeds)"
     if c.words != "no difference shown":
         return f"{name} is {c.words} than {baseline} by {by} {numbers}."
-    power = f"{c.seeds} seeds detect a true difference of {c.detectable:.2g} with a probability of {100 * POWER:.0f} %"
+    power = f"{c.seeds} seeds find a true difference of {c.detectable:.2g} in {100 * POWER:.0f} % of cases"
     alone = " The interval excludes 0, but it is not corrected." if c.low > 0 or c.high < 0 else ""
     return f"no difference shown: {name} differs from {baseline} by {by} {numbers}; {power}.{alone}"

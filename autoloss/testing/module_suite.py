@@ -48,8 +48,9 @@ class ModuleSuite:
             def problem(self):
                 return MyProblem(samples=64)
 
-    The problem should be small: the suite trains it several times, for ``epochs`` epochs in batches of ``batch_size``.
-    ``config`` holds the keys of the configuration that the module reads besides its own parameters.
+    A class attribute does as well: ``builder = Mine``. The problem should be small: the suite trains it several times,
+    for ``epochs`` epochs in batches of ``batch_size``. ``config`` holds the keys of the configuration that the module
+    reads besides its own parameters.
     """
 
     epochs: int = 2

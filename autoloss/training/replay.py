@@ -23,7 +23,7 @@ from autoloss.training.step.weigh import see
 
 
 def replay(record: RunRecord, weighting: Weighting, player: str = "") -> tuple[Array, dict[str, Array]]:
-    """The recorded steps that hold what ``weighting`` needs, and its effective weights of each loss there.
+    """The steps that can be replayed, and the effective weights [T] of each loss at them, by its name.
 
     A weighting is a function of its signals, and the record holds them: neither model nor data are needed. Only
     recorded steps are replayed, so a weighting with state is replayed exactly only if every step was recorded

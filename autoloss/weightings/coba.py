@@ -19,13 +19,13 @@ TINY = 1e-20
 class Coba(Weighting):
     """Weights losses so that they converge on held-out data at the same pace, and less where they begin to diverge.
 
-    After each ``every``-th step the held-out losses are divided by their first values. ``alpha_k`` is the slope of the
+    Every ``every`` steps the held-out losses are divided by their first values. ``alpha_k`` is the slope of the
     straight line through the last N of these ratios. Then, with softmax over losses for RCS and ACS:
 
     - relative convergence score ``RCS = softmax(K alpha / sum_k |alpha_k|)``: less for what converges faster;
     - absolute convergence score ``ACS = softmax(-N alpha / sum_t |alpha(t)|)``: less for what diverges;
-    - divergence factor ``DF = min(1, t softmax_t(-tau t a / sum_t |a(t)|))`` at the last t, with ``a(t) = max_k
-      alpha_k(t)``: near 1 while all converge, near 0 as soon as one of them diverges.
+    - divergence factor ``DF = min(1, t softmax_t(-tau t a / sum_t |a(t)|))`` at the last measurement t, where ``a(t) =
+      max_k alpha_k(t)``: near 1 while all converge, near 0 as soon as one of them diverges.
 
     ``w = K (DF RCS + (1 - DF) ACS)``. The weights sum to K, not to 1 as in the paper.
 
@@ -36,10 +36,10 @@ class Coba(Weighting):
         every: optimiser steps from one measurement to the next, at least 1.
 
     The paper's DF looks back to the first step, ours over the last N measurements. The authors' code departs from
-    their paper, and we follow the paper: there ``a`` is the slope of the largest ratio, DF may exceed 1, and a further
-    softmax with a floor of 1 / (10 K) follows. Here a loss is left out while it has fewer than ``warmup`` measurements
-    (weight 1), and a measurement where it is absent does not count. Their batches come from the validation split, ours
-    from a share of the training data.
+    their paper, and we follow the paper: in the code ``a`` is the slope of the largest ratio, DF may exceed 1, and a
+    further softmax with a floor of 1 / (10 K) follows. Here a loss has the weight 1 while it has fewer than ``warmup``
+    measurements, and a measurement where it is absent does not count. Their batches come from the validation split,
+    ours from a share of the training data.
     """
 
     first: Tensor

@@ -80,7 +80,7 @@ def test_an_importance_is_a_percentage_only_after_enough_trials(searched, tmp_pa
 def test_the_knee_is_marked_on_the_front_of_two_metrics(searched):
     _, charts = charts_of(searched)
     groups = {group["name"]: group["points"] for group in charts["error against size"]["groups"]}
-    (knee,) = groups["knee: the best compromise"]
+    (knee,) = groups["the best compromise"]
     everyone = [p for points in groups.values() for p in points]
     assert len(everyone) == 12
     assert not any(p["x"] < knee["x"] and p["y"] < knee["y"] for p in everyone)

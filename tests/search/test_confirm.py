@@ -137,7 +137,7 @@ def test_a_real_difference_is_told(finish, instant, tmp_path):
     text = Outcome(finish(8), GOALS, ("score",), tuple(confirmed)).text()
     assert re.search(r"dwa is better than equal weights by \+0\.\d+", text)
     assert re.search(r"gradnorm is worse than equal weights by -0\.\d+", text)
-    assert "Verdict: dwa is best on validation data; on test data: better." in text
+    assert "Verdict: dwa is best of the confirmed candidates on validation data; on test data: better." in text
 
 
 def test_a_candidate_whose_metric_is_not_finite_is_listed_and_not_compared(finish, tmp_path):

@@ -86,7 +86,7 @@ def test_sentences():
     assert said["bad"].startswith("bad is worse than equal weights by -0.092 (95 % interval -0.11")
     assert said["alike"] == (
         "no difference shown: alike differs from equal weights by +0.006 (95 % interval -0.0197 to +0.0317, p = 0.553 "
-        "after Holm's correction for 3 candidates, 5 seeds); 5 seeds detect a true difference of 0.048 with a probability of 80 %."
+        "after Holm's correction for 3 candidates, 5 seeds); 5 seeds find a true difference of 0.048 in 80 % of cases."
     )
     alone = sentence("alike", compare({"alike": CANDIDATES["alike"]}, BASELINE)["alike"], baseline="dwa")
     assert alone.startswith("no difference shown: alike differs from dwa by +0.006")

@@ -16,7 +16,7 @@ _held: set[IO[str]] = set()
 
 @contextmanager
 def lock(path: Path, shared: bool = False) -> Iterator[bool]:
-    """``True`` within it for the one process that holds the file ``path``; the system frees it when that process dies.
+    """A context that yields ``True`` to the one process that holds ``path``; the file is free when that process dies.
 
     With ``shared``, several processes hold it together, and it is ``False`` where one process holds it alone. Always
     ``True`` on a system without file locks.

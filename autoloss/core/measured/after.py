@@ -26,7 +26,7 @@ class After(AfterStep):
         return torch.where(present, value, 0.0)
 
     def drawn(self, drawn: Drawn) -> Tensor:
-        """A step takes up to a tenth off a loss."""
+        """The losses, lowered by up to a tenth."""
         return drawn.losses * (1 - 0.1 * drawn.falls)
 
 

@@ -21,7 +21,7 @@ class Alignment(AfterStep):
         return outcome.alignment()
 
     def drawn(self, drawn: Drawn) -> Tensor:
-        """A third of the losses hurt at a time."""
+        """Random values, about a third of them negative."""
         # A source of its own: the other numbers stay what they were.
         source = torch.Generator().manual_seed(drawn.seed)
         return 0.01 * (drawn.losses**2 * (torch.randn(drawn.losses.shape, generator=source) + 0.5))

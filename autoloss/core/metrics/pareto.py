@@ -14,7 +14,7 @@ def front(points: Sequence[Sequence[float]], goals: Sequence[str]) -> list[int]:
     A point dominates another if it is worse in no objective and better in at least one. Equal points all stay.
 
     Args:
-        points: Finite numbers, one for each goal.
+        points: Finite numbers, one for each objective.
         goals: ``"min"`` or ``"max"`` for each objective.
 
     >>> front([(0.2, 5.0), (0.3, 4.0), (0.3, 6.0)], ["min", "min"])

@@ -1,4 +1,4 @@
-"""Keeps functions and buffers out of torch.compile's reach."""
+"""Excludes functions and buffers from torch.compile."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Ingredients:
 
     @property
     def groups(self) -> Mapping[str, Sequence[str]]:
-        """Losses that are weighted as one, by group name."""
+        """Losses that are balanced as one, by group name."""
         return self.config["groups"]
 
     @property

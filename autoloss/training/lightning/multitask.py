@@ -245,7 +245,10 @@ class MultiTaskModule(RunModule):
         return self.network
 
     def outputs(self, batch: Any) -> Outputs:
-        """What the network gives for a batch of training data; a subclass may add terms."""
+        """The network's outputs for a batch, of training data or of held-out data; a subclass may add terms.
+
+        It may be called several times in a step and must have no other effect.
+        """
         with self.problem.branching(self._fork if self.forked else None):
             return self.problem.outputs(self.network, batch)
 

@@ -51,7 +51,7 @@ def _entry(
     if isinstance(term, Layers):
         return Entry(loss(term.prediction, term.target))
     if not isinstance(term, Term):
-        raise ConfigError(f"Term {name!r} must belong to a game of two networks, but module=gan does not train it.")
+        raise ConfigError(f"Term {name!r} must belong to a GAN, but module=gan does not train it.")
     prediction, labels = term.prediction, None
     if term.target.dim() == 1 and not term.target.is_floating_point():
         labels = cleaned(term.target, term.mask)

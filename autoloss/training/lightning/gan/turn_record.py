@@ -14,7 +14,7 @@ from autoloss.training.step.weigh import Weighed
 
 @contextmanager
 def one_row(players: Iterable[Player], step: int) -> Iterator[None]:
-    """Within it, each player's listener is told only of the last micro-batch, at the end, as that of ``step``.
+    """A context that records one row for a turn: each player's last micro-batch, under the number ``step``.
 
     A turn has several steps of each player, which the players count for themselves; a record counts batches.
     """

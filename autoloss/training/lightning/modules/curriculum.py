@@ -12,10 +12,12 @@ from autoloss.training.lightning.run_module import RunModule
 class Curriculum(Multitask):
     """Trains on the easiest share of the data first, and adds harder samples as training proceeds.
 
+    Without ``pacing`` nothing differs from ``multitask``.
+
     Args:
         pacing: the share of the data in use, easiest first, by progress: ``root(0.2,0.5)``; ``None`` uses all data.
         difficulty: how hard a sample is: a key of the data, ``module:function``, or ``loss``: its loss, measured once.
-        warmup: epochs on all data before losses are measured, at least 0.
+        warmup: epochs on all data before losses are measured, at least 0; for ``difficulty=loss`` only.
     """
 
     use = "Data that differ in difficulty: long and short, clean and noisy, common and rare."
