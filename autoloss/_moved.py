@@ -169,6 +169,9 @@ NAMES: dict[str, dict[str, str]] = {
 
 def moved_name(module: str, name: str) -> Any:
     """What ``autoloss.module`` called ``name`` in 0.1.0; AttributeError if nothing."""
+    if name == "__all__":
+        found = vars(import_module(f"autoloss.{PLACES[module]}")) if module in PLACES else {}
+        return [*NAMES.get(module, ()), *(one for one in found if not one.startswith("_") and one != "annotations")]
     place = NAMES.get(module, {}).get(name)
     if place is None and module in PLACES:
         place = f"{PLACES[module]}:{name}"

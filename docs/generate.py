@@ -136,10 +136,10 @@ held-out data.
 
 ## Curricula
 
-`module=curriculum curriculum.pacing=root(0.2,0.5) curriculum.difficulty=KEY` trains on the easiest share c of the
+`module=curriculum module.pacing=root(0.2,0.5) module.difficulty=KEY` trains on the easiest share c of the
 data, in random order. An epoch has as many samples as ever, so that steps, progress and learning rates stay what they
 are; with c = 1 the order is the plain shuffle. `difficulty` is a key of the data, a function of the training set
-(`module:function`, larger is harder), or `loss`: that of each sample after `curriculum.warmup` epochs, in one pass.
+(`module:function`, larger is harder), or `loss`: that of each sample after `module.warmup` epochs, in one pass.
 The record has `data_used`. t is progress, 0 to 1.
 
 """

@@ -10,10 +10,11 @@ from omegaconf import OmegaConf
 
 from autoloss.app.composition import conf_dir
 from autoloss.app.config_source import DEFAULT_MODULE
-from autoloss.core.errors import AutolossError
+from autoloss.core.errors import AutolossError, require
 from autoloss.core.registry.defaults import attribute
 from autoloss.core.registry.lookup import registry
 
+OLD_KEY = "curriculum"  # where 0.1.0 had the parameters of the module of that name
 IGNORED_KEYS = ("ckpt", "fresh", "name", "workers", "threads")
 
 
@@ -21,14 +22,17 @@ def current(config: Mapping[str, Any]) -> dict[str, Any]:
     """``config`` with the keys of this version; a missing key gets its value from ``conf/run.yaml``.
 
     0.1.0 wrote ``module`` as a name, or as null for the module that the problem is made for, and wrote the parameters
-    of a curriculum under ``curriculum``.
+    of a curriculum under ``curriculum``. The old keys still work.
     """
     found = _filled(run_yaml(), config)
     found["sample_weighting"] = found.get("sample_weighting") or {"name": "uniform", "terms": []}
-    curriculum, module = found.pop("curriculum", {}), found.get("module")
-    if not isinstance(module, Mapping):
-        name = module or _module_of(found.get("problem"))
-        found["module"] = {"name": name, **(curriculum if name == "curriculum" else {})}
+    old, module = found.pop(OLD_KEY, None) or {}, found.get("module")
+    require(
+        isinstance(old, Mapping), f"{OLD_KEY} must be a mapping", f"it is {old!r}", "Write module.pacing=... instead."
+    )
+    node = dict(module) if isinstance(module, Mapping) else {"name": module}
+    node["name"] = node.get("name") or _module_of(found.get("problem"))
+    found["module"] = {**node, **(old if node["name"] == OLD_KEY else {})}
     return found
 
 

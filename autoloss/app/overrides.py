@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,12 +16,11 @@ from autoloss.core.schedules.schedule import SCHEDULES
 
 # The user may add keys to these mappings; Hydra refuses a new key without ++.
 _OPEN = re.compile(
-    r"search\.(losses|space)(\.|=)|(discriminator\.)?((base|groups|penalties)(\.|=)|(weighting|problem)\.\w+(\.[^=]+=|=\{))"
+    r"search\.(losses|space)(\.|=)|curriculum(\.|=)|(discriminator\.)?((base|groups|penalties)(\.|=)|(weighting|problem)\.\w+(\.[^=]+=|=\{))"
 )
 _TERM = re.compile(r"((?:discriminator\.)?losses\.\w+)=([\w.:,-]+)$")
 _TERM_OF_SEVERAL = re.compile(r"((?:discriminator\.)?losses\.\w+)=((?:[\w.:,-]+,)?\[.*)$")
 _OTHERS = re.compile(r"(discriminator\.(weighting|sample_weighting|optimizer))=([\w.:,-]+)$")
-_OLD_KEY = re.compile(r"([+~]*)curriculum\.(pacing|difficulty|warmup)=")  # of 0.1.0
 _GROUP = re.compile(r"^(loss|weighting|optimizer)@")
 _SCHEDULE = re.compile(rf"(?<![\w\"'])((?:{'|'.join({**SCHEDULES, **PACINGS})})\([^()]*\))(?![\"'])")
 # Keys that do not belong in the name of a run.
@@ -46,16 +44,10 @@ def rewritten(overrides: Sequence[str]) -> list[str]:
 
 
 def _rewritten(override: str) -> list[str]:
-    if old := _OLD_KEY.match(override):
-        new = f"{old[1]}module.{old[2]}="
-        warnings.warn(
-            f"The key curriculum.{old[2]} is now module.{old[2]}; the old one works until the next version.",
-            FutureWarning,
-            stacklevel=3,
-        )
-        override = new + override[old.end() :]
     if override == "module=null":
         return []  # the problem's own, as in 0.1.0; a group of Hydra takes no null from the command line
+    if re.match(r"\+\+?module=", override):
+        return [override.lstrip("+")]
     if term := _TERM.match(override):
         return [f"loss@{term[1]}={term[2]}"]
     if term := _TERM_OF_SEVERAL.match(override):

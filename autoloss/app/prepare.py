@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 from torch.optim import SGD
 
 from autoloss.app.config_types import check_types
-from autoloss.app.current_config import current
+from autoloss.app.current_config import OLD_KEY, current
 from autoloss.app.factories import (
     build_builder,
     build_implicit,
@@ -22,6 +22,7 @@ from autoloss.app.factories import (
     checked_optimizer,
     optimizer_of,
 )
+from autoloss.app.screen import say
 from autoloss.app.trainer_flags import check_trainer
 from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.loss import Loss
@@ -82,6 +83,7 @@ def prepare(config: Mapping[str, Any], problem: Problem | None = None) -> Prepar
 
     Raises one :class:`ConfigError` that lists everything wrong with ``config``.
     """
+    _tell_old_key(config)
     config = current(config)
     check_types(config)
     pl.seed_everything(config["seed"], workers=True, verbose=False)
@@ -95,7 +97,7 @@ def prepare(config: Mapping[str, Any], problem: Problem | None = None) -> Prepar
             return None
 
     problem = problem or attempt(lambda: build_problem(config))
-    ingredients = None if problem is None else _ingredients(config, problem, attempt)
+    ingredients = _ingredients(config, problem, attempt)
     _check_run(config, attempt)
     builder = None
     if ingredients is not None:
@@ -110,16 +112,30 @@ def prepare(config: Mapping[str, Any], problem: Problem | None = None) -> Prepar
     return PreparedRun(config, ingredients, builder, rng_state())
 
 
-def _ingredients(config: Mapping[str, Any], problem: Problem, attempt: Attempt[Any]) -> Ingredients:
+def _tell_old_key(config: Mapping[str, Any]) -> None:
+    """Say once that the keys of a curriculum are those of its module now."""
+    if OLD_KEY in config and OLD_KEY not in _told and current(config)["module"]["name"] == OLD_KEY:
+        _told.add(OLD_KEY)
+        say("autoloss: the keys curriculum.* are now module.*; the old ones work until the next version.", error=True)
+
+
+_told: set[str] = set()
+
+
+def _ingredients(config: Mapping[str, Any], problem: Problem | None, attempt: Attempt[Any]) -> Ingredients | None:
     """What the run is made of; a plain component replaces one that cannot be built, so that the rest is checked too."""
     losses: dict[str, Loss] = {}
-    for name, node in (attempt(lambda: loss_nodes(config["losses"], problem.terms)) or {}).items():
+    nodes = None if problem is None else attempt(lambda: loss_nodes(config["losses"], problem.terms))
+    for name, node in (nodes or {}).items():
         loss = attempt(partial(build_loss, node))
         if loss is not None:
             losses[name] = loss
     weighting = attempt(lambda: build_weighting(config["weighting"])) or build_weighting("equal")
     samples = attempt(lambda: build_sample_weighting(config["sample_weighting"])) or build_sample_weighting("uniform")
     optimizer = attempt(lambda: checked_optimizer(config["optimizer"], config["lr_schedule"]))
+    implicit = attempt(lambda: build_implicit(config["held_out"]["implicit"]))
+    if problem is None:
+        return None
     return Ingredients(
         problem,
         losses,
@@ -127,7 +143,7 @@ def _ingredients(config: Mapping[str, Any], problem: Problem, attempt: Attempt[A
         samples,
         optimizer or partial(SGD, lr=0.1),
         partial(build_scheduler, config["lr_schedule"]),
-        attempt(lambda: build_implicit(config["held_out"]["implicit"])),
+        implicit,
         config,
         optimizer_of,
     )

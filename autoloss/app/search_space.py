@@ -9,6 +9,7 @@ from typing import Any
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
+from autoloss.app.current_config import OLD_KEY
 from autoloss.app.overrides import parse
 from autoloss.core.errors import ConfigError, unknown
 from autoloss.core.problem import Problem
@@ -97,5 +98,8 @@ def flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _check_key(config: Mapping[str, Any], key: str) -> None:
     known = flat({name: node for name, node in config.items() if name != "search"})
+    old, _, parameter = key.partition(".")
+    if old == OLD_KEY and f"module.{parameter}" in known:
+        return
     if key not in known:
         raise unknown("key", key, known)

@@ -38,10 +38,10 @@ def _function(given: Difficulty) -> Callable[[Any], Any]:
         found = imported(given)
     except Exception as error:
         raise ConfigError(
-            f"curriculum.difficulty must be importable, but {given!r} raised {type(error).__name__}: {error}."
+            f"module.difficulty must be importable, but {given!r} raised {type(error).__name__}: {error}."
         ) from error
     if not callable(found):
-        raise ConfigError(f"curriculum.difficulty must be a function of the dataset, but {given!r} is {found!r}.")
+        raise ConfigError(f"module.difficulty must be a function of the dataset, but {given!r} is {found!r}.")
     return found
 
 
@@ -49,7 +49,7 @@ def _of(sample: Any, key: str) -> Any:
     if not isinstance(sample, Mapping):
         raise ConfigError(
             f"A difficulty by key needs samples with names, but a sample is a {type(sample).__name__}. "
-            "Write a function of the dataset: curriculum.difficulty=module:function."
+            "Write a function of the dataset: module.difficulty=module:function."
         )
     if key not in sample:
         raise unknown("key of the data", key, map(str, sample))

@@ -137,14 +137,14 @@ class CurriculumModule(MultiTaskModule):
 
 def check_curriculum(pacing: str | float | None, difficulty: Difficulty | None, warmup: int) -> None:
     """Raise :class:`ConfigError` unless the three arguments go together."""
-    require(warmup >= 0, "curriculum.warmup must be at least 0", f"it is {warmup}")
+    require(warmup >= 0, "module.warmup must be at least 0", f"it is {warmup}")
     if pacing is not None:
         parse_pacing(pacing)
         require(
             difficulty is not None,
             "A pacing needs a difficulty",
-            "curriculum.difficulty is null",
+            "module.difficulty is null",
             "Name a key of the data, module:function, or loss.",
         )
     else:
-        require(difficulty is None, "A difficulty needs a pacing", "curriculum.pacing is null", "Write root(0.2,0.5).")
+        require(difficulty is None, "A difficulty needs a pacing", "module.pacing is null", "Write root(0.2,0.5).")
