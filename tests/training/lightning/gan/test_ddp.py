@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from tests import processes
+
 SCRIPT = Path(__file__).with_name("ddp_script.py")
 CASES = ("plain", "weighted", "accumulated", "paced", "skipping")
 
 
 @pytest.fixture(scope="module")
-def ranks(two_ranks, tmp_path_factory):
+def ranks(tmp_path_factory):
     out = tmp_path_factory.mktemp("ddp")
-    two_ranks(SCRIPT, str(out))(timeout=300)
+    processes.wait(processes.start_ranks(SCRIPT, [str(out)], out / "log"), out / "log", timeout=300)
     return [json.loads((out / f"{rank}.json").read_text()) for rank in (0, 1)]
 
 
