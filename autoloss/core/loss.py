@@ -44,7 +44,9 @@ class Loss(Progressive, ABC):
 
     ``takes`` says which data the loss is for (keys of :data:`TAKES`), and the conformance suite draws such data.
     ``outliers``, ``imbalance`` and ``gradients`` say in one sentence each how the loss treats them.
-    A loss is ``paired`` if the value of a sample depends on other samples of its batch.
+    A loss is ``paired`` if the value of a sample depends on other samples of its batch. A prediction and a target in
+    half precision are ``widened`` to float32 before :meth:`forward`: sums over pixels overflow float16, and bfloat16
+    keeps 8 bits of them.
     """
 
     takes: tuple[str, ...] = ("numbers",)
@@ -53,6 +55,7 @@ class Loss(Progressive, ABC):
     gradients: ClassVar[str] = ""
     absent: ClassVar[int] = 0
     paired: bool = False
+    widened: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,6 +83,8 @@ class Loss(Progressive, ABC):
 class FunctionLoss(Loss):
     """A user's plain function ``(prediction, target) -> [B]`` as a loss."""
 
+    widened = False
+
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
         try:
@@ -94,20 +99,33 @@ class FunctionLoss(Loss):
         return self.function(prediction, target)
 
 
-def _check_data(loss: nn.Module, given: tuple[Any, ...]) -> None:
-    """Raise :class:`ConfigError` for data that no loss can take; torch would raise later, and not name the cause."""
+def _check_data(loss: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Raise :class:`ConfigError` for data that no loss can take; torch would raise later, and not name the cause.
+
+    Half precision is widened.
+    """
     first = given[0] if given else None
     if not isinstance(first, Tensor):
-        return
+        return None
     whole = first.dim() > 0 and (first.numel() > 0 or len(first) == 0)
     others = [second for second in given[1:] if isinstance(second, Tensor)]
     if first.is_floating_point() and whole and not any(x.is_complex() or not x.dim() for x in others):
-        return  # before any message is written: this runs for each loss in each step
+        # Before any message is written: this runs for each loss in each step.
+        return tuple(map(_widened, given)) if loss.widened and any(map(_is_half, given)) else None
     require(first.is_floating_point(), "A prediction must hold real numbers in floating point", _found(first))
     require(whole, "A prediction must be [B, ...] with numbers for each sample", _found(first))
     for second in others:
         real = not second.is_complex() and second.dim() > 0
         require(real, "A target must be [B, ...] real numbers", _found(second))
+    return None
+
+
+def _is_half(given: Any) -> bool:
+    return isinstance(given, Tensor) and given.dtype in (torch.float16, torch.bfloat16)
+
+
+def _widened(given: Any) -> Any:
+    return given.float() if _is_half(given) else given
 
 
 def _found(data: Tensor) -> str:

@@ -12,6 +12,7 @@ from autoloss.core.component import Component
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.need import SampleNeed
 from autoloss.core.samples import Samples
+from autoloss.core.tensors.precision import exact
 from autoloss.core.tensors.state import StateModule
 
 
@@ -42,8 +43,15 @@ class SampleWeighting(Component, StateModule, ABC):
             )
         require(size is None or size > 0, "There must be at least one sample", f"there are {size}")
         self.size = size
-        self.allocate(size or 0)
+        with exact():
+            self.allocate(size or 0)
         return self
+
+    def __call__(self, samples: Samples) -> Tensor:
+        """The weights [B] by :meth:`forward`, in float32 whatever autocast and torch's default dtype are."""
+        with exact(samples.losses.device.type):
+            weights: Tensor = super().__call__(samples)
+        return weights
 
     def allocate(self, size: int) -> None:
         """Register the state with :meth:`add_state`; stateless by default. ``size`` is 0 where it is not known."""

@@ -13,6 +13,7 @@ from autoloss.core.component import Component
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.need import Need
 from autoloss.core.signals import Signals
+from autoloss.core.tensors.precision import exact
 from autoloss.core.tensors.state import StateModule
 
 CLAIMS = {
@@ -47,8 +48,15 @@ class Weighting(Component, StateModule, ABC):
         """Set the names and the order of the losses, and allocate the state for them."""
         require(len(names) > 0, "A weighting needs at least one loss", "there is none")
         self.names = tuple(names)
-        self.allocate(len(names))
+        with exact():
+            self.allocate(len(names))
         return self
+
+    def __call__(self, signals: Signals) -> Tensor:
+        """The weights [K] by :meth:`forward`, in float32 whatever autocast and torch's default dtype are."""
+        with exact(signals.values.device.type):
+            weights: Tensor = super().__call__(signals)
+        return weights
 
     def allocate(self, size: int) -> None:
         """Register the state for ``size`` losses with :meth:`add_state`; stateless by default."""

@@ -25,5 +25,5 @@ def shortfall(loss: Loss, prediction: Tensor, target: Tensor, margin: float) -> 
     )
     wrong = (target != 1) & (target != 0) & (target != -1)
     loss.notices.forbid("Targets of a margin loss must be 1 and 0, or 1 and -1", wrong, target)
-    sign = torch.where(target > 0, 1.0, -1.0).view_as(prediction)
+    sign = torch.where(target > 0, prediction.new_ones(()), -1.0).view_as(prediction)
     return (margin - sign * prediction).clamp(min=0)

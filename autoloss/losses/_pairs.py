@@ -27,4 +27,5 @@ def distances(vectors: Tensor) -> Tensor:
 
 def cosines(one: Tensor, other: Tensor) -> Tensor:
     """Cosines [B, B] of vectors [B, D]; 0 for a vector of zeros."""
-    return torch.nn.functional.normalize(one, dim=1) @ torch.nn.functional.normalize(other, dim=1).T
+    with torch.autocast(one.device.type, enabled=False):  # it would multiply in half precision
+        return torch.nn.functional.normalize(one, dim=1) @ torch.nn.functional.normalize(other, dim=1).T

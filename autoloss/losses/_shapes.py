@@ -23,6 +23,11 @@ def same_shape(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return prediction.to(dtype), target.to(dtype)
 
 
+def at_least_float32(values: Tensor) -> Tensor:
+    """``values``, in float32 if they are in half precision."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def flat(values: Tensor) -> Tensor:
     """``values`` [B, ...] as [B, P]; an empty batch works too."""
     return values.flatten(1) if values.dim() > 1 else values.unsqueeze(1)
@@ -54,4 +59,4 @@ def of_vectors(prediction: Tensor, target: Tensor) -> Tensor:
             f"Vectors [B, D] must come with class labels [B], but the prediction is {list(prediction.shape)} and the "
             f"target is {list(target.shape)}."
         )
-    return prediction if prediction.dtype == torch.float64 else prediction.float()
+    return at_least_float32(prediction)

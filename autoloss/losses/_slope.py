@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from autoloss.core.errors import ConfigError
+from autoloss.losses._shapes import at_least_float32
 
 
 def squared_slope(logits: Tensor, inputs: Tensor) -> Tensor:
@@ -21,14 +22,10 @@ def squared_slope(logits: Tensor, inputs: Tensor) -> Tensor:
         )
     # A backward inside an autocast region would cast what the forward did not.
     with torch.autocast(inputs.device.type, enabled=False):
-        (slope,) = torch.autograd.grad(_at_least_float(logits).sum(), inputs, create_graph=True, allow_unused=True)
+        (slope,) = torch.autograd.grad(at_least_float32(logits).sum(), inputs, create_graph=True, allow_unused=True)
         if slope is None:
             raise ConfigError(
                 "A penalty on the input gradient needs logits that were computed from the given inputs, but these do "
                 "not depend on them. Write x = penalty.inputs(real, fake); penalty(discriminator(x), x)."
             )
-        return _at_least_float(slope).flatten(1).square().sum(1)
-
-
-def _at_least_float(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+        return at_least_float32(slope).flatten(1).square().sum(1)

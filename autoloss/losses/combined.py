@@ -36,6 +36,7 @@ class Combined(Loss):
     """
 
     takes: tuple[str, ...] = ()
+    widened = False  # each part decides
     use = "A region loss that needs help at the start (cross_entropy and dice), a regulariser of the same output."
     avoid = "You do not know the proportion: make two terms, and let a weighting find it."
     outliers = "As in its parts; a product is small where any part is small."

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autoloss.core.errors import ConfigError
 from autoloss.core.loss import Loss, per_sample
-from autoloss.losses._shapes import same_shape
+from autoloss.losses._shapes import at_least_float32, same_shape
 
 
 class FeatureMatching(Loss):
@@ -47,7 +47,7 @@ class FeatureMatching(Loss):
         return torch.stack([self._layer(f, g) for f, g in zip(generated, real, strict=True)]).mean(0)
 
     def _layer(self, generated: Tensor, real: Tensor) -> Tensor:
-        generated, real = same_shape(generated, real.detach())
+        generated, real = same_shape(at_least_float32(generated), real.detach())
         difference = per_sample((generated - real).abs())
         if not self.relative:
             return difference

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from autoloss.core.errors import ConfigError, require, unknown
 from autoloss.core.loss import Loss, per_sample
-from autoloss.losses._shapes import same_shape
+from autoloss.losses._shapes import at_least_float32, same_shape
 
 NORMS = ("l1", "l2")
 
@@ -31,6 +31,7 @@ class Perceptual(Loss):
             channel weights are not here.
     """
 
+    widened = False  # the network may be in half precision
     use = "Images that should look alike without being equal pixel by pixel."
     avoid = "The network was trained on very different images."
     outliers = "A wrong pixel counts by how much it changes the features: mostly little."
@@ -68,6 +69,7 @@ class Perceptual(Loss):
         return torch.stack([self._distance(f, w) for f, w in zip(found, wanted, strict=True)]).mean(0)
 
     def _distance(self, found: Tensor, wanted: Tensor) -> Tensor:
+        found, wanted = at_least_float32(found), at_least_float32(wanted)
         if self.normalised:
             found, wanted = nn.functional.normalize(found, dim=1), nn.functional.normalize(wanted, dim=1)
         difference = found - wanted

@@ -25,7 +25,9 @@ def gradient_of(objective: Callable[[], Tensor], network: nn.Module) -> dict[Ten
             "The held-out objective must depend on the network's parameters, but it has no graph. "
             "Compute it from the network that is passed in, not detached and not under no_grad."
         )
-    found = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
+    # A backward under autocast would cast what the forward did not.
+    with torch.autocast(value.device.type, enabled=False):
+        found = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
     return mean_over_ranks(dict(zip(parameters, found, strict=True)))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from autoloss.core.errors import SignalError, unknown
+from autoloss.core.tensors.precision import exact
 from autoloss.probe.graph_walk import leaves_of, outputs_reached
 
 Combine = Callable[[Sequence[Tensor | None], Tensor], Tensor | None]
@@ -165,10 +166,11 @@ class _Meeting:
         if scale is None:
             raise SignalError(f"{must}, but a loss was differentiated on its own. Call total.backward() instead.")
         combine, self.combine, self.over = self.combine, None, True
-        # A backward inside autocast would cast what is compared here.
-        with torch.autocast(scale.device.type, enabled=False):
-            if self.leaves:
+        if self.leaves:
+            # A backward inside autocast would cast what is compared here.
+            with torch.autocast(scale.device.type, enabled=False):
                 gradients = [None if gradient is None else self._at_leaves(gradient) for gradient in gradients]
+        with exact(scale.device.type):
             return combine(gradients, scale)
 
     def _at_leaves(self, gradient: Tensor) -> Tensor:

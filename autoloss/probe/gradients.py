@@ -104,7 +104,7 @@ def _rows(
     losses: Sequence[Tensor | None], anchor: AnchorPoint, scale: Tensor | None
 ) -> tuple[Tensor, tuple[bool, ...]]:
     first = anchor.tensors[0]
-    rows = torch.zeros(len(losses), anchor.size, device=first.device)
+    rows = torch.zeros(len(losses), anchor.size, dtype=torch.float32, device=first.device)
     sizes = [tensor.numel() for tensor in anchor.tensors]
     sources = [before_ddp(tensor) for tensor in anchor.tensors]
     one, reached = constant((1.0,), first.device), []

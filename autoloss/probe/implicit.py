@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -72,13 +73,18 @@ def hessian_of(total: Callable[[], Tensor], network: nn.Module) -> Product:
     The product is averaged over ranks.
     """
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    slopes = torch.autograd.grad(total(), parameters, create_graph=True, allow_unused=True, materialize_grads=True)
+    value = total()
+    # A backward under autocast would cast what the forward did not.
+    outside = partial(torch.autocast, value.device.type, enabled=False)
+    with outside():
+        slopes = torch.autograd.grad(value, parameters, create_graph=True, allow_unused=True, materialize_grads=True)
 
     def product(direction: Direction) -> Direction:
         along = torch.stack([(slope * direction[p]).sum() for slope, p in zip(slopes, parameters, strict=True)]).sum()
         if not along.requires_grad:
             return {parameter: torch.zeros_like(parameter) for parameter in parameters}
-        found = torch.autograd.grad(along, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
+        with outside():
+            found = torch.autograd.grad(along, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
         return mean_over_ranks(dict(zip(parameters, found, strict=True)))
 
     return product

@@ -6,11 +6,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 import torch
 from torch import Tensor
 
 from autoloss.core.errors import EmptySelectionWarning
 from autoloss.core.loss import TAKES, FunctionLoss, Loss
+from autoloss.testing.precisions import DTYPES, precision
 from autoloss.testing.samples import BOUNDED, SAMPLES, Sample
 from autoloss.testing.waiting import NoWaiting
 
@@ -132,6 +134,24 @@ class LossSuite:
         self._expect_finite((prediction.bfloat16(), target), "for a prediction in bfloat16")
         if target.is_floating_point():
             self._expect_finite((prediction.bfloat16(), target.bfloat16()), "in bfloat16")
+
+    def test_half_precision_computes_in_float32(self) -> None:
+        """With autocast on or off, and under any default dtype: sums over pixels need it."""
+        prediction, target = self._draw(64)
+        if not self._made().widened:
+            pytest.skip("takes half precision as it is")
+        for half in (torch.bfloat16, torch.float16):
+            given, wanted = prediction.to(half), target.to(half) if target.is_floating_point() else target
+            expected = self._values(given.double(), _double(wanted))
+            for default in DTYPES:
+                for autocast in (None, half):
+                    with precision(default, autocast, self.device):
+                        found = self._values(given, wanted)
+                    near = torch.allclose(found.double(), expected, rtol=1e-4, atol=1e-5)
+                    assert near and found.dtype == torch.float32, (
+                        f"Values of a prediction in {half} must be computed in float32 (autocast {autocast}, default "
+                        f"dtype {default}), {expected.tolist()}, but they are {found.tolist()} in {found.dtype}."
+                    )
 
     def test_float64_stays_float64(self) -> None:
         prediction, target = self._draw(BATCH)

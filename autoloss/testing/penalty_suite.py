@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from autoloss.core.penalty import Penalty
+from autoloss.testing.precisions import precision
 from autoloss.testing.waiting import NoWaiting
 
 
@@ -64,6 +65,14 @@ class PenaltySuite:
         for given, expected in ((torch.bfloat16, torch.float32), (torch.float64, torch.float64)):
             found = self._value([p.to(given) for p in self._draw()]).dtype
             assert found == expected, f"The penalty of {given} parameters must be {expected}, but it is {found}."
+        drawn = self._draw()
+        expected_value = self._value(drawn)
+        with precision(torch.float64, torch.bfloat16, self.device):
+            value = self._value(drawn)
+        assert torch.equal(value, expected_value), (
+            f"Autocast and torch's default dtype must not change a penalty, but it is {value} instead of "
+            f"{expected_value}."
+        )
 
     def test_leaves_the_parameters_alone(self) -> None:
         drawn = self._draw()

@@ -17,6 +17,7 @@ from autoloss.core.samples import Samples
 from autoloss.core.table import Entry
 from autoloss.core.tensors.state import commit
 from autoloss.testing import batches
+from autoloss.testing.precisions import DTYPES, precision
 from autoloss.testing.subject import changed, same, state_of
 from autoloss.training.balancer import Balancer
 
@@ -172,6 +173,22 @@ class SampleWeightingSuite:
             cast()
             moved = changed(before, state_of(rule))
             assert not moved, f".{cast.__name__}() must leave the state as it is, but it changed {', '.join(moved)}."
+
+    def test_precision_around_it_changes_nothing(self) -> None:
+        """Weights and state are the same float32 numbers under each default dtype, and under autocast."""
+        rule = self.bound()
+        weights, state = follow(rule, self.stream()), state_of(rule)
+        streams = [self.stream() for _ in range(2 * len(DTYPES))]
+        for default in DTYPES:
+            for autocast in (None, torch.bfloat16):
+                stream = streams.pop()
+                with precision(default, autocast, self.device):
+                    other = self.bound()
+                    found = follow(other, stream)
+                good = all(map(same, weights, found)) and not changed(state, state_of(other))
+                assert good, (
+                    f"Weights and state must be the same where the default dtype is {default}, but they are not."
+                )
 
     def test_a_loss_that_is_not_finite_moves_no_state(self) -> None:
         rule = self.bound()

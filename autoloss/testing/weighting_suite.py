@@ -5,10 +5,11 @@ from __future__ import annotations
 from autoloss.testing.absences import AbsenceChecks
 from autoloss.testing.answers import AnswerChecks
 from autoloss.testing.claims import ClaimChecks
+from autoloss.testing.precisions import PrecisionChecks
 from autoloss.testing.states import StateChecks
 
 
-class WeightingSuite(AnswerChecks, StateChecks, AbsenceChecks, ClaimChecks):
+class WeightingSuite(AnswerChecks, StateChecks, AbsenceChecks, ClaimChecks, PrecisionChecks):
     """Everything that training expects of a weighting, each as a test of its own.
 
     Subclass it in a test file; pytest finds the tests of every class that is called ``Test...``::

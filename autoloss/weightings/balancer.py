@@ -59,7 +59,7 @@ class Balancer(Weighting):
         total, number = self._averaged(signals)
         norms = total / number
         parts = self.shares / self.shares.where(signals.present, 0.0).sum().clamp(min=torch.finfo(torch.float32).tiny)
-        return torch.where(norms > 0, self.total_norm * parts / norms, 1.0)
+        return torch.where(norms == 0, 1.0, self.total_norm * parts / norms)
 
     def update(self, signals: Signals) -> None:
         total, number = self._averaged(signals)

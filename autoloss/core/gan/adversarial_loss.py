@@ -40,6 +40,7 @@ class InputPenalty(Loss):
     """
 
     takes = ("judged",)
+    widened = False  # of a copy the inputs would have no gradient
 
     def __init__(self, every: int = 1) -> None:
         super().__init__()

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from autoloss.core.tensors.precision import exact
+
 
 class StateModule(nn.Module):
     """A module whose state moves between devices and never changes its precision.
@@ -59,7 +61,7 @@ def commit(module: nn.Module, write: Callable[[], None], finite: Tensor, present
         for part in module.modules()
         for name, buffer in part.named_buffers(recurse=False)
     ]
-    with torch.no_grad():
+    with torch.no_grad(), exact(finite.device.type):
         write()
         for part, name, _, before in owners:
             now = getattr(part, name)

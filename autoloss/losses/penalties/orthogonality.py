@@ -34,5 +34,6 @@ class Orthogonality(Penalty):
 
 def _distance(matrix: Tensor) -> Tensor:
     tall = matrix if len(matrix) >= matrix.shape[1] else matrix.T
-    gram = tall.T @ tall
+    with torch.autocast(tall.device.type, enabled=False):  # it would multiply in half precision
+        gram = tall.T @ tall
     return (gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)).square().sum()

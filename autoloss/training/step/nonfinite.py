@@ -1,4 +1,4 @@
-"""Finds losses and weights that are not finite, or negative where they must not be, without waiting for the device."""
+"""Finds losses, gradients and weights that are not finite, or negative, without waiting for the device."""
 
 from __future__ import annotations
 
@@ -10,33 +10,46 @@ import torch
 from torch import Tensor
 
 from autoloss.core.errors import NonFiniteError, NonPositiveError, require
+from autoloss.core.signals import Signals
 from autoloss.core.tensors.deferred_checks import DeferredChecks
 from autoloss.training.step.weigh import Weighed
 
 POLICIES = ("raise", "skip")
 BLOCK = 256  # steps on an accelerator between two checks, each of which waits for the device
+# A gradient scaler lowers its factor where gradients overflow. They lie with the losses if they are not finite at a
+# factor as small as this, or for so many batches in a row.
+LEAST_SCALE, PATIENCE = 2.0**-10, 256
 Found = tuple[int, float] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The numbers of one step that are to be checked: losses [N], weights [N], units [K] that must not be negative."""
+    """The numbers of one step that are to be checked: losses [N], weights [N], units [K] that must not be negative.
+
+    ``gradients`` [K] are the units' norms at the anchor, or their squares, if they were measured. What overflows where
+    the factor ``scale`` of the losses is above ``least`` is left to the gradient scaler. ``met`` says that the
+    gradients met in a fork: the backward is under way, and the batch cannot be left out any more.
+    """
 
     step: int
-    scaled: bool
     values: Tensor
     weights: Tensor
     units: Tensor | None
+    gradients: Tensor | None
+    scale: Tensor | None
+    least: float = LEAST_SCALE
+    met: bool = False
 
 
 class NonFiniteWatch:
-    """Finds losses that are not finite, and negative losses where the weighting needs losses of at least 0.
+    """Finds losses and gradients that are not finite, and negative losses where the weighting needs them at least 0.
 
-    With ``on_nonfinite="raise"`` a loss that is not finite is an error: at once on a CPU; on an accelerator at the next
-    :meth:`check`, which comes with the next block of records and after at most ``BLOCK`` steps. With ``"skip"`` every
-    step is checked (which waits for the device), and a batch with such a loss is left out and counted. ``positive_for``
-    names a weighting that needs losses of at least 0: a negative one is an error under either policy. ``whose`` names
-    the player whose losses these are. A mask that selects no sample gives a warning, once for each loss.
+    With ``on_nonfinite="raise"`` a loss that is not finite, or whose gradient at the anchor is not, is an error: at
+    once on a CPU; on an accelerator at the next :meth:`check`, which comes with the next block of records and after at
+    most ``BLOCK`` steps. With ``"skip"`` every step is checked (which waits for the device), and a batch with such a
+    loss is left out and counted. ``positive_for`` names a weighting that needs losses of at least 0: a negative one is
+    an error under either policy. ``whose`` names the player whose losses these are. A mask that selects no sample gives
+    a warning, once for each loss.
     """
 
     def __init__(
@@ -55,11 +68,13 @@ class NonFiniteWatch:
         self._empty = DeferredChecks()
         self._names, self._units = names, units
         self._rows: list[Row] = []
+        self._overflows = 0
 
-    def rejects(self, weighed: Weighed, scaled: bool = False) -> bool:
-        """Keep a step's losses and weights for the check; ``True`` if its batch is to be left out.
+    def rejects(self, weighed: Weighed, scale: Tensor | None = None) -> bool:
+        """Keep a step's losses, gradients and weights for the check; ``True`` if its batch is to be left out.
 
-        With ``scaled`` losses (float16) weights that overflow are no error: the scaler skips such a step.
+        Where losses are multiplied by the ``scale`` of a gradient scaler (float16), gradients and weights that overflow
+        are no error at first: the scaler skips such a step and lowers its factor.
         """
         losses, signals = weighed.losses, weighed.signals
         for i, masked in enumerate(losses.masked):
@@ -68,13 +83,25 @@ class NonFiniteWatch:
                 said = f"A batch should have samples for every loss, but the mask of {self._of} {name!r} left none"
                 self._empty.remark(f"{said}. The loss is 0 for that batch.", ~losses.present[i])
         units = None if self.positive_for is None else signals.values
-        if self._rows and self._rows[0].values.device != losses.values.device:
-            self.check()
-        self._rows.append(Row(signals.step, scaled, losses.values, weighed.weights, units))
         # Absent losses and weights are 0, absent units 1.
-        if self.skips or losses.values.device.type == "cpu" or len(self._rows) == BLOCK:
-            return self._look()
-        return False
+        return self._keep(Row(signals.step, losses.values, weighed.weights, units, _gradients(signals), scale))
+
+    def met(self, weighed: Weighed, scale: Tensor, half: bool) -> None:
+        """Keep the gradients that met in a fork, and their weights, for the check.
+
+        ``scale`` is what the total was multiplied by before its backward; above 1, or in float16 (``half``), a gradient
+        scaler may have done it.
+        """
+        signals, least = weighed.signals, LEAST_SCALE if half else 1.0
+        known = _gradients(signals)
+        if known is not None:
+            self._keep(Row(signals.step, weighed.losses.values, weighed.weights, None, known, scale, least, met=True))
+
+    def _keep(self, row: Row) -> bool:
+        if self._rows and self._rows[0].values.device != row.values.device:
+            self.check()
+        self._rows.append(row)
+        return self._look() if self.skips or row.values.device.type == "cpu" or len(self._rows) >= BLOCK else False
 
     def check(self) -> None:
         """Raise :class:`NonFiniteError` or :class:`NonPositiveError` for the first bad loss since the last check."""
@@ -86,40 +113,74 @@ class NonFiniteWatch:
         rows, self._rows = self._rows, []
         if not rows:
             return False
-        values = torch.stack([row.values for row in rows]).tolist()
-        weights = torch.stack([row.weights for row in rows]).tolist()
-        units = [row.units for row in rows if row.units is not None]
-        unit_values = torch.stack(units).tolist() if units else [[]] * len(rows)
+        values, weights = _numbers([row.values for row in rows]), _numbers([row.weights for row in rows])
+        units, gradients = _numbers([row.units for row in rows]), _numbers([row.gradients for row in rows])
+        scales = _numbers([None if row.scale is None else row.scale.float().reshape(1) for row in rows])
         rejected = False
-        for row, losses, of, known in zip(rows, values, weights, unit_values, strict=True):
-            infinite = _first(losses, lambda x: not math.isfinite(x))
-            overflown = None if row.scaled else _first(of, lambda x: not math.isfinite(x))
-            rejected = self.skips and (infinite is not None or overflown is not None)
+        for row, of, weighed, known, steep, scale in zip(rows, values, weights, units, gradients, scales, strict=True):
+            infinite, negative = _first(of, _infinite), _first(known, lambda x: x < 0)
+            endless, overflown = _first(steep, _infinite), _first(weighed, _infinite)
+            if scale and self._left_to_scaler(row, scale[0], bool(endless or overflown)):
+                endless = overflown = None
+            rejected = self.skips and not row.met and bool(infinite or endless or overflown)
             self.skipped += rejected
-            negative = _first(known, lambda x: x < 0)
-            self._raise(row.step, None if rejected else infinite, None if rejected else overflown, negative)
+            if not rejected:
+                self._raise_nonfinite(row, infinite, endless, overflown)
+            self._raise_negative(row.step, negative)
         return rejected
 
-    def _raise(self, step: int, infinite: Found, overflown: Found, negative: Found) -> None:
+    def _left_to_scaler(self, row: Row, scale: float, overflows: bool) -> bool:
+        self._overflows = self._overflows + 1 if overflows else 0
+        return scale > row.least and self._overflows <= PATIENCE
+
+    def _raise_nonfinite(self, row: Row, infinite: Found, endless: Found, overflown: Found) -> None:
+        skip = "" if row.met else ", or set on_nonfinite=skip to leave such batches out"
         if infinite is not None:
             name, value = self._names[infinite[0]], infinite[1]
             raise NonFiniteError(
-                f"Every loss must be finite, but {self._of} {name!r} is {value:g} at step {step}. Look at that batch, "
-                "lower the learning rate or clip gradients, or set on_nonfinite=skip to leave such batches out."
+                f"Every loss must be finite, but {self._of} {name!r} is {value:g} at step {row.step}. Look at that "
+                f"batch, lower the learning rate or clip gradients{skip}."
+            )
+        if endless is not None:
+            raise NonFiniteError(
+                "Every loss's gradient at the anchor must be finite, but that of "
+                f"{self._of} {self._units[endless[0]]!r} is not at step {row.step}, or its square is too large for "
+                "float32. Look for a root, logarithm or division near 0, or scale that loss by its base weight"
+                f"{skip}."
             )
         if overflown is not None:
             name, value = self._names[overflown[0]], overflown[1]
             raise NonFiniteError(
-                f"Every weight must be finite, but that of {self._of} {name!r} is {value:g} at step {step}: the "
+                f"Every weight must be finite, but that of {self._of} {name!r} is {value:g} at step {row.step}: the "
                 "losses, or inner products of their gradients, are too large or too small for float32. Scale that "
-                "loss by its base weight, clip gradients, or set on_nonfinite=skip to leave such batches out."
+                f"loss by its base weight or clip gradients{skip}."
             )
+
+    def _raise_negative(self, step: int, negative: Found) -> None:
         if negative is not None:
             name, value = self._units[negative[0]], negative[1]
             raise NonPositiveError(
                 f"Weighting {self.positive_for!r} needs losses of at least 0, but {self._of} {name!r} is {value:g} at "
                 f"step {step}. Shift that loss, name it in `unbalanced`, or choose another weighting."
             )
+
+
+def _gradients(signals: Signals) -> Tensor | None:
+    """The norms [K] of the units' gradients at the anchor, or their squares; ``None`` if they were not measured."""
+    if signals.measured_gram is not None:
+        return signals.measured_gram.diagonal()
+    return None if signals.measured_stats is None else signals.measured_stats.item_norm
+
+
+def _numbers(rows: Sequence[Tensor | None]) -> list[list[float]]:
+    """The rows on the host; an empty one for ``None``."""
+    here = [row for row in rows if row is not None]
+    found = iter(torch.stack(here).tolist() if here else ())
+    return [[] if row is None else next(found) for row in rows]
+
+
+def _infinite(x: float) -> bool:
+    return not math.isfinite(x)
 
 
 def _first(numbers: Sequence[float], bad: Callable[[float], bool]) -> Found:

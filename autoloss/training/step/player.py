@@ -88,7 +88,7 @@ class Player(StateModule):
         self._declared = tuple(unit in unbalanced for unit in self.terms.units)
         self._through: dict[str, bool] = {}
         self._checked = False
-        self.add_state("last", self.terms.spread(torch.ones(len(self.terms.units))).clone())
+        self.add_state("last", self.terms.spread(torch.ones(len(self.terms.units), dtype=torch.float32)).clone())
         self.add_state("unbalanced", torch.tensor(self._declared))
         if self.weighting.needs & GRADIENTS:
             keep_compiled_buffers()
@@ -135,7 +135,7 @@ class Player(StateModule):
             self.unbalanced.zero_()
         elif weighed.measured is not None:
             self._note_reached(self.terms.gather(weighed.losses)[2], weighed.measured.reached)
-        if self.nonfinite.rejects(weighed, scaled=scale is not None):
+        if self.nonfinite.rejects(weighed, scale):
             return None
         weighed = replace(weighed, sampled=sampled)
         self._remember(weighed)
@@ -257,6 +257,7 @@ class Player(StateModule):
             return None
         # The graph keeps `meet` and all that it uses until the backward; none of that may keep the graph.
         bare, place, window, declared = weighed.bare(), fork.place, self.window, self._declared
+        half = fork.features.dtype == torch.float16
         probe = self._probes(clock)
         group = own_group() if probe or self.weighting.needs & GRADIENTS else None
 
@@ -267,6 +268,7 @@ class Player(StateModule):
                 bare, met, self.weighting, self.terms, self.unbalanced, declared, group, probe, accumulates
             )
             self._remember(settled)
+            self.nonfinite.met(settled, scale, half)
             window.settle(bare, settled)
             self._tell(settled)
             if window.closed and not window.pending:

@@ -18,6 +18,7 @@ from autoloss.core.need import SampleNeed
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.samples import Samples
 from autoloss.core.table import Entry, LossTable
+from autoloss.core.tensors.precision import exact
 from autoloss.core.tensors.ranks import sum_over_ranks, world_size
 from autoloss.core.tensors.state import StateModule, commit
 
@@ -98,9 +99,9 @@ class SampleWeights(StateModule):
         if SampleNeed.SLOPES not in self.needs or name not in self.names:
             return prediction
         entry = table.entry(name)
-        zeros = torch.zeros(len(prediction), device=prediction.device)
+        zeros = torch.zeros(len(prediction), dtype=torch.float32, device=prediction.device)
         samples = self._known(name, zeros, torch.ones_like(zeros).bool(), entry, table, clock)
-        with torch.no_grad():
+        with torch.no_grad(), exact(zeros.device.type):
             leaf = dict(self._pairs())[name].temperature(samples).detach()
         if torch.is_grad_enabled():
             self._leaves[name] = leaf.requires_grad_()
@@ -121,7 +122,7 @@ class SampleWeights(StateModule):
                 commit(rule, partial(rule.update, union), here, here)
             elif union is not None and bool(here):
                 # On a CPU there is nothing to wait for, and this copies no state that has a number for each sample.
-                with torch.no_grad():
+                with torch.no_grad(), exact():
                     rule.update(union)
 
     def check(self) -> None:
@@ -177,7 +178,9 @@ class SampleWeights(StateModule):
                 f"divided. Write logits = balancer.temper({name!r}, logits, index=index, labels=labels)."
             )
         values = entry.values if entry.mask is None else entry.values.where(entry.mask, 0.0)
-        (slopes,) = torch.autograd.grad(values.sum(), leaf, retain_graph=True)
+        # A backward under autocast would cast what the forward did not.
+        with torch.autocast(values.device.type, enabled=False):
+            (slopes,) = torch.autograd.grad(values.sum(), leaf, retain_graph=True)
         return slopes
 
     def _known(

@@ -69,7 +69,8 @@ def weigh(
     ``sum(weights * losses)``. Units that are ``unbalanced`` ([K] bool), and units whose losses do not reach the anchor,
     keep their base weight, and the weighting sees them as absent. Where all units reach the anchor, ``unbalanced`` is
     ignored, unless ``declared`` says that the user named some of them. With ``probe``, gradients are compared for the
-    record alone where the weighting needs none.
+    record alone where the weighting needs none. Where the gradients of losses times ``scale`` (float16) overflow, so
+    does the total: the gradient scaler skips the step and lowers its factor.
     """
     if isinstance(weighting, Surgery):
         raise SignalError(
@@ -94,6 +95,9 @@ def weigh(
         weights = weighting(signals).detach().float()
         if unbalanced is not None:
             weights = torch.where(unbalanced, 1.0, weights)
+        if scale is not None and measured is not None:
+            # A probe that overflowed must not be hidden by a weight of 0: the scaler would never lower its factor.
+            weights = torch.where(signals.finite(), weights, torch.nan)
         weights = terms.spread(weights)
         weights = torch.where(losses.present, weights, 0.0)
     probed = _probe(table, terms, losses, scale) if probe and not needs & GRADIENTS else None

@@ -52,7 +52,7 @@ class CurriculumModule(MultiTaskModule):
         self._order: PacedShuffle | None = None
         self._data: Any = None
         # NaN until it is measured. It is in checkpoints, so that a resumed run does not measure it again.
-        self.register_buffer("difficulty", torch.zeros(0))
+        self.register_buffer("difficulty", torch.zeros(0, dtype=torch.float32))
         self._measured = False
 
     def order(self, dataset: Dataset[Any], seed: int) -> PacedShuffle:
@@ -62,7 +62,7 @@ class CurriculumModule(MultiTaskModule):
         if self.given is not None and self.given != LOSS:
             self._order.learn(known_difficulty(self.given, dataset))
         elif self.given == LOSS:
-            self.difficulty = torch.full((size,), torch.nan, device=self.device)
+            self.difficulty = torch.full((size,), torch.nan, dtype=torch.float32, device=self.device)
         return self._order
 
     def on_train_start(self) -> None:

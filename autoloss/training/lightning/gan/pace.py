@@ -37,7 +37,7 @@ class Pace(nn.Module):
         require(every >= 1, "pace.every must be at least 1", f"it is {every}")
         self.target, self.rate, self.every = target, rate, every
         self.lead, self.turns, self.credit = 0.0, 0, [0.0, 0.0]
-        self.register_buffer("seen", torch.zeros(2))
+        self.register_buffer("seen", torch.zeros(2, dtype=torch.float32))
 
     seen: Tensor
 

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 def loss_scale(trainer: pl.Trainer, device: torch.device) -> Tensor | None:
     """The scaler's factor of the losses, a scalar; ``None`` without a scaler."""
     scaler = _scaler(trainer)
-    return None if scaler is None else scaler.scale(torch.ones((), device=device))
+    return None if scaler is None else scaler.scale(torch.ones((), dtype=torch.float32, device=device))
 
 
 def will_step(trainer: pl.Trainer, optimizer: Optimizer) -> Tensor | None:
