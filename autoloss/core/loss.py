@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.schedules.progressive import Progressive
 from autoloss.core.tensors.deferred_checks import DeferredChecks
+from autoloss.core.tensors.presence import marked, presence
 
 TAKES = {
     "numbers": "predictions and targets [B, ...] of one shape",
@@ -45,6 +46,7 @@ class Loss(Progressive, ABC):
     ``takes`` says which data the loss is for (keys of :data:`TAKES`), and the conformance suite draws such data.
     ``outliers``, ``imbalance`` and ``gradients`` say in one sentence each how the loss treats them.
     A loss is ``paired`` if the value of a sample depends on other samples of its batch.
+    Where ``ignore_index`` is not ``None``, a sample with no other class label is absent.
     """
 
     takes: tuple[str, ...] = ("numbers",)
@@ -53,15 +55,21 @@ class Loss(Progressive, ABC):
     gradients: ClassVar[str] = ""
     absent: ClassVar[int] = 0
     paired: bool = False
+    ignore_index: int | None = None
 
     def __init__(self) -> None:
         super().__init__()
         self.notices = DeferredChecks()
         self.register_forward_pre_hook(_check_data)
+        self.register_forward_hook(_finish)
 
     @abstractmethod
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The loss of each sample, [B]; ``prediction`` and ``target`` have B as their first dimension."""
+        """The loss of each sample, [B]; ``prediction`` and ``target`` have B as their first dimension.
+
+        Where samples may have no label, the result carries ``present`` [B] (bool): ``ignore_index`` and
+        ``per_sample(values, keep)`` add it, and an :class:`Entry` reads it.
+        """
 
     def masked(self, prediction: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """The loss of each sample, [B]; samples where ``mask`` [B] is false are ignored.
@@ -110,6 +118,26 @@ def _check_data(loss: nn.Module, given: tuple[Any, ...]) -> None:
         require(real, "A target must be [B, ...] real numbers", _found(second))
 
 
+def _finish(loss: nn.Module, given: tuple[Any, ...], values: Any) -> Tensor | None:
+    """Raise :class:`ConfigError` unless the loss gave a number for each sample; mark samples without a label."""
+    first = given[0] if given else None
+    if not isinstance(first, Tensor):
+        return None
+    if isinstance(values, Tensor) and values.shape == first.shape[:1]:
+        target, ignored = given[1] if len(given) > 1 else None, getattr(loss, "ignore_index", None)
+        if ignored is None or not isinstance(target, Tensor) or presence(values) is not None:
+            return None
+        if target.dim() != first.dim() - 1:  # no class labels
+            return None
+        return marked(values, (target != ignored).reshape(len(target), -1).any(1))
+    title = loss.title() if isinstance(loss, Loss) else type(loss).__name__
+    found = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+    raise ConfigError(
+        f"A loss must give one value for each sample, {list(first.shape[:1])}, but {title!r} gave {found} for a "
+        f"prediction {list(first.shape)}. Average over all dimensions but the first: per_sample(values)."
+    )
+
+
 def _found(data: Tensor) -> str:
     return f"it is {list(data.shape)} in {data.dtype}"
 
@@ -129,7 +157,9 @@ def cleaned(target: Tensor, mask: Tensor | None, by: int = 0) -> Tensor:
 
 
 def per_sample(values: Tensor, keep: Tensor | None = None) -> Tensor:
-    """The mean of ``values`` [B, ...] over all dimensions but the first, [B]; of those to ``keep``, 0 if none is.
+    """The mean of ``values`` [B, ...] over all dimensions but the first, [B]; of those to ``keep`` [B, ...], if given.
+
+    A sample of which none is kept is marked as absent (the result's ``present`` [B]), and is 0.
 
     >>> import torch
     >>> per_sample(torch.tensor([[1.0, 3.0], [2.0, 2.0]]))
@@ -137,5 +167,7 @@ def per_sample(values: Tensor, keep: Tensor | None = None) -> Tensor:
     """
     if keep is None:
         return values.flatten(1).mean(1) if values.dim() > 1 else values
-    values = torch.where(keep, values, 0.0)
-    return values.flatten(1).sum(1) / keep.flatten(1).sum(1).clamp(min=1) if values.dim() > 1 else values
+    if values.dim() == 1:
+        return marked(values, keep)
+    kept, number = torch.where(keep, values, 0.0), keep.flatten(1).sum(1)
+    return marked(kept.flatten(1).sum(1) / number.clamp(min=1), number > 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from autoloss.core.clock import Clock
@@ -52,10 +53,24 @@ def _entry(
         return Entry(loss(term.prediction, term.target))
     if not isinstance(term, Term):
         raise ConfigError(f"Term {name!r} must belong to a game of two networks, but module=gan does not train it.")
-    prediction, labels = term.prediction, None
+    prediction, labels, mask = term.prediction, None, _mask(term, loss)
     if term.target.dim() == 1 and not term.target.is_floating_point():
-        labels = cleaned(term.target, term.mask)
+        labels = cleaned(term.target, mask)
+        if loss.ignore_index is not None:
+            labels = labels * (labels != loss.ignore_index)
     if player.samples is not None and player.training:
         known = LossTable({name: Entry(prediction, labels=labels)}, index=outputs.index, keys=outputs.keys)
         prediction = player.samples.temper(name, prediction, known, clock)
-    return Entry(loss.masked(prediction, term.target, term.mask), term.mask, term.balanced, labels)
+    return Entry(loss.masked(prediction, term.target, mask), mask, term.balanced, labels)
+
+
+def _mask(term: Term, loss: Loss) -> Tensor | None:
+    """Which samples have a target, [B]."""
+    if not term.nan_is_absent or not term.target.dim():
+        return term.mask
+    missing = term.target.isnan().reshape(len(term.target), -1)
+    absent = missing.any(1)
+    partly = absent & ~missing.all(1)
+    rule = "A target must be NaN for all of a sample or for none (for a part, return Entry(values, mask))"
+    loss.notices.forbid(rule, partly, torch.where(partly, torch.nan, 0.0))
+    return ~absent if term.mask is None else term.mask & ~absent

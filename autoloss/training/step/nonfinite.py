@@ -36,7 +36,8 @@ class NonFiniteWatch:
     :meth:`check`, which comes with the next block of records and after at most ``BLOCK`` steps. With ``"skip"`` every
     step is checked (which waits for the device), and a batch with such a loss is left out and counted. ``positive_for``
     names a weighting that needs losses of at least 0: a negative one is an error under either policy. ``whose`` names
-    the player whose losses these are. A mask that selects no sample gives a warning, once for each loss.
+    the player whose losses these are. A mask (or a lack of labels) that leaves no sample gives a warning, once for each
+    loss.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class NonFiniteWatch:
             if masked:
                 name = self._names[i]
                 said = f"A batch should have samples for every loss, but the mask of {self._of} {name!r} left none"
-                self._empty.remark(f"{said}. The loss is 0 for that batch.", ~losses.present[i])
+                self._empty.remark(f"{said}. The loss is absent from that batch.", ~losses.present[i])
         units = None if self.positive_for is None else signals.values
         if self._rows and self._rows[0].values.device != losses.values.device:
             self.check()
