@@ -61,7 +61,7 @@ class Loss(Progressive, ABC):
         super().__init__()
         self.notices = DeferredChecks()
         self.register_forward_pre_hook(_check_data)
-        self.register_forward_hook(_finish)
+        self.register_forward_hook(_mark)
 
     @abstractmethod
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
@@ -118,24 +118,15 @@ def _check_data(loss: nn.Module, given: tuple[Any, ...]) -> None:
         require(real, "A target must be [B, ...] real numbers", _found(second))
 
 
-def _finish(loss: nn.Module, given: tuple[Any, ...], values: Any) -> Tensor | None:
-    """Raise :class:`ConfigError` unless the loss gave a number for each sample; mark samples without a label."""
-    first = given[0] if given else None
-    if not isinstance(first, Tensor):
+def _mark(loss: nn.Module, given: tuple[Any, ...], values: Any) -> Tensor | None:
+    """Mark samples that have no label but the one to ignore."""
+    ignored = getattr(loss, "ignore_index", None)
+    if ignored is None or len(given) < 2 or not all(isinstance(x, Tensor) for x in (*given, values)):
         return None
-    if isinstance(values, Tensor) and values.shape == first.shape[:1]:
-        target, ignored = given[1] if len(given) > 1 else None, getattr(loss, "ignore_index", None)
-        if ignored is None or not isinstance(target, Tensor) or presence(values) is not None:
-            return None
-        if target.dim() != first.dim() - 1:  # no class labels
-            return None
-        return marked(values, (target != ignored).reshape(len(target), -1).any(1))
-    title = loss.title() if isinstance(loss, Loss) else type(loss).__name__
-    found = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
-    raise ConfigError(
-        f"A loss must give one value for each sample, {list(first.shape[:1])}, but {title!r} gave {found} for a "
-        f"prediction {list(first.shape)}. Average over all dimensions but the first: per_sample(values)."
-    )
+    prediction, target = given[:2]
+    if target.dim() != prediction.dim() - 1 or values.shape != target.shape[:1] or presence(values) is not None:
+        return None
+    return marked(values, (target != ignored).reshape(len(target), -1).any(1))
 
 
 def _found(data: Tensor) -> str:

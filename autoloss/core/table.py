@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autoloss.core.errors import ConfigError
 from autoloss.core.tensors.constants import constant, flags
 from autoloss.core.tensors.presence import presence
 from autoloss.core.tensors.ranks import sum_over_ranks, world_size
 
-Anchor = Tensor | Sequence[Tensor] | Mapping[str, Tensor | Sequence[Tensor]]
+Tensors = Tensor | Sequence[Tensor] | Iterator[Tensor] | nn.Module
+Anchor = Tensors | Mapping[str, Tensors]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,8 @@ class LossTable:
     """The losses of one batch by name, and the anchor where their gradients are compared.
 
     An entry may be a tensor (scalar, or one value for each sample), an :class:`Entry`, or ``None``
-    for a loss that is absent. The anchor is a tensor, a sequence of tensors, or one of them for
-    each loss by name. ``index`` [B] says which samples of the training data these are, and ``keys``
+    for a loss that is absent. The anchor is a tensor, tensors in a sequence or a generator, a module (its parameters),
+    or one of these for each loss by name. ``index`` [B] says which samples of the training data these are, and ``keys``
     holds further data of each sample, [B] by name, for sample weightings and the record.
     """
 
@@ -116,6 +117,12 @@ class LossTable:
     def __post_init__(self) -> None:
         if not self.entries:
             raise ConfigError("losses() must return at least one loss, but it returned none.")
+        if isinstance(self.anchor, Iterator):
+            object.__setattr__(self, "anchor", tuple(self.anchor))
+        elif isinstance(self.anchor, MutableMapping) and any(isinstance(of, Iterator) for of in self.anchor.values()):
+            # A step reads an anchor several times, and a generator can be read once.
+            kept = {name: tuple(of) if isinstance(of, Iterator) else of for name, of in self.anchor.items()}
+            object.__setattr__(self, "anchor", kept)
 
     @classmethod
     def of(
