@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.schedules.progressive import Progressive
 from autoloss.core.tensors.deferred_checks import DeferredChecks
+from autoloss.core.tensors.presence import marked, presence
 
 TAKES = {
     "numbers": "predictions and targets [B, ...] of one shape",
@@ -47,6 +48,7 @@ class Loss(Progressive, ABC):
     A loss is ``paired`` if the value of a sample depends on other samples of its batch. A prediction and a target in
     half precision are ``widened`` to float32 before :meth:`forward`: sums over pixels overflow float16, and bfloat16
     keeps 8 bits of them.
+    Where ``ignore_index`` is not ``None``, a sample with no other class label is absent.
     """
 
     takes: tuple[str, ...] = ("numbers",)
@@ -56,15 +58,21 @@ class Loss(Progressive, ABC):
     absent: ClassVar[int] = 0
     paired: bool = False
     widened: ClassVar[bool] = True
+    ignore_index: int | None = None
 
     def __init__(self) -> None:
         super().__init__()
         self.notices = DeferredChecks()
         self.register_forward_pre_hook(_check_data)
+        self.register_forward_hook(_mark)
 
     @abstractmethod
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The loss of each sample, [B]; ``prediction`` and ``target`` have B as their first dimension."""
+        """The loss of each sample, [B]; ``prediction`` and ``target`` have B as their first dimension.
+
+        Where samples may have no label, the result carries ``present`` [B] (bool): ``ignore_index`` and
+        ``per_sample(values, keep)`` add it, and an :class:`Entry` reads it.
+        """
 
     def masked(self, prediction: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """The loss of each sample, [B]; samples where ``mask`` [B] is false are ignored.
@@ -128,6 +136,17 @@ def _widened(given: Any) -> Any:
     return given.float() if _is_half(given) else given
 
 
+def _mark(loss: nn.Module, given: tuple[Any, ...], values: Any) -> Tensor | None:
+    """Mark samples that have no label but the one to ignore."""
+    ignored = getattr(loss, "ignore_index", None)
+    if ignored is None or len(given) < 2 or not all(isinstance(x, Tensor) for x in (*given, values)):
+        return None
+    prediction, target = given[:2]
+    if target.dim() != prediction.dim() - 1 or values.shape != target.shape[:1] or presence(values) is not None:
+        return None
+    return marked(values, (target != ignored).reshape(len(target), -1).any(1))
+
+
 def _found(data: Tensor) -> str:
     return f"it is {list(data.shape)} in {data.dtype}"
 
@@ -147,7 +166,9 @@ def cleaned(target: Tensor, mask: Tensor | None, by: int = 0) -> Tensor:
 
 
 def per_sample(values: Tensor, keep: Tensor | None = None) -> Tensor:
-    """The mean of ``values`` [B, ...] over all dimensions but the first, [B]; of those to ``keep``, 0 if none is.
+    """The mean of ``values`` [B, ...] over all dimensions but the first, [B]; of those to ``keep`` [B, ...], if given.
+
+    A sample of which none is kept is marked as absent (the result's ``present`` [B]), and is 0.
 
     >>> import torch
     >>> per_sample(torch.tensor([[1.0, 3.0], [2.0, 2.0]]))
@@ -155,5 +176,7 @@ def per_sample(values: Tensor, keep: Tensor | None = None) -> Tensor:
     """
     if keep is None:
         return values.flatten(1).mean(1) if values.dim() > 1 else values
-    values = torch.where(keep, values, 0.0)
-    return values.flatten(1).sum(1) / keep.flatten(1).sum(1).clamp(min=1) if values.dim() > 1 else values
+    if values.dim() == 1:
+        return marked(values, keep)
+    kept, number = torch.where(keep, values, 0.0), keep.flatten(1).sum(1)
+    return marked(kept.flatten(1).sum(1) / number.clamp(min=1), number > 0)

@@ -23,14 +23,15 @@ Branch = Callable[[Tensor], tuple[Mapping[str, Tensor], Anchor]]
 class Term:
     """What one loss compares: ``prediction`` and ``target``, [B, ...] each.
 
-    ``mask`` [B] (bool) says which samples have a target. A term that is not ``balanced`` keeps
-    its base weight.
+    ``mask`` [B] (bool) says which samples have a target. With ``nan_is_absent`` a target that is NaN is none, too. A
+    term that is not ``balanced`` keeps its base weight.
     """
 
     prediction: Tensor
     target: Tensor
     mask: Tensor | None = None
     balanced: bool = True
+    nan_is_absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autoloss.core.errors import ConfigError
 from autoloss.core.tensors.constants import constant, flags
+from autoloss.core.tensors.presence import presence
 from autoloss.core.tensors.ranks import sum_over_ranks, world_size
 
-Anchor = Tensor | Sequence[Tensor] | Mapping[str, Tensor | Sequence[Tensor]]
+Tensors = Tensor | Sequence[Tensor] | Iterator[Tensor] | nn.Module
+Anchor = Tensors | Mapping[str, Tensors]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class Entry:
     already. ``mask``, bool and of the same shape, says which items are present. A loss that is
     not ``balanced`` keeps its base weight, and the weighting does not see it. If some processes may lack the
     entry, name the loss in ``unbalanced`` instead, so that all processes know. ``labels`` [B] are
-    the samples' classes, for sample weightings that ask for them.
+    the samples' classes, for sample weightings that ask for them. Samples that a loss marked as without a label are
+    masked too.
     """
 
     values: Tensor
@@ -31,8 +34,17 @@ class Entry:
     balanced: bool = True
     labels: Tensor | None = None
 
+    def __post_init__(self) -> None:
+        known = presence(self.values)
+        if known is not None and known.shape == self.values.shape:
+            both = self.mask is not None and self.mask.shape == known.shape and self.mask.dtype == torch.bool
+            if self.mask is None or both:
+                object.__setattr__(self, "mask", known if self.mask is None else known & self.mask)
+
     def local(self) -> tuple[Tensor, Tensor | float]:
         """The sum over the present items of this rank, and their number."""
+        if self.values.is_complex():
+            raise ConfigError("A loss must be real numbers, but one is complex. Take its .abs() or .real.")
         values = self.values if self.values.dtype == torch.float64 else self.values.float()
         if self.mask is None:
             return (values.sum(), float(values.numel())) if values.dim() else (values, 1.0)
@@ -92,8 +104,8 @@ class LossTable:
     """The losses of one batch by name, and the anchor where their gradients are compared.
 
     An entry may be a tensor (scalar, or one value for each sample), an :class:`Entry`, or ``None``
-    for a loss that is absent. The anchor is a tensor, a sequence of tensors, or one of them for
-    each loss by name. ``index`` [B] says which samples of the training data these are, and ``keys``
+    for a loss that is absent. The anchor is a tensor, tensors in a sequence or a generator, a module (its parameters),
+    or one of these for each loss by name. ``index`` [B] says which samples of the training data these are, and ``keys``
     holds further data of each sample, [B] by name, for sample weightings and the record.
     """
 
@@ -105,6 +117,12 @@ class LossTable:
     def __post_init__(self) -> None:
         if not self.entries:
             raise ConfigError("losses() must return at least one loss, but it returned none.")
+        if isinstance(self.anchor, Iterator):
+            object.__setattr__(self, "anchor", tuple(self.anchor))
+        elif isinstance(self.anchor, MutableMapping) and any(isinstance(of, Iterator) for of in self.anchor.values()):
+            # A step reads an anchor several times, and a generator can be read once.
+            kept = {name: tuple(of) if isinstance(of, Iterator) else of for name, of in self.anchor.items()}
+            object.__setattr__(self, "anchor", kept)
 
     @classmethod
     def of(
@@ -115,12 +133,19 @@ class LossTable:
         keys: Mapping[str, Tensor] | None = None,
     ) -> LossTable:
         """A table of ``losses`` by name; a table is returned as it is."""
+        if not isinstance(losses, (LossTable, Mapping)):
+            raise ConfigError(
+                f"Losses must come by name, but they are of type {type(losses).__name__}. Write {{'name': loss, ...}}."
+            )
         return losses if isinstance(losses, LossTable) else cls(losses, anchor, index, keys or {})
 
     def entry(self, name: str) -> Entry | None:
         """The loss ``name``, or ``None`` if this batch has none."""
         found = self.entries.get(name)
-        return Entry(found) if isinstance(found, Tensor) else found
+        if isinstance(found, Tensor):
+            return Entry(found)
+        _check_entry(name, found.values if isinstance(found, Entry) else found)
+        return found
 
     def reduced(self, names: Sequence[str]) -> Reduced:
         """The losses in the order of ``names`` as means over the present items of all ranks.
@@ -160,6 +185,16 @@ class LossTable:
             values = sums if max(numbers) <= 1 else sums / constant(tuple(max(n, 1.0) for n in numbers), device)
         masked = tuple(isinstance(count, Tensor) for count in known)
         return Reduced(scalars, values, counts, present, masked, whole=scale is None and min(numbers) > 0)
+
+
+def _check_entry(name: str, given: object) -> None:
+    if given is None or isinstance(given, Tensor):
+        return
+    shown = repr(given) if isinstance(given, (int, float)) else f"of type {type(given).__name__}"
+    raise ConfigError(
+        f"A loss must be a tensor, or None where there is nothing to compare, but {name!r} is {shown}. "
+        f"Pass {{{name!r}: None}} for a batch without it."
+    )
 
 
 def _mean(total: Tensor, count: float) -> Tensor:

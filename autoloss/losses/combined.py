@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from autoloss.core.errors import require, unknown
 from autoloss.core.loss import TAKES, Loss
 from autoloss.core.schedules.progressive import build
+from autoloss.core.tensors.presence import marked, presence
 
 RULES = ("average", "product")
 
@@ -18,8 +19,8 @@ RULES = ("average", "product")
 class Combined(Loss):
     """``sum_i w_i l_i / sum_i w_i``, or ``prod_i l_i``, of several losses of the same prediction and target -> [B].
 
-    The losses are combined sample by sample, before any mean. On the command line
-    ``losses.TERM=[cross_entropy,dice]`` makes this loss, ``losses.TERM.rule=product`` and
+    The losses are combined sample by sample, before any mean; a part that a sample has no label for is left out.
+    On the command line ``losses.TERM=[cross_entropy,dice]`` makes this loss, ``losses.TERM.rule=product`` and
     ``losses.TERM.weights=[1,0.5]`` set its parameters, and a part with parameters is written as
     ``[cross_entropy,{focal:{gamma:linear(0,2)}}]``. In an experiment's YAML write
     ``override /loss@losses.TERM: combined`` and ``losses.TERM.losses``. Losses that should be *balanced* are terms
@@ -66,6 +67,8 @@ class Combined(Loss):
         common = [kind for kind in TAKES if all(kind in part.takes for part in made)]
         self.takes = tuple(common) or made[0].takes
         self.paired = any(part.paired for part in made)
+        ignored = {part.ignore_index for part in made}
+        self.ignore_index = ignored.pop() if len(ignored) == 1 else None
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         return self._combine([part(prediction, target) for part in self.parts])
@@ -74,9 +77,22 @@ class Combined(Loss):
         return self._combine([part.masked(prediction, target, mask) for part in self.parts])  # type: ignore[operator]
 
     def _combine(self, values: list[Tensor]) -> Tensor:
-        if self.rule == "product":
-            return torch.stack(values).prod(0)
         weights = self.weights or (1.0,) * len(values)
         total = sum(weights)
         require(total > 0, "The weights of combined losses must not all be 0", f"weights={list(weights)}")
+        known = [presence(value) for value in values]
+        if any(one is not None for one in known):
+            everyone = torch.ones_like(values[0], dtype=torch.bool)
+            here = torch.stack([everyone if one is None else one for one in known])
+            return self._of_present(torch.stack(values), here, weights)
+        if self.rule == "product":
+            return torch.stack(values).prod(0)
         return torch.stack([weight / total * value for weight, value in zip(weights, values, strict=True)]).sum(0)
+
+    def _of_present(self, values: Tensor, here: Tensor, weights: Sequence[float]) -> Tensor:
+        """``values`` [L, B] combined over the losses that are ``here`` [L, B]."""
+        if self.rule == "product":
+            return marked(torch.where(here, values, 1.0).prod(0), here.any(0))
+        shares = torch.stack([weight * one for weight, one in zip(weights, here.to(values.dtype), strict=True)])
+        total = shares.sum(0)
+        return marked((shares * values).sum(0) / total.where(total > 0, 1.0), total > 0)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from autoloss.core.errors import SignalError, unknown
+from autoloss.core.tensors.pairs import flat, real, shaped, size_of
 from autoloss.core.tensors.precision import exact
 from autoloss.probe.graph_walk import leaves_of, outputs_reached
 
@@ -21,8 +22,8 @@ Combine = Callable[[Sequence[Tensor | None], Tensor], Tensor | None]
 class Place:
     """The place where the gradients of a fork meet: the features, or ``parameters``.
 
-    ``shape``, ``dtype`` and ``device`` are those of one loss's gradient; ``items`` is the number of samples in it
-    (1 for parameters).
+    ``shape``, ``dtype`` and ``device`` are those of one loss's gradient as real numbers (pairs for complex features);
+    ``items`` is the number of samples in it (1 for parameters).
     """
 
     shape: torch.Size
@@ -79,10 +80,10 @@ class Fork(Mapping[str, Tensor]):
     def place(self) -> Place:
         """Where the gradients meet."""
         if not self._leaves:
-            features = self.features
+            features = real(self.features.detach())
             items = features.shape[0] if features.dim() else 1
             return Place(features.shape, items, features.dtype, features.device, False)
-        size = sum(leaf.numel() for leaf in self._leaves)
+        size = sum(size_of(leaf) for leaf in self._leaves)
         return Place(torch.Size([size]), 1, torch.float32, self.features.device, True)
 
     def meets(self, combine: Combine) -> None:
@@ -170,8 +171,12 @@ class _Meeting:
             # A backward inside autocast would cast what is compared here.
             with torch.autocast(scale.device.type, enabled=False):
                 gradients = [None if gradient is None else self._at_leaves(gradient) for gradient in gradients]
+        like = next((gradient for gradient in gradients if gradient is not None), None)
         with exact(scale.device.type):
-            return combine(gradients, scale)
+            if like is None or not like.is_complex():
+                return combine(gradients, scale)
+            combined = combine([None if gradient is None else real(gradient) for gradient in gradients], scale)
+        return None if combined is None else shaped(combined, like)
 
     def _at_leaves(self, gradient: Tensor) -> Tensor:
         """The gradient [P] at the leaves of a loss that has ``gradient`` at the features."""
@@ -179,14 +184,14 @@ class _Meeting:
         # The graph is kept: the outer backward runs through it too, without a gradient.
         found = torch.autograd.grad(self._features, self.leaves, gradient, retain_graph=True, allow_unused=True)
         whole = [torch.zeros_like(of) if g is None else g for g, of in zip(found, self.leaves, strict=True)]
-        return torch.cat([part.reshape(-1).float() for part in whole])
+        return torch.cat([flat(part).float() for part in whole])
 
     def split(self, combined: Tensor | None) -> tuple[Tensor | None, ...]:
         """``combined`` [P], split into the gradient of each leaf."""
         if combined is None or not self.leaves:
             return (None,) * len(self.leaves)
-        parts = zip(combined.split([leaf.numel() for leaf in self.leaves]), self.leaves, strict=True)
-        return tuple(part.reshape(leaf.shape).to(leaf.dtype) for part, leaf in parts)
+        parts = zip(combined.split([size_of(leaf) for leaf in self.leaves]), self.leaves, strict=True)
+        return tuple(shaped(part, leaf) for part, leaf in parts)
 
 
 class _Split(torch.autograd.Function):

@@ -43,4 +43,4 @@ def measure_at_fork(
         rows = sum_over_ranks(rows, group) / world_size()
     found = Rows(rows, (rows.shape[1],), place.items, at_once=True, group=group)
     signals = signals_of(found, needs, over_ranks=group is not None and not place.parameters)
-    return Measured(reached, signals, rows if keep_rows and place.parameters else None, place.items)
+    return Measured(reached, signals, rows if keep_rows and place.parameters else None, found.items_each())

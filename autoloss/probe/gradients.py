@@ -14,6 +14,7 @@ from autoloss.core.measured.signal import Rows
 from autoloss.core.need import Need
 from autoloss.core.signals import AT_ANCHOR, Stats
 from autoloss.core.tensors.constants import constant, flags
+from autoloss.core.tensors.pairs import flat
 from autoloss.core.tensors.ranks import max_over_ranks, sum_over_ranks, world_size
 from autoloss.probe.anchor import AnchorPoint
 from autoloss.probe.graph_walk import before_ddp
@@ -27,13 +28,13 @@ class Measured:
     A loss that is absent from one rank's share of the batch reaches the anchor if it does on another rank. ``whole``
     says that all losses do, where that is known without the device. ``rows`` [K, P], the gradients themselves, are kept
     only for parameters and on request: the gradient of a window is the mean of its micro-batches' gradients, but its
-    Gram matrix is not the mean of theirs. ``items`` is the number of items at the anchor.
+    Gram matrix is not the mean of theirs. ``items`` is the number of items at each loss's anchor.
     """
 
     reached: Tensor
     signals: Mapping[str, Any] = field(default_factory=dict)
     rows: Tensor | None = None
-    items: int = 1
+    items: tuple[int, ...] = ()
     whole: bool = False
 
     @property
@@ -69,6 +70,8 @@ def measure(
 
     Raises :class:`SignalError` if no loss reaches the anchor.
     """
+    if Need.STATS in needs:
+        anchor.check_items()
     # A backward under autocast would cast what the forward did not.
     with torch.autocast(anchor.tensors[0].device.type, enabled=False):
         rows, reached = _rows(losses, anchor, scale)
@@ -86,8 +89,9 @@ def measure(
     with torch.no_grad(), torch.autocast(rows.device.type, enabled=False):
         if anchor.parameters and ranks > 1:
             rows = sum_over_ranks(rows) / ranks
-        sizes = [tensor.numel() for tensor in anchor.tensors]
-        signals = signals_of(Rows(rows, sizes, anchor.items), needs, over_ranks=ranks > 1 and not anchor.parameters)
+        own = None if anchor.shared else anchor.of_loss
+        found_rows = Rows(rows, anchor.sizes, anchor.items, of_loss=own)
+        signals = signals_of(found_rows, needs, over_ranks=ranks > 1 and not anchor.parameters)
     kept = rows if keep_rows and anchor.parameters else None
     return Measured(found, signals, kept, anchor.items, whole=ranks == 1 and all(reached))
 
@@ -105,7 +109,7 @@ def _rows(
 ) -> tuple[Tensor, tuple[bool, ...]]:
     first = anchor.tensors[0]
     rows = torch.zeros(len(losses), anchor.size, dtype=torch.float32, device=first.device)
-    sizes = [tensor.numel() for tensor in anchor.tensors]
+    sizes = anchor.sizes
     sources = [before_ddp(tensor) for tensor in anchor.tensors]
     one, reached = constant((1.0,), first.device), []
     for row, loss, wanted in zip(rows, losses, anchor.of_loss, strict=True):
@@ -125,7 +129,7 @@ def _rows(
         parts = row.split(sizes)
         for i, gradient in zip(wanted, gradients, strict=True):
             if gradient is not None:
-                parts[i].copy_(gradient.reshape(-1))
+                parts[i].copy_(flat(gradient))
         reached.append(any(gradient is not None for gradient in gradients))
         # Freed before the next one is computed: K rows and one gradient are in memory at once.
         del gradient, gradients

@@ -24,26 +24,38 @@ class Rows:
     """The gradients of K losses at the anchor, as the rows of ``values`` [K, P].
 
     ``sizes`` says how many of the P coordinates each tensor of the anchor has, ``items`` how many items (the anchor's
-    first dimension) there are. ``group`` is the process group for sums over ranks, the default one if ``None``.
-    With ``at_once`` all rows are read at once: few kernels, and as much memory as the rows again.
+    first dimension) there are. Where losses have anchors of their own, ``of_loss`` holds the places of each one's
+    tensors, and ``items`` a number for each loss. ``group`` is the process group for sums over ranks, the default one
+    if ``None``. With ``at_once`` all rows are read at once: few kernels, and as much memory as the rows again.
     """
 
     values: Tensor
     sizes: Sequence[int]
-    items: int
+    items: int | tuple[int, ...]
     at_once: bool = False
     group: dist.ProcessGroup | None = None
+    of_loss: tuple[tuple[int, ...], ...] | None = None
+
+    def items_each(self) -> tuple[int, ...]:
+        """The number of items of each loss."""
+        return self.items if isinstance(self.items, tuple) else (self.items,) * len(self.values)
+
+    def widths(self) -> tuple[int, ...]:
+        """The number of coordinates of each loss's anchor."""
+        if self.of_loss is None:
+            return (self.values.shape[1],) * len(self.values)
+        return tuple(sum(self.sizes[i] for i in of) for of in self.of_loss)
 
 
 @dataclass(frozen=True)
 class MicroBatches:
-    """The S micro-batches of a window: ``shares`` [S, K] of their items, and their ``items`` at the anchor.
+    """The S micro-batches of a window: ``shares`` [S, K] of their items, and their ``items`` at the anchor [K].
 
     ``gradients`` are those at parameters, [K, P] for each micro-batch; none at features.
     """
 
     shares: Tensor
-    items: Sequence[int]
+    items: Sequence[tuple[int, ...]]
     gradients: Sequence[Tensor]
 
     @cached_property

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from autoloss.core.measured.signal import AtAnchor, Drawn, MicroBatches, Recorded, Rows
 from autoloss.core.need import Need
+from autoloss.core.tensors.constants import constant
 from autoloss.core.tensors.ranks import max_over_ranks, sum_over_ranks, world_size
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Statistics of each loss's gradient at the anchor, [K] each.
+    """Statistics of each loss's gradient at its anchor, [K] each.
 
     ``item_norm`` is the mean over items (the anchor's first dimension) of the gradient's norm for
     that item, ``largest`` the largest magnitude of a coordinate, ``mean`` the mean magnitude.
@@ -50,27 +51,35 @@ class GradientStats(AtAnchor[Stats]):
         return value.item_norm
 
     def measure(self, rows: Rows) -> Stats:
-        if rows.at_once:
+        if not rows.values.numel():
+            zeros = torch.zeros_like(rows.values.sum(1))
+            return Stats(zeros, zeros, zeros)
+        if rows.at_once and isinstance(rows.items, int):
             return _of_items(rows.values.reshape(len(rows.values), rows.items, -1))
         # Row by row: all magnitudes at once would take as much memory as the gradients.
-        each = [_of_row(row, rows.sizes, rows.items) for row in rows.values]
+        own = rows.of_loss or (tuple(range(len(rows.sizes))),) * len(rows.values)
+        each = [
+            _of_row(_part(row, rows.sizes, of), [rows.sizes[i] for i in of], items)
+            for row, of, items in zip(rows.values, own, rows.items_each(), strict=True)
+        ]
         item_norm, largest, mean = (torch.stack(of) for of in zip(*each, strict=True))
         return Stats(item_norm, largest, mean)
 
     def over_ranks(self, value: Stats, rows: Rows) -> Stats:
-        ones, ranks = torch.ones_like(value.mean), world_size()
-        items, coordinates = ones * rows.items, ones * rows.values.shape[1]
+        device, ranks = value.mean.device, world_size()
+        items, coordinates = (constant(tuple(map(float, of)), device) for of in (rows.items_each(), rows.widths()))
         sums = torch.stack([value.item_norm * items, value.mean * coordinates, items, coordinates])
         norms, magnitudes, items, coordinates = sum_over_ranks(sums, rows.group).unbind()
         largest = max_over_ranks(value.largest, rows.group)
+        items, coordinates = items.clamp(min=1), coordinates.clamp(min=1)
         return Stats(norms / items / ranks, largest / ranks, magnitudes / coordinates / ranks)
 
     def merged(self, values: Sequence[Stats], window: MicroBatches) -> Stats:
         """At features each coordinate of the window's gradient is one of a micro-batch's, times its share."""
         if window.mean_gradient is not None:
             return _of_items(window.mean_gradient[:, None])
-        items = torch.stack([window.shares.new_full((), number) for number in window.items])
-        part = window.shares * (items / items.sum())[:, None]
+        items = torch.stack([constant(tuple(map(float, of)), window.shares.device) for of in window.items])
+        part = window.shares * (items / items.sum(0).clamp(min=1))
         return Stats(
             (part * torch.stack([one.item_norm for one in values])).sum(0),
             (window.shares * torch.stack([one.largest for one in values])).amax(0),
@@ -91,7 +100,18 @@ def _of_items(rows: Tensor) -> Stats:
     return Stats(rows.norm(dim=2).mean(1), magnitude.amax(1), magnitude.mean(1))
 
 
+def _part(row: Tensor, sizes: Sequence[int], of: tuple[int, ...]) -> Tensor:
+    """The coordinates of the tensors ``of`` in ``row``."""
+    if len(of) == len(sizes):
+        return row
+    parts = row.split(list(sizes))
+    return torch.cat([parts[i] for i in of]) if of else row.new_zeros(0)
+
+
 def _of_row(row: Tensor, sizes: Sequence[int], items: int) -> tuple[Tensor, Tensor, Tensor]:
+    if not row.numel():
+        zero = row.new_zeros(())
+        return zero, zero, zero
     magnitude = row.abs()
     largest, mean = magnitude.amax(), magnitude.mean()
     squares = [part.reshape(items, -1).sum(1) for part in magnitude.square_().split(list(sizes))]

@@ -48,8 +48,8 @@ class NonFiniteWatch:
     once on a CPU; on an accelerator at the next :meth:`check`, which comes with the next block of records and after at
     most ``BLOCK`` steps. With ``"skip"`` every step is checked (which waits for the device), and a batch with such a
     loss is left out and counted. ``positive_for`` names a weighting that needs losses of at least 0: a negative one is
-    an error under either policy. ``whose`` names the player whose losses these are. A mask that selects no sample gives
-    a warning, once for each loss.
+    an error under either policy. ``whose`` names the player whose losses these are. A mask (or a lack of
+    labels) that leaves no sample gives a warning, once for each loss.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class NonFiniteWatch:
             if masked:
                 name = self._names[i]
                 said = f"A batch should have samples for every loss, but the mask of {self._of} {name!r} left none"
-                self._empty.remark(f"{said}. The loss is 0 for that batch.", ~losses.present[i])
+                self._empty.remark(f"{said}. The loss is absent from that batch.", ~losses.present[i])
         units = None if self.positive_for is None else signals.values
         # Absent losses and weights are 0, absent units 1.
         return self._keep(Row(signals.step, losses.values, weighed.weights, units, _gradients(signals), scale))

@@ -106,7 +106,11 @@ class CurriculumModule(MultiTaskModule):
 
     @torch.no_grad()
     def _losses(self) -> Tensor:
-        """The base-weighted loss [N] of each training sample, measured in one pass that the ranks share."""
+        """The base-weighted loss [N] of each training sample, measured in one pass that the ranks share.
+
+        A loss that a sample has no label for counts as the mean of its others; a sample without any label counts as the
+        mean of all samples.
+        """
         loader: Any = self.trainer.train_dataloader
         rows = range(self.trainer.global_rank, len(self.difficulty), world_size())
         batches = DataLoader(
@@ -117,6 +121,7 @@ class CurriculumModule(MultiTaskModule):
             generator=torch.Generator(),
         )
         found = torch.zeros_like(self.difficulty)
+        known = torch.zeros_like(found)
         at, was = 0, self.network.training
         self.network.eval()
         for batch in batches:
@@ -125,14 +130,18 @@ class CurriculumModule(MultiTaskModule):
                 table = self.table(self.problem.outputs(self.network, batch))
             entries = [table.entry(name) for name in self.player.terms.names]
             pairs = zip(self.player.terms.base, entries, strict=True)
-            parts = [base * entry.samples()[0] for base, entry in pairs if entry is not None and entry.values.dim()]
+            parts = [(base, *entry.samples()) for base, entry in pairs if entry is not None and entry.values.dim()]
             if not parts:
                 raise ConfigError("A difficulty by loss needs a loss with a value for each sample, but there is none.")
-            values = sum(parts[1:], start=parts[0])
-            found[torch.as_tensor(rows[at : at + len(values)], device=found.device)] = values
+            values = torch.stack([base * losses.where(present, 0.0) for base, losses, present in parts]).sum(0)
+            here = torch.stack([base * present.float() for base, _, present in parts]).sum(0)
+            place = torch.as_tensor(rows[at : at + len(values)], device=found.device)
+            found[place] = values * (sum(base for base, _, _ in parts) / here.where(here > 0, 1.0))
+            known[place] = (here > 0).float()
             at += len(values)
         self.network.train(was)
-        return sum_over_ranks(found)
+        found, known = sum_over_ranks(torch.stack([found, known])).unbind()
+        return torch.where(known > 0, found, found.sum() / known.sum().clamp(min=1))
 
 
 def check_curriculum(pacing: str | float | None, difficulty: Difficulty | None, warmup: int) -> None:

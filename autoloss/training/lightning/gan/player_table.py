@@ -13,7 +13,7 @@ from autoloss.core.gan.adversarial_loss import AdversarialLoss, InputPenalty
 from autoloss.core.problem import Inputs, Outputs, Verdict
 from autoloss.core.table import Entry, LossTable
 from autoloss.training.lightning.gan.player import DISCRIMINATOR, GanPlayer
-from autoloss.training.step.entries import chosen, table_of
+from autoloss.training.step.entries import chosen, each_sample, table_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +61,14 @@ def _verdict(player: GanPlayer, name: str, verdict: Verdict, size: int, logits: 
     fake = _logits(verdict.fake, "generated", size)
     if player.name == DISCRIMINATOR:
         real = _logits(verdict.real() if callable(verdict.real) else verdict.real, "real", size)
-        values = loss.discriminator(real, fake)
+        values = each_sample(name, loss, loss.discriminator(real, fake), size)
         logits.append(Logits(real.detach(), fake.detach(), values.detach().mean()))
         return Entry(values)
     if not loss.sees_real:
-        return Entry(loss(fake, None))
+        return Entry(each_sample(name, loss, loss(fake, None), size))
     with torch.no_grad():
         real = _logits(verdict.real() if callable(verdict.real) else verdict.real, "real", size)
-    return Entry(loss(fake, real))
+    return Entry(each_sample(name, loss, loss(fake, real), size))
 
 
 def _penalty(player: GanPlayer, name: str, term: Inputs, clock: Clock, size: int) -> Entry | None:
@@ -81,7 +81,7 @@ def _penalty(player: GanPlayer, name: str, term: Inputs, clock: Clock, size: int
     if clock.step % loss.every:
         return None
     inputs = loss.inputs(term.real, term.fake)
-    values = loss(_logits(term.judge(inputs), "penalised", size), inputs)
+    values = each_sample(name, loss, loss(_logits(term.judge(inputs), "penalised", size), inputs), size)
     # It is measured at one step in `every`, and stands for all of them.
     return Entry(loss.every * values, balanced=False)
 
