@@ -105,7 +105,7 @@ class PrecisionChecks(Subject):
         """Losses of copies of the features; the gradient of the ``large`` one times 2^16 overflows float16."""
         factors = self.factors(100.0, [large])
         losses = {
-            name: factor * 0.1 * copies[name].float().square().sum(1)  # type: ignore[index,union-attr,call-overload]
+            name: factor * 0.1 * copies[name].float().square().sum(1)  # type: ignore[index,union-attr,call-overload,operator]
             for name, factor in zip(self.names, factors, strict=True)
         }
         return LossTable(losses, anchor)

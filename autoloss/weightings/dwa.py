@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -15,7 +17,8 @@ class Dwa(Weighting):
     """Weights each loss by how slowly its mean fell from one period to the next.
 
     ``w = K softmax(r / T)`` with ``r_k = mean L_k(t-1) / mean L_k(t-2)`` (eq. 7). A period is an
-    epoch, or ``window`` optimiser steps; in the first two the weights are 1. The sum is K.
+    epoch, or ``window`` optimiser steps; in the first two the weights are 1. The sum is K. A loss that is absent has
+    periods of its own: t-1 and t-2 are the last two in which it was there.
 
     Args:
         temperature: T, above 0; larger is more even.
@@ -42,11 +45,18 @@ class Dwa(Weighting):
         self.temperature, self.window = temperature, window
 
     def allocate(self, size: int) -> None:
-        self.add_state("period", torch.zeros((), dtype=torch.int64))
+        # A period for each loss: one that is absent from a period's first step turns when it is back.
+        self.add_state("period", torch.zeros(size, dtype=torch.int64), axes=1)
         self.add_state("total", torch.zeros(size), axes=1)
         self.add_state("number", torch.zeros(size), axes=1)
         self.add_state("latest", torch.full((size,), torch.nan), axes=1)
         self.add_state("earlier", torch.full((size,), torch.nan), axes=1)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        period = state_dict.get(f"{prefix}period")
+        if period is not None and period.dim() == 0:  # of 0.1.0, which had one for all losses
+            state_dict[f"{prefix}period"] = period.expand(len(self.names)).clone()
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self, signals: Signals) -> Tensor:
         latest, earlier, _ = self._turned(signals)

@@ -10,6 +10,7 @@ from autoloss.core.signals import Signals
 from autoloss.core.space import Interval
 from autoloss.core.tensors.adam import AdamState
 from autoloss.core.weighting import Weighting
+from autoloss.weightings.uncertainty import LOGARITHM, STEEPEST
 
 
 class ImtlL(Weighting):
@@ -31,13 +32,13 @@ class ImtlL(Weighting):
     positive = True
     search_space = {"lr": Interval(1e-3, 1e-1, log=True)}
     use = "Losses of different scales that are no likelihoods; together with a gradient method it is all of IMTL."
-    avoid = "A loss goes to 0: its weight grows without bound (wrap it in clamp)."
+    avoid = "A loss goes to 0: its weight grows to 1e20 (wrap it in clamp)."
     citation = "Liu et al.: Towards impartial multi-task learning, ICLR 2021"
 
     def __init__(self, lr: float = 0.01, start: float = 0.0) -> None:
         super().__init__()
         require(lr > 0, "`lr` must be above 0", f"lr={lr}")
-        require(abs(start) <= 46, "`start` must lie in [-46, 46]", f"start={start}")
+        require(abs(start) <= LOGARITHM, f"`start` must lie in [-{LOGARITHM:g}, {LOGARITHM:g}]", f"start={start}")
         self.start = start
         self.adam = AdamState(lr)
 
@@ -49,5 +50,6 @@ class ImtlL(Weighting):
         return torch.exp(self.log_scale)
 
     def update(self, signals: Signals) -> None:
-        self.adam.step(self.log_scale, self(signals) * signals.values - 1)
-        self.log_scale.clamp_(-46.0, 46.0)
+        gradient = self(signals) * signals.values - 1
+        self.adam.step(self.log_scale, gradient.clamp(max=STEEPEST))
+        self.log_scale.clamp_(-LOGARITHM, LOGARITHM)

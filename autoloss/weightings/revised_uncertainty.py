@@ -10,6 +10,7 @@ from autoloss.core.signals import Signals
 from autoloss.core.space import Interval
 from autoloss.core.tensors.adam import AdamState
 from autoloss.core.weighting import Weighting
+from autoloss.weightings.uncertainty import LOGARITHM, STEEPEST
 
 
 class RevisedUncertainty(Weighting):
@@ -32,13 +33,13 @@ class RevisedUncertainty(Weighting):
     positive = True
     search_space = {"lr": Interval(1e-3, 1e-1, log=True)}
     use = "Losses of different scales, where you watch the total and it must stay positive."
-    avoid = "A loss goes to 0: its weight grows without bound (wrap it in clamp)."
+    avoid = "A loss goes to 0: its weight grows to 1e20 (wrap it in clamp)."
     citation = "Liebel, Koerner: Auxiliary tasks in multi-task learning, 2018, arXiv:1805.06334"
 
     def __init__(self, lr: float = 0.01, start: float = 0.0) -> None:
         super().__init__()
         require(lr > 0, "`lr` must be above 0", f"lr={lr}")
-        require(abs(start) <= 46, "`start` must lie in [-46, 46]", f"start={start}")
+        require(abs(start) <= LOGARITHM, f"`start` must lie in [-{LOGARITHM:g}, {LOGARITHM:g}]", f"start={start}")
         self.start = start
         self.adam = AdamState(lr)
 
@@ -50,6 +51,7 @@ class RevisedUncertainty(Weighting):
         return 0.5 * torch.exp(-self.log_variance)
 
     def update(self, signals: Signals) -> None:
-        gradient = torch.sigmoid(self.log_variance) - self(signals) * signals.values
-        self.adam.step(self.log_variance, gradient)
-        self.log_variance.clamp_(-46.0, 46.0)
+        rise = torch.exp(-self.log_variance) * signals.values
+        gradient = torch.sub(torch.sigmoid(self.log_variance), rise, alpha=0.5)
+        self.adam.step(self.log_variance, gradient.clamp(min=-STEEPEST))
+        self.log_variance.clamp_(-LOGARITHM, LOGARITHM)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from autoloss.core.tensors.constants import constant
 from autoloss.core.tensors.state import StateModule
 
 
@@ -40,7 +41,8 @@ class AdamState(StateModule):
         self.first_moment.lerp_(gradient, 1 - first)
         self.second_moment.mul_(second).addcmul_(gradient, gradient, value=1 - second)
         # Bias corrections in float64, as torch computes them on the host.
-        steps = self.steps.double()
-        size = self.lr / (1 - first**steps)
-        denominator = self.second_moment / (1 - second**steps)
+        betas = constant(self.betas, self.steps.device, torch.float64)
+        first_rest, second_rest = (1 - betas[:, None] ** self.steps.double()).unbind()
+        size = self.lr / first_rest
+        denominator = self.second_moment / second_rest
         value -= (size * self.first_moment / (denominator.sqrt() + self.eps)).to(value.dtype)

@@ -9,12 +9,12 @@ from torch import Tensor
 
 
 @lru_cache(maxsize=256)
-def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """``values`` as a float32 tensor [K] on ``device``. All callers share it: never write to it.
+def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """``values`` as a tensor [K] on ``device``. All callers share it: never write to it.
 
     Making a tensor on an accelerator from Python numbers waits for the device, which a step must not do.
     """
-    return torch.tensor(values, dtype=torch.float32, device=device)
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 def flags(values: tuple[bool, ...], device: torch.device) -> Tensor:
