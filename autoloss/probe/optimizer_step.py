@@ -11,17 +11,22 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from autoloss.core.errors import ConfigError, SignalError
+from autoloss.probe.clipping import Unclipped, clipping_factors
 
 KNOWN = (SGD, Adam, AdamW)
+Arguments = tuple[Any, ...]
+Named = dict[str, Any]
 
 
 class OptimizerStep:
     """Keeps what one step of ``optimizer`` starts from: parameters, options, and which parameters have no momentum yet.
 
-    The step is ``p' = p - lr h(g)`` for each coordinate. :meth:`jacobian_times` multiplies by ``lr h'(g)``, which it
-    computes after the step from the optimiser's state and the gradients. L2 weight decay is part of g, so h' is
-    evaluated at the gradient with the decay; decoupled weight decay adds nothing to h'. Raises :class:`ConfigError` for
-    an optimiser that is not SGD, Adam or AdamW.
+    The step is ``p' = p - lr h(c g)`` for each coordinate, with g the gradient of the total and c the factor of
+    clipping, which is taken for a constant. :meth:`jacobian_times` multiplies by ``lr h'(c g) c``, which it computes
+    after the step from the optimiser's state and the gradients; c is ``1`` where the backward was not seen
+    (:func:`observe_step`). L2 weight decay is part of what h is of, so h' is evaluated at the gradient with the decay;
+    decoupled weight decay adds nothing to h'. Raises :class:`ConfigError` for an optimiser that is not SGD, Adam or
+    AdamW.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -30,13 +35,15 @@ class OptimizerStep:
         self.before: dict[Tensor, Tensor] = {}
         self._options: dict[Tensor, dict[str, Any]] = {}
         self._without_momentum: set[Tensor] = set()
+        self.unclipped = Unclipped(one for group in optimizer.param_groups for one in group["params"])
+        self._clipped: dict[Tensor, Tensor] = {}
 
     def __bool__(self) -> bool:
         """Whether a step was taken: a gradient scaler may have skipped it."""
         return bool(self.before)
 
-    def note(self, *_: Any) -> None:
-        """Keep what the step starts from; the optimiser calls this before its step."""
+    def note(self, _: Optimizer, given: Arguments, named: Named) -> tuple[Arguments, Named] | None:
+        """Keep what the step starts from; the optimiser calls this before its step, with the step's arguments."""
         if self.before:
             raise SignalError("A look-ahead must hold one optimiser step, but there were two. Put one into each.")
         for group in self.optimizer.param_groups:
@@ -48,15 +55,42 @@ class OptimizerStep:
                 self._options[parameter] = options
                 if self.optimizer.state[parameter].get("momentum_buffer") is None:
                     self._without_momentum.add(parameter)
+        # A closure computes the gradients within the step: Lightning's does that, and clips them.
+        closure = named.get("closure") or next((one for one in given[1:] if callable(one)), None)
+        if closure is None:
+            self._note_used()
+            return None
 
-    def jacobian_times(self, gradient: Mapping[Tensor, Tensor]) -> dict[Tensor, Tensor]:
-        """``lr h'(g)`` times ``gradient``, a tensor for each parameter that was stepped.
+        def closed() -> Any:
+            found = closure()
+            self._note_used()
+            return found
+
+        if "closure" in named:
+            return given, {**named, "closure": closed}
+        return tuple(closed if one is closure else one for one in given), named
+
+    def _note_used(self) -> None:
+        for parameter in self.before:
+            if parameter.grad is not None and parameter in self.unclipped.gradients:
+                self._clipped[parameter] = self._used(parameter.grad)
+
+    def _used(self, gradient: Tensor) -> Tensor:
+        """The ``gradient`` that the optimiser uses: a fused one divides by the scaler's factor in its step."""
+        scale = getattr(self.optimizer, "grad_scale", None)
+        # A copy: some optimisers write into the gradients.
+        return gradient.detach().clone() if scale is None else gradient.detach() / scale
+
+    def jacobian_times(self, gradient: Mapping[Tensor, Tensor], scale: Tensor | float = 1.0) -> dict[Tensor, Tensor]:
+        """``lr h'(c g) c`` times ``gradient``, a tensor for each parameter that was stepped.
 
         ``-<this direction, gradient of L_k>`` is the derivative, with respect to the weight of loss k, of the objective
-        whose ``gradient`` this is. Raises :class:`SignalError` if the parameters have no ``.grad`` any more.
+        whose ``gradient`` this is. The backward's gradients are those of the losses times ``scale``. Raises
+        :class:`SignalError` if the parameters have no ``.grad`` any more.
         """
+        factors = clipping_factors(self.unclipped.gradients, self._clipped, scale)
         found = {
-            parameter: self._slope(parameter) * gradient[parameter]
+            parameter: self._slope(parameter) * _scaled(gradient[parameter], factors.get(parameter))
             for parameter in self.before
             if parameter.grad is not None and parameter in gradient
         }
@@ -81,13 +115,17 @@ class OptimizerStep:
 
 @contextmanager
 def observe_step(optimizer: Optimizer) -> Iterator[OptimizerStep]:
-    """Within it one step of ``optimizer`` may be taken: the :class:`OptimizerStep` keeps what it starts from."""
+    """Within it one step of ``optimizer`` may be taken: the :class:`OptimizerStep` keeps what it starts from.
+
+    The last backward of the step must lie within it too, for the factor of clipping to be known.
+    """
     optimizer_step = OptimizerStep(optimizer)
-    handle = optimizer.register_step_pre_hook(optimizer_step.note)
+    handles = [optimizer.register_step_pre_hook(optimizer_step.note), *optimizer_step.unclipped.watch()]
     try:
         yield optimizer_step
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def check_optimizer(optimizer: type[Optimizer]) -> None:
@@ -98,6 +136,10 @@ def check_optimizer(optimizer: type[Optimizer]) -> None:
             f"A look-ahead needs an optimiser whose step it can differentiate ({names}), but this is "
             f"{optimizer.__name__}. Choose one of {names}."
         )
+
+
+def _scaled(gradient: Tensor, factor: Tensor | None) -> Tensor:
+    return gradient if factor is None else gradient * factor.to(gradient.dtype)
 
 
 def _sgd(options: Mapping[str, Any], without_momentum: bool) -> float:

@@ -29,7 +29,8 @@ class AutoLambda(Weighting):
 
     The paper and its code differentiate a virtual copy of the model by finite differences, four forwards
     and two backwards; here t is exact, of the real step through the real optimiser (Adam's Jacobian
-    included), at the price of a held-out step and one forward-mode pass. The paper's weights may
+    included), at the price of a held-out step and one forward-mode pass. Where gradients are clipped, t has
+    the factor of clipping, as a constant: its own dependence on w is left out. The paper's weights may
     become negative; its held-out batches come from the training data, ours from a share kept for it.
     """
 

@@ -16,6 +16,7 @@ from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.table import LossTable
 from autoloss.core.tensors.ranks import sum_over_ranks, world_size
 from autoloss.core.weighting import Weighting
+from autoloss.probe.clipping import shares
 from autoloss.probe.descent import gradient_of
 from autoloss.probe.implicit import Implicit, hessian_of
 from autoloss.probe.lookahead import Moment, evaluating, replayed
@@ -124,8 +125,11 @@ class LookAhead:
         with replayed(self.network, Moment.seeded(device, 0x5EED + step), graph=True):
             gradient = gradient_of(partial(self._objective, held_out), self.network)
             if self.implicit is None:
-                direction = optimizer_step.jacobian_times(gradient)
+                parts, scale = shares([one.received for one in self.player.window.steps], self.micro_batches)
+                direction = optimizer_step.jacobian_times(gradient, scale)
             else:
+                # Where training settles does not depend on how its gradients are clipped.
+                parts = [1 / self.micro_batches] * len(looks)
                 direction = self._converged(self.implicit, looks, gradient)
         found = []
         for (moment, table), weighed in zip(looks, self.player.window.steps, strict=True):
@@ -142,7 +146,7 @@ class LookAhead:
                         values, slopes = others
                 self._check(values, before)
             found.append(_stacked(slopes))
-        total = torch.stack(found).sum(0) / self.micro_batches
+        total = torch.stack([part * one for part, one in zip(parts, found, strict=True)]).sum(0)
         return sum_over_ranks(total) / world_size()
 
     def _converged(

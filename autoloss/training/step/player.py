@@ -138,9 +138,10 @@ class Player(StateModule):
         if self.nonfinite.rejects(weighed, scale):
             return None
         weighed = replace(weighed, sampled=sampled)
-        self._remember(weighed)
-        self.window.add(weighed)
-        self._tell(weighed)
+        bare = weighed.bare()  # what is kept must not keep the graph
+        self._remember(bare)
+        self.window.add(bare)
+        self._tell(bare)
         return weighed
 
     @uncompiled

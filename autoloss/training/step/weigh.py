@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import SignalError
-from autoloss.core.need import GRADIENTS
+from autoloss.core.need import GRADIENTS, Need
 from autoloss.core.signals import Signals
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable, Reduced
@@ -17,6 +17,7 @@ from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
 from autoloss.probe import Measured, measure
 from autoloss.probe.anchor import locate
+from autoloss.probe.clipping import Received
 from autoloss.training.step.sample_weights import Sampled
 
 
@@ -29,7 +30,8 @@ class Weighed:
     ``measured`` what the probe measured, if it was asked to. With a fork, ``weights`` and ``signals`` are those of
     the shared features' gradient and known after the backward; until then ``weights`` are the base weights, which
     the heads keep. ``sampled`` holds the weights of the samples, if there is a sample weighting; ``probed`` was
-    measured for the record alone.
+    measured for the record alone. ``received`` gets what the backward gives to the total, if the weighting learns from
+    the effect of the step's weights.
     """
 
     total: Tensor
@@ -40,6 +42,7 @@ class Weighed:
     measured: Measured | None = None
     sampled: tuple[Sampled, ...] = ()
     probed: Measured | None = None
+    received: Received | None = None
 
     @property
     def clock(self) -> Clock:
@@ -101,7 +104,9 @@ def weigh(
         weights = terms.spread(weights)
         weights = torch.where(losses.present, weights, 0.0)
     probed = _probe(table, terms, losses, scale) if probe and not needs & GRADIENTS else None
-    return Weighed(weighted_sum(losses, weights), weights, losses, signals, counts, measured, probed=probed)
+    total = weighted_sum(losses, weights)
+    received = Received(total) if Need.ALIGNMENT in needs else None
+    return Weighed(total, weights, losses, signals, counts, measured, probed=probed, received=received)
 
 
 def _probe(table: LossTable, terms: Terms, losses: Reduced, scale: Tensor | None) -> Measured:
