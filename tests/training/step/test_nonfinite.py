@@ -20,8 +20,8 @@ from autoloss.training.lightning.loaders import loader
 from autoloss.training.lightning.modules.gan import GanModule
 from autoloss.training.lightning.modules.multitask import MultiTaskModule
 from autoloss.training.step.build import build_weighting
-from autoloss.training.step.player import Player
 from autoloss.training.step.nonfinite import LEAST_SCALE, PATIENCE
+from autoloss.training.step.player import Player
 from autoloss.weightings.equal import Equal
 from tests.weightings.test_conformance import REQUIRED
 
