@@ -147,9 +147,9 @@ class LossSuite:
                 for autocast in (None, half):
                     with precision(default, autocast, self.device):
                         found = self._values(given, wanted)
-                    near = torch.allclose(found.double(), expected, rtol=1e-4, atol=1e-5)
-                    exact = near and found.dtype == torch.float32
-                    assert exact, (
+                    good = torch.allclose(found.double(), expected, rtol=1e-4, atol=1e-5)
+                    good = good and found.dtype == torch.float32
+                    assert good, (
                         f"Values of a prediction in {half} must be computed in float32 (autocast {autocast}, default "
                         f"dtype {default}), {expected.tolist()}, but they are {found.tolist()} in {found.dtype}."
                     )

@@ -186,9 +186,7 @@ class SampleWeightingSuite:
                     other = self.bound()
                     found = follow(other, stream)
                 good = all(map(same, weights, found)) and not changed(state, state_of(other))
-                assert good, (
-                    f"Weights and state must be the same where the default dtype is {default}, but they are not."
-                )
+                assert good, f"Weights and state must not follow the default dtype, but they do {default}."
 
     def test_a_loss_that_is_not_finite_moves_no_state(self) -> None:
         rule = self.bound()

@@ -175,7 +175,8 @@ def _gradients(signals: Signals) -> Tensor | None:
 def _numbers(rows: Sequence[Tensor | None]) -> list[list[float]]:
     """The rows on the host; an empty one for ``None``."""
     here = [row for row in rows if row is not None]
-    found = iter(torch.stack(here).tolist() if here else ())
+    # On a CPU there is one row at a time, and nothing to stack.
+    found = iter(torch.stack(here).tolist() if len(here) > 1 else [row.tolist() for row in here])
     return [[] if row is None else next(found) for row in rows]
 
 
