@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -20,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from autoloss.app.config_source import register
 from autoloss.app.overrides import parse
 from autoloss.app.parse_errors import parse_error
-from autoloss.core.errors import AutolossError, ConfigError, UnknownNameError, unknown
+from autoloss.core.errors import AutolossError, ConfigError, UnknownNameError, first_line, unknown
 from autoloss.core.registry.defaults import attribute
 from autoloss.core.registry.lookup import PACKAGE, registry
 from autoloss.core.schedules.pacing import PACINGS
@@ -147,8 +148,19 @@ def _explained(verb: str, overrides: list[str], error: Exception) -> ConfigError
     keyless = next((override for override in overrides if not override.lstrip("+~").partition("=")[0]), None)
     if keyless is not None:
         return parse_error(keyless, text)
-    first = " ".join(line.strip() for line in text.splitlines() if line.strip())
-    return ConfigError(f"The configuration must compose, but it does not: {first.rstrip('.')}.")
+    first = " ".join(line.strip() for line in text.splitlines() if line.strip()).rstrip(".")
+    return ConfigError(f"The configuration must compose, but it does not: {first or _cause(error)}.")
+
+
+def _cause(error: BaseException) -> str:
+    """What is behind an ``error`` without words: the first that has some, or else its type and place."""
+    behind = error.__cause__ or error.__context__
+    while behind is not None:
+        if str(behind).strip():
+            return first_line(behind).rstrip(".")
+        behind = behind.__cause__ or behind.__context__
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(at.filename).name}, line {at.lineno}"
 
 
 def _siblings(verb: str, overrides: list[str], key: str) -> list[str]:

@@ -10,9 +10,11 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from autoloss.core.errors import PluginError
 from autoloss.core.registry.defaults import attribute, defaults
-from autoloss.core.registry.lookup import registry
+from autoloss.core.registry.lookup import ORIGIN, Listing, registry
 
 DEFAULT_MODULE = "multitask"
 GROUPS = ("loss", "module", "problem", "sample_weighting", "weighting")
@@ -71,10 +73,24 @@ def register() -> None:
         Plugins.instance().register(plugin)
 
 
+def plain_defaults(listing: Listing) -> dict[str, Any]:
+    """The parameters of a component with their defaults; :class:`PluginError` if a configuration cannot hold one."""
+    found = defaults(listing)
+    for key, value in found.items() if listing.origin != ORIGIN else ():
+        try:
+            OmegaConf.create({key: value})
+        except OmegaConfBaseException as error:
+            raise PluginError(
+                f"The default of {key!r} must be a number, text, or lists and mappings of them, but that of "
+                f"{listing.kind} {listing.spelling!r} is {value!r}. Write None, and make it in the constructor."
+            ) from error
+    return found
+
+
 def component_node(kind: str, name: str) -> dict[str, Any]:
     """The configuration node of a component: its name and parameters."""
     listing = registry.find(kind, name)
-    node: dict[str, Any] = {"name": name, **defaults(listing)}
+    node: dict[str, Any] = {"name": name, **plain_defaults(listing)}
     if kind == "weighting":
         node["wrap"] = []
     if kind == "sample_weighting":
@@ -89,7 +105,7 @@ def problem_node(name: str) -> dict[str, Any]:
     """The configuration node of a problem: its parameters, the losses of its terms, and its recommended settings."""
     listing = registry.find("problem", name)
     terms, recipe = attribute(listing, "terms", {}), attribute(listing, "recipe", {})
-    parameters = defaults(listing)
+    parameters = plain_defaults(listing)
     chosen = [{f"/loss@_global_.losses.{term}": loss} for term, loss in dict(terms).items() if loss is not None]
     others = attribute(listing, "discriminator_terms", {})
     chosen += [{f"/loss@_global_.discriminator.losses.{term}": loss} for term, loss in dict(others).items() if loss]
@@ -101,7 +117,7 @@ def module_node(name: str) -> dict[str, Any]:
     """The configuration node of a module: its parameters, and the options of other groups that it brings."""
     listing = registry.find("module", name)
     brought = [dict([pair]) for pair in dict(attribute(listing, "brings", {})).items()]
-    return {"defaults": [*brought, "_self_"], "module": {"name": name, **defaults(listing)}}
+    return {"defaults": [*brought, "_self_"], "module": {"name": name, **plain_defaults(listing)}}
 
 
 def _split(config_path: str) -> tuple[str, str]:

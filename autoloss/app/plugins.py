@@ -17,7 +17,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = Parser("plugins", "Lists every component, and the package that it comes from.")
     parser.add_argument("--json", action="store_true", help="print a list of JSON objects")
     parser.add_argument(
-        "--check", action="store_true", help="load everything; exit 1 if something is broken or clashes"
+        "--check", action="store_true", help="load and build everything; exit 1 if something is broken or clashes"
     )
     options = parser.parse_args(arguments)
     listings = [listing for kind in KINDS for listing in registry.listings[kind]]
@@ -57,8 +57,10 @@ def _clash(listing: Listing) -> str:
 
 
 def _status(listing: Listing) -> str:
+    from autoloss.app.plugin_check import check_component
+
     try:
-        registry.load(listing.kind, listing.spelling)
+        check_component(listing)
     except AutolossError as error:
         return f"broken: {error}"
     return _clash(listing)

@@ -18,15 +18,21 @@ class Terms:
     """N losses by name, and the K units that a weighting sees: groups, and losses on their own.
 
     ``base`` holds factors that multiply the weighting's weights. ``groups`` maps a unit's name to the losses
-    whose base-weighted sum is balanced as one.
+    whose base-weighted sum is balanced as one. ``names`` may be a mapping of names to base weights.
     """
 
     def __init__(
         self,
-        names: Sequence[str],
+        names: Sequence[str] | Mapping[str, float],
         base: Mapping[str, float] | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
+        good = not isinstance(names, (set, frozenset))
+        require(good, "Losses must have an order", f"they are a set, {names!r}", "Pass a list of names.")
+        if isinstance(names, Mapping):
+            both = [name for name in names if name in (base or {})]
+            require(not both, "A loss must have one base weight", f"{', '.join(both)} has two", "Leave out `base`.")
+            base = {**names, **(base or {})}
         self.names = tuple(names)
         for name, of in (groups or {}).items():
             good = isinstance(of, Sequence) and not isinstance(of, str) and all(isinstance(one, str) for one in of)

@@ -26,9 +26,10 @@ class Measured:
     """What the probe found: which losses reach the anchor ([K] bool), and the ``signals`` by name.
 
     A loss that is absent from one rank's share of the batch reaches the anchor if it does on another rank. ``whole``
-    says that all losses do, where that is known without the device. ``rows`` [K, P], the gradients themselves, are kept
-    only for parameters and on request: the gradient of a window is the mean of its micro-batches' gradients, but its
-    Gram matrix is not the mean of theirs. ``items`` is the number of items at each loss's anchor.
+    says that all losses do, where that is known without the device; ``here`` says which do on this rank. ``rows``
+    [K, P], the gradients themselves, are kept only for parameters and on request: the gradient of a window is the mean
+    of its micro-batches' gradients, but its Gram matrix is not the mean of theirs. ``items`` is the number of items at
+    each loss's anchor.
     """
 
     reached: Tensor
@@ -36,6 +37,7 @@ class Measured:
     rows: Tensor | None = None
     items: tuple[int, ...] = ()
     whole: bool = False
+    here: tuple[bool, ...] = ()
 
     @property
     def gram(self) -> Tensor | None:
@@ -93,7 +95,7 @@ def measure(
         found_rows = Rows(rows, anchor.sizes, anchor.items, of_loss=own)
         signals = signals_of(found_rows, needs, over_ranks=ranks > 1 and not anchor.parameters)
     kept = rows if keep_rows and anchor.parameters else None
-    return Measured(found, signals, kept, anchor.items, whole=ranks == 1 and all(reached))
+    return Measured(found, signals, kept, anchor.items, whole=ranks == 1 and all(reached), here=reached)
 
 
 def signals_of(rows: Rows, needs: Need, over_ranks: bool) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class Balancer(StateModule):
     ``{"name": "gradnorm", "alpha": 1.0}``, or a :class:`Weighting`.
 
     Args:
-        losses: the names of the losses, in the order of every [K] tensor.
+        losses: the names of the losses, in the order of every [K] tensor; or their base weights by name.
         weighting: the weighting that gives the weights.
         base: base weights by loss (or group) name; they multiply the weights of the weighting.
         groups: losses whose base-weighted sum is balanced as one, by group name.
@@ -64,7 +64,7 @@ class Balancer(StateModule):
 
     def __init__(
         self,
-        losses: Sequence[str],
+        losses: Sequence[str] | Mapping[str, float],
         weighting: str | Mapping[str, Any] | Weighting = "uncertainty",
         *,
         base: Mapping[str, float] | None = None,

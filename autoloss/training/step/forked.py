@@ -21,6 +21,7 @@ from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork, Place
 from autoloss.probe.fork_measure import measure_at_fork
+from autoloss.training.step.contract import weights_of
 from autoloss.training.step.weigh import Weighed, see, weighted_sum
 
 
@@ -137,7 +138,7 @@ def combine(
         found = measure_at_fork(shown, reached, met.place, GRADIENTS if probe else needs, group, keep_rows)
         measured, probed = (None, found) if probe else (found, None)
     signals = see(terms, weighed.clock, values, present & ~unbalanced, measured)
-    weights = torch.where(unbalanced, 1.0, weighting(signals).detach().float())
+    weights = torch.where(unbalanced, 1.0, weights_of(weighting, signals))
     weights = torch.where(present, weights, 0.0)
     if isinstance(weighting, Surgery) and rows is not None:
         if any(declared):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from autoloss.core.clock import Clock
-from autoloss.core.errors import ConfigError, SignalError, unknown
+from autoloss.core.errors import SignalError, unknown
 from autoloss.core.measured.signal import StepOutcome
 from autoloss.core.need import GRADIENTS, OUTCOME, Need, SampleNeed
 from autoloss.core.sample_weighting import SampleWeighting
@@ -27,9 +27,12 @@ from autoloss.probe.fork import Fork
 from autoloss.probe.fork_measure import own_group
 from autoloss.probe.obstacles import check_obstacles
 from autoloss.sample_weightings.uniform import Uniform
+from autoloss.training.step.contract import check_bound
 from autoloss.training.step.forked import Met, combine, hold, look, weigh_forked
 from autoloss.training.step.nonfinite import NonFiniteWatch
 from autoloss.training.step.notes import Notes
+from autoloss.training.step.order import Order, check_order
+from autoloss.training.step.reach import Reach
 from autoloss.training.step.sample_weights import Sampled, SampleWeights
 from autoloss.training.step.weigh import Weighed, weigh, weighted_sum
 from autoloss.training.step.window import Window
@@ -50,7 +53,7 @@ class Player(StateModule):
 
     def __init__(
         self,
-        names: Sequence[str],
+        names: Sequence[str] | Mapping[str, float],
         weighting: Weighting,
         base: Mapping[str, float] | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
@@ -65,13 +68,8 @@ class Player(StateModule):
         for name in unbalanced:
             if name not in self.terms.units:
                 raise unknown("loss", name, self.terms.units)
-        for part in weighting.modules():
-            if isinstance(part, Surgery) and part is not weighting:
-                raise ConfigError(
-                    f"A wrapper must have weights to change, but {weighting.title()!r} is around {part.title()!r}, "
-                    "which has none. Leave out the wrapper."
-                )
         self.weighting = weighting.bind(self.terms.units)
+        check_bound(self.weighting)
         positive_for = weighting.title() if weighting.positive else None
         self.nonfinite = NonFiniteWatch(self.terms.names, on_nonfinite, self.terms.units, positive_for, whose)
         for name in sample_weighting.terms if sample_weighting is not None else ():
@@ -80,6 +78,10 @@ class Player(StateModule):
         self.samples: SampleWeights | None = None
         if sample_weighting is not None and not isinstance(sample_weighting, Uniform):
             self.samples = SampleWeights(self.terms.names, sample_weighting, size)
+        sampled = self.samples.names if self.samples is not None else ()
+        self.order = Order({"losses": self.terms.names, "units": self.terms.units, "samples' losses": sampled})
+        self.register_load_state_dict_pre_hook(check_order)
+        self.reach = Reach(self.terms)
         self.window = Window([])
         self.notes = Notes()
         self.weighed: Weighed | None = None
@@ -131,6 +133,8 @@ class Player(StateModule):
         declared = any(self._declared)
         unbalanced = self.unbalanced if declared or self.weighting.needs & GRADIENTS else None
         weighed = weigh(table, self.weighting, self.terms, clock, scale, accumulates, unbalanced, declared, probe)
+        if weighed.measured is not None:
+            self.reach.see(weighed.losses.scalars, weighed.measured.here, self._declared, clock.step)
         if weighed.measured is not None and weighed.measured.whole and not declared:
             self.unbalanced.zero_()
         elif weighed.measured is not None:
@@ -220,10 +224,6 @@ class Player(StateModule):
         unbalanced = torch.where(present, ~reached, self.unbalanced)
         self.unbalanced.copy_(unbalanced | flags(self._declared, unbalanced.device))
 
-    def _here(self, losses: Reduced) -> Tensor:
-        here = tuple(any(losses.scalars[i] is not None for i in of) for of in self.terms.members)
-        return flags(here, self.unbalanced.device)
-
     def _remember(self, weighed: Weighed) -> None:
         self.weighed = weighed
         known = weighed.weights.abs() < math.inf
@@ -252,7 +252,7 @@ class Player(StateModule):
         losses = table.reduced(self.terms.names)
         reached = look(fork, losses, self.terms, self._declared, self._through)
         if reached is not None:
-            self._note_reached(self._here(losses), flags(reached, self.unbalanced.device))
+            self._note_reached(self.reach.here(losses), flags(reached, self.unbalanced.device))
         weighed = replace(weigh_forked(losses, fork, self.terms, clock, self.unbalanced), sampled=sampled)
         if self.nonfinite.rejects(weighed):
             return None
@@ -264,7 +264,9 @@ class Player(StateModule):
 
         def meet(gradients: Sequence[Tensor | None], scale: Tensor) -> Tensor:
             met = Met(gradients, scale, place)
-            self._note_reached(self._here(bare.losses), flags(met.reached(self.terms), self.unbalanced.device))
+            met_by = met.reached(self.terms)
+            self.reach.see(bare.losses.scalars, met_by, declared, clock.step)
+            self._note_reached(self.reach.here(bare.losses), flags(met_by, self.unbalanced.device))
             settled, combined = combine(
                 bare, met, self.weighting, self.terms, self.unbalanced, declared, group, probe, accumulates
             )

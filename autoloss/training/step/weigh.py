@@ -18,6 +18,7 @@ from autoloss.core.weighting import Weighting
 from autoloss.probe import Measured, measure
 from autoloss.probe.anchor import locate
 from autoloss.probe.clipping import Received
+from autoloss.training.step.contract import weights_of
 from autoloss.training.step.sample_weights import Sampled
 
 
@@ -95,7 +96,7 @@ def weigh(
     balanced = present if unbalanced is None else present & ~unbalanced
     signals = see(terms, clock, values, balanced, measured, whole=losses.whole and unbalanced is None)
     with torch.no_grad():
-        weights = weighting(signals).detach().float()
+        weights = weights_of(weighting, signals)
         if unbalanced is not None:
             weights = torch.where(unbalanced, 1.0, weights)
         if scale is not None and measured is not None:
