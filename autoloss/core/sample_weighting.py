@@ -12,7 +12,7 @@ from autoloss.core.component import Component
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.need import SampleNeed
 from autoloss.core.samples import Samples
-from autoloss.core.tensors.state import StateModule
+from autoloss.core.tensors.state import StateModule, on_host
 
 
 class SampleWeighting(Component, StateModule, ABC):
@@ -42,7 +42,8 @@ class SampleWeighting(Component, StateModule, ABC):
             )
         require(size is None or size > 0, "There must be at least one sample", f"there are {size}")
         self.size = size
-        self.allocate(size or 0)
+        with on_host():
+            self.allocate(size or 0)
         return self
 
     def allocate(self, size: int) -> None:

@@ -273,7 +273,7 @@ class Balancer(ClosedAtEnd, StateModule):
             self.player.forget()
 
     def close(self) -> None:
-        """Write the last rows, ``summary.json`` and ``report.html``; raise if a loss was not finite. Or use ``with``."""
+        """Write the last rows, ``summary.json`` and ``report.html``; raise if a loss was not finite. Or use `with`."""
         self._run_directory.close(self.clock)
         self.player.check()
 
