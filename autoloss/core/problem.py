@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from autoloss.core.component import Component
+from autoloss.core.datasets import size_of
 from autoloss.core.errors import ConfigError
 from autoloss.core.table import Anchor, Entry
 
@@ -141,7 +142,7 @@ class Problem(Component, ABC):
 
         The samples are chosen at random. A problem with several samples from one source keeps them in one part.
         """
-        size = len(train)  # type: ignore[arg-type]
+        size = size_of(train, "hold_out()", "Write hold_out() of the problem, or choose what needs no held-out data.")
         order = torch.randperm(size, generator=torch.Generator().manual_seed(seed)).tolist()
         kept = max(1, round(share * size))
         return _Part(train, order[kept:]), _Part(train, order[:kept])

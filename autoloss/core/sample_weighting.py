@@ -13,7 +13,7 @@ from autoloss.core.errors import ConfigError, require
 from autoloss.core.need import SampleNeed
 from autoloss.core.samples import Samples
 from autoloss.core.tensors.precision import exact
-from autoloss.core.tensors.state import StateModule
+from autoloss.core.tensors.state import StateModule, on_host
 
 
 class SampleWeighting(Component, StateModule, ABC):
@@ -43,7 +43,7 @@ class SampleWeighting(Component, StateModule, ABC):
             )
         require(size is None or size > 0, "There must be at least one sample", f"there are {size}")
         self.size = size
-        with exact():
+        with on_host(), exact():
             self.allocate(size or 0)
         return self
 

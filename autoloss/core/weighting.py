@@ -14,7 +14,7 @@ from autoloss.core.errors import ConfigError, require
 from autoloss.core.need import Need
 from autoloss.core.signals import Signals
 from autoloss.core.tensors.precision import exact
-from autoloss.core.tensors.state import StateModule
+from autoloss.core.tensors.state import StateModule, on_host
 
 CLAIMS = {
     "sums_to_count": "the weights of the present losses sum to their number",
@@ -48,7 +48,7 @@ class Weighting(Component, StateModule, ABC):
         """Set the names and the order of the losses, and allocate the state for them."""
         require(len(names) > 0, "A weighting needs at least one loss", "there is none")
         self.names = tuple(names)
-        with exact():
+        with on_host(), exact():
             self.allocate(len(names))
         return self
 

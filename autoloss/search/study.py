@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
@@ -21,7 +22,7 @@ from sqlalchemy.exc import DatabaseError
 
 from autoloss._version import __version__
 from autoloss.core.errors import ConfigError, require
-from autoloss.core.io.lock import take
+from autoloss.core.io.lock import free, take
 
 NAME = "autoloss"
 WAIT = 20  # seconds for a storage to answer
@@ -88,10 +89,12 @@ class _Lock(BaseJournalFileLock):
 
     The process that holds it is the only one that writes. So an incomplete line at the end of the file was left by a
     killed process, and is removed: the next line would be joined to it, and the study could never be read again.
+    A process that is forked meanwhile (one that loads data for a trial) does not keep it.
     """
 
     def __init__(self, path: str) -> None:
         self._journal, self._path, self._file = Path(path), f"{path}.lock", -1
+        _open.add(self)
 
     def acquire(self) -> bool:
         self.release()
@@ -102,6 +105,7 @@ class _Lock(BaseJournalFileLock):
 
     def release(self) -> None:
         if self._file >= 0:
+            free(self._file)
             os.close(self._file)
             self._file = -1
 
@@ -115,6 +119,19 @@ class _Lock(BaseJournalFileLock):
             if file.read(1) != b"\n":
                 file.seek(0)
                 file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _close_in_child() -> None:
+    # Without this the lock would last until the child ends, and every worker of the study would wait for it.
+    for one in _open:
+        if one._file >= 0:
+            os.close(one._file)
+            one._file = -1
+
+
+_open: WeakSet[_Lock] = WeakSet()
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_close_in_child)
 
 
 def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -26,7 +26,7 @@ from autoloss.probe.lookahead import Moment
 from autoloss.probe.optimizer_step import OptimizerStep, observe_step
 from autoloss.probe.slopes import bare, check_network
 from autoloss.training.record.cadence import Cadence
-from autoloss.training.record.lazy_start import LazyRunDirectory
+from autoloss.training.record.lazy_start import ClosedAtEnd, LazyRunDirectory
 from autoloss.training.step.build import build_sample_weighting, build_weighting
 from autoloss.training.step.lookahead import LookAhead, incomplete_look_ahead
 from autoloss.training.step.notes import Notes
@@ -35,7 +35,7 @@ from autoloss.training.step.player import Player
 LossesOf = Callable[[nn.Module], Losses | LossTable]
 
 
-class Balancer(StateModule):
+class Balancer(ClosedAtEnd, StateModule):
     """Turns several losses into one total, with weights that it learns.
 
     ``total = sum_k base_k * w_k * L_k`` with ``w`` from ``weighting``: a registered name, a mapping
@@ -244,7 +244,7 @@ class Balancer(StateModule):
             raise incomplete_look_ahead(self.player, needs)
         if self._look_ahead is None or self._look_ahead.network is not network:
             self._look_ahead = LookAhead(self.player, network, primary, self.accumulate, implicit=implicit)
-        look_ahead, self._within = self._look_ahead, True
+        look_ahead = self._look_ahead
         if aligns or foresees:
             check_network(network)
         moment = Moment.now(next(network.parameters()).device)
@@ -253,11 +253,12 @@ class Balancer(StateModule):
         if foresees and held is not None:
             look_ahead.foresee(step, moment, again, held)
         optimizer_step: OptimizerStep | None
+        self._within = True
         try:
             with observe_step(optimizer) if aligns and optimizer is not None else nullcontext() as optimizer_step:
                 yield
         except BaseException:
-            self._within = False
+            self._within, self.calls = False, before - before % self.accumulate
             look_ahead.drop()
             raise
         if self.calls > before and len(self.player.window.steps) > len(look_ahead):
@@ -272,7 +273,7 @@ class Balancer(StateModule):
             self.player.forget()
 
     def close(self) -> None:
-        """Write the last rows, ``summary.json`` and ``report.html``; raise if a loss was not finite."""
+        """Write the last rows, ``summary.json`` and ``report.html``; raise if a loss was not finite. Or use `with`."""
         self._run_directory.close(self.clock)
         self.player.check()
 

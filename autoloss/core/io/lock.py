@@ -31,7 +31,7 @@ def lock(path: Path, shared: bool = False) -> Iterator[bool]:
             yield True
         finally:
             _held.discard(file)
-            _free(file.fileno())
+            free(file.fileno())
 
 
 def take(file: int, shared: bool = False, wait: bool = False) -> bool:
@@ -45,8 +45,8 @@ def take(file: int, shared: bool = False, wait: bool = False) -> bool:
     return True
 
 
-def _free(file: int) -> None:
-    # Closing the file would leave the lock with a process that has a copy of it.
+def free(file: int) -> None:
+    """Free the lock on the open ``file``; closing it would leave the lock with a process that has a copy of it."""
     if (fcntl := _fcntl()) is not None:
         fcntl.flock(file, fcntl.LOCK_UN)
 

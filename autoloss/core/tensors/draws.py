@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+SEEDS = 2**64  # a generator of torch takes no larger seed
+
 
 def shared_generator(seed: int, step: int) -> torch.Generator:
     """A generator on the host for one optimiser step; it depends on ``seed`` and ``step`` only.

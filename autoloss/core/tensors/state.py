@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +16,8 @@ class StateModule(nn.Module):
     """A module whose state moves between devices and never changes its precision.
 
     ``.half()`` on the model that holds it would round log-variances and Adam moments to 11 bits. Therefore
-    ``_apply`` keeps each buffer's dtype and changes only its device.
+    ``_apply`` keeps each buffer's dtype and changes only its device. ``to_empty()`` keeps the state too; what was moved
+    to the meta device before is NaN until it is loaded.
 
     ``renamed`` maps the names that state had in an older version to those that it has now, so that a state_dict of
     that version loads.
@@ -32,7 +34,12 @@ class StateModule(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         def keep_dtype(tensor: Tensor) -> Tensor:
             # `fn` gets an empty tensor: we take the device of its result and not the dtype.
-            return tensor.to(device=fn(tensor.new_empty(0)).device)
+            device = fn(tensor.new_empty(0)).device
+            if tensor.is_meta and device.type != "meta":
+                # Only to_empty() gets here. A number that is not known must not look like one.
+                unknown = torch.empty_like(tensor, device=device)
+                return unknown.fill_(torch.nan) if tensor.is_floating_point() else unknown.zero_()
+            return tensor.to(device=device)
 
         return super()._apply(keep_dtype, recurse)
 
@@ -48,6 +55,11 @@ class StateModule(nn.Module):
         """How many leading dimensions of the state ``name`` index losses."""
         axes: dict[str, int] = self.__dict__.get("_state_axes", {})
         return axes.get(name, 0)
+
+
+def on_host() -> AbstractContextManager[object]:
+    """Within it new tensors have values, also while a model is built on the meta device: state is small."""
+    return torch.device("cpu") if torch.get_default_device().type == "meta" else nullcontext()
 
 
 def commit(module: nn.Module, write: Callable[[], None], finite: Tensor, present: Tensor | None) -> None:

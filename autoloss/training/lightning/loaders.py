@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, default_collate
 
-from autoloss.core.errors import LoaderError, require
+from autoloss.core.datasets import size_of
+from autoloss.core.errors import ConfigError, LoaderError, require
+from autoloss.core.tensors.draws import SEEDS
 from autoloss.training.lightning.shared.rng import untouched_rng
 
 
@@ -26,7 +28,7 @@ class EpochShuffle(Sampler[int]):
         return self.size
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % SEEDS)
         return iter(torch.randperm(self.size, generator=generator).tolist())
 
 
@@ -37,13 +39,15 @@ class EpochLoader(DataLoader[Any]):
 
     The batches before that place are loaded again and dropped, and the random generators are then restored. Loading
     starts when the first batch is requested. Lightning makes the iterator of a resumed run before it sets the epoch,
-    and worker processes that had started by then would use the order of the first epoch.
+    and worker processes that had started by then would use the order of the first epoch. Of a stream without a length
+    the Trainer takes one batch more than it trains on, to know which one is the last.
     """
 
     _taken, _skip = 0, 0
+    _ended = False
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        self._taken, self._skip = self._skip, 0
+        self._taken, self._skip, self._ended = self._skip, 0, False
         batches: Iterator[Any] = super().__iter__()
         try:
             if self._taken:
@@ -53,6 +57,7 @@ class EpochLoader(DataLoader[Any]):
             for batch in batches:
                 self._taken += 1
                 yield batch
+            self._ended = True
         except (RuntimeError, OSError, EOFError) as error:
             # torch's message depends on what the process was doing. Often it only says that a connection was reset.
             died = [] if str(error).startswith("Caught ") else _died(batches)
@@ -64,13 +69,19 @@ class EpochLoader(DataLoader[Any]):
                 "see the error in this process."
             ) from error
 
+    @property
+    def _stream(self) -> bool:
+        return isinstance(self.dataset, IterableDataset) and not hasattr(self.dataset, "__len__")
+
     def state_dict(self) -> dict[str, int]:
         """The number of batches of the epoch that were taken."""
+        if self._stream:
+            return {"taken": 0 if self._ended else max(0, self._taken - 1)}
         return {"taken": self._taken}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Start the next epoch after the batches that were taken; after a whole epoch, at its first batch."""
-        self._skip = int(state["taken"]) % max(1, len(self))
+        self._skip = int(state["taken"]) if self._stream else int(state["taken"]) % max(1, len(self))
 
 
 class HeldOut:
@@ -81,14 +92,14 @@ class HeldOut:
 
     def __init__(self, dataset: Dataset[Any], batch_size: int, seed: int) -> None:
         self.dataset, self.seed = dataset, seed
-        self.size = len(dataset)  # type: ignore[arg-type]
+        self.size = size_of(dataset, "Held-out data", "Return a dataset with __len__ and __getitem__ from hold_out().")
         require(self.size > 0, "Held-out data must have samples", "it has none", "Raise held_out.share.")
         self.batch_size = min(batch_size, self.size)
 
     def batch(self, step: int, rank: int = 0) -> Any:
         """The batch of optimiser step ``step``."""
         turn, place = divmod(step, self.size // self.batch_size)
-        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + turn) * 65_537 + rank)
+        generator = torch.Generator().manual_seed(((self.seed * 1_000_003 + turn) * 65_537 + rank) % SEEDS)
         order = torch.randperm(self.size, generator=generator)
         chosen = order[place * self.batch_size :][: self.batch_size].tolist()
         taken = getattr(self.dataset, "__getitems__", None)
@@ -115,10 +126,14 @@ def loader(
 ) -> EpochLoader:
     """A loader of ``dataset``, in the ``order`` of a sampler if one is given; its last batch may be smaller.
 
-    If the dataset has a function ``collate``, it makes the batches.
+    If the dataset has a function ``collate``, it makes the batches. A stream (``IterableDataset``) is in charge of its
+    own order, and of what each worker process gives.
     """
-    if order is None and shuffle:
-        order = EpochShuffle(len(dataset), seed)  # type: ignore[arg-type]
+    if isinstance(dataset, IterableDataset):
+        if order is not None:
+            raise ConfigError(f"Data must have a length to be ordered, but {type(dataset).__name__} is a stream.")
+    elif order is None and shuffle:
+        order = EpochShuffle(size_of(dataset, "A loader", "Write __len__, or make it an IterableDataset."), seed)
     return EpochLoader(
         dataset,
         batch_size=batch_size,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy, deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import Tensor
 
@@ -17,10 +19,14 @@ if TYPE_CHECKING:
     from autoloss.training.record.run_directory import RunDirectory
 
 
+Closed = TypeVar("Closed", bound="ClosedAtEnd")
+
+
 class LazyRunDirectory:
     """The :class:`RunDirectory` of a balancer, which its first step creates; no ``directory`` means no files.
 
-    A loop that writes no files imports neither TensorBoard nor the code that makes pages.
+    A loop that writes no files imports neither TensorBoard nor the code that makes pages. A deep copy of a balancer
+    writes no files: two of them would write the same ones.
     """
 
     def __init__(
@@ -30,6 +36,12 @@ class LazyRunDirectory:
         self.every, self.player = every, player
         self._config = {"weighting": weighting, **config}
         self._run_directory: RunDirectory | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LazyRunDirectory:
+        found = copy(self)
+        found.directory, found._run_directory = None, None
+        found.player = deepcopy(self.player, memo)
+        return found
 
     def record(self, weighed: Weighed, notes: Notes) -> None:
         """Record a micro-batch with its notes."""
@@ -46,8 +58,33 @@ class LazyRunDirectory:
         if self._run_directory is not None:
             self._run_directory.measured(clock, metrics, goals)
 
+    def flush(self) -> None:
+        """Write the rows that are recorded so far."""
+        if self._run_directory is not None:
+            self._run_directory.recorder.flush()
+
     def close(self, clock: Clock) -> None:
         """Write the last rows, the summary and the page."""
         if self._run_directory is not None:
             self._run_directory.close(clock)
             self._run_directory = None
+
+
+class ClosedAtEnd:
+    """Closes at the end of a ``with`` block; after an exception it only writes the rows that are recorded so far."""
+
+    _run_directory: LazyRunDirectory
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self: Closed) -> Closed:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._run_directory.flush()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +26,8 @@ from autoloss.training.record.tensorboard import TensorBoardWriter
 from autoloss.training.step.notes import Notes
 from autoloss.training.step.weigh import Weighed
 
-BLOCK = 64
+BLOCK = 64  # rows that are read from the device and written at once
+SECONDS = 60.0  # after which the rows are written with the next one, however few they are
 
 
 @dataclass(slots=True)
@@ -43,6 +47,8 @@ class Recorder:
     step share a row. Steps at which gradients were measured for the record alone are recorded too. From an earlier
     file rows of step ``start`` and later are removed, so that a resumed run continues its own trajectory. ``measures``
     says for which players the weighting compares gradients. ``record.json`` describes the players.
+
+    Rows are written in blocks, after ``SECONDS`` at the latest, and when the process ends without :meth:`close`.
     """
 
     def __init__(
@@ -70,10 +76,13 @@ class Recorder:
         self._buffer = RecordBuffer()
         self._step: _CurrentStep | None = None
         self._lately: defaultdict[str, list[float]] = defaultdict(list)
+        self._written = time.monotonic()
+        self._process = os.getpid()
+        atexit.register(self._end)
 
     def listener(self, player: str) -> Callable[[Weighed, Notes], None]:
         """What a :class:`Player` calls with each weighed micro-batch, to be recorded under the name ``player``."""
-        return lambda weighed, notes: self.record(weighed, player, notes)
+        return _Listener(self, player)
 
     def record(self, weighed: Weighed, player: str = "", notes: Notes | None = None) -> None:
         """Record a micro-batch of ``player`` and take its ``notes``; of several in a step only the first is kept."""
@@ -112,6 +121,13 @@ class Recorder:
         self.writer.flush()
         if self._owned:
             self.writer.close()
+        atexit.unregister(self._end)
+
+    def _end(self) -> None:
+        # A process that was forked from this one has a copy of the rows, which are not its own; the directory may be
+        # a temporary one that is gone.
+        if os.getpid() == self._process and self._file.path.parent.exists():
+            self.close()
 
     def _end_step(self) -> None:
         if self._step is None or not self._step.tensors:
@@ -120,10 +136,11 @@ class Recorder:
         self._buffer.add(self._step.clock, {key: x for of in tensors.values() for key, x in of.items()})
         self._step.written |= set(tensors)
         tensors.clear()
-        if len(self._buffer) >= BLOCK:
+        if len(self._buffer) >= BLOCK or time.monotonic() - self._written > SECONDS:
             self._write()
 
     def _write(self) -> None:
+        self._written = time.monotonic()
         steps = self._buffer.take()
         if not steps:
             return
@@ -138,3 +155,17 @@ class Recorder:
 
     def _row(self, numbers: Mapping[str, list[float]]) -> dict[str, float]:
         return {tag: x for player in self._players.values() for tag, x in player.columns(numbers).items()}
+
+
+@dataclass(frozen=True)
+class _Listener:
+    """Records the micro-batches of one player; a deep copy of the player has none, since it is not what is recorded."""
+
+    recorder: Recorder
+    player: str
+
+    def __call__(self, weighed: Weighed, notes: Notes) -> None:
+        self.recorder.record(weighed, self.player, notes)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> None:
+        return None

@@ -68,8 +68,9 @@ class LookAhead:
         self._looks.append((moment, table))
 
     def drop(self) -> None:
-        """Forget the micro-batches that were noted."""
+        """Forget the window's micro-batches: its step is given up."""
         self._looks = []
+        self.player.forget()
 
     def foresee(self, step: int, moment: Moment, table: Table, held_out: Table) -> None:
         """Measure the effect of each sample of a micro-batch on the held-out objective, before it is weighed."""
@@ -93,7 +94,11 @@ class LookAhead:
     def look(self, step: int, optimizer_step: OptimizerStep | None, held_out: Table | None) -> None:
         """Measure what the player's weighting needs after optimiser step number ``step``, and give it to the player."""
         looks, self._looks = self._looks, []
-        self.player.observe(step, _Outcome(self, step, looks, optimizer_step, held_out))
+        try:
+            self.player.observe(step, _Outcome(self, step, looks, optimizer_step, held_out))
+        except BaseException:
+            self.drop()
+            raise
 
     def units_again(self, looks: Sequence[tuple[Moment, Table]]) -> list[Tensor]:
         """The losses [K] of the micro-batches' units, with the parameters as they are now."""

@@ -19,7 +19,7 @@ from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable, Reduced
 from autoloss.core.tensors.compile import keep_compiled_buffers, uncompiled
 from autoloss.core.tensors.constants import constant, flags
-from autoloss.core.tensors.state import StateModule, commit
+from autoloss.core.tensors.state import StateModule, commit, on_host
 from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
 from autoloss.probe.anchor import locate
@@ -90,8 +90,10 @@ class Player(StateModule):
         self._declared = tuple(unit in unbalanced for unit in self.terms.units)
         self._through: dict[str, bool] = {}
         self._checked = False
-        self.add_state("last", self.terms.spread(torch.ones(len(self.terms.units), dtype=torch.float32)).clone())
-        self.add_state("unbalanced", torch.tensor(self._declared))
+        with on_host():
+            ones = torch.ones(len(self.terms.units), dtype=torch.float32)
+            self.add_state("last", self.terms.spread(ones).clone())
+            self.add_state("unbalanced", torch.tensor(self._declared))
         if self.weighting.needs & GRADIENTS:
             keep_compiled_buffers()
 

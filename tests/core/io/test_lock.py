@@ -11,6 +11,7 @@ import pytest
 
 from autoloss.core.io import lock as module
 from autoloss.core.io.lock import lock
+from autoloss.search import study as study_module
 from autoloss.search.samplers import build_pruner
 from autoloss.search.study import open_storage, open_study
 
@@ -92,3 +93,33 @@ def test_a_lock_is_shared_or_alone(tmp_path):
         assert (alone, other) == (True, False)
     with lock(path) as alone:
         assert alone
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_a_process_forked_while_a_journal_is_locked_does_not_keep_its_lock(released, tmp_path):
+    path = str(tmp_path / "study.log")
+    ready, read_end = tmp_path / "ready", os.pipe()
+    if not (parent := os.fork()):
+        first = study_module._Lock(path)
+        first.acquire()
+        if not os.fork():
+            os.close(read_end[1])
+            os.read(read_end[0], 1)  # lives until the test ends
+            os._exit(0)
+        if released:
+            first.release()
+        ready.touch()
+        time.sleep(60)
+    while not ready.exists():
+        time.sleep(0.01)
+    if not released:
+        os.kill(parent, signal.SIGKILL)
+        os.waitpid(parent, 0)
+    file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT)
+    held = module.take(file)
+    os.close(file)
+    if released:
+        os.kill(parent, signal.SIGKILL)
+        os.waitpid(parent, 0)
+    os.close(read_end[1])
+    assert held

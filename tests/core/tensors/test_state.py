@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from autoloss import Balancer
+from autoloss.core.registry.lookup import registry
 from autoloss.core.tensors.state import StateModule, commit
 
 
@@ -65,3 +67,39 @@ def test_commit_writes_nothing_when_something_is_not_finite():
     before = {name: value.clone() for name, value in holder.state_dict().items()}
     commit(holder, holder.write, torch.tensor(False), torch.ones(3).bool())
     assert all(torch.equal(value, before[name]) for name, value in holder.state_dict().items())
+
+
+NEEDED = {
+    "fixed": {"weights": {"a": 1.0}},
+    "gradient_cosine": {"main": "a"},
+    "ol_aux": {"main": "a"},
+    "scheduled": {"schedules": {"a": "linear(0,1)"}},
+    "vqgan": {"adversarial": "b"},
+}
+
+
+@pytest.mark.parametrize("weighting", registry.names("weighting"))
+def test_the_meta_device_leaves_no_state_without_a_value(weighting):
+    def make():
+        return Balancer(["a", "b"], {"name": weighting, **NEEDED.get(weighting, {})}, total_steps=10)
+
+    fresh = make()
+    with torch.device("meta"):
+        built = make()
+    built.to_empty(device="cpu")
+    kept = make().to_empty(device="cpu")
+    lost = make().to("meta").to_empty(device="cpu")
+    for (name, value), one, two, three in zip(
+        fresh.state_dict().items(),
+        built.state_dict().values(),
+        kept.state_dict().values(),
+        lost.state_dict().values(),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, value, rtol=0, atol=0, equal_nan=True, msg=name)
+        torch.testing.assert_close(two, value, rtol=0, atol=0, equal_nan=True, msg=name)
+        if value.is_floating_point() and "extra_state" not in name:
+            assert bool(three.isnan().all()), name
+    lost.load_state_dict(fresh.state_dict())
+    for one, other in zip(lost.state_dict().values(), fresh.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from torch import nn
 import autoloss
 from autoloss import Balancer
 from autoloss.report import read
+from autoloss.training.record import recorder
 
 
 def run(directory, steps, weighting="gradnorm", balancer=None, **options):
@@ -77,3 +80,55 @@ def test_nothing_is_written_without_log_dir(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(None, 3)
     assert list(tmp_path.iterdir()) == []
+
+
+def steps_on(balancer, steps):
+    for _ in range(steps):
+        balancer({"a": torch.ones(()), "b": torch.ones(())})
+
+
+def test_a_with_block_closes_and_after_an_error_it_keeps_the_rows(tmp_path):
+    with Balancer(["a", "b"], "equal", log_dir=tmp_path / "whole", record_every=1) as balancer:
+        steps_on(balancer, 3)
+    assert len(rows_of(tmp_path / "whole")) == 3
+    assert (tmp_path / "whole" / "summary.json").exists()
+
+    def fails():
+        with Balancer(["a", "b"], "equal", log_dir=tmp_path / "broken", record_every=1) as balancer:
+            steps_on(balancer, 3)
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        fails()
+    assert len(rows_of(tmp_path / "broken")) == 3
+    assert not (tmp_path / "broken" / "summary.json").exists()
+
+
+def test_rows_are_written_by_time(tmp_path, monkeypatch):
+    balancer = Balancer(["a", "b"], "equal", log_dir=tmp_path, record_every=1)
+    steps_on(balancer, 3)
+    assert len(rows_of(tmp_path)) == 0
+    now = recorder.time.monotonic()
+    monkeypatch.setattr(recorder.time, "monotonic", lambda: now + 61)
+    steps_on(balancer, 2)
+    assert len(rows_of(tmp_path)) == 3
+    balancer.close()
+    assert len(rows_of(tmp_path)) == 5
+
+
+def test_a_process_that_ends_without_close_leaves_its_rows(tmp_path):
+    script = (
+        "import os, sys, torch, autoloss\n"
+        "x = torch.ones(2, requires_grad=True)\n"
+        "balancer = autoloss.Balancer(['a', 'b'], 'equal', log_dir='run', record_every=10)\n"
+        "for i in range(34):\n"
+        "    balancer({'a': x.sum(), 'b': x.square().sum()}).backward()\n"
+        "if not os.fork():\n"
+        "    sys.exit(0)\n"  # writes nothing: the rows are its parent's
+        "os.wait()\n"
+        "del balancer\n"
+        "raise MemoryError('as it happens')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == "MemoryError: as it happens"
+    assert [int(row["step"]) for row in rows_of(tmp_path / "run")] == [0, 10, 20, 30, 33]

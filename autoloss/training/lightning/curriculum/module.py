@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from autoloss.core.datasets import size_of
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.loss import Loss
 from autoloss.core.problem import Problem
@@ -57,7 +58,7 @@ class CurriculumModule(MultiTaskModule):
 
     def order(self, dataset: Dataset[Any], seed: int) -> PacedShuffle:
         """The sampler of the training data; the training loader must use it."""
-        size = len(dataset)  # type: ignore[arg-type]
+        size = size_of(dataset, "A curriculum", "Set module=multitask.")
         self._order, self._data = PacedShuffle(size, seed, self.pacing), dataset
         if self.given is not None and self.given != LOSS:
             self._order.learn(known_difficulty(self.given, dataset))

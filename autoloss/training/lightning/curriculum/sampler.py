@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DistributedSampler
 
 from autoloss.core.schedules.schedule import Schedule
+from autoloss.core.tensors.draws import SEEDS
 from autoloss.core.tensors.ranks import world_size
 
 
@@ -51,7 +52,7 @@ class PacedShuffle(DistributedSampler[Any]):
         return iter(order[dist.get_rank() if ranks > 1 else 0 :: ranks])
 
     def _order(self) -> list[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % SEEDS)
         order: list[int] = []
         self._passes = []
         while len(order) < self.size:
