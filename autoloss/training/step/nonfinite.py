@@ -11,6 +11,7 @@ from torch import Tensor
 
 from autoloss.core.errors import NonFiniteError, NonPositiveError, require
 from autoloss.core.tensors.deferred_checks import DeferredChecks
+from autoloss.core.weighting import Weighting
 from autoloss.training.step.weigh import Weighed
 
 POLICIES = ("raise", "skip")
@@ -35,8 +36,8 @@ class NonFiniteWatch:
     With ``on_nonfinite="raise"`` a loss that is not finite is an error: at once on a CPU; on an accelerator at the next
     :meth:`check`, which comes with the next block of records and after at most ``BLOCK`` steps. With ``"skip"`` every
     step is checked (which waits for the device), and a batch with such a loss is left out and counted. ``positive_for``
-    names a weighting that needs losses of at least 0: a negative one is an error under either policy. ``whose`` names
-    the player whose losses these are. A mask that selects no sample gives a warning, once for each loss.
+    is a weighting that needs losses of at least 0 (or another bound): a smaller one is an error under either policy.
+    ``whose`` names the player whose losses these are. A mask that selects no sample warns, once for each loss.
     """
 
     def __init__(
@@ -44,12 +45,13 @@ class NonFiniteWatch:
         names: tuple[str, ...],
         on_nonfinite: str = "raise",
         units: tuple[str, ...] = (),
-        positive_for: str | None = None,
+        positive_for: Weighting | None = None,
         whose: str = "",
     ) -> None:
         known = ", ".join(POLICIES)
         require(on_nonfinite in POLICIES, f"on_nonfinite must be one of {known}", f"it is {on_nonfinite!r}")
-        self.skips, self.positive_for = on_nonfinite == "skip", positive_for
+        self.skips, self._positive_for = on_nonfinite == "skip", positive_for
+        self._least = () if positive_for is None else positive_for.least()
         self.skipped = 0
         self._of = f"the {whose}'s loss" if whose else "loss"
         self._empty = DeferredChecks()
@@ -67,7 +69,9 @@ class NonFiniteWatch:
                 name = self._names[i]
                 said = f"A batch should have samples for every loss, but the mask of {self._of} {name!r} left none"
                 self._empty.remark(f"{said}. The loss is 0 for that batch.", ~losses.present[i])
-        units = None if self.positive_for is None else signals.values
+        units = None if self._positive_for is None else signals.values
+        if units is not None and not signals.whole and max(self._least) > 0:
+            units = units.where(signals.present, math.inf)  # an absent loss, which has the value 1, is not too small
         if self._rows and self._rows[0].values.device != losses.values.device:
             self.check()
         self._rows.append(Row(signals.step, scaled, losses.values, weighed.weights, units))
@@ -96,7 +100,9 @@ class NonFiniteWatch:
             overflown = None if row.scaled else _first(of, lambda x: not math.isfinite(x))
             rejected = self.skips and (infinite is not None or overflown is not None)
             self.skipped += rejected
-            negative = _first(known, lambda x: x < 0)
+            short = [x - low for x, low in zip(known, self._least, strict=False)]
+            lowest = _first(short, lambda x: x < 0)
+            negative = None if lowest is None else (lowest[0], known[lowest[0]])
             self._raise(row.step, None if rejected else infinite, None if rejected else overflown, negative)
         return rejected
 
@@ -114,11 +120,12 @@ class NonFiniteWatch:
                 "losses, or inner products of their gradients, are too large or too small for float32. Scale that "
                 "loss by its base weight, clip gradients, or set on_nonfinite=skip to leave such batches out."
             )
-        if negative is not None:
-            name, value = self._units[negative[0]], negative[1]
+        if negative is not None and self._positive_for is not None:
+            name, value, least = self._units[negative[0]], negative[1], self._least[negative[0]]
             raise NonPositiveError(
-                f"Weighting {self.positive_for!r} needs losses of at least 0, but {self._of} {name!r} is {value:g} at "
-                f"step {step}. Shift that loss, name it in `unbalanced`, or choose another weighting."
+                f"Weighting {self._positive_for.title()!r} needs losses of at least {least:g}, but {self._of} {name!r} "
+                f"is {value:g} at step {step}. {self._positive_for.remedy}, name it in `unbalanced`, or choose another "
+                "weighting."
             )
 
 
