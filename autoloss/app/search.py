@@ -127,7 +127,9 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
                 if not helper:
                     say("\nconfirming on fresh seeds ...")
                 candidates = chosen(study, search["confirm"])
-                confirmed = confirm(runner, candidates, problem.metrics, search["confirm_seeds"], directory)
+                confirmed = confirm(
+                    runner, candidates, problem.metrics, search["confirm_seeds"], directory, config["seed"]
+                )
     except Stopped:
         outcome = Outcome(study, problem.metrics, objectives)
         if outcome.ranked and not helper:

@@ -26,11 +26,12 @@ class SampleWeighting(Component, StateModule, ABC):
 
     Subclasses declare ``needs``, allocate their state in :meth:`allocate`, read it in :meth:`forward` and
     write it in :meth:`update`. ``claims`` names the properties (keys of :data:`CLAIMS`) that the conformance
-    suite then asserts.
+    suite then asserts. ``follows`` names what it is a function of, "progress" or "epoch": what the training must say.
     """
 
     needs: ClassVar[SampleNeed] = SampleNeed.LOSSES
     claims: ClassVar[frozenset[str]] = frozenset()
+    follows: frozenset[str] = frozenset()
     terms: tuple[str, ...] = ()
     size: int | None = None
 

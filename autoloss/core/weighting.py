@@ -31,13 +31,16 @@ class Weighting(Component, StateModule, ABC):
     Subclasses declare ``needs``, allocate their state in :meth:`allocate`, read it in
     :meth:`forward` and write it in :meth:`update`. They never call ``backward``, never see the
     model, and hold buffers, not parameters. ``claims`` names the properties (keys of :data:`CLAIMS`)
-    that the conformance suite then asserts; ``positive`` says that every loss must be above 0: a
-    negative one is an error that names the loss and the step.
+    that the conformance suite then asserts; ``positive`` says that every loss must be above 0, or above
+    what :meth:`least` gives: a smaller one is an error that names the loss, the step and the ``remedy``.
+    ``follows`` names what the weights are a function of that training must say: "progress" or "epoch".
     """
 
     needs: ClassVar[Need] = Need.VALUES
     claims: ClassVar[frozenset[str]] = frozenset()
+    follows: frozenset[str] = frozenset()
     positive: ClassVar[bool] = False
+    remedy: ClassVar[str] = "Shift that loss"
     names: tuple[str, ...] = ()
 
     def needs_at(self, step: int) -> Need:
@@ -67,6 +70,10 @@ class Weighting(Component, StateModule, ABC):
 
     def update(self, signals: Signals) -> None:
         """Learn from ``signals``: called once for each optimiser step, after ``forward``."""
+
+    def least(self) -> tuple[float, ...]:
+        """The least value that each loss may have, [K], where ``positive`` says that there is one."""
+        return (0.0,) * len(self.names)
 
     def export(self) -> dict[str, Any] | None:
         """What a run on other losses can start from: tensors and plain values; ``None`` if there is nothing."""
@@ -106,7 +113,8 @@ class Wrapper(Weighting):
     def __init__(self, inner: Weighting) -> None:
         super().__init__()
         self.inner = inner
-        self.needs, self.positive = inner.needs, inner.positive  # type: ignore[misc]
+        self.needs, self.positive, self.remedy = inner.needs, inner.positive, inner.remedy  # type: ignore[misc]
+        self.follows = inner.follows
 
     def needs_at(self, step: int) -> Need:
         return self.inner.needs_at(step)
@@ -117,6 +125,9 @@ class Wrapper(Weighting):
 
     def update(self, signals: Signals) -> None:
         self.inner.update(signals)
+
+    def least(self) -> tuple[float, ...]:
+        return self.inner.least()
 
     def export(self) -> dict[str, Any] | None:
         return self.inner.export()

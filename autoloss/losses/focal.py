@@ -26,6 +26,10 @@ class Focal(Loss):
         class_weights: alpha_t of each class, at least 0 (softmax form); none by default.
         ignore_index: a label that is left out (softmax form); none by default.
 
+    Soft targets of the sigmoid form are taken as they are: ``-log p_t`` is then the cross-entropy with the target, and
+    p_t the exponential of minus that, not the ``p t + (1 - p) (1 - t)`` of some implementations. For targets of 0
+    and 1 both are one.
+
     segmentation_models.pytorch's "multiclass" mode is one-vs-rest sigmoid, a different loss. The
     mean over samples divides by their number, RetinaNet's by that of the positives.
     """

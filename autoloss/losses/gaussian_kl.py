@@ -7,6 +7,7 @@ from torch import Tensor
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss
 from autoloss.core.space import Interval
+from autoloss.losses._bounded import bounded
 from autoloss.losses._shapes import halves, same_shape
 
 SMALLEST = -30.0  # of a log-variance: float32 resolves nothing smaller
@@ -42,7 +43,7 @@ class GaussianKl(Loss):
         prediction, target = same_shape(prediction, target)
         mean, spread = halves(prediction, "A prediction of gaussian_kl")
         prior_mean, prior_spread = halves(target, "A target of gaussian_kl")
-        spread, prior_spread = (x.clamp(SMALLEST, -SMALLEST) for x in (spread, prior_spread))
+        spread, prior_spread = (bounded(x, SMALLEST, -SMALLEST) for x in (spread, prior_spread))
         divergence = (spread - prior_spread).exp() + (mean - prior_mean).square() * (-prior_spread).exp()
         divergence = 0.5 * (divergence + prior_spread - spread - 1)
         if self.free_bits > 0:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss, per_sample
+from autoloss.losses._bounded import bounded
 from autoloss.losses._shapes import halves, same_shape
 
 
@@ -19,7 +21,8 @@ class GaussianNll(Loss):
     is left out, and the loss may be negative.
 
     Args:
-        smallest: the smallest variance, above 0, in the target's units squared.
+        smallest: the smallest variance, above 0, in the target's units squared. A smaller one counts as this one; its
+            logarithm has the gradient there if the error asks for more, and 0 otherwise.
 
     torch takes the variance itself and checks that it is not negative, which waits for the device.
     """
@@ -42,5 +45,11 @@ class GaussianNll(Loss):
         if target.dim() == mean.dim() - 1 and mean.shape[1] == 1:
             mean, log_variance = mean.squeeze(1), log_variance.squeeze(1)
         mean, target = same_shape(mean, target)
-        log_variance = log_variance.to(mean.dtype).clamp(min=math.log(self.smallest))
-        return per_sample(0.5 * (log_variance + (target - mean).square() * (-log_variance).exp()))
+        squared, log_variance = (target - mean).square(), self._bounded(log_variance.to(mean.dtype), target - mean)
+        return per_sample(0.5 * (log_variance + squared * (-log_variance).exp()))
+
+    def _bounded(self, log_variance: Tensor, error: Tensor) -> Tensor:
+        """The log-variance, or the least; a clamp would end the gradient, and what is below could never come back."""
+        least = math.log(self.smallest)
+        asks = error.detach().square() > self.smallest
+        return torch.where(asks | (log_variance >= least), bounded(log_variance, least), least)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -44,8 +46,9 @@ class ClassBalanced(SampleWeighting):
         counts = self._with(samples)
         total = counts.sum().clamp(min=1)
         numbers = counts / total * self.size if self.size else counts
-        # -expm1(n log beta) = 1 - beta^n without cancellation; below one sample a class counts as one.
-        effective = -torch.expm1(numbers.clamp(min=1) * torch.log(counts.new_tensor(self.beta)))
+        # -expm1(n log beta) = 1 - beta^n without cancellation; below one sample a class counts as one. The logarithm is
+        # float64's: in float32 a beta near 1 is 1.
+        effective = -torch.expm1(numbers.clamp(min=1) * (math.log(self.beta) if self.beta else -math.inf))
         inverse = torch.where(counts > 0, (1 - self.beta) / effective, 0.0)
         weights = inverse * ((counts > 0).sum() / inverse.sum().clamp(min=1e-30))
         return weights[samples.labels.clamp(max=self.classes - 1)]

@@ -36,6 +36,7 @@ class Percentile(Levelled):
         require(0 < p <= 1, "`p` must lie in (0, 1]", f"p={p}")
         require(burn_in >= 0, "`burn_in` must be at least 0", f"burn_in={burn_in}")
         require(slope >= 0, "`slope` must be at least 0", f"slope={slope}")
+        self.follows = frozenset({"epoch"} if burn_in else ())
         self.p, self.burn_in, self.slope = p, burn_in, slope
 
     def now(self, samples: Samples) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from autoloss.core.errors import require, unknown
 from autoloss.core.samples import Samples
-from autoloss.core.schedules.schedule import parse_schedule
+from autoloss.core.schedules.schedule import parse_schedule, varies
 from autoloss.core.space import Choice
 from autoloss.sample_weightings._level import Levelled
 
@@ -72,6 +72,9 @@ class SelfPaced(Levelled):
         kept = [self.keep(i / 100) for i in range(101)]
         require(min(kept) > 0 and max(kept) <= 1, "`keep` must lie in (0, 1]", f"keep={keep}")
         self.threshold = None if threshold is None else parse_schedule(threshold)
+        paced = self.threshold or self.keep
+        follows = {"progress": varies(paced), "epoch": burn_in > 0}
+        self.follows = frozenset(of for of, does in follows.items() if does)
         lowest = min(self.threshold(i / 100) for i in range(101)) if self.threshold else 1.0
         require(lowest > 0, "`threshold` must be above 0", f"threshold={threshold}")
 

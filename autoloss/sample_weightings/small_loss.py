@@ -8,6 +8,7 @@ from autoloss.core.errors import require
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.samples import Samples
 from autoloss.core.space import Interval
+from autoloss.sample_weightings.top_k import ROUNDING
 
 
 class SmallLoss(SampleWeighting):
@@ -35,6 +36,7 @@ class SmallLoss(SampleWeighting):
         require(0 <= rate < 1, "`rate` must lie in [0, 1)", f"rate={rate}")
         require(ramp >= 1, "`ramp` must be at least 1", f"ramp={ramp}")
         require(power > 0, "`power` must be above 0", f"power={power}")
+        self.follows = frozenset({"epoch"} if rate else ())
         self.rate, self.ramp, self.power = rate, ramp, power
 
     def kept(self, epoch: int) -> float:
@@ -46,6 +48,6 @@ class SmallLoss(SampleWeighting):
         return 1 - self.rate * min(epoch / self.ramp, 1.0) ** self.power
 
     def forward(self, samples: Samples) -> Tensor:
-        # 1 - 0.4 may be 0.59999: of 10 samples it must still keep 6, so that rounding does not lose one.
-        chosen = (self.kept(samples.epoch) * samples.count + 1e-4).floor().clamp(min=1)
+        # 1 - 0.4 may be 0.59999998: of 10 samples it must still keep 6, so that rounding does not lose one.
+        chosen = (self.kept(samples.epoch) * (1 + ROUNDING) * samples.count).floor().clamp(min=1)
         return (samples.ranks() < chosen).float() * (samples.count / chosen)

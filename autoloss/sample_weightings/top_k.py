@@ -7,8 +7,10 @@ from torch import Tensor
 from autoloss.core.errors import require
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.samples import Samples
-from autoloss.core.schedules.schedule import parse_schedule
+from autoloss.core.schedules.schedule import parse_schedule, varies
 from autoloss.core.space import Interval
+
+ROUNDING = 2e-7  # of a share times a number of samples, in float32
 
 
 class TopK(SampleWeighting):
@@ -30,10 +32,12 @@ class TopK(SampleWeighting):
     def __init__(self, share: float | str = 0.5) -> None:
         super().__init__()
         self.share = parse_schedule(share)
+        self.follows = frozenset({"progress"} if varies(self.share) else ())
         values = [self.share(i / 100) for i in range(101)]
         require(min(values) > 0 and max(values) <= 1, "`share` must lie in (0, 1]", f"share={share}")
 
     def forward(self, samples: Samples) -> Tensor:
-        chosen = (self.share(samples.progress) * samples.count).ceil()
+        # 0.3 * 10 may be 3.0000002 in float32: of 10 samples it must still choose 3.
+        chosen = (self.share(samples.progress) * (1 - ROUNDING) * samples.count).ceil()
         hardest = samples.ranks() >= samples.present.sum() - chosen
         return hardest.float() * (samples.count / chosen)

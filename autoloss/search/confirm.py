@@ -49,12 +49,15 @@ def confirm(
     goals: Mapping[str, str],
     seeds: int,
     directory: Path,
+    seed: int = 0,
 ) -> list[Confirmed]:
     """Train ``candidates`` (equal weights first) again on ``seeds`` fresh seeds each, and compare them.
 
+    The search's own ``seed`` is never among them.
     Workers share these runs: a worker locks a run's directory, and reads the results of the finished ones.
     """
-    jobs = [(number, candidate, FRESH + i) for i in range(seeds) for number, candidate in candidates]
+    chosen_seeds = fresh(seeds, seed)
+    jobs = [(number, candidate, one) for one in chosen_seeds for number, candidate in candidates]
     pending = list(jobs)
     while pending:
         left = []
@@ -72,7 +75,16 @@ def confirm(
         if pending:
             stop.pause(0.5)
     found = {(n, seed): read_json(_place(directory, n, seed) / "confirmed.json") for n, _, seed in jobs}
-    return _compared(candidates, found, goals, [FRESH + i for i in range(seeds)])
+    return _compared(candidates, found, goals, chosen_seeds)
+
+
+def fresh(number: int, seed: int) -> list[int]:
+    """``number`` seeds that a search with ``seed`` has not used.
+
+    >>> fresh(3, seed=10001)
+    [10000, 10002, 10003]
+    """
+    return [one for one in range(FRESH, FRESH + number + 1) if one != seed][:number]
 
 
 def winner(confirmed: Sequence[Confirmed]) -> Confirmed:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autoloss.core.errors import ConfigError, require
+from autoloss.core.io.files import read_json
 from autoloss.core.registry.lookup import registry
 from autoloss.core.space import Distribution
 from autoloss.report import write as write_report
@@ -121,7 +122,7 @@ def search(
     engine.work()
     confirmed = []
     if confirm_best and len(targets) == 1:
-        confirmed = confirm(runner, chosen(study, confirm_best), metrics, confirm_seeds, where)
+        confirmed = confirm(runner, chosen(study, confirm_best), metrics, confirm_seeds, where, seed)
     outcome = Outcome(study, metrics, targets, tuple(confirmed))
     outcome.write(where)
     write_report(where)
@@ -154,7 +155,9 @@ class _FunctionRunner:
         if not isinstance(found, Mapping):
             raise ConfigError(f"run(trial) must return metrics by name, but it returned {type(found).__name__}.")
         metrics = {str(name): float(value) for name, value in found.items()}
-        return Result(metrics, metrics if test else {}, balancer.weights, sum(balancer.weights.values()))
+        weights, summary = balancer.weights, read_json(directory / "summary.json") or {}
+        mean = float(summary.get("mean_weight_sum", sum(weights.values())))
+        return Result(metrics, metrics if test else {}, weights, mean)
 
 
 def _by_name(given: str | Mapping[str, Any]) -> Mapping[str, Any]:

@@ -88,7 +88,7 @@ class Balancer(ClosedAtEnd, StateModule):
             losses, build_weighting(weighting), base, groups, unbalanced, on_nonfinite, sampled, samples
         )
         self.total_steps, self.accumulate = total_steps, accumulate
-        self.calls, self.epoch = 0, 0
+        self.calls, self.epoch, self._unsaid = 0, 0, frozenset({"epoch"})
         self.plateaus = Plateaus()
         self._frozen = self._within = False
         self._look_ahead: LookAhead | None = None
@@ -106,7 +106,8 @@ class Balancer(ClosedAtEnd, StateModule):
         """The place in training: optimiser steps so far, epoch, progress and plateaus."""
         step = self.calls // self.accumulate
         progress = min(1.0, step / self.total_steps) if self.total_steps else 0.0
-        return Clock(step, self.epoch, progress, self.plateaus.count)
+        unknown = self._unsaid | (frozenset() if self.total_steps else {"progress"})
+        return Clock(step, self.epoch, progress, self.plateaus.count, unknown)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -125,7 +126,7 @@ class Balancer(ClosedAtEnd, StateModule):
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch that begins, for weightings that compare epochs."""
-        self.epoch = epoch
+        self.epoch, self._unsaid = epoch, frozenset()
 
     @uncompiled
     def forward(

@@ -16,16 +16,16 @@ SCALES = ("min", "median", "rmse")
 class AlignedMtl(GramWeighting):
     """Makes the gradients orthogonal and of one length, changing them as little as possible, and adds them up.
 
-    With ``G = V diag(s) V^T``, ``w = sqrt(scale) V diag(s)^(-1/2) V^T 1``, over the eigenvalues above
-    ``tolerance`` times the largest. Below it the factor is 1: this changes the weights of gradients that
-    cancel, and not their weighted sum. Equally long orthogonal gradients have weights of 1; the sum of the
-    weights is not fixed.
+    With ``G = V diag(s) V^T``, ``w = sqrt(scale) V diag(s)^(-1/2) V^T 1``, over the eigenvalues that are not 0:
+    as many as those of the cosines above ``tolerance`` times the largest, so that a gradient may be short. In the
+    directions that are left out gradients cancel. There the factor is 1, which changes their weights and not their
+    weighted sum. Equally long orthogonal gradients have weights of 1; the sum of the weights is not fixed.
 
     Args:
         scale: the squared length that all have afterwards: the ``min`` eigenvalue (paper), the ``median``
             one, or their mean (``rmse``).
-        tolerance: in (0, 1), relative to the largest eigenvalue; the least that float32 resolves
-            is about 1e-7 K. With ``min`` the step may be shorter by the root of this.
+        tolerance: in (0, 1), relative to the largest eigenvalue of the cosines between the gradients; the least
+            that float32 resolves is about 1e-7 K. With ``min`` the step may be shorter by the root of this.
 
     The preference is 1 for each loss, as in the official code; TorchJD has 1 / K. A weight may be
     negative: a head that only that loss trains then raises it. Waits once for the device.
@@ -44,10 +44,12 @@ class AlignedMtl(GramWeighting):
         self.scale, self.tolerance = scale, tolerance
 
     def solve(self, prepared: Prepared, signals: Signals) -> Tensor:
-        values, vectors = torch.linalg.eigh(prepared.gram)
-        kept = values > self.tolerance * values[-1]
-        above = values[kept]
-        target = {"min": above.amin(), "median": above.median(), "rmse": above.mean()}[self.scale]
+        angles, axes = torch.linalg.eigh(prepared.cosines)
+        kept = angles > self.tolerance * angles[-1]
+        # G = rows rows^T, of the rank of the cosines: an eigenvalue of G itself is small where a gradient is short.
+        rows = prepared.norms[:, None] * axes[:, kept] * angles[kept].sqrt()
+        vectors, lengths, _ = torch.linalg.svd(rows, full_matrices=False)
+        values = lengths.square()
+        target = {"min": values.amin(), "median": values.median(), "rmse": values.mean()}[self.scale]
         # Directions in which the gradients cancel add nothing to d; with a factor of 0 their heads would not learn.
-        factors = torch.where(kept, (target / values.clamp(min=0)).sqrt(), 1.0)
-        return vectors @ (factors * vectors.sum(0))
+        return 1 + vectors @ ((target.sqrt() / lengths - 1) * vectors.sum(0))

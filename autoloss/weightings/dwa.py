@@ -43,6 +43,7 @@ class Dwa(Weighting):
         require(temperature > 0, "`temperature` must be above 0", f"temperature={temperature}")
         require(window >= 0, "`window` must be at least 0", f"window={window}")
         self.temperature, self.window = temperature, window
+        self.follows = frozenset() if window else frozenset({"epoch"})
 
     def allocate(self, size: int) -> None:
         # A period for each loss: one that is absent from a period's first step turns when it is back.

@@ -20,13 +20,13 @@ class Famo(Weighting):
 
     ``w_k = K c z_k / D_k`` with ``z = softmax(xi)``, ``D_k = L_k - b_k`` and ``c = 1 / sum(z / D)``.
     After the optimiser's step the same batch is evaluated again: ``delta_k = log D_k(before) -
-    log D_k(after)``, and xi takes an Adam step down ``(diag(z) - z z^T) delta`` with decay gamma
-    (algorithm 1). The weights sum to K, not to 1 as in the paper.
+    log D_k(after)``, and xi takes a step down ``(diag(z) - z z^T) delta`` with decay gamma. The step is Adam's, as
+    in the authors' code; algorithm 1 has plain gradient descent. The weights sum to K, not to 1 as in the paper.
 
     Args:
         gamma: decay of xi, at least 0; 0.001 to 0.01 in the authors' runs.
         lr: learning rate of xi, above 0.
-        lowest: b, a lower bound of each loss by name, 0 for others; losses must stay above it.
+        lowest: b, a lower bound of each loss by name, 0 for others; a loss below it is an error.
 
     "Before" and "after" see the same dropout masks and the same batch statistics, and the second
     evaluation changes no running statistics: otherwise delta would contain noise. The authors clip the
@@ -36,6 +36,8 @@ class Famo(Weighting):
     xi: Tensor
     bound: Tensor
     needs = Need.VALUES | Need.LOOKAHEAD
+    positive = True
+    remedy = "Give a lower bound of that loss in `lowest`"
     claims = frozenset({"sums_to_count", "permutation_equivariant", "common_scale_invariant"})
     search_space = {"gamma": Interval(1e-5, 1e-1, log=True)}
     use = "Many tasks of different scales, where K passes for gradients cost too much."
@@ -53,6 +55,9 @@ class Famo(Weighting):
         self.add_state("xi", torch.zeros(size), axes=1)
         self.register_buffer("bound", self.per_loss(self.given, missing=0.0), persistent=False)
         self.adam.allocate(size)
+
+    def least(self) -> tuple[float, ...]:
+        return tuple(float(self.given.get(name, 0.0)) for name in self.names)
 
     def forward(self, signals: Signals) -> Tensor:
         share = signals.softmax(self.xi) / self._above(signals.values)

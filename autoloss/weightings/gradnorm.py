@@ -27,6 +27,9 @@ class Gradnorm(Weighting):
         lr: learning rate of the weights' Adam, above 0. Weights oscillate by about this much.
         smallest: the least weight, in (0, 1), where their mean is 1; without it a step might cross 0.
 
+    Unlike in the paper, the norms are divided by their mean before Adam's step, so that a common scale of the
+    gradients (a loss in other units, a larger network) does not matter beside Adam's eps; signs and ratios stay.
+
     lucidrains' implementation uses ``-alpha`` and lets the weights' loss change the model's
     gradients; LibMTL runs equal weights for an epoch first. The paper's anchor is the last shared
     layer's weight; the shared features (default here) cost less.

@@ -25,6 +25,9 @@ class Gradvac(GramWeighting):
     1; their sum is not fixed. Every step moves every target:
     ``t_ij <- (1 - beta) t_ij + beta c``. Targets start at 0, where this is PCGrad.
 
+    A target beyond 0.999 counts as 0.999 (and below -0.999 as that), which is not in the paper: at 1 the correction
+    would be infinite. Gradients that always agree keep cosines of up to 0.999 then.
+
     Args:
         beta: how much of the target each step replaces, in [0, 1]; LibMTL and TorchJD have 0.5,
             which follows single batches.

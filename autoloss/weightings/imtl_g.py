@@ -19,7 +19,7 @@ class ImtlG(GramWeighting):
     ``<d, g_k / ||g_k||>`` is equal and positive for all k: ``w_k`` is proportional to ``(C^+ 1)_k / ||g_k||``,
     C the cosines. For independent gradients that is the paper's ``g_1 U^T (D U^T)^-1``, without an inverse
     that parallel gradients make singular; where gradients cancel, equality holds in the sense of least squares.
-    The weights sum to the number of present losses, unless negative ones cancel more than 99 % of
+    The weights sum to the number of present losses, unless negative ones cancel more than 98 % of
     the positive ones: dividing by the rest would make d very long or reverse it, so they then sum to less.
 
     Weights may be negative. The step of the shared parameters still lowers every loss, but a head that

@@ -25,13 +25,16 @@ class LrAnnealing(Weighting):
     Args:
         reference: name of the reference loss; the first if it is not given.
         decay: how much of the weight stays each step, in [0, 1). The author's code has 0.9 every ten
-            steps (``every_n``); the paper calls ``1 - decay`` alpha.
+            steps (``every_n``). The paper calls ``1 - decay`` alpha and recommends 0.9 for it, which would be a decay
+            of 0.1; its code contradicts that.
         variant: ``author`` or ``paper``. The author's code differentiates the already weighted losses, so that a
             weight settles at the square root of the paper's. The published numbers come from that code. The
             paper's rule diverges: a loss near 0 has hardly any gradient, so its weight grows, and it comes still
             nearer to 0 (on Helmholtz' equation the weight reaches 1e8, and nothing else is learned).
 
-    A step in which the reference or the loss has no gradient moves no weight.
+    The mean is over all coordinates of the anchor, those at which a loss has no gradient too; the authors average over
+    each layer's parameters and then over the layers. A step in which the reference or the loss has no gradient moves no
+    weight.
     The anchor should be parameters, as in the paper.
     """
 

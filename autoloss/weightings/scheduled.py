@@ -46,10 +46,13 @@ class Scheduled(Weighting):
             raise unknown("axis of a schedule", by, AXES)
         require(load is None or by == "progress", "A schedule file follows progress", f"by={by!r}")
         self.by, self.load, self.curves = by, load, None if load is None else read_curves(load)
+        self.follows = frozenset({by} if load else ())
         self.given: dict[str, Schedule] = {name: parse_schedule(text) for name, text in schedules.items()}
         for name, schedule in self.given.items():
             times = [i / 100 for i in range(101)] if by == "progress" else range(1001)
             lowest = min(schedule(time) for time in times)
+            if len({schedule(time) for time in times}) > 1:
+                self.follows = frozenset({by})
             require(lowest >= 0, "A weight must be finite and not negative", f"schedules.{name} falls to {lowest:g}")
 
     def allocate(self, size: int) -> None:

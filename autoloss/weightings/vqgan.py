@@ -62,6 +62,7 @@ class Vqgan(Weighting):
             require(name not in self.adversarial, "A loss must be main or adversarial", f"{name!r} is both")
         self.weight, self.delta, self.clip = weight, delta, clip
         self.start, self.start_progress = start, start_progress
+        self.follows = frozenset({"progress"} if start_progress else ())
 
     def needs_at(self, step: int) -> Need:
         return self.needs if step >= self.start else Need.VALUES

@@ -1,6 +1,7 @@
 """Further regression losses against torch's, their definitions and values worked out by hand."""
 
 import math
+from decimal import Decimal, localcontext
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch.nn import functional
 
 from autoloss.core.errors import ConfigError, LabelError
 from autoloss.losses.adaptive_robust import AdaptiveRobust, log_partition
+from autoloss.losses.gaussian_kl import GaussianKl
 from autoloss.losses.gaussian_nll import GaussianNll
 from autoloss.losses.log_cosh import LogCosh
 from autoloss.losses.mae import Mae
@@ -214,3 +216,67 @@ def test_mse_and_relative_l2_agree_on_unit_targets() -> None:
 def test_wrong_parameters_are_named(wrong, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         wrong()
+
+
+def test_gaussian_nll_comes_back_from_below_the_smallest_variance() -> None:
+    for start, error, sign in ((-20.0, 1.0, -1), (-math.inf, 1.0, 0), (-20.0, 1e-4, 0), (-5.0, 1e-4, 1)):
+        spread = torch.tensor([start], requires_grad=True)
+        prediction = torch.stack([torch.zeros(1), spread], 1)
+        value = GaussianNll()(prediction, torch.tensor([error]))
+        assert value.isfinite()
+        (gradient,) = torch.autograd.grad(value.sum(), spread)
+        assert gradient.sign().item() == sign, (start, error)
+    spread = torch.tensor([-20.0], requires_grad=True)
+    (gradient,) = torch.autograd.grad(
+        GaussianNll(0.01)(torch.stack([torch.zeros(1), spread], 1), torch.ones(1)).sum(), spread
+    )
+    assert gradient.item() == pytest.approx(0.5 * (1 - 100))  # that at the least variance
+
+
+@pytest.mark.parametrize("start", [-40.0, 40.0])
+def test_gaussian_kl_comes_back_from_outside_its_log_variances(start: float) -> None:
+    spread = torch.tensor([[0.0, start]], requires_grad=True)
+    value = GaussianKl()(spread, torch.zeros(1, 2))
+    assert value.item() == GaussianKl()(torch.tensor([[0.0, math.copysign(30.0, start)]]), torch.zeros(1, 2)).item()
+    (gradient,) = torch.autograd.grad(value.sum(), spread)
+    assert gradient[0, 1].sign() == math.copysign(1, start)
+
+
+@pytest.mark.parametrize("alpha", [1e-4, 2 - 1e-4])
+def test_a_learned_shape_comes_back_from_the_ends(alpha: float) -> None:
+    loss = AdaptiveRobust(alpha, learn=True)
+    loss(torch.tensor([3.0, -2.0]), torch.zeros(2)).mean().backward()
+    assert loss.shape.grad is not None
+    assert loss.shape.grad != 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("away", [9.9e-5, 1e-5, 1e-7, 1e-10, -5e-5])
+def test_adaptive_robust_is_exact_near_2(away: float, dtype: torch.dtype) -> None:
+    for error in (1e-3, 1.0, 10.0, 1e4):
+        with localcontext() as context:
+            context.prec = 60
+            alpha, z = Decimal(2 - away), Decimal(torch.tensor(error, dtype=dtype).item()) ** 2
+            between = abs(alpha - 2)
+            expected = float(between / alpha * ((z / between + 1) ** (alpha / 2) - 1))
+        found = AdaptiveRobust(2 - away)(torch.tensor([error], dtype=dtype), torch.zeros(1, dtype=dtype))
+        rel = 1e-6 if dtype == torch.float32 else 1e-10
+        assert found.item() == pytest.approx(expected, rel=rel), error
+
+
+@pytest.mark.parametrize("alpha", [1e-7, -1e-7, 1e-5])
+def test_adaptive_robust_is_exact_near_0(alpha: float) -> None:
+    z = 1e8
+    expected = (2 - alpha) / alpha * math.expm1(alpha / 2 * math.log1p(z / (2 - alpha)))
+    found = AdaptiveRobust(alpha)(torch.tensor([1e4], dtype=torch.float64), torch.zeros(1, dtype=torch.float64))
+    assert found.item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("alpha", [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.5, 1.999])
+def test_the_partition_function_is_as_exact_as_it_says(alpha: float) -> None:
+    found = log_partition(torch.tensor(alpha, dtype=torch.float64)).exp().item()
+    nodes, step = 2_000_000, math.pi / 2 / 2_000_000
+    squared = 2 * ((torch.arange(nodes, dtype=torch.float64) + 0.5) * step).tan().square()
+    rho = (2 - alpha) / alpha * torch.expm1(alpha / 2 * (squared / (2 - alpha)).log1p())
+    expected = (2 * math.sqrt(2) * step * ((-rho).exp() * (1 + squared / 2)).sum()).item()
+    assert found == pytest.approx(expected, rel=4e-5 if alpha < 0.1 else 1e-7)

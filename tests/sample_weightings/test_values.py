@@ -1,6 +1,7 @@
 """The rules against their formulas, at points that can be checked on paper."""
 
 import math
+from fractions import Fraction
 
 import pytest
 import torch
@@ -315,3 +316,25 @@ def test_predictions_that_were_not_divided_are_an_error():
     values = torch.ones(2, requires_grad=True)
     with pytest.raises(AutolossError, match=r"balancer\.temper\('a'"):
         balancer({"a": Entry(values, labels=torch.tensor([0, 1]))}, index=torch.arange(2))
+
+
+@pytest.mark.parametrize("share", [f"{i / 20:g}" for i in range(1, 20)])
+def test_a_whole_share_of_the_samples_is_chosen_as_it_is(share):
+    """0.3 * 10 and (1 - 0.4) * 10 are not whole in float32."""
+    for n in [*range(1, 200), 1000, 1020, 5000, 20000, 100000]:
+        exact = Fraction(share) * n
+        losses = torch.arange(float(n))
+        samples = Samples("a", losses, torch.ones(n, dtype=torch.bool), epoch=1)
+        assert int((TopK(float(share))(samples) > 0).sum()) == math.ceil(exact), n
+        kept = int((SmallLoss(1 - float(share), ramp=1)(samples) > 0).sum())
+        assert kept == max(1, math.floor(exact)), n
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.9, 0.9999999, 0.99999999, 1 - 1e-9, 1 - 1e-12])
+def test_class_balanced_near_1_is_the_inverse_of_the_frequency(beta):
+    rule = ClassBalanced(beta=beta, classes=3)
+    labels = torch.tensor([0] * 90 + [1] * 10)
+    found = weights(rule, *[1.0] * 100, size=10**8, known_labels=labels)[[0, 95]]
+    inverse = [1 / -math.expm1(n * math.log(beta)) if beta else 1.0 for n in (9e7, 1e7)]
+    expected = [2 * x / sum(inverse) for x in inverse]
+    assert found.tolist() == pytest.approx(expected, rel=1e-5)

@@ -9,7 +9,7 @@ import pytest
 from autoloss.core.errors import ConfigError
 from autoloss.core.space import Interval
 from autoloss.search import budget
-from autoloss.search.confirm import FRESH, chosen, confirm, winner
+from autoloss.search.confirm import FRESH, chosen, confirm, fresh, winner
 from autoloss.search.output import Outcome
 from autoloss.search.runner import Result
 from autoloss.search.space import Candidate, Space
@@ -158,3 +158,13 @@ def test_where_all_have_equal_weights_they_are_told_apart_by_their_keys(finish, 
     text = Outcome(study, GOALS, ("score",), tuple(confirmed)).text()
     assert "equal weights" not in text.partition("confirmed on fresh seeds")[2].partition("):")[2]
     assert confirmed[1].candidate.label in text
+
+
+def test_the_searchs_own_seed_is_not_fresh(tmp_path):
+    runner = Splits(equal=(1.0, 1.0), dwa=(0.5, 0.9))
+    confirm(runner, [EQUAL, ONE], GOALS, 4, tmp_path, seed=FRESH + 2)
+    assert {seed for _, seed, _ in runner.calls} == {FRESH, FRESH + 1, FRESH + 3, FRESH + 4}
+    for seed in (0, FRESH - 1, FRESH, FRESH + 4, FRESH + 5, FRESH + 100):
+        found = fresh(5, seed)
+        assert len(set(found)) == 5
+        assert seed not in found

@@ -78,3 +78,22 @@ def test_a_mistake_is_one_sentence(tmp_path, more, says, kind):
     with pytest.raises(kind) as error:
         search(tmp_path, **more)
     assert says in str(error.value)
+
+
+def test_the_weights_sum_is_the_mean_over_the_training_and_fresh_seeds_are_not_its_own(tmp_path):
+    seeds = []
+
+    def growing(trial):
+        seeds.append((trial.test, trial.seed))
+        x = torch.ones(())
+        for _ in range(101):
+            trial.balancer({"near": x * 1e-3, "far": x * 1e-3})
+        return {"distance": 1.0 + 0.01 * torch.rand(()).item()}
+
+    outcome = search(tmp_path, growing, n_trials=2, weightings=["uncertainty"], normalise=False, seed=10_001)
+    trial = next(t for t in outcome.study.trials if t.user_attrs["candidate"]["weighting"]["name"] == "uncertainty")
+    summary = json.loads((tmp_path / "trials" / f"{trial.number:04d}" / "summary.json").read_text())
+    assert trial.user_attrs["mean_weight_sum"] == summary["mean_weight_sum"]
+    assert trial.user_attrs["mean_weight_sum"] < 0.95 * sum(summary["final_weights"].values())
+    assert {seed for test, seed in seeds if not test} == {10_001}
+    assert {seed for test, seed in seeds if test} == {10_000, 10_002, 10_003, 10_004}

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from autoloss import Balancer
-from autoloss.core.errors import SignalError
+from autoloss.core.errors import NonPositiveError, SignalError
 from autoloss.weightings.famo import Famo
 
 
@@ -88,3 +88,30 @@ def test_accumulated_micro_batches_are_all_looked_at_again():
 def test_a_step_outside_a_look_ahead_is_an_error():
     with pytest.raises(SignalError, match="'famo' needs the losses again after the step"):
         Balancer("ab", "famo")({"a": torch.ones(()), "b": torch.ones(())})
+
+
+def step(balancer, value):
+    torch.manual_seed(0)
+    net, x = nn.Linear(2, 1), torch.ones(3, 2)
+    losses = lambda net: {"a": net(x).square().mean(), "b": net(x).square().mean() + value}  # noqa: E731
+    with balancer.lookahead(net, train=losses):
+        balancer(losses(net)).backward()
+    return balancer.weights
+
+
+@pytest.mark.parametrize("wrap", [[], ["clamp"]])
+def test_a_loss_below_its_bound_is_refused_by_name(wrap):
+    with pytest.raises(NonPositiveError, match=r"'b' is -.* at step 0. Give a lower bound of that loss in `lowest`"):
+        step(Balancer("ab", {"name": "famo", "wrap": wrap}), -5.0)
+    weights = step(Balancer("ab", {"name": "famo", "lowest": {"b": -6.0}, "wrap": wrap}), -5.0)
+    assert min(weights.values()) > 0
+    with pytest.raises(NonPositiveError, match=r"needs losses of at least 2, but loss 'b'"):
+        step(Balancer("ab", {"name": "famo", "lowest": {"b": 2.0}, "wrap": wrap}), 0.0)
+
+
+def test_an_absent_loss_is_not_below_its_bound():
+    balancer = Balancer("ab", {"name": "famo", "lowest": {"b": 2.0}})
+    p = torch.ones((), requires_grad=True)
+    with balancer.lookahead(nn.Linear(1, 1), train=lambda net: {"a": p}):
+        balancer({"a": p, "b": None}).backward()
+    assert balancer.weights["a"] == 1

@@ -266,3 +266,23 @@ def test_parameters_are_checked_when_built(method, wrong):
     (name,) = wrong
     with pytest.raises(ConfigError, match=f"`{name}` must .*, but"):
         method(**wrong)
+
+
+@pytest.mark.parametrize("scale", ["min", "median", "rmse"])
+@pytest.mark.parametrize("short", [1e-1, 1.1e-3, 0.9e-3, 1e-5, 1e-8])
+def test_aligned_mtl_keeps_a_short_gradient_that_conflicts_with_nothing(signals_of, scale, short):
+    gram = torch.diag(torch.tensor([1.0, short**2]))
+    weights = AlignedMtl(scale).bind("ab")(signals_of([1.0, 1.0], gram))
+    torch.testing.assert_close(weights[0] * 1.0, weights[1] * short, rtol=1e-5, atol=0)
+
+
+def test_aligned_mtl_still_finds_gradients_that_cancel_or_are_one(signals_of):
+    """As many directions as the cosines have: three gradients in a plane, one of them short."""
+    rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1e-4, 1e-4]])
+    weights = AlignedMtl().bind("abc")(signals_of([1.0] * 3, rows @ rows.T))
+    assert weights.isfinite().all()
+    direction = weights @ rows
+    torch.testing.assert_close(direction[0], direction[1], rtol=1e-4, atol=0)
+    assert direction.norm() > 1
+    opposite = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+    assert AlignedMtl().bind("ab")(signals_of([1.0] * 2, opposite)).tolist() == pytest.approx([1.0, 1.0], abs=1e-3)

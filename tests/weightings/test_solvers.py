@@ -160,6 +160,20 @@ def test_fair_solves_hard_conflicts(cosine, alpha):
     torch.testing.assert_close(weights, torch.full((2,), expected, dtype=torch.float64), rtol=1e-8, atol=0)
 
 
+@pytest.mark.parametrize("seed", [23, 160, 0, 1])
+def test_fair_meets_its_condition_over_twelve_decades(seed):
+    """Seeds 23 and 160 take more than 200 steps."""
+    draw, alpha = torch.Generator().manual_seed(seed), 10.0
+    rows = torch.randn(20, 25, generator=draw, dtype=torch.float64)
+    norms = 10 ** (12 * torch.rand(20, generator=draw, dtype=torch.float64) - 6)
+    rows, norms = rows / rows.norm(dim=1, keepdim=True), norms / norms.norm()
+    cosines = torch.lerp(rows @ rows.T, torch.eye(20, dtype=torch.float64), 1e-6)
+    weights = fair(cosines, norms, alpha)
+    wanted, found = weights ** (-1 / alpha), norms * (cosines @ (weights * norms))
+    terms = norms * (cosines.abs() @ (weights * norms))
+    assert ((found - wanted).abs() <= 1e-9 * wanted + 1e-13 * terms).all()
+
+
 @problems
 def test_equiangular_projects_on_all_alike(kind, size):
     """On each by 1 where the gradients are independent, else with the least squared error."""

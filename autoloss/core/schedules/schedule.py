@@ -38,9 +38,17 @@ def step(first: float, last: float, at: float = 0.5) -> Schedule:
 
 
 def cyclical(low: float, high: float, cycles: float = 4, rise: float = 0.5) -> Schedule:
-    """``cycles`` times: a line from ``low`` to ``high`` in the first share ``rise`` of the cycle, then ``high``."""
+    """``cycles`` times: a line from ``low`` to ``high`` in the first share ``rise`` of the cycle, then ``high``.
+
+    The last cycle of a whole number of them ends at 1 and stays at ``high``; no other one begins.
+    """
     require(cycles > 0 and 0 < rise <= 1, "cycles > 0 and 0 < rise <= 1 must hold", f"cycles={cycles}, rise={rise}")
-    return lambda progress: low + (high - low) * min(1.0, math.fmod(progress * cycles, 1.0) / rise)
+
+    def at(progress: float) -> float:
+        over = progress >= 1 and cycles == int(cycles)
+        return low + (high - low) * min(1.0, (1.0 if over else math.fmod(progress * cycles, 1.0)) / rise)
+
+    return at
 
 
 def warmup(value: float, until: float = 0.1) -> Schedule:
@@ -56,6 +64,15 @@ def rampup(value: float, until: float = 1.0) -> Schedule:
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
     f.__name__: f for f in (constant, linear, cosine, step, cyclical, warmup, rampup)
 }
+
+
+def varies(schedule: Schedule) -> bool:
+    """Whether a schedule of progress ever changes.
+
+    >>> varies(linear(0, 1)), varies(constant(0.5))
+    (True, False)
+    """
+    return len({schedule(i / 100) for i in range(101)}) > 1
 
 
 def parse_schedule(

@@ -156,9 +156,8 @@ class MultiTaskModule(RunModule):
     def clock(self) -> Clock:
         """The step, the epoch and the progress of training."""
         total, step = self.length, self.trainer.global_step
-        return Clock(
-            step, self.current_epoch, min(1.0, step / total) if total > 0 else 0.0, plateaus=self.plateaus.count
-        )
+        progress = min(1.0, step / total) if total > 0 else 0.0
+        return Clock(step, self.current_epoch, progress, self.plateaus.count, self.unknown)
 
     def table(self, outputs: Outputs) -> LossTable:
         """The losses of a batch, from the network's outputs, and the penalties."""
@@ -168,6 +167,7 @@ class MultiTaskModule(RunModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the parameters of losses and penalties that have a schedule."""
         super().on_train_batch_start(batch, batch_idx)
+        self.penalties.check(self.clock)
         self.penalties.follow(self.clock.progress)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from autoloss.core.errors import NonFiniteError, NonPositiveError, require
 from autoloss.core.signals import Signals
 from autoloss.core.tensors.deferred_checks import DeferredChecks
+from autoloss.core.weighting import Weighting
 from autoloss.training.step.weigh import Weighed
 
 POLICIES = ("raise", "skip")
@@ -47,8 +48,8 @@ class NonFiniteWatch:
     With ``on_nonfinite="raise"`` a loss that is not finite, or whose gradient at the anchor is not, is an error: at
     once on a CPU; on an accelerator at the next :meth:`check`, which comes with the next block of records and after at
     most ``BLOCK`` steps. With ``"skip"`` every step is checked (which waits for the device), and a batch with such a
-    loss is left out and counted. ``positive_for`` names a weighting that needs losses of at least 0: a negative one is
-    an error under either policy. ``whose`` names the player whose losses these are. A mask (or a lack of
+    loss is left out and counted. ``positive_for`` is a weighting that needs losses of at least 0 (or another bound): a
+    smaller one is an error under either policy. ``whose`` names the player whose losses these are. A mask (or a lack of
     labels) that leaves no sample gives a warning, once for each loss.
     """
 
@@ -57,12 +58,13 @@ class NonFiniteWatch:
         names: tuple[str, ...],
         on_nonfinite: str = "raise",
         units: tuple[str, ...] = (),
-        positive_for: str | None = None,
+        positive_for: Weighting | None = None,
         whose: str = "",
     ) -> None:
         known = ", ".join(POLICIES)
         require(on_nonfinite in POLICIES, f"on_nonfinite must be one of {known}", f"it is {on_nonfinite!r}")
-        self.skips, self.positive_for = on_nonfinite == "skip", positive_for
+        self.skips, self._positive_for = on_nonfinite == "skip", positive_for
+        self._least = () if positive_for is None else positive_for.least()
         self.skipped = 0
         self._of = f"the {whose}'s loss" if whose else "loss"
         self._empty = DeferredChecks()
@@ -82,7 +84,9 @@ class NonFiniteWatch:
                 name = self._names[i]
                 said = f"A batch should have samples for every loss, but the mask of {self._of} {name!r} left none"
                 self._empty.remark(f"{said}. The loss is absent from that batch.", ~losses.present[i])
-        units = None if self.positive_for is None else signals.values
+        units = None if self._positive_for is None else signals.values
+        if units is not None and not signals.whole and max(self._least) > 0:
+            units = units.where(signals.present, math.inf)  # an absent loss, which has the value 1, is not too small
         # Absent losses and weights are 0, absent units 1.
         return self._keep(Row(signals.step, losses.values, weighed.weights, units, _gradients(signals), scale))
 
@@ -118,7 +122,7 @@ class NonFiniteWatch:
         scales = _numbers([None if row.scale is None else row.scale.float().reshape(1) for row in rows])
         rejected = False
         for row, of, weighed, known, steep, scale in zip(rows, values, weights, units, gradients, scales, strict=True):
-            infinite, negative = _first(of, _infinite), _first(known, lambda x: x < 0)
+            infinite = _first(of, _infinite)
             endless, overflown = _first(steep, _infinite), _first(weighed, _infinite)
             if scale and self._left_to_scaler(row, scale[0], bool(endless or overflown)):
                 endless = overflown = None
@@ -126,7 +130,9 @@ class NonFiniteWatch:
             self.skipped += rejected
             if not rejected:
                 self._raise_nonfinite(row, infinite, endless, overflown)
-            self._raise_negative(row.step, negative)
+            short = [x - low for x, low in zip(known, self._least, strict=False)]
+            lowest = _first(short, lambda x: x < 0)
+            self._raise_too_small(row.step, None if lowest is None else (lowest[0], known[lowest[0]]))
         return rejected
 
     def _left_to_scaler(self, row: Row, scale: float, overflows: bool) -> bool:
@@ -156,12 +162,13 @@ class NonFiniteWatch:
                 f"loss by its base weight or clip gradients{skip}."
             )
 
-    def _raise_negative(self, step: int, negative: Found) -> None:
-        if negative is not None:
-            name, value = self._units[negative[0]], negative[1]
+    def _raise_too_small(self, step: int, negative: Found) -> None:
+        if negative is not None and self._positive_for is not None:
+            name, value, least = self._units[negative[0]], negative[1], self._least[negative[0]]
             raise NonPositiveError(
-                f"Weighting {self.positive_for!r} needs losses of at least 0, but {self._of} {name!r} is {value:g} at "
-                f"step {step}. Shift that loss, name it in `unbalanced`, or choose another weighting."
+                f"Weighting {self._positive_for.title()!r} needs losses of at least {least:g}, but {self._of} {name!r} "
+                f"is {value:g} at step {step}. {self._positive_for.remedy}, name it in `unbalanced`, or choose another "
+                "weighting."
             )
 
 

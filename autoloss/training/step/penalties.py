@@ -8,11 +8,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.penalty import Penalty
 from autoloss.core.schedules.progressive import build
-from autoloss.core.schedules.schedule import Schedule, parse_schedule
+from autoloss.core.schedules.schedule import Schedule, parse_schedule, varies
 from autoloss.core.table import Entry
+from autoloss.training.step.clock_check import unknown_length
 
 
 class Penalties(nn.Module):
@@ -50,6 +52,12 @@ class Penalties(nn.Module):
         for name in self.names:
             self._found[name] = _chosen(network, name, self.on[name])
         return self
+
+    def check(self, clock: Clock) -> None:
+        """Raise if a penalty has a schedule and the length of training is not known."""
+        for name, part in zip(self.names, self.parts, strict=True) if "progress" in clock.unknown else ():
+            if varies(self.factors[name]) or part.schedules:
+                raise unknown_length(f"Penalty {name!r}")
 
     def follow(self, progress: float) -> None:
         """Set what has a schedule to its value at ``progress``."""

@@ -27,6 +27,7 @@ from autoloss.probe.fork import Fork
 from autoloss.probe.fork_measure import own_group
 from autoloss.probe.obstacles import check_obstacles
 from autoloss.sample_weightings.uniform import Uniform
+from autoloss.training.step.clock_check import check_clock
 from autoloss.training.step.contract import check_bound
 from autoloss.training.step.forked import Met, combine, hold, look, weigh_forked
 from autoloss.training.step.nonfinite import NonFiniteWatch
@@ -70,7 +71,7 @@ class Player(StateModule):
                 raise unknown("loss", name, self.terms.units)
         self.weighting = weighting.bind(self.terms.units)
         check_bound(self.weighting)
-        positive_for = weighting.title() if weighting.positive else None
+        positive_for = self.weighting if weighting.positive else None
         self.nonfinite = NonFiniteWatch(self.terms.names, on_nonfinite, self.terms.units, positive_for, whose)
         for name in sample_weighting.terms if sample_weighting is not None else ():
             if name not in self.terms.names:
@@ -120,6 +121,7 @@ class Player(StateModule):
 
         The ``listener`` is called when the weights are known: at once, or in the backward if the anchor is a fork.
         """
+        check_clock(self.weighting, clock)
         self._declare(table)
         sampled: tuple[Sampled, ...] = ()
         if self.samples is not None:

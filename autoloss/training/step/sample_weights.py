@@ -21,6 +21,7 @@ from autoloss.core.table import Entry, LossTable
 from autoloss.core.tensors.precision import exact
 from autoloss.core.tensors.ranks import sum_over_ranks, world_size
 from autoloss.core.tensors.state import StateModule, commit
+from autoloss.training.step.clock_check import check_clock
 
 CORRUPTED = "corrupted"  # the key of the data that marks wrong labels
 
@@ -76,6 +77,7 @@ class SampleWeights(StateModule):
         """``table`` with its losses times their samples' weights, and these weights."""
         sampled = []
         for name, rule in self._pairs():
+            check_clock(rule, clock)
             samples = self._samples(name, table, clock)
             if samples is None:
                 continue

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-STEPS = 200
+# 400 were the most seen, for norms over twelve decades at alpha = 10; most solves take less than 20.
+STEPS = 500
 # Relative residual at which the solve ends; one further step then squares it.
 ENOUGH = 1e-6
 # Relative to the terms that cancel in C y.

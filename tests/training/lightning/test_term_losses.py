@@ -5,7 +5,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from autoloss.core.errors import EmptySelectionWarning, LabelError
+from autoloss.core.errors import ConfigError, EmptySelectionWarning, LabelError
 from autoloss.core.problem import Outputs, Problem, Term
 from autoloss.core.schedules.progressive import build
 from autoloss.core.tensors.deferred_checks import DeferredChecks
@@ -13,6 +13,7 @@ from autoloss.problems._tensors import TensorTable
 from autoloss.training.lightning.loaders import loader
 from autoloss.training.lightning.multitask import MultiTaskModule
 from autoloss.weightings.equal import Equal
+from autoloss.weightings.scheduled import Scheduled
 
 
 class Labelled(Problem):
@@ -131,3 +132,23 @@ def test_batches_of_one_class_only_warn_once_and_train() -> None:
         module, _ = fit("triplet", Labelled(one_class=True), epochs=2)
     assert len([w for w in found if w.category is EmptySelectionWarning]) == 1
     assert module.network.weight.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"loss": {"name": "focal", "gamma": "linear(0,2)"}}, {"penalties": {"sparsity": "linear(0,1)"}}, {}],
+    ids=str,
+)
+def test_a_schedule_in_a_training_without_an_end_is_an_error_at_the_first_step(given, tmp_path):
+    problem = Labelled()
+    data = [loader(problem.datasets(0)[split], 16, 0, split == "train") for split in ("train", "val")]
+    losses = {"classes": build("loss", given.get("loss", "cross_entropy"))}
+    weighting = Equal() if given else Scheduled({"classes": "linear(1,0)"})
+    adam = lambda p: torch.optim.Adam(p, 0.05)  # noqa: E731
+    module = MultiTaskModule(problem, losses, weighting, adam, penalties=given.get("penalties"))
+    trainer = pl.Trainer(
+        max_epochs=-1, num_sanity_val_steps=0, default_root_dir=tmp_path, accelerator="cpu", logger=False, enable_progress_bar=False,
+        enable_model_summary=False, enable_checkpointing=False,
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="follows progress, so the length of training must be known, but it is not"):
+        trainer.fit(module, *data)

@@ -105,7 +105,7 @@ class GanModule(EvaluatesGenerator):
         """The place in training; its step counts batches."""
         total = self.length
         progress = min(1.0, self.batches / total) if total else 0.0
-        return Clock(self.batches, self.current_epoch, progress, plateaus=self.plateaus.count)
+        return Clock(self.batches, self.current_epoch, progress, self.plateaus.count, self.unknown)
 
     @property
     def evaluated(self) -> nn.Module:

@@ -23,3 +23,8 @@ class KnowsLength:
             found = self.trainer.estimated_stepping_batches
             self._length = found if 0 < found < float("inf") else 0
         return self._length
+
+    @property
+    def unknown(self) -> frozenset[str]:
+        """What of the clock is not known: "progress" without a length."""
+        return frozenset() if self._length else frozenset({"progress"})

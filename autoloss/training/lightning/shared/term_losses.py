@@ -10,6 +10,7 @@ from torch import nn
 
 from autoloss.core.clock import Clock
 from autoloss.core.loss import Loss
+from autoloss.training.step.clock_check import unknown_length
 
 
 class TermLosses(pl.LightningModule):
@@ -36,7 +37,11 @@ class TermLosses(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the parameters of the losses that have a schedule."""
-        progress = self.clock.progress
+        clock = self.clock
+        progress = clock.progress
+        for name, loss in self.losses.items() if "progress" in clock.unknown else ():
+            if any(part.schedules for part in _parts(loss)):
+                raise unknown_length(f"A parameter of loss {name!r}")
         for loss in self.losses.values():
             loss.follow(progress)
 
