@@ -65,7 +65,7 @@ class PenaltySuite:
         for given, expected in ((torch.bfloat16, torch.float32), (torch.float64, torch.float64)):
             found = self._value([p.to(given) for p in self._draw()]).dtype
             assert found == expected, f"The penalty of {given} parameters must be {expected}, but it is {found}."
-        drawn = self._draw()
+        drawn = [p.requires_grad_() for p in self._draw()]
         expected_value = self._value(drawn)
         with precision(torch.float64, torch.bfloat16, self.device):
             value = self._value(drawn)

@@ -171,7 +171,17 @@ class ByCalls(Good):
         return super().forward(samples) * (1 if samples.term == "a" and not torch.is_grad_enabled() else 2)
 
 
+class FollowsTheDefaultDtype(Good):
+    def __init__(self):
+        super().__init__()
+        self.factor = 1 if torch.get_default_dtype() is torch.float32 else 2
+
+    def forward(self, samples):
+        return super().forward(samples) / self.factor
+
+
 BROKEN = {
+    FollowsTheDefaultDtype: "precision_around_it_changes_nothing",
     Scalar: "gives_one_weight",
     Negative: "gives_one_weight",
     DividesByZero: "finite_at_losses_of_zero",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from autoloss.core.need import Need
 from autoloss.core.signals import Signals
+from autoloss.core.surgery import Surgery
 from autoloss.core.weighting import CLAIMS, Weighting
 from autoloss.testing import WeightingSuite
 
@@ -235,6 +236,20 @@ class RaisesForNan(Equal):
         torch.linalg.eigvalsh(signals.gram)
 
 
+class FollowsTheDefaultDtype(Equal):
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = 1 if torch.get_default_dtype() is torch.float32 else 2
+
+    def forward(self, signals: Signals) -> Tensor:
+        return super().forward(signals) * self.factor
+
+
+class HidesOverflow(Surgery):
+    def combine(self, gradients: Tensor, signals: Signals) -> Tensor:
+        return gradients.nan_to_num(0.0, 0.0, 0.0).sum(0)
+
+
 class AsksForMore(Equal):
     def needs_at(self, step: int) -> Need:
         return Need.VALUES if step % 50 else Need.GRAM
@@ -375,6 +390,8 @@ BROKEN = {
     StateInFloat64: "test_state_is_float32",
     IsCast: "test_casts_leave_the_state_alone",
     RaisesForNan: "test_a_loss_that_is_not_finite_moves_no_state",
+    FollowsTheDefaultDtype: "test_precision_around_it_changes_nothing",
+    HidesOverflow: "test_an_overflow_in_a_fork_reaches_the_scaler",
     AsksForMore: "test_needs_at_is_part_of_needs",
     AsksForLess: "test_needs_are_enough",
     BreaksWhenAbsent: "test_absent_losses_break_nothing",
@@ -397,9 +414,17 @@ def test_passes_what_is_right(good: type[Weighting]) -> None:
     assert failing(good) == set()
 
 
+# What cannot train at all fails the checks that train, too.
+ALSO = {
+    ForgetsGradMode: "test_precision_around_it_changes_nothing",
+    StateInFloat64: "test_precision_around_it_changes_nothing",
+    RaisesForNan: "test_a_probe_that_overflows_reaches_the_scaler",
+}
+
+
 @pytest.mark.parametrize("broken", BROKEN)
 def test_fails_exactly_what_is_broken(broken: type[Weighting]) -> None:
-    assert failing(broken) == {BROKEN[broken]}
+    assert failing(broken) == {BROKEN[broken], ALSO.get(broken, BROKEN[broken])}
 
 
 def test_fails_what_answers_at_random() -> None:
@@ -407,7 +432,11 @@ def test_fails_what_answers_at_random() -> None:
 
 
 def test_fails_what_looks_ahead_before_the_step() -> None:
-    expected = {"test_needs_are_enough", "test_total_has_the_weights_as_its_gradient"}
+    expected = {
+        "test_needs_are_enough",
+        "test_total_has_the_weights_as_its_gradient",
+        "test_precision_around_it_changes_nothing",
+    }
     assert failing(LooksAheadInForward) == expected
 
 
@@ -420,7 +449,7 @@ def test_fails_what_has_another_shape() -> None:
 
 
 def test_every_check_has_something_that_fails_it() -> None:
-    assert set(BROKEN.values()) == set(CHECKS)
+    assert {*BROKEN.values(), *ALSO.values()} == set(CHECKS)
 
 
 def test_every_claim_has_a_check_and_something_right_that_makes_it() -> None:
