@@ -72,6 +72,13 @@ def hessian_of(total: Callable[[], Tensor], network: nn.Module) -> Product:
     The product is averaged over ranks.
     """
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    strange = next((parameter for parameter in parameters if parameter.is_complex()), None)
+    require(
+        strange is None,
+        "Implicit differentiation needs real parameters",
+        f"one is complex, {list(parameters[0].shape if strange is None else strange.shape)}",
+        "Keep pairs of real numbers: torch.view_as_complex in forward.",
+    )
     slopes = torch.autograd.grad(total(), parameters, create_graph=True, allow_unused=True, materialize_grads=True)
 
     def product(direction: Direction) -> Direction:
