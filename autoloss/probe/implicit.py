@@ -73,6 +73,13 @@ def hessian_of(total: Callable[[], Tensor], network: nn.Module) -> Product:
     The product is averaged over ranks.
     """
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    strange = next((parameter for parameter in parameters if parameter.is_complex()), None)
+    require(
+        strange is None,
+        "Implicit differentiation needs real parameters",
+        f"one is complex, {list(parameters[0].shape if strange is None else strange.shape)}",
+        "Keep pairs of real numbers: torch.view_as_complex in forward.",
+    )
     value = total()
     # A backward under autocast would cast what the forward did not.
     outside = partial(torch.autocast, value.device.type, enabled=False)

@@ -106,6 +106,11 @@ class OptimizerStep:
         sign = -1 if options["maximize"] else 1
         if isinstance(self.optimizer, SGD):
             return sign * options["lr"] * _sgd(options, parameter in self._without_momentum)
+        if parameter.is_complex():
+            raise ConfigError(
+                "A look-ahead through Adam needs real parameters, but one is complex, "
+                f"{list(parameter.shape)}. Keep pairs of real numbers (torch.view_as_complex in forward), or use SGD."
+            )
         assert parameter.grad is not None
         gradient = sign * parameter.grad
         if options["weight_decay"] and not options.get("decoupled_weight_decay", isinstance(self.optimizer, AdamW)):

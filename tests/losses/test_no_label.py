@@ -7,7 +7,7 @@ import torch
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, EmptySelectionWarning, LabelError
-from autoloss.core.loss import Loss, per_sample
+from autoloss.core.loss import FunctionLoss, Loss, per_sample
 from autoloss.core.problem import Outputs, Term
 from autoloss.core.registry.defaults import defaults
 from autoloss.core.registry.lookup import registry
@@ -215,3 +215,13 @@ def test_every_weighting_takes_a_loss_that_is_all_ignored(weighting: str) -> Non
     half = len(results) // 2
     for one, other in zip(results[:half], results[half:], strict=True):
         assert one[1:] == pytest.approx(other[1:], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda p, t: (p - t).square().mean(), lambda p, t: (p - t).abs(), lambda p, t: [0.0] * len(p)],
+    ids=["a mean", "a value for each item", "a list"],
+)
+def test_a_loss_of_the_wrong_shape_is_an_error_of_the_term(wrong) -> None:
+    with pytest.raises(ConfigError, match=r"one value for each sample, \[4\], but .* of 'a' gave"):
+        _table(Term(torch.zeros(4, 2, requires_grad=True), torch.zeros(4, 2)), FunctionLoss(wrong))

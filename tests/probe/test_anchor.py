@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from autoloss.core.errors import SignalError
+from autoloss.core.errors import ConfigError, SignalError
+from autoloss.probe.implicit import Implicit
 from autoloss.training.balancer import Balancer
 
 TRUNK = nn.Linear(4, 8)
@@ -188,3 +189,43 @@ def test_an_empty_batch_is_no_error(weighting: str) -> None:
         {"a": features.square().mean(1), "b": features.abs().mean(1)}, anchor=features
     )
     assert float(total.detach()) == 0.0
+
+
+class Spectral(nn.Module):
+    """A filter in the frequencies, with complex parameters or pairs of real ones."""
+
+    def __init__(self, whole: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        weight = torch.randn(5, dtype=torch.cfloat)
+        self.weight = nn.Parameter(weight if whole else torch.view_as_real(weight).clone())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = self.weight if self.weight.is_complex() else torch.view_as_complex(self.weight)
+        return torch.fft.irfft(torch.fft.rfft(x) * weight, n=8)
+
+
+def looked_ahead(whole: bool, optimizer_of, implicit: Implicit | None = None) -> dict[str, float]:
+    network = Spectral(whole)
+    x, held = torch.randn(2, 16, 8)
+
+    def losses_of(net, x=x):
+        return {"a": (net(x) - 1).square().mean(1), "b": (net(x).roll(1, 1) * x).mean(1).square()}
+
+    balancer, optimizer = Balancer(["a", "b"], "auto_lambda"), optimizer_of(network.parameters(), 0.1)
+    for _ in range(3):
+        with balancer.lookahead(
+            network, optimizer, train=losses_of, held_out=lambda net: losses_of(net, held), implicit=implicit
+        ):
+            optimizer.zero_grad()
+            balancer(losses_of(network)).backward()
+            optimizer.step()
+    return balancer.weights
+
+
+def test_hypergradients_of_complex_parameters() -> None:
+    assert looked_ahead(True, torch.optim.SGD) == pytest.approx(looked_ahead(False, torch.optim.SGD), rel=1e-5)
+    with pytest.raises(ConfigError, match="through Adam needs real parameters"):
+        looked_ahead(True, torch.optim.Adam)
+    with pytest.raises(ConfigError, match="Implicit differentiation needs real parameters"):
+        looked_ahead(True, torch.optim.SGD, Implicit())

@@ -12,8 +12,12 @@ from autoloss.core.weighting import Weighting
 State = dict[str, tuple[int, int]]
 
 
+class ContractError(ConfigError):
+    """A weighting that breaks what every weighting must keep."""
+
+
 def check_bound(weighting: Weighting) -> None:
-    """Raise :class:`ConfigError` if ``weighting`` holds parameters, or wraps a surgery, which has no weights."""
+    """Raise :class:`ContractError` if ``weighting`` has parameters; :class:`ConfigError` if it is around a surgery."""
     for part in weighting.modules():
         if isinstance(part, Surgery) and part is not weighting:
             raise ConfigError(
@@ -22,7 +26,7 @@ def check_bound(weighting: Weighting) -> None:
             )
     held = [name for name, _ in weighting.named_parameters()]
     if held:
-        raise ConfigError(
+        raise ContractError(
             f"A weighting must hold no parameters, but {weighting.title()!r} has {', '.join(held)}. The user's "
             "optimiser would take them: use add_state."
         )
@@ -31,14 +35,14 @@ def check_bound(weighting: Weighting) -> None:
 def weights_of(weighting: Weighting, signals: Signals) -> Tensor:
     """The weights [K] that ``weighting`` gives for ``signals``, detached and in float32.
 
-    Raises :class:`ConfigError` unless there is one for each unit, and if the first call wrote state.
+    Raises :class:`ContractError` unless there is one for each unit, and if the first call wrote state.
     """
     first = "_kept_contract" not in vars(weighting)
     before = _state(weighting) if first else {}
     weights = weighting(signals)
     if not isinstance(weights, Tensor) or weights.shape != signals.values.shape:
         found = list(weights.shape) if isinstance(weights, Tensor) else f"of type {type(weights).__name__}"
-        raise ConfigError(
+        raise ContractError(
             f"A weighting must give one weight for each loss, {list(signals.values.shape)} for "
             f"{', '.join(signals.names)}, but {weighting.title()!r} gave {found}."
         )
@@ -46,7 +50,7 @@ def weights_of(weighting: Weighting, signals: Signals) -> Tensor:
         after = _state(weighting)
         written = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
         if written:
-            raise ConfigError(
+            raise ContractError(
                 f"forward must write no state, but that of weighting {weighting.title()!r} wrote {', '.join(written)}. "
                 "Write it in update."
             )
