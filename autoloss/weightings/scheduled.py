@@ -31,7 +31,8 @@ class Scheduled(Weighting):
             metric and when; in a loop of your own ``balancer.validated`` counts).
 
     ``linear``, ``cosine``, ``warmup`` and ``rampup`` take further arguments for where they begin and end.
-    Progress needs the length of training: Trainer flags give it, ``Balancer`` takes ``total_steps``.
+    Progress needs the length of training: Trainer flags give it, ``Balancer`` takes ``total_steps``. Without it the
+    first step is an error.
     """
 
     use = "A KL term that is warmed up, an auxiliary loss that fades; the weights of another run, at no cost."
