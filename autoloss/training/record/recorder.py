@@ -127,6 +127,7 @@ class Recorder:
         # A process that was forked from this one has a copy of the rows, which are not its own; the directory may be
         # a temporary one that is gone.
         if os.getpid() == self._process and self._file.path.parent.exists():
+            self.writer._get_file_writer()  # a logger that shares the writer may have closed it
             self.close()
 
     def _end_step(self) -> None:

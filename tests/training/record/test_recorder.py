@@ -8,6 +8,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
+from torch.utils.tensorboard import SummaryWriter
 
 from autoloss import Balancer, ConfigError
 from autoloss.core.clock import Clock
@@ -216,3 +217,15 @@ def test_the_record_of_a_resumed_run_keeps_columns_that_it_has_not_seen_yet(tmp_
     rows = rows_of(tmp_path)
     assert [row["only_0"] for row in rows] == ["0", "1", "2", "", "", ""]
     assert [row["only_3"] for row in rows] == ["", "", "", "3", "4", "5"]
+
+
+def test_rows_are_kept_though_the_logger_closed_its_writer_first(tmp_path):
+    writer = SummaryWriter(str(tmp_path / "board"))
+    player = Player(["a"], registry.build("weighting", "equal"))
+    recorder = Recorder(tmp_path, {"": player.terms}, every=1, writer=writer)
+    player.listener = recorder.listener("")
+    player.step(LossTable({"a": torch.ones(())}), Clock(0))
+    writer.close()
+    recorder._end()
+    assert (tmp_path / "trajectory.csv").read_text().count("\n") == 2
+    writer.close()
