@@ -6,7 +6,7 @@ Every error is an :class:`AutolossError` and also the built-in exception that a 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class AutolossError(Exception):
@@ -80,6 +80,13 @@ def require(holds: bool, rule: str, found: str, advice: str = "") -> None:
     """
     if not holds:
         raise ConfigError(f"{rule}, but {found}." + (f" {advice}" if advice else ""))
+
+
+def check_known(what: str, given: Iterable[str], options: Collection[str]) -> None:
+    """Raise :class:`UnknownNameError` unless each of the ``given`` names is among the ``options`` for a ``what``."""
+    for name in given:
+        if name not in options:
+            raise unknown(what, name, options)
 
 
 def unknown(what: str, name: str, options: Iterable[str]) -> UnknownNameError:

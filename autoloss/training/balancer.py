@@ -98,8 +98,7 @@ class Balancer(ClosedAtEnd, StateModule):
         )
         if log_dir is not None:
             self.player.listener = self._run_directory.record
-        if probe_every and log_dir is not None:
-            self.player.watch_gradients(Cadence(probe_every).due)
+            self.player.watch_gradients(Cadence(probe_every).due if probe_every else None)
 
     @property
     def clock(self) -> Clock:

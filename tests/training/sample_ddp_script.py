@@ -20,7 +20,7 @@ def train(rule, rank, ranks):
     net = nn.Linear(5, 3)
     module = DistributedDataParallel(net) if ranks > 1 else net
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    balancer = Balancer(["a"], "equal", sample_weighting=rule, samples=SIZE)
+    balancer = Balancer(["a"], "equal", sample_weighting=rule, samples=SIZE, total_steps=6)
     generator = torch.Generator().manual_seed(1)
     x, y = torch.randn(SIZE, 5, generator=generator), torch.randint(3, (SIZE,), generator=generator)
     for step in range(6):

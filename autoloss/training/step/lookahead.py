@@ -10,7 +10,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor, nn
 
-from autoloss.core.errors import ConfigError, SignalError, unknown
+from autoloss.core.errors import ConfigError, SignalError, check_known
 from autoloss.core.need import HELD_OUT_DATA, Need, SampleNeed
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.table import LossTable
@@ -219,9 +219,7 @@ class _Outcome:
 
 def check_primary(primary: Sequence[str], names: Sequence[str]) -> None:
     """Raise unless all ``primary`` losses are among ``names``."""
-    for name in primary:
-        if name not in names:
-            raise unknown("loss", name, names)
+    check_known("loss", primary, names)
 
 
 def differentiates(weighting: Weighting, sample_weighting: SampleWeighting | None) -> bool:

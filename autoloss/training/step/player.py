@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from autoloss.core.clock import Clock
-from autoloss.core.errors import SignalError, unknown
+from autoloss.core.errors import SignalError, check_known
 from autoloss.core.measured.signal import StepOutcome
 from autoloss.core.need import GRADIENTS, OUTCOME, Need, SampleNeed
 from autoloss.core.sample_weighting import SampleWeighting
@@ -66,16 +66,12 @@ class Player(StateModule):
     ) -> None:
         super().__init__()
         self.terms = Terms(names, base, groups)
-        for name in unbalanced:
-            if name not in self.terms.units:
-                raise unknown("loss", name, self.terms.units)
+        check_known("loss", unbalanced, self.terms.units)
         self.weighting = weighting.bind(self.terms.units)
         check_bound(self.weighting)
         positive_for = self.weighting if weighting.positive else None
         self.nonfinite = NonFiniteWatch(self.terms.names, on_nonfinite, self.terms.units, positive_for, whose)
-        for name in sample_weighting.terms if sample_weighting is not None else ():
-            if name not in self.terms.names:
-                raise unknown("loss", name, self.terms.names)
+        check_known("loss", sample_weighting.terms if sample_weighting is not None else (), self.terms.names)
         self.samples: SampleWeights | None = None
         if sample_weighting is not None and not isinstance(sample_weighting, Uniform):
             self.samples = SampleWeights(self.terms.names, sample_weighting, size)
@@ -92,8 +88,7 @@ class Player(StateModule):
         self._through: dict[str, bool] = {}
         self._checked = False
         with on_host():
-            ones = torch.ones(len(self.terms.units), dtype=torch.float32)
-            self.add_state("last", self.terms.spread(ones).clone())
+            self.add_state("last", self.terms.spread(torch.ones(len(self.terms.units), dtype=torch.float32)).clone())
             self.add_state("unbalanced", torch.tensor(self._declared))
         if self.weighting.needs & GRADIENTS:
             keep_compiled_buffers()
