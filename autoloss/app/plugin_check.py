@@ -69,6 +69,8 @@ def _build(listing: Listing, parameters: Mapping[str, Any], what: str) -> None:
     try:
         with torch.random.fork_rng(devices=[]):
             registry.build(listing.kind, listing.spelling, *inner, **parameters)
+    except PluginError:
+        return  # a library that it needs is not installed: what it declares cannot be tried here
     except Exception as error:
         said = str(error) if isinstance(error, AutolossError) else first_line(error)
         raise PluginError(f"The constructor of {_name(listing)} must take {what}, but it says: {said}") from error

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from autoloss.core.tensors.pairs import real
+
 # A callback of a backward may add one: DDP's last one, which ends its reduction, is added by another one of its own.
 AFTER_REDUCTION = 3
 CLOSE = 1e-3
@@ -123,9 +125,10 @@ class _Factor:
 
 
 def _factor(before: Tensor, after: Tensor, scale: Tensor | float) -> _Factor:
+    is_complex, before, after = before.is_complex(), real(before), real(_dense(after))
     precision = torch.finfo(before.dtype).eps
     wide = torch.promote_types(before.dtype, torch.float32)
-    after = _dense(after).to(wide)
+    after = after.to(wide)
     expected = before.to(wide) / (scale.to(before.device, wide) if isinstance(scale, Tensor) else scale)
     size = expected.abs()
     tells = size > SMALL * size.amax()
@@ -135,6 +138,8 @@ def _factor(before: Tensor, after: Tensor, scale: Tensor | float) -> _Factor:
     close = (after - clipped).abs() <= 8 * precision * (clipped.abs() + SMALL * bound)
     known = close.all() & (largest > 0)
     factor = torch.where(expected == 0, largest, ratio)
+    if is_complex:
+        factor = factor[..., 0]  # clipping by norm; by value there is none for complex numbers
     return _Factor(factor, ratio.where(tells, torch.inf).amin(), largest, bound, known, tells.sum() > 1)
 
 
