@@ -70,6 +70,7 @@ def test_the_budget_is_exact_with_threads(begin, instant, n_trials):
     check(searches[0].study, n_trials)
 
 
+@pytest.mark.slow
 def test_the_budget_is_exact_with_processes_that_begin_at_once(worker, tmp_path):
     processes.wait([worker(12) for _ in range(2)], tmp_path / "log", timeout=60)
     study = opened(tmp_path)
