@@ -13,10 +13,14 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from autoloss.core.errors import ConfigError, SignalError
 
 KNOWN = (SGD, Adam, AdamW)
+WRAPPERS = ("accelerate", "lightning", "pytorch_lightning")
 
 
 class OptimizerStep:
-    """Keeps what one step of ``optimizer`` starts from: parameters, options, and which parameters have no momentum yet.
+    """Keeps what one step starts from: parameters, options, and which parameters have no momentum yet.
+
+    Several ``optimizers`` may make the step together, each of its own parameters. One that Accelerate or Lightning
+    wrapped is looked at inside.
 
     The step is ``p' = p - lr h(g)`` for each coordinate. :meth:`jacobian_times` multiplies by ``lr h'(g)``, which it
     computes after the step from the optimiser's state and the gradients. L2 weight decay is part of g, so h' is
@@ -24,29 +28,31 @@ class OptimizerStep:
     an optimiser that is not SGD, Adam or AdamW.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        check_optimizer(type(optimizer))
-        self.optimizer = optimizer
+    def __init__(self, *optimizers: Optimizer) -> None:
+        self.optimizers = [unwrapped(optimizer) for optimizer in optimizers]
+        for optimizer in self.optimizers:
+            check_optimizer(type(optimizer))
         self.before: dict[Tensor, Tensor] = {}
         self._options: dict[Tensor, dict[str, Any]] = {}
+        self._owner: dict[Tensor, Optimizer] = {}
         self._without_momentum: set[Tensor] = set()
 
     def __bool__(self) -> bool:
         """Whether a step was taken: a gradient scaler may have skipped it."""
         return bool(self.before)
 
-    def note(self, *_: Any) -> None:
+    def note(self, optimizer: Optimizer, *_: Any) -> None:
         """Keep what the step starts from; the optimiser calls this before its step."""
-        if self.before:
+        if any(owner is optimizer for owner in self._owner.values()):
             raise SignalError("A look-ahead must hold one optimiser step, but there were two. Put one into each.")
-        for group in self.optimizer.param_groups:
+        for group in optimizer.param_groups:
             options = {k: v.clone() if isinstance(v, Tensor) else v for k, v in group.items() if k != "params"}
             for parameter in group["params"]:
                 if not parameter.requires_grad:
                     continue
                 self.before[parameter] = parameter.detach().clone()
-                self._options[parameter] = options
-                if self.optimizer.state[parameter].get("momentum_buffer") is None:
+                self._options[parameter], self._owner[parameter] = options, optimizer
+                if optimizer.state[parameter].get("momentum_buffer") is None:
                     self._without_momentum.add(parameter)
 
     def jacobian_times(self, gradient: Mapping[Tensor, Tensor]) -> dict[Tensor, Tensor]:
@@ -68,26 +74,35 @@ class OptimizerStep:
         return found
 
     def _slope(self, parameter: Tensor) -> Tensor | float:
-        options = self._options[parameter]
+        options, optimizer = self._options[parameter], self._owner[parameter]
         sign = -1 if options["maximize"] else 1
-        if isinstance(self.optimizer, SGD):
+        if isinstance(optimizer, SGD):
             return sign * options["lr"] * _sgd(options, parameter in self._without_momentum)
         assert parameter.grad is not None
         gradient = sign * parameter.grad
-        if options["weight_decay"] and not options.get("decoupled_weight_decay", isinstance(self.optimizer, AdamW)):
+        if options["weight_decay"] and not options.get("decoupled_weight_decay", isinstance(optimizer, AdamW)):
             gradient = gradient + options["weight_decay"] * self.before[parameter]
-        return sign * options["lr"] * _adam(options, self.optimizer.state[parameter], gradient)
+        return sign * options["lr"] * _adam(options, optimizer.state[parameter], gradient)
 
 
 @contextmanager
-def observe_step(optimizer: Optimizer) -> Iterator[OptimizerStep]:
-    """Within it one step of ``optimizer`` may be taken: the :class:`OptimizerStep` keeps what it starts from."""
-    optimizer_step = OptimizerStep(optimizer)
-    handle = optimizer.register_step_pre_hook(optimizer_step.note)
+def observe_step(*optimizers: Optimizer) -> Iterator[OptimizerStep]:
+    """Within it one step of ``optimizers`` may be taken: the :class:`OptimizerStep` keeps what it starts from."""
+    optimizer_step = OptimizerStep(*optimizers)
+    handles = [optimizer.register_step_pre_hook(optimizer_step.note) for optimizer in optimizer_step.optimizers]
     try:
         yield optimizer_step
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
+
+
+def unwrapped(optimizer: Any) -> Any:
+    """The optimiser that makes the steps, inside the wrappers of Accelerate and Lightning."""
+    # Others' wrappers (Lookahead, SAM) change the step; they are not looked through.
+    while type(optimizer).__module__.partition(".")[0] in WRAPPERS and hasattr(optimizer, "optimizer"):
+        optimizer = optimizer.optimizer
+    return optimizer
 
 
 def check_optimizer(optimizer: type[Optimizer]) -> None:

@@ -141,8 +141,8 @@ class LookAhead:
                         self.slopes.give_up(OTHER_DROPOUT)
                         values, slopes = others
                 self._check(values, before)
-            found.append(_stacked(slopes))
-        total = torch.stack(found).sum(0) / self.micro_batches
+            found.append(_stacked(slopes) * (1 / self.micro_batches if weighed.share is None else weighed.share))
+        total = torch.stack(found).sum(0)
         return sum_over_ranks(total) / world_size()
 
     def _converged(
@@ -156,8 +156,10 @@ class LookAhead:
         for (moment, table), weighed in zip(looks, self.player.window.steps, strict=True):
             moment.restore()
             scalars = self._scalars(table, weighed.sampled)
-            parts += [w * s for w, s in zip(weighed.weights.unbind(), scalars, strict=True) if s is not None]
-        return torch.stack(parts).sum() / self.micro_batches
+            share = 1 / self.micro_batches if weighed.share is None else weighed.share
+            weights = (weighed.weights * share).unbind()
+            parts += [w * s for w, s in zip(weights, scalars, strict=True) if s is not None]
+        return torch.stack(parts).sum()
 
     def _scalars(self, table: Table, sampled: Sequence[Sampled] = ()) -> tuple[Tensor | None, ...]:
         with self.forward_context():
@@ -251,7 +253,8 @@ def _same(again: Tensor | None, first: Tensor | None, rounded: bool) -> bool:
 def _differs(name: str, before: str, after: str) -> str:
     return (
         f"A look-ahead must compute the losses of the step again, but {name!r} was {before} and is {after}. "
-        "Compute them from the same batch and the network that is passed in, with no other effect."
+        "Compute them from the same batch and the network that is passed in, with no other effect. If several "
+        "optimisers step, name all: balancer.lookahead(network, [first, second], ...)."
     )
 
 

@@ -17,6 +17,7 @@ from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
 from autoloss.probe import Measured, measure
 from autoloss.probe.anchor import locate
+from autoloss.training.step.item_counts import Items, shares
 from autoloss.training.step.sample_weights import Sampled
 
 
@@ -29,7 +30,8 @@ class Weighed:
     ``measured`` what the probe measured, if it was asked to. With a fork, ``weights`` and ``signals`` are those of
     the shared features' gradient and known after the backward; until then ``weights`` are the base weights, which
     the heads keep. ``sampled`` holds the weights of the samples, if there is a sample weighting; ``probed`` was
-    measured for the record alone.
+    measured for the record alone. ``share`` [N] is the part of the window's items that this micro-batch has, if the
+    window's number is given: the total is multiplied by it.
     """
 
     total: Tensor
@@ -40,6 +42,7 @@ class Weighed:
     measured: Measured | None = None
     sampled: tuple[Sampled, ...] = ()
     probed: Measured | None = None
+    share: Tensor | None = None
 
     @property
     def clock(self) -> Clock:
@@ -62,14 +65,16 @@ def weigh(
     unbalanced: Tensor | None = None,
     declared: bool = True,
     probe: bool = False,
+    items: Items | None = None,
 ) -> Weighed:
     """Reduce ``table``, measure what ``weighting`` needs, ask for its weights, and sum.
 
     The weights are detached: one ordinary backward on ``total`` gives every parameter the gradient of
-    ``sum(weights * losses)``. Units that are ``unbalanced`` ([K] bool), and units whose losses do not reach the anchor,
-    keep their base weight, and the weighting sees them as absent. Where all units reach the anchor, ``unbalanced`` is
-    ignored, unless ``declared`` says that the user named some of them. With ``probe``, gradients are compared for the
-    record alone where the weighting needs none.
+    ``sum(weights * losses)``. Units that are ``unbalanced`` ([K], 0 or 1), and units whose losses do not reach the
+    anchor, keep their base weight, and the weighting sees them as absent. Where all units reach the anchor,
+    ``unbalanced`` is ignored, unless ``declared`` says that the user named some of them. With ``probe``, gradients are
+    compared for the record alone where the weighting needs none. ``items`` is the number of items of the window, if it
+    is given.
     """
     if isinstance(weighting, Surgery):
         raise SignalError(
@@ -86,9 +91,11 @@ def weigh(
         measured = measure(terms.scalars(losses), point, needs, scale, keep_rows)
         missed = None if measured.whole else ~measured.reached
         # Where all units reach the anchor now, what earlier batches showed does not matter.
-        earlier = None if measured.whole and not declared else unbalanced
+        earlier = None if unbalanced is None or (measured.whole and not declared) else unbalanced > 0.5
         unbalanced = missed if earlier is None else earlier if missed is None else earlier | missed
-    balanced = present if unbalanced is None else present & ~unbalanced
+    elif unbalanced is not None:
+        unbalanced = unbalanced > 0.5
+    balanced = present if unbalanced is None else present > unbalanced
     signals = see(terms, clock, values, balanced, measured, whole=losses.whole and unbalanced is None)
     with torch.no_grad():
         weights = weighting(signals).detach().float()
@@ -97,7 +104,9 @@ def weigh(
         weights = terms.spread(weights)
         weights = torch.where(losses.present, weights, 0.0)
     probed = _probe(table, terms, losses, scale) if probe and not needs & GRADIENTS else None
-    return Weighed(weighted_sum(losses, weights), weights, losses, signals, counts, measured, probed=probed)
+    share = None if items is None else shares(losses, terms.names, items)
+    total = weighted_sum(losses, weights if share is None else weights * share)
+    return Weighed(total, weights, losses, signals, counts, measured, probed=probed, share=share)
 
 
 def _probe(table: LossTable, terms: Terms, losses: Reduced, scale: Tensor | None) -> Measured:
