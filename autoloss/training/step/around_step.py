@@ -92,7 +92,9 @@ class AroundStep:
         self.within = False
         if not (self.steps.complete or self._seen):
             return
-        look_ahead.micro_batches = self.steps.accumulate or max(len(look_ahead), 1)
+        # Trainers that were given a number divide by it, also where a window is short.
+        given = self.steps.accumulate or 1
+        look_ahead.micro_batches = given if given > 1 else max(len(look_ahead), 1)
         look_ahead.look(step, optimizer_step, held)
         made, self._seen = (self._seen[-1] if self._seen else None), []
         self.steps.close()

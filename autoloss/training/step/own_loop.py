@@ -61,6 +61,7 @@ class OwnLoop(StateModule):
         line searches) use the weights again that the first one got. Optimisers that Accelerate or Lightning wrapped are
         taken. Where gradients are compared at parameters, they are held until the step.
 
+        >>> from autoloss import Balancer
         >>> net = torch.nn.Linear(2, 2)
         >>> optimizer, balancer = torch.optim.SGD(net.parameters(), 0.1), Balancer(["a", "b"])
         >>> balancer.watch(optimizer)
@@ -121,16 +122,19 @@ class OwnLoop(StateModule):
         ``train(network)`` is called again after the step, with the same random numbers: it must compute the losses of
         the same batch. Weightings that learn from held-out data also need ``held_out(network)``, the losses of a batch
         that is not trained on. All of them but ``coba`` need the optimizer (SGD, Adam or AdamW) and minimise the
-        base-weighted sum of the ``primary`` losses (all by default). Gradients must not be zeroed before the end. Both
-        functions must have no other effect; buffers and random generators are put back. With ``accumulate``, the
-        gradient must be the micro-batches' mean. ``implicit`` judges weights by their effect on settled parameters.
+        base-weighted sum of the ``primary`` losses (all by default). If several optimisers step, name all in a list.
+        Gradients must not be zeroed before the end. Both functions must have no other effect; buffers and random
+        generators are put back. The gradient must be the micro-batches' sum over ``accumulate``; their mean, where
+        calls are not counted; or a sum with ``items``. ``implicit`` judges weights by their effect on settled
+        parameters.
 
-                >>> net, x, held = torch.nn.Linear(2, 2), torch.ones(3, 2), torch.zeros(3, 2)
-                >>> losses_of = lambda net, x=x: {"a": net(x)[:, 0].square(), "b": net(x)[:, 1].square()}
-                >>> balancer, optimizer = Balancer(["a", "b"], "auto_lambda"), torch.optim.SGD(net.parameters(), 0.1)
-                >>> with balancer.lookahead(net, optimizer, train=losses_of, held_out=lambda net: losses_of(net, held)):
-                ...     balancer(losses_of(net)).backward()
-                ...     optimizer.step()
+        >>> from autoloss import Balancer
+        >>> net, x, held = torch.nn.Linear(2, 2), torch.ones(3, 2), torch.zeros(3, 2)
+        >>> losses_of = lambda net, x=x: {"a": net(x)[:, 0].square(), "b": net(x)[:, 1].square()}
+        >>> balancer, optimizer = Balancer(["a", "b"], "auto_lambda"), torch.optim.SGD(net.parameters(), 0.1)
+        >>> with balancer.lookahead(net, optimizer, train=losses_of, held_out=lambda net: losses_of(net, held)):
+        ...     balancer(losses_of(net)).backward()
+        ...     optimizer.step()
         """
         optimizers = [] if optimizer is None else [optimizer] if not isinstance(optimizer, Sequence) else optimizer
         learns = self.training and not self._frozen
