@@ -256,7 +256,7 @@ def api() -> str:
             if inspect.ismodule(found):  # autoloss.search, a package that can be called
                 found = import_module(f"{found.__name__}.library").search
             lines += ["", f"### {name}", "", f"`from {module} import {name}`", *_described(found, name)]
-            for key, member in sorted(vars(found).items()) if inspect.isclass(found) else ():
+            for key, member in sorted(_members(found).items()) if inspect.isclass(found) else ():
                 plain = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
                 shown = inspect.isfunction(plain) and not key.startswith("_") and plain.__doc__
                 if shown and not (key.startswith("test_") or _is_lightnings(found, key)):
@@ -266,6 +266,12 @@ def api() -> str:
 
 def _name(target: str) -> str:
     return target.partition(":")[2]
+
+
+def _members(found: type) -> dict[str, Any]:
+    """The members of a class, with those of the part of the balancer that is in a file of its own."""
+    own = (base for base in reversed(found.__mro__) if base is found or base.__name__ == "OwnLoop")
+    return {key: member for one in own for key, member in vars(one).items() if key != "start"}
 
 
 def _described(found: Any, name: str, kind: str = "") -> list[str]:

@@ -1,7 +1,8 @@
 """A loop on Hugging Face Accelerate, weighted by `autoloss.Balancer`.
 
 Accelerate shares batches out, casts, accumulates and scales; the balancer only makes the total that
-`accelerator.backward` gets. Its state is registered, so that `save_state` and `load_state` continue it.
+`accelerator.backward` gets. Its state is registered, so that `save_state` and `load_state` continue it. It watches the
+optimizer, because the last step of an epoch may have fewer batches, and a step may be skipped under float16.
 
     python examples/accelerate_loop.py              # or: accelerate launch examples/accelerate_loop.py
 """
@@ -40,18 +41,20 @@ def train(
     resume: Path | None = None,
     cpu: bool = False,
     mixed_precision: str = "no",
+    size: int = 512,
 ) -> tuple[nn.Module, autoloss.Balancer]:
     """Train; write ``checkpoint`` after each epoch, go on from ``resume``. The network and the balancer."""
     accelerator = Accelerator(gradient_accumulation_steps=accumulate, cpu=cpu, mixed_precision=mixed_precision)
     torch.manual_seed(seed)
-    x = torch.randn(512, 8)
+    x = torch.randn(size, 8)
     y = 10 * x.sum(1)
     network = Network()
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     loader = DataLoader(TensorDataset(x, y), batch_size=32)
     network, optimizer, loader = accelerator.prepare(network, optimizer, loader)
 
-    balancer = autoloss.Balancer(["sum", "sign"], weighting="gradnorm", accumulate=accumulate)
+    balancer = autoloss.Balancer(["sum", "sign"], weighting="gradnorm")
+    balancer.watch(optimizer)
     accelerator.register_for_checkpointing(balancer)
     # Not the features: Accelerate casts what a network returns to copies that no head has seen.
     shared = list(accelerator.unwrap_model(network).encoder[-1].parameters())

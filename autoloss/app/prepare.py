@@ -32,8 +32,9 @@ from autoloss.core.terms import Terms
 from autoloss.probe.optimizer_step import check_optimizer
 from autoloss.training.lightning.loaders import HeldOut
 from autoloss.training.lightning.module_builder import Attempt, Ingredients, ModuleBuilder
-from autoloss.training.lightning.multitask import ANCHORS, check_anchor, check_lookahead, learner
+from autoloss.training.lightning.multitask import ANCHORS, check_anchor
 from autoloss.training.lightning.run_module import RunModule
+from autoloss.training.lightning.shared.held_out_checks import check_lookahead, learner
 from autoloss.training.lightning.shared.plateaus import FollowsPlateaus
 from autoloss.training.lightning.shared.rng import restore_rng, rng_state
 from autoloss.training.step.build import build_loss, build_sample_weighting, build_weighting, loss_nodes

@@ -16,10 +16,14 @@ from autoloss.probe.clipping import Unclipped, clipping_factors
 KNOWN = (SGD, Adam, AdamW)
 Arguments = tuple[Any, ...]
 Named = dict[str, Any]
+WRAPPERS = ("accelerate", "lightning", "pytorch_lightning")
 
 
 class OptimizerStep:
-    """Keeps what one step of ``optimizer`` starts from: parameters, options, and which parameters have no momentum yet.
+    """Keeps what one step starts from: parameters, options, and which parameters have no momentum yet.
+
+    Several ``optimizers`` may make the step together, each of its own parameters. One that Accelerate or Lightning
+    wrapped is looked at inside.
 
     The step is ``p' = p - lr h(c g)`` for each coordinate, with g the gradient of the total and c the factor of
     clipping, which is taken for a constant. :meth:`jacobian_times` multiplies by ``lr h'(c g) c``, which it computes
@@ -29,57 +33,58 @@ class OptimizerStep:
     AdamW.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        check_optimizer(type(optimizer))
-        self.optimizer = optimizer
+    def __init__(self, *optimizers: Optimizer) -> None:
+        self.optimizers = [unwrapped(optimizer) for optimizer in optimizers]
+        for optimizer in self.optimizers:
+            check_optimizer(type(optimizer))
         self.before: dict[Tensor, Tensor] = {}
         self._options: dict[Tensor, dict[str, Any]] = {}
+        self._owner: dict[Tensor, Optimizer] = {}
         self._without_momentum: set[Tensor] = set()
-        self.unclipped = Unclipped(one for group in optimizer.param_groups for one in group["params"])
+        groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        self.unclipped = Unclipped(one for group in groups for one in group["params"])
         self._clipped: dict[Tensor, Tensor] = {}
 
     def __bool__(self) -> bool:
         """Whether a step was taken: a gradient scaler may have skipped it."""
         return bool(self.before)
 
-    def note(self, _: Optimizer, given: Arguments, named: Named) -> tuple[Arguments, Named] | None:
+    def note(self, optimizer: Optimizer, given: Arguments, named: Named) -> tuple[Arguments, Named] | None:
         """Keep what the step starts from; the optimiser calls this before its step, with the step's arguments."""
-        if self.before:
+        if any(owner is optimizer for owner in self._owner.values()):
             raise SignalError("A look-ahead must hold one optimiser step, but there were two. Put one into each.")
-        for group in self.optimizer.param_groups:
+        for group in optimizer.param_groups:
             options = {k: v.clone() if isinstance(v, Tensor) else v for k, v in group.items() if k != "params"}
             for parameter in group["params"]:
                 if not parameter.requires_grad:
                     continue
                 self.before[parameter] = parameter.detach().clone()
-                self._options[parameter] = options
-                if self.optimizer.state[parameter].get("momentum_buffer") is None:
+                self._options[parameter], self._owner[parameter] = options, optimizer
+                if optimizer.state[parameter].get("momentum_buffer") is None:
                     self._without_momentum.add(parameter)
         # A closure computes the gradients within the step: Lightning's does that, and clips them.
         closure = named.get("closure") or next((one for one in given[1:] if callable(one)), None)
         if closure is None:
-            self._note_used()
+            self._note_used(optimizer)
             return None
 
         def closed() -> Any:
             found = closure()
-            self._note_used()
+            self._note_used(optimizer)
             return found
 
         if "closure" in named:
             return given, {**named, "closure": closed}
         return tuple(closed if one is closure else one for one in given), named
 
-    def _note_used(self) -> None:
-        for parameter in self.before:
-            if parameter.grad is not None and parameter in self.unclipped.gradients:
-                self._clipped[parameter] = self._used(parameter.grad)
-
-    def _used(self, gradient: Tensor) -> Tensor:
-        """The ``gradient`` that the optimiser uses: a fused one divides by the scaler's factor in its step."""
-        scale = getattr(self.optimizer, "grad_scale", None)
-        # A copy: some optimisers write into the gradients.
-        return gradient.detach().clone() if scale is None else gradient.detach() / scale
+    def _note_used(self, optimizer: Optimizer) -> None:
+        """Keep the gradients that ``optimizer`` uses: a fused one divides by the scaler's factor in its step."""
+        scale = getattr(optimizer, "grad_scale", None)
+        for parameter, owner in self._owner.items():
+            if owner is optimizer and parameter.grad is not None and parameter in self.unclipped.gradients:
+                gradient = parameter.grad.detach()
+                # A copy: some optimisers write into the gradients.
+                self._clipped[parameter] = gradient.clone() if scale is None else gradient / scale
 
     def jacobian_times(self, gradient: Mapping[Tensor, Tensor], scale: Tensor | float = 1.0) -> dict[Tensor, Tensor]:
         """``lr h'(c g) c`` times ``gradient``, a tensor for each parameter that was stepped.
@@ -102,9 +107,9 @@ class OptimizerStep:
         return found
 
     def _slope(self, parameter: Tensor) -> Tensor | float:
-        options = self._options[parameter]
+        options, optimizer = self._options[parameter], self._owner[parameter]
         sign = -1 if options["maximize"] else 1
-        if isinstance(self.optimizer, SGD):
+        if isinstance(optimizer, SGD):
             return sign * options["lr"] * _sgd(options, parameter in self._without_momentum)
         if parameter.is_complex():
             raise ConfigError(
@@ -113,24 +118,33 @@ class OptimizerStep:
             )
         assert parameter.grad is not None
         gradient = sign * parameter.grad
-        if options["weight_decay"] and not options.get("decoupled_weight_decay", isinstance(self.optimizer, AdamW)):
+        if options["weight_decay"] and not options.get("decoupled_weight_decay", isinstance(optimizer, AdamW)):
             gradient = gradient + options["weight_decay"] * self.before[parameter]
-        return sign * options["lr"] * _adam(options, self.optimizer.state[parameter], gradient)
+        return sign * options["lr"] * _adam(options, optimizer.state[parameter], gradient)
 
 
 @contextmanager
-def observe_step(optimizer: Optimizer) -> Iterator[OptimizerStep]:
-    """Within it one step of ``optimizer`` may be taken: the :class:`OptimizerStep` keeps what it starts from.
+def observe_step(*optimizers: Optimizer) -> Iterator[OptimizerStep]:
+    """Within it one step of ``optimizers`` may be taken: the :class:`OptimizerStep` keeps what it starts from.
 
     The last backward of the step must lie within it too, for the factor of clipping to be known.
     """
-    optimizer_step = OptimizerStep(optimizer)
-    handles = [optimizer.register_step_pre_hook(optimizer_step.note), *optimizer_step.unclipped.watch()]
+    optimizer_step = OptimizerStep(*optimizers)
+    handles = [optimizer.register_step_pre_hook(optimizer_step.note) for optimizer in optimizer_step.optimizers]
+    handles += optimizer_step.unclipped.watch()
     try:
         yield optimizer_step
     finally:
         for handle in handles:
             handle.remove()
+
+
+def unwrapped(optimizer: Any) -> Any:
+    """The optimiser that makes the steps, inside the wrappers of Accelerate and Lightning."""
+    # Others' wrappers (Lookahead, SAM) change the step; they are not looked through.
+    while type(optimizer).__module__.partition(".")[0] in WRAPPERS and hasattr(optimizer, "optimizer"):
+        optimizer = optimizer.optimizer
+    return optimizer
 
 
 def check_optimizer(optimizer: type[Optimizer]) -> None:

@@ -112,3 +112,39 @@ class TestAccelerate:
         _, cast = loop.train(epochs=1, cpu=True, mixed_precision="bf16")
         AcceleratorState._reset_state(reset_partial_state=True)
         assert cast.weights == pytest.approx(plain.weights, rel=0.02)
+
+
+class TestShortWindows:
+    """An epoch of 5 batches is 2 steps at an accumulation of 4: of 4 batches, and of one."""
+
+    def test_the_trainers_steps_are_those_of_the_balancer(self, trainer, tmp_path):
+        for weighting in ("gradnorm", "uncertainty"):
+            model = trainer.train(tmp_path, epochs=15, accumulate=4, size=160, weighting=weighting)
+            assert model.balancer.clock.step == 30
+
+    def test_the_trainers_steps_are_exact_where_the_last_batch_is_smaller(self, trainer, tmp_path, monkeypatch):
+        """32 + 32 + 32 + 4 samples are one step: its gradient is that of a batch of 100."""
+        seen = []
+
+        class Recording(trainer.TwoTasks):
+            def forward(self, x, labels, **more):
+                seen.append((x, labels))
+                return super().forward(x, labels, **more)
+
+        plain = trainer.TwoTasks
+        monkeypatch.setattr(trainer, "TwoTasks", Recording)
+        found = trainer.train(tmp_path, epochs=1, accumulate=4, size=100, weighting="equal")
+        torch.manual_seed(0)
+        model = plain("equal")
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.0)
+        x, labels = (torch.cat(parts) for parts in zip(*seen, strict=True))
+        model(x, labels)["loss"].backward()
+        clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        assert [len(one) for one, _ in seen] == [32, 32, 32, 4]
+        for name, value in model.named_parameters():
+            torch.testing.assert_close(found.get_parameter(name), value, rtol=1e-5, atol=1e-6, msg=name)
+
+    def test_accelerates_steps_are_those_of_the_balancer(self, loop):
+        _, balancer = loop.train(epochs=15, accumulate=4, size=160, cpu=True)
+        assert balancer.clock.step == 30

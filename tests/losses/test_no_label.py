@@ -109,7 +109,7 @@ def test_a_sample_without_a_label_is_not_easy(rule: str) -> None:
     def weights(rows: slice) -> torch.Tensor:
         torch.manual_seed(0)
         balancer = Balancer(["a"], "equal", sample_weighting=rule, samples=8)
-        balancer._within = True
+        balancer._around.within = True
         samples = balancer.player.samples
         values = CrossEntropy(ignore_index=-100)(balancer_temper(balancer, logits[rows], rows, labels), labels[rows])
         if samples is None:

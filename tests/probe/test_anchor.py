@@ -163,7 +163,7 @@ def test_statistics_of_own_anchors_merge_over_a_window() -> None:
 
     def statistics(*parts: slice):
         balancer = Balancer(["a", "b"], "balancer", accumulate=len(parts))
-        balancer._within = True  # keeps the window open
+        balancer._around.within = True  # keeps the window open
         for part in parts:
             anchor = {"a": one[part] * 1.0, "b": other[part] * 1.0}
             balancer({"a": anchor["a"].square().mean(1), "b": anchor["b"].abs().mean(1)}, anchor=anchor)

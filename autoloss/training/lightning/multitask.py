@@ -16,7 +16,7 @@ from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, require, unknown
 from autoloss.core.gan.gan_problem import GanProblem
 from autoloss.core.loss import Loss
-from autoloss.core.need import HELD_OUT_DATA, Need, SampleNeed
+from autoloss.core.need import Need
 from autoloss.core.problem import Outputs, Problem
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.surgery import Surgery
@@ -30,6 +30,7 @@ from autoloss.probe.slopes import check_network
 from autoloss.training.lightning.loaders import HeldOut
 from autoloss.training.lightning.module_builder import Ingredients, OptimizerFactory, SchedulerFactory
 from autoloss.training.lightning.run_module import RunModule
+from autoloss.training.lightning.shared.held_out_checks import check_lookahead, learner
 from autoloss.training.lightning.shared.scaling import loss_scale, will_step
 from autoloss.training.step.entries import table_of
 from autoloss.training.step.lookahead import LookAhead, differentiates
@@ -110,6 +111,7 @@ class MultiTaskModule(RunModule):
         if self._differentiates:
             check_network(self.network)
         self._stepped: Tensor | None = None
+        self._within_step, self._evaluations = False, 0
         self.follow_plateaus(problem.metrics, **(plateau or {}))
 
     @staticmethod
@@ -171,8 +173,14 @@ class MultiTaskModule(RunModule):
         self.penalties.follow(self.clock.progress)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
-        """Weigh one batch; Lightning calls ``backward`` on what this returns."""
+        """Weigh one batch; Lightning calls ``backward`` on what this returns.
+
+        Within one step of L-BFGS the first evaluation is weighed, and its weights hold for the others.
+        """
         clock = self.clock
+        if self._evaluations:
+            return self.player.frozen(self.table(self.outputs(batch)), clock)
+        self._evaluations += self._within_step
         foresees, again = self.player.foresees, lambda: self.table(self.outputs(batch))
         moment = Moment.now(self.device) if foresees or self.player.looks_ahead(clock.step) else None
         if foresees and moment is not None:
@@ -211,8 +219,12 @@ class MultiTaskModule(RunModule):
         step = self.trainer.global_step
         aligns = Need.ALIGNMENT in self.player.looks_ahead(step)
         optimizer = self.optimizers(use_pl_optimizer=False)
-        with observe_step(optimizer) if aligns else nullcontext() as optimizer_step:  # type: ignore[arg-type]
-            super().optimizer_step(*args, **kwargs)
+        self._within_step = True
+        try:
+            with observe_step(optimizer) if aligns else nullcontext() as optimizer_step:  # type: ignore[arg-type]
+                super().optimizer_step(*args, **kwargs)
+        finally:
+            self._within_step, self._evaluations = False, 0
         if not self._look_ahead:
             return
         self._look_ahead.look(step, optimizer_step, partial(self._held_out_table, step))
@@ -276,25 +288,3 @@ class MultiTaskModule(RunModule):
 def check_anchor(anchor: str) -> None:
     """Raise :class:`ConfigError` unless ``anchor`` is one of :data:`ANCHORS`."""
     require(anchor in ANCHORS, f"anchor must be one of {', '.join(ANCHORS)}", f"it is {anchor!r}")
-
-
-def learner(weighting: Weighting, sample_weighting: SampleWeighting | None) -> str:
-    """The component that learns from held-out data, in words; empty if none does."""
-    if weighting.needs & HELD_OUT_DATA:
-        return f"Weighting {weighting.title()!r}"
-    if sample_weighting is not None and SampleNeed.ALIGNMENT in sample_weighting.needs:
-        return f"Sample weighting {sample_weighting.title()!r}"
-    return ""
-
-
-def check_lookahead(who: str, forked: bool, held_out: bool) -> None:
-    """Raise :class:`ConfigError` if the component ``who`` learns from held-out data and cannot do so here.
-
-    ``forked`` says that it learns from derivatives with respect to weights, and that gradients meet in a fork.
-    """
-    if not who:
-        return
-    must = f"{who} needs"
-    require(held_out, f"{must} held-out data", "there is none", "Keep some: held_out.share=0.1.")
-    found = "gradients that meet in a fork leave them out"
-    require(not forked, f"{must} weights that reach the heads", found, "Set anchor=features.")

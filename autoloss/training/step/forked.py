@@ -22,6 +22,7 @@ from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork, Place
 from autoloss.probe.fork_measure import measure_at_fork
 from autoloss.training.step.contract import weights_of
+from autoloss.training.step.item_counts import Items, shares
 from autoloss.training.step.weigh import Weighed, see, weighted_sum
 
 
@@ -57,27 +58,34 @@ def look(
     return tuple(any(through.get(terms.names[i], False) for i in members) for members in terms.members)
 
 
-def weigh_forked(losses: Reduced, fork: Fork, terms: Terms, clock: Clock, unbalanced: Tensor) -> Weighed:
+def weigh_forked(
+    losses: Reduced, fork: Fork, terms: Terms, clock: Clock, unbalanced: Tensor, items: Items | None = None
+) -> Weighed:
     """Sum ``losses`` with base weights and add the token of ``fork``; nothing is measured yet.
 
-    The heads get these ``weights``. Units that are ``unbalanced`` ([K] bool) are absent to the weighting.
+    The heads get these ``weights``. Units that are ``unbalanced`` ([K] bool) are absent to the weighting. ``items`` is
+    the number of items of the window, if it is given.
     """
     values, counts, present = terms.gather(losses)
     weights = torch.where(losses.present, constant(terms.base, values.device), 0.0)
-    signals = see(terms, clock, values, present & ~unbalanced)
-    return Weighed(weighted_sum(losses, weights) + fork.token, weights, losses, signals, counts)
+    signals = see(terms, clock, values, present > unbalanced)
+    share = None if items is None else shares(losses, terms.names, items)
+    total = weighted_sum(losses, weights if share is None else weights * share) + fork.token
+    return Weighed(total, weights, losses, signals, counts, share=share)
 
 
 @dataclass(frozen=True)
 class Met:
     """The gradients [...] at the copies of a fork, one for each loss, ``None`` where a copy got no gradient.
 
-    They include the base weights and the ``scale`` of the total.
+    They include the base weights, the ``scale`` of the total, and the ``share`` [N] of the window's items, if it is
+    known.
     """
 
     gradients: Sequence[Tensor | None]
     scale: Tensor
     place: Place
+    share: Tensor | None = None
 
     def reached(self, terms: Terms) -> tuple[bool, ...]:
         """Which units have a gradient at the fork; a base weight of 0 makes it 0, so that it cannot be told."""
@@ -97,8 +105,10 @@ class Met:
         return rows.to(torch.promote_types(rows.dtype, torch.float32)).reshape(len(rows), -1)
 
     def rows(self, terms: Terms) -> Tensor:
-        """The gradient of each unit, [K, P], with base weights and without the scale."""
+        """The gradient of each unit, [K, P], with base weights, without scale and share."""
         rows = self.stacked
+        if self.share is not None:
+            rows = rows / self.share.where(self.share != 0, 1.0)[:, None]
         if any(terms.grouped):
             rows = torch.stack([torch.stack([rows[i] for i in of]).sum(0) for of in terms.members])
         # If the total was multiplied by 0, the gradients are 0, not 0 / 0.
@@ -137,7 +147,7 @@ def combine(
         shown = rows if terms.plain else _unbased(rows, terms)
         found = measure_at_fork(shown, reached, met.place, GRADIENTS if probe else needs, group, keep_rows)
         measured, probed = (None, found) if probe else (found, None)
-    signals = see(terms, weighed.clock, values, present & ~unbalanced, measured)
+    signals = see(terms, weighed.clock, values, present > unbalanced, measured)
     weights = torch.where(unbalanced, 1.0, weights_of(weighting, signals))
     weights = torch.where(present, weights, 0.0)
     if isinstance(weighting, Surgery) and rows is not None:

@@ -24,6 +24,7 @@ from autoloss.probe.optimizer_step import OptimizerStep
 from autoloss.probe.slopes import Slopes
 from autoloss.training.step.player import Player
 from autoloss.training.step.sample_weights import Sampled, applied
+from autoloss.training.step.weigh import Weighed
 
 Table = Callable[[], LossTable]
 OTHER_DROPOUT = "Attention's kernel with a forward derivative drops out other weights than the kernel of the step"
@@ -130,11 +131,11 @@ class LookAhead:
         with replayed(self.network, Moment.seeded(device, 0x5EED + step), graph=True):
             gradient = gradient_of(partial(self._objective, held_out), self.network)
             if self.implicit is None:
-                parts, scale = shares([one.received for one in self.player.window.steps], self.micro_batches)
+                parts, scale = self._parts()
                 direction = optimizer_step.jacobian_times(gradient, scale)
             else:
                 # Where training settles does not depend on how its gradients are clipped.
-                parts = [1 / self.micro_batches] * len(looks)
+                parts = [self._share(weighed) for weighed in self.player.window.steps]
                 direction = self._converged(self.implicit, looks, gradient)
         found = []
         for (moment, table), weighed in zip(looks, self.player.window.steps, strict=True):
@@ -154,6 +155,28 @@ class LookAhead:
         total = torch.stack([part * one for part, one in zip(parts, found, strict=True)]).sum(0)
         return sum_over_ranks(total) / world_size()
 
+    def _share(self, weighed: Weighed) -> Tensor | float:
+        """The part of a micro-batch's losses in the step's objective, [N] where the window's items are known."""
+        return 1 / self.micro_batches if weighed.share is None else weighed.share
+
+    def _parts(self) -> tuple[list[Tensor | float], Tensor | float]:
+        """The part of each micro-batch's losses in the step's gradient over the scale of that gradient, and the scale.
+
+        Where the number of the window's items is known, the gradient is the sum of the totals, which hold the shares.
+        """
+        steps = self.player.window.steps
+        parts, scale = shares([one.received for one in steps], self.micro_batches)
+        if all(one.share is None for one in steps):
+            return parts, scale
+        if not isinstance(scale, Tensor):
+            return [self._share(one) for one in steps], scale
+        number = len(steps)
+        found = [
+            part * number if one.share is None else part * number * one.share
+            for part, one in zip(parts, steps, strict=True)
+        ]
+        return found, scale / number
+
     def _converged(
         self, implicit: Implicit, looks: Sequence[tuple[Moment, Table]], gradient: dict[Tensor, Tensor]
     ) -> dict[Tensor, Tensor]:
@@ -165,8 +188,9 @@ class LookAhead:
         for (moment, table), weighed in zip(looks, self.player.window.steps, strict=True):
             moment.restore()
             scalars = self._scalars(table, weighed.sampled)
-            parts += [w * s for w, s in zip(weighed.weights.unbind(), scalars, strict=True) if s is not None]
-        return torch.stack(parts).sum() / self.micro_batches
+            weights = (weighed.weights * self._share(weighed)).unbind()
+            parts += [w * s for w, s in zip(weights, scalars, strict=True) if s is not None]
+        return torch.stack(parts).sum()
 
     def _scalars(self, table: Table, sampled: Sequence[Sampled] = ()) -> tuple[Tensor | None, ...]:
         with self.forward_context():
@@ -258,7 +282,8 @@ def _same(again: Tensor | None, first: Tensor | None, rounded: bool) -> bool:
 def _differs(name: str, before: str, after: str) -> str:
     return (
         f"A look-ahead must compute the losses of the step again, but {name!r} was {before} and is {after}. "
-        "Compute them from the same batch and the network that is passed in, with no other effect."
+        "Compute them from the same batch and the network that is passed in, with no other effect. If several "
+        "optimisers step, name all: balancer.lookahead(network, [first, second], ...)."
     )
 
 

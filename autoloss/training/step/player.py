@@ -19,7 +19,7 @@ from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable, Reduced
 from autoloss.core.tensors.compile import keep_compiled_buffers, uncompiled
 from autoloss.core.tensors.constants import constant, flags
-from autoloss.core.tensors.state import StateModule, commit, on_host
+from autoloss.core.tensors.state import commit, on_host
 from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
 from autoloss.probe.anchor import locate
@@ -30,16 +30,18 @@ from autoloss.sample_weightings.uniform import Uniform
 from autoloss.training.step.clock_check import check_clock
 from autoloss.training.step.contract import check_bound
 from autoloss.training.step.forked import Met, combine, hold, look, weigh_forked
+from autoloss.training.step.item_counts import Items, check_has_weights, shares
 from autoloss.training.step.nonfinite import NonFiniteWatch
 from autoloss.training.step.notes import Notes
 from autoloss.training.step.order import Order, check_order
 from autoloss.training.step.reach import Reach
 from autoloss.training.step.sample_weights import Sampled, SampleWeights
+from autoloss.training.step.unbalanced_units import UnbalancedUnits
 from autoloss.training.step.weigh import Weighed, weigh, weighted_sum
 from autoloss.training.step.window import Window
 
 
-class Player(StateModule):
+class Player(UnbalancedUnits):
     """Weighs tables step after step: :meth:`step` for each micro-batch, :meth:`commit` for each optimiser step.
 
     ``weighed`` is the last micro-batch, ``notes`` takes further numbers to record of it, and ``probe`` says at which
@@ -49,8 +51,6 @@ class Player(StateModule):
     """
 
     last: Tensor
-    unbalanced: Tensor
-    renamed = {"apart": "unbalanced"}  # of 0.1.0
 
     def __init__(
         self,
@@ -66,7 +66,6 @@ class Player(StateModule):
     ) -> None:
         super().__init__()
         self.terms = Terms(names, base, groups)
-        check_known("loss", unbalanced, self.terms.units)
         self.weighting = weighting.bind(self.terms.units)
         check_bound(self.weighting)
         positive_for = self.weighting if weighting.positive else None
@@ -84,12 +83,11 @@ class Player(StateModule):
         self.weighed: Weighed | None = None
         self.listener: Callable[[Weighed, Notes], None] | None = None
         self.probe: Callable[[int], bool] | None = None
-        self._declared = tuple(unit in unbalanced for unit in self.terms.units)
         self._through: dict[str, bool] = {}
         self._checked = False
         with on_host():
             self.add_state("last", self.terms.spread(torch.ones(len(self.terms.units), dtype=torch.float32)).clone())
-            self.add_state("unbalanced", torch.tensor(self._declared))
+            self.add_unbalanced(unbalanced)
         if self.weighting.needs & GRADIENTS:
             keep_compiled_buffers()
 
@@ -111,33 +109,37 @@ class Player(StateModule):
         clock: Clock,
         scale: Tensor | None = None,
         accumulates: bool = False,
+        items: Items | None = None,
     ) -> Weighed | None:
         """Weigh one micro-batch; ``None`` if a loss is not finite and such batches are left out.
 
+        ``items`` is the window's number of items, if it is given: the total is then this micro-batch's part.
         The ``listener`` is called when the weights are known: at once, or in the backward if the anchor is a fork.
         """
         check_clock(self.weighting, clock)
-        self._declare(table)
+        self.declare(table)
         sampled: tuple[Sampled, ...] = ()
         if self.samples is not None:
             table, sampled = self.samples.weigh(table, clock)
         if isinstance(table.anchor, Fork):
-            return self._step_forked(table, sampled, table.anchor, clock, accumulates)
+            return self._step_forked(table, sampled, table.anchor, clock, accumulates, items)
         probe = self._probes(clock)
         measures = probe or self.weighting.needs_at(clock.step) & GRADIENTS
         if measures and not self._checked and table.anchor is not None:
             values = [None if entry is None else entry.values for entry in map(table.entry, self.terms.names)]
             check_obstacles(values, locate(table.anchor, self.terms.units, self.weighting.title()))
             self._checked = True
-        declared = any(self._declared)
+        declared = any(self.declared)
         unbalanced = self.unbalanced if declared or self.weighting.needs & GRADIENTS else None
-        weighed = weigh(table, self.weighting, self.terms, clock, scale, accumulates, unbalanced, declared, probe)
+        weighed = weigh(
+            table, self.weighting, self.terms, clock, scale, accumulates, unbalanced, declared, probe, items
+        )
         if weighed.measured is not None:
-            self.reach.see(weighed.losses.scalars, weighed.measured.here, self._declared, clock.step)
+            self.reach.see(weighed.losses.scalars, weighed.measured.here, self.declared, clock.step)
         if weighed.measured is not None and weighed.measured.whole and not declared:
             self.unbalanced.zero_()
         elif weighed.measured is not None:
-            self._note_reached(self.terms.gather(weighed.losses)[2], weighed.measured.reached)
+            self.note_reached(self.terms.gather(weighed.losses)[2], weighed.measured.reached)
         if self.nonfinite.rejects(weighed, scale):
             return None
         weighed = replace(weighed, sampled=sampled)
@@ -148,7 +150,7 @@ class Player(StateModule):
         return weighed
 
     @uncompiled
-    def frozen(self, table: LossTable, clock: Clock | None = None) -> Tensor:
+    def frozen(self, table: LossTable, clock: Clock | None = None, items: Items | None = None) -> Tensor:
         """The total with the last weights (with a fork: with the base weights); nothing is measured or learned.
 
         Samples are weighed if a ``clock`` is given, that is, in training.
@@ -157,19 +159,23 @@ class Player(StateModule):
             table, _ = self.samples.weigh(table, clock)
         losses = table.reduced(self.terms.names)
         if isinstance(table.anchor, Fork):
-            return self._frozen_forked(losses, table.anchor)
-        return weighted_sum(losses, torch.where(losses.present, self.last, 0.0))
+            return self._frozen_forked(losses, table.anchor, items)
+        return weighted_sum(losses, self._parts(losses, self.last, items))
+
+    def _parts(self, losses: Reduced, weights: Tensor, items: Items | None) -> Tensor:
+        weights = torch.where(losses.present, weights, 0.0)
+        return weights if items is None else weights * shares(losses, self.terms.names, items)
 
     def commit(self, stepped: Tensor | None = None) -> None:
         """Let the weighting learn from the window, if everything is finite and the optimiser ``stepped``."""
         self._learn(self.window, stepped)
 
-    def close_window(self) -> None:
+    def close_window(self, stepped: Tensor | None = None) -> None:
         """Commit when the window is complete: at once, or when its last gradients have met in a fork."""
         window, self.window = self.window, Window([])
         window.closed = True
         if not window.pending:
-            self._learn(window)
+            self._learn(window, stepped)
 
     def _learn(self, window: Window, stepped: Tensor | None = None) -> None:
         sampled, signals = window.sampled(), window.take()
@@ -208,21 +214,6 @@ class Player(StateModule):
         # The first micro-batch of a step is the one that is recorded.
         return self.probe is not None and self.probe(clock.step) and not self.window.steps
 
-    def _declare(self, table: LossTable) -> None:
-        entries = [[table.entry(self.terms.names[i]) for i in members] for members in self.terms.members]
-        declared = tuple(
-            before or any(entry is not None and not entry.balanced for entry in unit)
-            for before, unit in zip(self._declared, entries, strict=True)
-        )
-        if declared != self._declared:
-            self._declared = declared
-            self.unbalanced.logical_or_(flags(declared, self.unbalanced.device))
-
-    def _note_reached(self, present: Tensor, reached: Tensor) -> None:
-        # Whether an absent loss reaches the anchor cannot be seen in this batch.
-        unbalanced = torch.where(present, ~reached, self.unbalanced)
-        self.unbalanced.copy_(unbalanced | flags(self._declared, unbalanced.device))
-
     def _remember(self, weighed: Weighed) -> None:
         self.weighed = weighed
         known = weighed.weights.abs() < math.inf
@@ -247,27 +238,30 @@ class Player(StateModule):
         fork: Fork,
         clock: Clock,
         accumulates: bool,
+        items: Items | None,
     ) -> Weighed | None:
+        if items is not None:
+            check_has_weights(self.weighting)
         losses = table.reduced(self.terms.names)
-        reached = look(fork, losses, self.terms, self._declared, self._through)
+        reached = look(fork, losses, self.terms, self.declared, self._through)
         if reached is not None:
-            self._note_reached(self.reach.here(losses), flags(reached, self.unbalanced.device))
-        weighed = replace(weigh_forked(losses, fork, self.terms, clock, self.unbalanced), sampled=sampled)
+            self.note_reached(self.reach.here(losses), flags(reached, self.unbalanced.device))
+        weighed = replace(weigh_forked(losses, fork, self.terms, clock, self.kept, items), sampled=sampled)
         if self.nonfinite.rejects(weighed):
             return None
         # The graph keeps `meet` and all that it uses until the backward; none of that may keep the graph.
-        bare, place, window, declared = weighed.bare(), fork.place, self.window, self._declared
+        bare, place, window, declared = weighed.bare(), fork.place, self.window, self.declared
         half = fork.features.dtype == torch.float16
         probe = self._probes(clock)
         group = own_group() if probe or self.weighting.needs & GRADIENTS else None
 
         def meet(gradients: Sequence[Tensor | None], scale: Tensor) -> Tensor:
-            met = Met(gradients, scale, place)
+            met = Met(gradients, scale, place, bare.share)
             met_by = met.reached(self.terms)
             self.reach.see(bare.losses.scalars, met_by, declared, clock.step)
-            self._note_reached(self.reach.here(bare.losses), flags(met_by, self.unbalanced.device))
+            self.note_reached(self.reach.here(bare.losses), flags(met_by, self.unbalanced.device))
             settled, combined = combine(
-                bare, met, self.weighting, self.terms, self.unbalanced, declared, group, probe, accumulates
+                bare, met, self.weighting, self.terms, self.kept, declared, group, probe, accumulates
             )
             self._remember(settled)
             self.nonfinite.met(settled, scale, half)
@@ -281,8 +275,8 @@ class Player(StateModule):
         self.window.add(bare, pending=True)
         return weighed
 
-    def _frozen_forked(self, losses: Reduced, fork: Fork) -> Tensor:
-        total = weighted_sum(losses, torch.where(losses.present, constant(self.terms.base, self.last.device), 0.0))
+    def _frozen_forked(self, losses: Reduced, fork: Fork, items: Items | None) -> Tensor:
+        total = weighted_sum(losses, self._parts(losses, constant(self.terms.base, self.last.device), items))
         if not fork.token.requires_grad:
             return total
         last, place, title = self.last.clone(), fork.place, self.weighting.title()

@@ -19,6 +19,7 @@ from autoloss.probe import Measured, measure
 from autoloss.probe.anchor import locate
 from autoloss.probe.clipping import Received
 from autoloss.training.step.contract import weights_of
+from autoloss.training.step.item_counts import Items, shares
 from autoloss.training.step.sample_weights import Sampled
 
 
@@ -32,7 +33,8 @@ class Weighed:
     the shared features' gradient and known after the backward; until then ``weights`` are the base weights, which
     the heads keep. ``sampled`` holds the weights of the samples, if there is a sample weighting; ``probed`` was
     measured for the record alone. ``received`` gets what the backward gives to the total, if the weighting learns from
-    the effect of the step's weights.
+    the effect of the step's weights. ``share`` [N] is the part of the window's items that this micro-batch has, if the
+    window's number is given: the total is multiplied by it.
     """
 
     total: Tensor
@@ -44,6 +46,7 @@ class Weighed:
     sampled: tuple[Sampled, ...] = ()
     probed: Measured | None = None
     received: Received | None = None
+    share: Tensor | None = None
 
     @property
     def clock(self) -> Clock:
@@ -66,15 +69,17 @@ def weigh(
     unbalanced: Tensor | None = None,
     declared: bool = True,
     probe: bool = False,
+    items: Items | None = None,
 ) -> Weighed:
     """Reduce ``table``, measure what ``weighting`` needs, ask for its weights, and sum.
 
     The weights are detached: one ordinary backward on ``total`` gives every parameter the gradient of
-    ``sum(weights * losses)``. Units that are ``unbalanced`` ([K] bool), and units whose losses do not reach the anchor,
-    keep their base weight, and the weighting sees them as absent. Where all units reach the anchor, ``unbalanced`` is
-    ignored, unless ``declared`` says that the user named some of them. With ``probe``, gradients are compared for the
-    record alone where the weighting needs none. Where the gradients of losses times ``scale`` (float16) overflow, so
-    does the total: the gradient scaler skips the step and lowers its factor.
+    ``sum(weights * losses)``. Units that are ``unbalanced`` ([K], 0 or 1), and units whose losses do not reach the
+    anchor, keep their base weight, and the weighting sees them as absent. Where all units reach the anchor,
+    ``unbalanced`` is ignored, unless ``declared`` says that the user named some of them. With ``probe``, gradients are
+    compared for the record alone where the weighting needs none. Where the gradients of losses times ``scale``
+    (float16) overflow, so does the total: the gradient scaler skips the step and lowers its factor. ``items`` is the
+    number of items of the window, if it is given.
     """
     if isinstance(weighting, Surgery):
         raise SignalError(
@@ -91,9 +96,11 @@ def weigh(
         measured = measure(terms.scalars(losses), point, needs, scale, keep_rows)
         missed = None if measured.whole else ~measured.reached
         # Where all units reach the anchor now, what earlier batches showed does not matter.
-        earlier = None if measured.whole and not declared else unbalanced
+        earlier = None if unbalanced is None or (measured.whole and not declared) else unbalanced > 0.5
         unbalanced = missed if earlier is None else earlier if missed is None else earlier | missed
-    balanced = present if unbalanced is None else present & ~unbalanced
+    elif unbalanced is not None:
+        unbalanced = unbalanced > 0.5
+    balanced = present if unbalanced is None else present > unbalanced
     signals = see(terms, clock, values, balanced, measured, whole=losses.whole and unbalanced is None)
     with torch.no_grad():
         weights = weights_of(weighting, signals)
@@ -105,9 +112,10 @@ def weigh(
         weights = terms.spread(weights)
         weights = torch.where(losses.present, weights, 0.0)
     probed = _probe(table, terms, losses, scale) if probe and not needs & GRADIENTS else None
-    total = weighted_sum(losses, weights)
+    share = None if items is None else shares(losses, terms.names, items)
+    total = weighted_sum(losses, weights if share is None else weights * share)
     received = Received(total) if Need.ALIGNMENT in needs else None
-    return Weighed(total, weights, losses, signals, counts, measured, probed=probed, received=received)
+    return Weighed(total, weights, losses, signals, counts, measured, probed=probed, received=received, share=share)
 
 
 def _probe(table: LossTable, terms: Terms, losses: Reduced, scale: Tensor | None) -> Measured:

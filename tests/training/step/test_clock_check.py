@@ -66,7 +66,7 @@ def test_epochs_that_nobody_sets_are_said_once_and_only_where_they_matter(given)
     resumed = Balancer("ab", **{"weighting": "equal", **given})
     told.set_epoch(1)
     resumed.load_state_dict(told.state_dict())
-    resumed.calls = 499
+    resumed._steps.number = 499
     step(resumed, 3)
 
 
