@@ -9,22 +9,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from autoloss.core.base_weights import BaseWeights, check_base
 from autoloss.core.errors import ConfigError, require, unknown
 from autoloss.core.table import Reduced
-from autoloss.core.tensors.constants import constant
+from autoloss.core.tensors.constants import changing, constant
 
 
 class Terms:
     """N losses by name, and the K units that a weighting sees: groups, and losses on their own.
 
-    ``base`` holds factors that multiply the weighting's weights. ``groups`` maps a unit's name to the losses
-    whose base-weighted sum is balanced as one. ``names`` may be a mapping of names to base weights.
+    ``base`` holds factors that multiply the weighting's weights: numbers, or schedules over progress
+    (``"linear(0,1)"``), whose present values :meth:`follow` sets. ``groups`` maps a unit's name to the losses whose
+    base-weighted sum is balanced as one. ``names`` may be a mapping of names to base weights.
     """
 
     def __init__(
         self,
-        names: Sequence[str] | Mapping[str, float],
-        base: Mapping[str, float] | None = None,
+        names: Sequence[str] | Mapping[str, float | str],
+        base: Mapping[str, float | str] | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         good = not isinstance(names, (set, frozenset))
@@ -47,21 +49,45 @@ class Terms:
         self.members = tuple(tuple(i for i, named in enumerate(unit_named) if named == unit) for unit in self.units)
         self.unit_of = tuple(self.units.index(named) for named in unit_named)
         self.grouped = tuple(unit in groups for unit in self.units)
-        self.base = tuple(
-            float(base.get(name, 1.0)) * float(base.get(group_of[name], 1.0) if name in group_of else 1.0)
-            for name in self.names
-        )
-        self.plain = not groups and all(b == 1.0 for b in self.base)
+        self._base = BaseWeights(base, [(name, group_of.get(name)) for name in self.names])
+        self.plain = not groups and not self._base.schedules and all(b == 1.0 for b in self._base.now)
+
+    @property
+    def base(self) -> tuple[float, ...]:
+        """The present base weights of the N losses, those of their groups included."""
+        return self._base.now
+
+    @property
+    def base_schedules(self) -> Mapping[str, str]:
+        """The schedules of the base weights that follow progress, by loss or group."""
+        return self._base.schedules
+
+    def follow(self, progress: float) -> None:
+        """Set the base weights that have a schedule to their values at ``progress``."""
+        self._base.follow(progress)
+
+    def base_at(self, progress: float) -> tuple[float, ...]:
+        """The base weights of the N losses at ``progress`` in [0, 1]."""
+        return self._base.at(progress)
+
+    def factors(self, device: torch.device) -> Tensor:
+        """The present base weights [N] on ``device``. All callers share the tensor: never write to it."""
+        return self.on_device(self.base, device)
+
+    def on_device(self, values: tuple[float, ...], device: torch.device) -> Tensor:
+        """Numbers that were made from the present base weights, as a tensor; never write to it."""
+        return (changing if self.base_schedules else constant)(values, device)
 
     def about(self) -> dict[str, Any]:
-        """The losses, their units and base weights as plain values, for the record."""
+        """The losses, their units and base weights (at the end of training) as plain values, for the record."""
         groups = {
             unit: [self.names[i] for i in members]
             for unit, members, grouped in zip(self.units, self.members, self.grouped, strict=True)
             if grouped
         }
-        base = dict(zip(self.names, self.base, strict=True))
-        return {"losses": list(self.names), "units": list(self.units), "groups": groups, "base": base}
+        base = dict(zip(self.names, self.base_at(1.0), strict=True))
+        about = {"losses": list(self.names), "units": list(self.units), "groups": groups, "base": base}
+        return {**about, "base_schedules": dict(self.base_schedules)} if self.base_schedules else about
 
     def scalars(self, reduced: Reduced) -> tuple[Tensor | None, ...]:
         """The K units' losses, each with its graph; ``None`` where absent."""
@@ -84,14 +110,14 @@ class Terms:
         """Derivatives with respect to the units' weights [K], from those for the losses' effective weights [N]."""
         if self.plain:
             return slopes
-        parts = slopes * constant(self.base, slopes.device)
+        parts = slopes * self.factors(slopes.device)
         return torch.stack([torch.stack([parts[i] for i in members]).sum() for members in self.members])
 
     def spread(self, weights: Tensor) -> Tensor:
         """The units' weights [K] as the losses' effective weights [N], base weights included."""
         if self.plain:
             return weights
-        return torch.stack([weights[unit] for unit in self.unit_of]) * constant(self.base, weights.device)
+        return torch.stack([weights[unit] for unit in self.unit_of]) * self.factors(weights.device)
 
     def _share(self, unit: int, loss: int) -> float:
         return self.base[loss] if self.grouped[unit] else 1.0
@@ -101,11 +127,11 @@ class Terms:
         return sum(parts[1:], start=parts[0]) if parts else None
 
 
-def _check(names: Sequence[str], base: Mapping[str, float], groups: Mapping[str, Sequence[str]]) -> None:
+def _check(names: Sequence[str], base: Mapping[str, float | str], groups: Mapping[str, Sequence[str]]) -> None:
     for name, weight in base.items():
         if name not in names and name not in groups:
             raise unknown("loss", name, names)
-        check_weight(f"base.{name}", weight)
+        check_base(name, weight)
     seen: dict[str, str] = {}
     for group, members in groups.items():
         require(len(members) > 0, "A group must have losses", f"groups.{group} is empty")

@@ -33,7 +33,7 @@ class Balancer(ClosedAtEnd, OwnLoop):
     Args:
         losses: the names of the losses, in the order of every [K] tensor; or their base weights by name.
         weighting: the weighting that gives the weights.
-        base: base weights by loss (or group) name; they multiply the weights of the weighting.
+        base: factors of the weights, by loss (or group) name: numbers, or schedules as ``"linear(0,1)"``.
         groups: losses whose base-weighted sum is balanced as one, by group name.
         unbalanced: losses that keep their base weight; the weighting does not see them.
         total_steps: optimiser steps of the whole training; schedules need them for ``progress``.
@@ -54,10 +54,10 @@ class Balancer(ClosedAtEnd, OwnLoop):
 
     def __init__(
         self,
-        losses: Sequence[str] | Mapping[str, float],
+        losses: Sequence[str] | Mapping[str, float | str],
         weighting: str | Mapping[str, Any] | Weighting = "uncertainty",
         *,
-        base: Mapping[str, float] | None = None,
+        base: Mapping[str, float | str] | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
         unbalanced: Sequence[str] = (),
         total_steps: int | None = None,

@@ -17,6 +17,15 @@ def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype
     return torch.tensor(values, dtype=dtype, device=device)
 
 
+@lru_cache(maxsize=32)
+def changing(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """``values`` that change from step to step, as a float32 tensor [K]. All callers share it: never write to it.
+
+    It is made on ``device`` number by number, without a wait.
+    """
+    return torch.stack([torch.full((), value, dtype=torch.float32, device=device) for value in values])
+
+
 def flags(values: tuple[bool, ...], device: torch.device) -> Tensor:
     """``values`` as a bool tensor [K] on ``device``. All callers share it: never write to it."""
     return _flags(tuple(map(bool, values)), device)

@@ -56,7 +56,7 @@ class Ingredients:
     held_out: HeldOut | None = None
 
     @property
-    def base(self) -> Mapping[str, float]:
+    def base(self) -> Mapping[str, float | str]:
         """Base weights by loss: factors that multiply the weights of the weighting."""
         return self.config["base"]
 

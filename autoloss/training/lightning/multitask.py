@@ -64,7 +64,7 @@ class MultiTaskModule(RunModule):
         weighting: Weighting,
         optimizer: OptimizerFactory,
         scheduler: SchedulerFactory | None = None,
-        base: Mapping[str, float] | None = None,
+        base: Mapping[str, float | str] | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
         unbalanced: Sequence[str] = (),
         on_nonfinite: str = "raise",

@@ -84,7 +84,7 @@ class StepNumbers:
     @cached_property
     def factors(self) -> list[float]:
         """The factor of each unit's gradient in the total's, [K]; a group's gradient has its base weights in it."""
-        factors, weights, base = [], self.kept["weight"], self.terms.base
+        factors, weights, base = [], self.kept["weight"], self.kept.get("base", self.terms.base)
         for members, grouped in zip(self.terms.members, self.terms.grouped, strict=True):
             i = next((i for i in members if self.present[i] and base[i]), members[0])
             factors.append(weights[i] / (base[i] or 1.0) if grouped else weights[i])

@@ -7,6 +7,7 @@ import warnings
 from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError
 from autoloss.core.sample_weighting import SampleWeighting
+from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
 
 PATIENCE = 500  # steps without an epoch, after which somebody has forgotten to set it
@@ -27,6 +28,13 @@ def check_clock(part: Weighting | SampleWeighting, clock: Clock) -> None:
             f"{PATIENCE} steps. Call balancer.set_epoch(epoch) at the beginning of each.{window}",
             stacklevel=2,
         )
+
+
+def check_base(terms: Terms, clock: Clock) -> None:
+    """Raise if a base weight follows progress and the length of training is not known."""
+    if terms.base_schedules and "progress" in clock.unknown:
+        found = ", ".join(f"{name}={text}" for name, text in terms.base_schedules.items())
+        raise unknown_length(f"Base weight {found}")
 
 
 def unknown_length(what: str) -> ConfigError:

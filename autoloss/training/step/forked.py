@@ -15,7 +15,7 @@ from autoloss.core.errors import SignalError
 from autoloss.core.need import GRADIENTS
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import Reduced
-from autoloss.core.tensors.constants import constant, flags
+from autoloss.core.tensors.constants import flags
 from autoloss.core.tensors.precision import full_precision
 from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
@@ -67,7 +67,7 @@ def weigh_forked(
     the number of items of the window, if it is given.
     """
     values, counts, present = terms.gather(losses)
-    weights = torch.where(losses.present, constant(terms.base, values.device), 0.0)
+    weights = torch.where(losses.present, terms.factors(values.device), 0.0)
     signals = see(terms, clock, values, present > unbalanced)
     share = None if items is None else shares(losses, terms.names, items)
     total = weighted_sum(losses, weights if share is None else weights * share) + fork.token
@@ -164,7 +164,7 @@ def combine(
 
 def hold(met: Met, weights: Tensor, terms: Terms) -> Tensor:
     """Combine the gradients with the effective ``weights`` [N] of an earlier step."""
-    base = constant(terms.base, weights.device)
+    base = terms.factors(weights.device)
     return met.weighted(torch.where(base == 0, 0.0, weights / base))
 
 
@@ -178,4 +178,4 @@ def _unbased(rows: Tensor, terms: Terms) -> Tensor:
         1.0 if grouped else terms.base[members[0]] or 1.0
         for grouped, members in zip(terms.grouped, terms.members, strict=True)
     )
-    return rows / constant(alone, rows.device)[:, None]
+    return rows / terms.on_device(alone, rows.device)[:, None]

@@ -123,13 +123,13 @@ class NonFiniteWatch:
         rejected = False
         for row, of, weighed, known, steep, scale in zip(rows, values, weights, units, gradients, scales, strict=True):
             infinite = _first(of, _infinite)
-            endless, overflown = _first(steep, _infinite), _first(weighed, _infinite)
+            endless, overflown = _first(steep, _infinite), _overflown(weighed, of)
             if scale and self._left_to_scaler(row, scale[0], bool(endless or overflown)):
                 endless = overflown = None
             rejected = self.skips and not row.met and bool(infinite or endless or overflown)
             self.skipped += rejected
             if not rejected:
-                self._raise_nonfinite(row, infinite, endless, overflown)
+                self._raise_nonfinite(row, infinite, endless, overflown, zero=bool(overflown and not of[overflown[0]]))
             short = [x - low for x, low in zip(known, self._least, strict=False)]
             lowest = _first(short, lambda x: x < 0)
             self._raise_too_small(row.step, None if lowest is None else (lowest[0], known[lowest[0]]))
@@ -139,7 +139,7 @@ class NonFiniteWatch:
         self._overflows = self._overflows + 1 if overflows else 0
         return scale > row.least and self._overflows <= PATIENCE
 
-    def _raise_nonfinite(self, row: Row, infinite: Found, endless: Found, overflown: Found) -> None:
+    def _raise_nonfinite(self, row: Row, infinite: Found, endless: Found, overflown: Found, zero: bool) -> None:
         skip = "" if row.met else ", or set on_nonfinite=skip to leave such batches out"
         if infinite is not None:
             name, value = self._names[infinite[0]], infinite[1]
@@ -156,6 +156,11 @@ class NonFiniteWatch:
             )
         if overflown is not None:
             name, value = self._names[overflown[0]], overflown[1]
+            if zero:
+                raise NonFiniteError(
+                    f"A loss must not be 0 for long, but {self._of} {name!r} is, and its weight is {value:g} at step "
+                    f"{row.step}. Give None where a batch has nothing for it, or name it in `unbalanced`."
+                )
             raise NonFiniteError(
                 f"Every weight must be finite, but that of {self._of} {name!r} is {value:g} at step {row.step}: the "
                 "losses, or inner products of their gradients, are too large or too small for float32. Scale that "
@@ -189,6 +194,12 @@ def _numbers(rows: Sequence[Tensor | None]) -> list[list[float]]:
 
 def _infinite(x: float) -> bool:
     return not math.isfinite(x)
+
+
+def _overflown(weights: Sequence[float], losses: Sequence[float]) -> Found:
+    """The first weight that is not finite; of those the first whose loss is 0, since it is the likely cause."""
+    bad = [(i, x) for i, x in enumerate(weights) if not math.isfinite(x)]
+    return next((one for one in bad if losses[one[0]] == 0), bad[0] if bad else None)
 
 
 def _first(numbers: Sequence[float], bad: Callable[[float], bool]) -> Found:

@@ -18,7 +18,7 @@ from autoloss.core.signals import AFTER_STEP
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable, Reduced
 from autoloss.core.tensors.compile import keep_compiled_buffers, uncompiled
-from autoloss.core.tensors.constants import constant, flags
+from autoloss.core.tensors.constants import flags
 from autoloss.core.tensors.state import commit, on_host
 from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
@@ -27,7 +27,7 @@ from autoloss.probe.fork import Fork
 from autoloss.probe.fork_measure import own_group
 from autoloss.probe.obstacles import check_obstacles
 from autoloss.sample_weightings.uniform import Uniform
-from autoloss.training.step.clock_check import check_clock
+from autoloss.training.step.clock_check import check_base, check_clock
 from autoloss.training.step.contract import check_bound
 from autoloss.training.step.forked import Met, combine, hold, look, weigh_forked
 from autoloss.training.step.item_counts import Items, check_has_weights, shares
@@ -54,9 +54,9 @@ class Player(UnbalancedUnits):
 
     def __init__(
         self,
-        names: Sequence[str] | Mapping[str, float],
+        names: Sequence[str] | Mapping[str, float | str],
         weighting: Weighting,
-        base: Mapping[str, float] | None = None,
+        base: Mapping[str, float | str] | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
         unbalanced: Sequence[str] = (),
         on_nonfinite: str = "raise",
@@ -117,6 +117,8 @@ class Player(UnbalancedUnits):
         The ``listener`` is called when the weights are known: at once, or in the backward if the anchor is a fork.
         """
         check_clock(self.weighting, clock)
+        check_base(self.terms, clock)
+        self.terms.follow(clock.progress)
         self.declare(table)
         sampled: tuple[Sampled, ...] = ()
         if self.samples is not None:
@@ -276,7 +278,7 @@ class Player(UnbalancedUnits):
         return weighed
 
     def _frozen_forked(self, losses: Reduced, fork: Fork, items: Items | None) -> Tensor:
-        total = weighted_sum(losses, self._parts(losses, constant(self.terms.base, self.last.device), items))
+        total = weighted_sum(losses, self._parts(losses, self.terms.factors(self.last.device), items))
         if not fork.token.requires_grad:
             return total
         last, place, title = self.last.clone(), fork.place, self.weighting.title()

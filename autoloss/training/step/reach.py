@@ -32,11 +32,13 @@ class Reach:
         self, scalars: Sequence[Tensor | None], reached: Sequence[bool], declared: Sequence[bool], step: int
     ) -> None:
         """Compare the units that ``reached`` the anchor [K] with those before; ``scalars`` [N] are the losses."""
+        # A fork cannot tell whether a loss reaches it while its base weight is 0.
+        shown = [scalar is not None and base != 0 for scalar, base in zip(scalars, self.terms.base, strict=True)]
         pairs = zip(self.terms.units, self.terms.members, reached, declared, strict=True)
         for unit, members, here, unbalanced in pairs:
             if here:
                 self._before.add(unit)
-            elif unit in self._before - self._said and not unbalanced and any(scalars[i] is not None for i in members):
+            elif unit in self._before - self._said and not unbalanced and any(shown[i] for i in members):
                 self._said.add(unit)
                 warnings.warn(
                     f"Loss {unit!r} should reach the anchor as before, but at step {step} it does not: it keeps its "

@@ -30,7 +30,7 @@ class PlayerOptions:
         weighting: weighs these losses and no others.
         optimizer: makes an optimiser from parameters.
         scheduler: makes a learning-rate scheduler from an optimiser and the number of turns.
-        base: base weights by loss; they multiply the weights that the weighting gives.
+        base: base weights by loss, numbers or schedules; they multiply the weights that the weighting gives.
         groups: losses that are balanced as one unit.
         unbalanced: losses that keep their base weight; penalties on the input gradient always keep it.
         steps: optimiser steps in a turn, at least 1.
@@ -45,7 +45,7 @@ class PlayerOptions:
     weighting: Weighting
     optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
     scheduler: Callable[[Optimizer, int], Any] | None = None
-    base: Mapping[str, float] = field(default_factory=dict)
+    base: Mapping[str, float | str] = field(default_factory=dict)
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     unbalanced: Sequence[str] = ()
     steps: int = 1

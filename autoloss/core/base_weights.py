@@ -1,0 +1,42 @@
+"""Base weights: factors of the weighting's weights, as numbers or as schedules over progress."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from autoloss.core.errors import require
+from autoloss.core.schedules.schedule import parse_schedule, varies
+
+
+class BaseWeights:
+    """The base weights of N losses. Each is the product of the factors of its loss and of the loss's group.
+
+    ``now`` holds the present ones; ``schedules`` holds the texts of those factors that change with progress.
+    """
+
+    def __init__(self, factors: Mapping[str, float | str], losses: Sequence[tuple[str, str | None]]) -> None:
+        """``losses`` are pairs of a loss's name and its group's."""
+        made = {name: parse_schedule(factor) for name, factor in factors.items()}
+        self.schedules = {name: str(factors[name]) for name, schedule in made.items() if varies(schedule)}
+        self._of = [[made[name] for name in names if name in made] for names in losses]
+        self.now = self.at(0.0)
+
+    def at(self, progress: float) -> tuple[float, ...]:
+        """The base weights at ``progress`` in [0, 1]."""
+        return tuple(math.prod((schedule(progress) for schedule in of), start=1.0) for of in self._of)
+
+    def follow(self, progress: float) -> None:
+        """Set the present base weights."""
+        if self.schedules:
+            self.now = self.at(progress)
+
+
+def check_base(name: str, factor: object) -> None:
+    """Raise unless ``factor`` is a number or a schedule that can multiply a loss."""
+    least = factor
+    if isinstance(factor, str) and "(" in factor:
+        schedule = parse_schedule(factor)
+        least = min(schedule(i / 100) for i in range(101))
+    good = isinstance(least, (int, float)) and math.isfinite(least) and least >= 0
+    require(good, "A base weight must be finite and not negative", f"base.{name}={factor}")
