@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from autoloss.core.errors import require
 from autoloss.core.schedules.schedule import parse_schedule, varies
+from autoloss.core.tensors.constants import changing, constant
 
 
 class BaseWeights:
@@ -26,10 +31,25 @@ class BaseWeights:
         """The base weights at ``progress`` in [0, 1]."""
         return tuple(math.prod((schedule(progress) for schedule in of), start=1.0) for of in self._of)
 
+    def tensor(self, values: tuple[float, ...], device: torch.device) -> Tensor:
+        """Numbers that were made from the present base weights, on ``device``; never write to it."""
+        return (changing if self.schedules else constant)(values, device)
+
     def follow(self, progress: float) -> None:
         """Set the present base weights."""
         if self.schedules:
             self.now = self.at(progress)
+
+
+class GivenBase(BaseWeights):
+    """Base weights that are tensors without dimensions: those of one member of a fleet."""
+
+    def __init__(self, base: Sequence[Tensor]) -> None:
+        self.schedules, self.now = {}, tuple(base)  # type: ignore[assignment]
+
+    def tensor(self, values: tuple[Any, ...], device: torch.device) -> Tensor:
+        ones = [one if isinstance(one, Tensor) else torch.full((), one, device=device) for one in values]
+        return torch.stack(ones).to(torch.float32)
 
 
 def check_base(name: str, factor: object) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from autoloss.core.base_weights import BaseWeights, check_base
+from autoloss.core.base_weights import BaseWeights, GivenBase, check_base
 from autoloss.core.errors import ConfigError, require, unknown
 from autoloss.core.table import Reduced
-from autoloss.core.tensors.constants import changing, constant
 
 
 class Terms:
@@ -49,7 +49,7 @@ class Terms:
         self.members = tuple(tuple(i for i, named in enumerate(unit_named) if named == unit) for unit in self.units)
         self.unit_of = tuple(self.units.index(named) for named in unit_named)
         self.grouped = tuple(unit in groups for unit in self.units)
-        self._base = BaseWeights(base, [(name, group_of.get(name)) for name in self.names])
+        self._base: BaseWeights = BaseWeights(base, [(name, group_of.get(name)) for name in self.names])
         self.plain = not groups and not self._base.schedules and all(b == 1.0 for b in self._base.now)
 
     @property
@@ -66,6 +66,12 @@ class Terms:
         """Set the base weights that have a schedule to their values at ``progress``."""
         self._base.follow(progress)
 
+    def with_base(self, base: Sequence[Tensor]) -> Terms:
+        """The same losses with the base weights ``base``, N tensors without dimensions: those of one fleet's member."""
+        found = copy(self)
+        found._base, found.plain = GivenBase(base), False
+        return found
+
     def base_at(self, progress: float) -> tuple[float, ...]:
         """The base weights of the N losses at ``progress`` in [0, 1]."""
         return self._base.at(progress)
@@ -76,7 +82,7 @@ class Terms:
 
     def on_device(self, values: tuple[float, ...], device: torch.device) -> Tensor:
         """Numbers that were made from the present base weights, as a tensor; never write to it."""
-        return (changing if self.base_schedules else constant)(values, device)
+        return self._base.tensor(values, device)
 
     def about(self) -> dict[str, Any]:
         """The losses, their units and base weights (at the end of training) as plain values, for the record."""

@@ -66,6 +66,20 @@ def locate(anchor: Anchor | None, names: Sequence[str], asked_by: str) -> Anchor
     Raises :class:`SignalError` where there is no anchor, or where no gradient can be measured at it; ``asked_by`` is
     the weighting that needs it.
     """
+    tensors, of_loss = named(anchor, names, asked_by)
+    for tensor in tensors:
+        check_carries(tensor.requires_grad, tensor.shape)
+    # A leaf that is not a parameter is the output of a frozen network: each rank has its own.
+    parameters = all(isinstance(t, nn.Parameter) for t in tensors)
+    if not parameters and any(isinstance(t, nn.Parameter) for t in tensors):
+        raise SignalError("An anchor must be features or parameters, but it mixes both. Pass one kind.")
+    return AnchorPoint(tensors, of_loss, parameters)
+
+
+def named(
+    anchor: Anchor | None, names: Sequence[str], asked_by: str
+) -> tuple[tuple[Tensor, ...], tuple[tuple[int, ...], ...]]:
+    """The tensors of ``anchor``, each once, and the places of those of each loss; nothing is asked of the tensors."""
     if anchor is None:
         raise SignalError(
             f"Weighting {asked_by!r} needs gradients at an anchor, but losses() returned none. "
@@ -79,18 +93,17 @@ def locate(anchor: Anchor | None, names: Sequence[str], asked_by: str) -> Anchor
     tensors = tuple({id(t): t for of in each.values() for t in of}.values())
     require(bool(tensors), "An anchor must hold tensors", "it is empty")
     at = {id(t): i for i, t in enumerate(tensors)}
-    for tensor in tensors:
-        if not tensor.requires_grad:
-            raise SignalError(
-                f"An anchor must carry gradients, but a tensor of shape {list(tensor.shape)} does not. "
-                "Pass the features that the losses are computed from, not detached and not under no_grad. If the "
-                "network is frozen, call features.requires_grad_() before the heads."
-            )
-    # A leaf that is not a parameter is the output of a frozen network: each rank has its own.
-    parameters = all(isinstance(t, nn.Parameter) for t in tensors)
-    if not parameters and any(isinstance(t, nn.Parameter) for t in tensors):
-        raise SignalError("An anchor must be features or parameters, but it mixes both. Pass one kind.")
-    return AnchorPoint(tensors, tuple(tuple(at[id(t)] for t in each[name]) for name in names), parameters)
+    return tensors, tuple(tuple(at[id(t)] for t in each[name]) for name in names)
+
+
+def check_carries(gradients: bool, shape: Sequence[int]) -> None:
+    """Raise :class:`SignalError` for a tensor of an anchor that carries no gradients."""
+    if not gradients:
+        raise SignalError(
+            f"An anchor must carry gradients, but a tensor of shape {list(shape)} does not. "
+            "Pass the features that the losses are computed from, not detached and not under no_grad. If the "
+            "network is frozen, call features.requires_grad_() before the heads."
+        )
 
 
 def _check_names(anchor: Mapping[str, object], names: Sequence[str]) -> None:

@@ -26,7 +26,8 @@ class TensorTable(Dataset[Batch]):
         return {name: column[index] for name, column in self.columns.items()}
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        return {name: column[list(indices)] for name, column in self.columns.items()}
+        rows = torch.tensor(indices, dtype=torch.long)
+        return {name: column[rows.to(column.device)] for name, column in self.columns.items()}
 
     @staticmethod
     def collate(batch: Batch) -> Batch:

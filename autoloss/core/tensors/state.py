@@ -68,20 +68,29 @@ def commit(module: nn.Module, write: Callable[[], None], finite: Tensor, present
     Changes that belong to losses that are not ``present`` are undone too (``None``: all are present). ``finite`` is a
     bool scalar and ``present`` a [K] bool tensor. Both stay on the device: nothing here waits for it.
     """
+    with torch.no_grad(), exact(finite.device.type):
+        for _, keep, now, before in changes(module, write, finite, present):
+            torch.where(keep, now, before, out=now)
+
+
+def changes(
+    module: nn.Module, write: Callable[[], None], finite: Tensor, present: Tensor | None
+) -> list[tuple[str, Tensor, Tensor, Tensor]]:
+    """Run ``write`` and return, for each buffer of ``module``, where to keep the change, the new and the old values."""
     owners = [
-        (part, name, buffer, buffer.clone())
-        for part in module.modules()
+        (path, part, name, buffer.clone())
+        for path, part in module.named_modules()
         for name, buffer in part.named_buffers(recurse=False)
     ]
-    with torch.no_grad(), exact(finite.device.type):
-        write()
-        for part, name, _, before in owners:
-            now = getattr(part, name)
-            keep = finite
-            axes = part.loss_axes(name) if isinstance(part, StateModule) else 0
-            if axes and present is not None:
-                rows = present.view(-1, *[1] * (now.dim() - 1))
-                keep = finite & rows
-            if axes == 2 and present is not None:
-                keep = keep & present.view(1, -1, *[1] * (now.dim() - 2))
-            torch.where(keep, now, before, out=now)
+    write()
+    found = []
+    for path, part, name, before in owners:
+        now, keep = getattr(part, name), finite
+        axes = part.loss_axes(name) if isinstance(part, StateModule) else 0
+        if axes and present is not None:
+            rows = present.view(-1, *[1] * (now.dim() - 1))
+            keep = finite & rows
+        if axes == 2 and present is not None:
+            keep = keep & present.view(1, -1, *[1] * (now.dim() - 2))
+        found.append((f"{path}.{name}" if path else name, keep, now, before))
+    return found

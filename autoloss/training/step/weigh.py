@@ -88,12 +88,36 @@ def weigh(
             "in a problem: copies, anchor = self.branch(features)."
         )
     losses = table.reduced(terms.names)
-    values, counts, present = terms.gather(losses)
     needs = weighting.needs_at(clock.step)
     measured = None
     if needs & GRADIENTS:
         point = locate(table.anchor, terms.units, weighting.title())
         measured = measure(terms.scalars(losses), point, needs, scale, keep_rows)
+    weights, signals, counts = ask(losses, weighting, terms, clock, measured, unbalanced, declared, scale is not None)
+    probed = _probe(table, terms, losses, scale) if probe and not needs & GRADIENTS else None
+    share = None if items is None else shares(losses, terms.names, items)
+    total = weighted_sum(losses, weights if share is None else weights * share)
+    received = Received(total) if Need.ALIGNMENT in needs else None
+    return Weighed(total, weights, losses, signals, counts, measured, probed=probed, received=received, share=share)
+
+
+def ask(
+    losses: Reduced,
+    weighting: Weighting,
+    terms: Terms,
+    clock: Clock,
+    measured: Measured | None,
+    unbalanced: Tensor | None,
+    declared: bool,
+    scaled: bool = False,
+) -> tuple[Tensor, Signals, Tensor]:
+    """The effective weights [N], what the ``weighting`` saw, and the number of items of each unit [K].
+
+    ``measured`` holds the signals at the anchor, if there are any; with ``scaled`` they may have overflowed. The others
+    are as for :func:`weigh`. Nothing here has a graph.
+    """
+    values, counts, present = terms.gather(losses)
+    if measured is not None:
         missed = None if measured.whole else ~measured.reached
         # Where all units reach the anchor now, what earlier batches showed does not matter.
         earlier = None if unbalanced is None or (measured.whole and not declared) else unbalanced > 0.5
@@ -106,16 +130,12 @@ def weigh(
         weights = weights_of(weighting, signals)
         if unbalanced is not None:
             weights = torch.where(unbalanced, 1.0, weights)
-        if scale is not None and measured is not None:
+        if scaled and measured is not None:
             # A probe that overflowed must not be hidden by a weight of 0: the scaler would never lower its factor.
             weights = torch.where(signals.finite(), weights, torch.nan)
         weights = terms.spread(weights)
         weights = torch.where(losses.present, weights, 0.0)
-    probed = _probe(table, terms, losses, scale) if probe and not needs & GRADIENTS else None
-    share = None if items is None else shares(losses, terms.names, items)
-    total = weighted_sum(losses, weights if share is None else weights * share)
-    received = Received(total) if Need.ALIGNMENT in needs else None
-    return Weighed(total, weights, losses, signals, counts, measured, probed=probed, received=received, share=share)
+    return weights, signals, counts
 
 
 def _probe(table: LossTable, terms: Terms, losses: Reduced, scale: Tensor | None) -> Measured:

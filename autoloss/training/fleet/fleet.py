@@ -1,0 +1,358 @@
+"""Trains M members step by step: one forward, K passes to the anchor, one backward, one optimiser step for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from autoloss.core.clock import Clock
+from autoloss.core.errors import AutolossError, LabelError, SignalError
+from autoloss.core.loss import Loss
+from autoloss.core.need import GRADIENTS, OUTCOME, Need
+from autoloss.core.problem import Problem
+from autoloss.core.signals import Signals
+from autoloss.core.surgery import Surgery
+from autoloss.core.table import Reduced
+from autoloss.core.tensors.constants import flags
+from autoloss.probe import Measured
+from autoloss.training.fleet.forward import Forward, MemberModel, StackedForward
+from autoloss.training.fleet.measure import like, measure_members
+from autoloss.training.fleet.optimizers import kind_of, signature
+from autoloss.training.fleet.stacked import Stacked, UnlikeError, structure
+from autoloss.training.fleet.weighing import Layout, Numbers, Party
+from autoloss.training.step.player import Player
+from autoloss.training.step.weigh import Weighed
+
+
+@dataclass(slots=True)
+class Member:
+    """One training: its network, losses, player and optimiser, all fresh; ``key`` is the caller's name for it."""
+
+    problem: Problem
+    network: nn.Module
+    losses: Mapping[str, Loss]
+    player: Player
+    optimizer: Optimizer
+    scheduler: Any = None
+    key: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """How each member's gradient is clipped: by its norm, or coordinate by coordinate; 0 for not."""
+
+    norm: float = 0.0
+    value: float = 0.0
+
+
+class Fleet:
+    """M members that are trained as one. They must be of one structure; :class:`UnlikeError` says what is not.
+
+    A member equals the same training alone. Call :meth:`micro_batch` for each batch and :meth:`step` for each optimiser
+    step. ``failed`` holds the errors of members whose losses or labels were wrong; :meth:`drop` takes them out.
+    """
+
+    def __init__(self, members: Sequence[Member], accumulate: int = 1, clip: Clip | None = None) -> None:
+        self.members = list(members)
+        check_members(self.members)
+        self.accumulate, self.clip = accumulate, clip or Clip()
+        self.models = [MemberModel(member.network, member.losses) for member in self.members]
+        self.stacked = Stacked(self.models)
+        first = self.members[0]
+        self.forward = StackedForward(self.stacked, first.problem, first.player)
+        kind = kind_of(first.optimizer)
+        self.optimizer = kind([member.optimizer for member in self.members], list(self.stacked.parameters.values()))
+        for member in self.members:
+            member.optimizer._opt_called = True  # type: ignore[attr-defined]  # its scheduler would warn
+        self.parties = self._parties()
+        self.failed: dict[int, AutolossError] = {}
+        self.weighed: StackedWeighed | None = None
+        self.last = torch.stack([member.player.last for member in self.members])
+        self._unbalanced = torch.stack([member.player.unbalanced for member in self.members])
+        self._window: list[tuple[Numbers, Layout]] = []
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def micro_batch(self, batch: Any, clock: Clock) -> StackedWeighed:
+        """Weigh the losses of ``batch`` [M, B, ...] and add the gradients of the totals."""
+        needs = Need(0)
+        for member in self.members:
+            needs |= member.player.weighting.needs_at(clock.step)
+            member.player.terms.follow(clock.progress)
+        self._follow(clock.progress)
+        forward = self.forward(batch, clock, bool(needs & GRADIENTS))
+        self._note_wrong(forward)
+        numbers, layout = self._seen(forward, clock, needs)
+        weighed = self._ask(numbers, layout, forward)
+        parts = [
+            (weighed.weights[:, i].to(scalar.dtype) * scalar).sum()
+            for i, scalar in enumerate(forward.losses.scalars)
+            if scalar is not None
+        ]
+        (torch.stack(parts).sum() / self.accumulate).backward()
+        self._note_nonfinite(weighed)
+        known = weighed.weights.isfinite() & forward.losses.present
+        self.last = torch.where(known, weighed.weights, self.last)
+        self._window.append((weighed.numbers, layout))
+        self.weighed = weighed
+        return weighed
+
+    def step(self) -> None:
+        """Let the weightings learn from the window, and make the optimiser's step."""
+        window, self._window = self._window, []
+        for members, party in self.parties:
+            party.learn([_chosen(numbers, members, len(self)) for numbers, _ in window], [of for _, of in window])
+        self._clip()
+        self.optimizer.step()
+        for member in self.members:
+            if member.scheduler is not None:
+                member.scheduler.step()
+
+    def drop(self, members: Sequence[int]) -> list[Member]:
+        """Take ``members`` out and return them; the others are as before."""
+        self.settle()
+        kept = [i for i in range(len(self)) if i not in set(members)]
+        gone = [self.members[i] for i in members]
+        self.members = [self.members[i] for i in kept]
+        self.models = [self.models[i] for i in kept]
+        self.failed = {}
+        if not kept:
+            return gone
+        self.stacked.keep(kept)
+        self.forward.player = self.members[0].player
+        self.optimizer.keep(kept, list(self.stacked.parameters.values()))
+        chosen = torch.tensor(kept, device=self.last.device)
+        self.last, self._unbalanced = self.last[chosen], self._unbalanced[chosen]
+        place, parties = {old: new for new, old in enumerate(kept)}, []
+        for of, party in self.parties:
+            if left := [j for j, i in enumerate(of) if i in place]:
+                party.keep(left)
+                parties.append(([place[of[j]] for j in left], party))
+        self.parties = parties
+        return gone
+
+    def settle(self) -> None:
+        """Write to the members' own players what the fleet keeps for them."""
+        for m, member in enumerate(self.members):
+            member.player.last.copy_(self.last[m])
+            member.player.unbalanced.copy_(self._unbalanced[m])
+
+    def _follow(self, progress: float) -> None:
+        """Set the numbers of losses that have a schedule."""
+        scheduled = [part for model in self.models for part in model.parts() if part.schedules]
+        for part in scheduled:
+            part.follow(progress)
+        if scheduled:
+            self.stacked.read_numbers()
+
+    def _parties(self) -> list[tuple[list[int], Party]]:
+        alike: dict[str, list[int]] = {}
+        for m, member in enumerate(self.members):
+            alike.setdefault(structure(member.player.weighting), []).append(m)
+        return [(of, Party([self.members[m].player.weighting for m in of])) for of in alike.values()]
+
+    def _seen(self, forward: Forward, clock: Clock, needs: Need) -> tuple[Numbers, Layout]:
+        losses, player = forward.losses, self.members[0].player
+        terms = player.terms
+        declared = tuple(a or b for a, b in zip(player.declared, forward.declared, strict=True))
+        numbers: Numbers = {"values": losses.values, "counts": losses.counts, "present": losses.present}
+        base = [member.player.terms.base for member in self.members]
+        if any(of != base[0] for of in base):
+            numbers["base"] = torch.tensor(base, dtype=torch.float32, device=losses.values.device)
+        if declared != player.declared:
+            for member in self.members:
+                member.player.declared = declared
+            self._unbalanced.logical_or_(flags(declared, self._unbalanced.device))
+        reached, items, templates = None, (), {}
+        if needs & GRADIENTS:
+            parameters = isinstance(forward.anchor[0], str)
+            tensors = [self.stacked.parameters[of] if isinstance(of, str) else of for of in forward.anchor]
+            trained = [i for i, of in enumerate(tensors) if of.requires_grad or not parameters]
+            place = {i: new for new, i in enumerate(trained)}
+            of_loss = [tuple(place[i] for i in of if i in place) for of in forward.of_loss]
+            found, reached, rows, items = measure_members(
+                self._units(losses, numbers), [tensors[i] for i in trained], of_loss, needs, parameters
+            )
+            if not any(reached):
+                raise SignalError(
+                    "An anchor must be reached by at least one loss, but none of the losses depends on it. Compute the "
+                    "losses from the very tensor that is the anchor."
+                )
+            templates = found
+            numbers["signals"] = {name: _tensors(name, value) for name, value in found.items()}
+            if parameters and self.accumulate > 1:
+                numbers["rows"] = rows
+        if any(declared) or (reached is not None and not all(reached)):
+            numbers["unbalanced"] = self._unbalanced
+        if reached is not None:
+            self._note_reached(losses, reached, declared)
+        layout = Layout(terms, clock, losses.whole, losses.masked, any(declared), reached, items, templates)
+        return numbers, layout
+
+    def _units(self, losses: Reduced, numbers: Numbers) -> list[Tensor | None]:
+        """The losses [M] of the units, with their graph; a group's is the sum with base weights."""
+        terms = self.members[0].player.terms
+        found: list[Tensor | None] = []
+        for members, grouped in zip(terms.members, terms.grouped, strict=True):
+            parts = [(i, scalar) for i in members if (scalar := losses.scalars[i]) is not None]
+            if not grouped:
+                found.append(parts[0][1] if parts else None)
+                continue
+            base = [numbers["base"][:, i] if "base" in numbers else terms.base[i] for i, _ in parts]
+            weighted = [factor * scalar for factor, (_, scalar) in zip(base, parts, strict=True)]
+            found.append(torch.stack(weighted).sum(0) if weighted else None)
+        return found
+
+    def _note_reached(self, losses: Reduced, reached: Sequence[bool], declared: Sequence[bool]) -> None:
+        device = self._unbalanced.device
+        if all(reached) and not any(declared):
+            self._unbalanced.zero_()
+            return
+        here = torch.stack([losses.present[:, list(of)].any(1) for of in self.members[0].player.terms.members], 1)
+        unbalanced = torch.where(here, ~flags(tuple(reached), device), self._unbalanced)
+        self._unbalanced = unbalanced.logical_or(flags(tuple(declared), device)).float()
+
+    def _ask(self, numbers: Numbers, layout: Layout, forward: Forward) -> StackedWeighed:
+        parts: list[tuple[list[int], tuple[Tensor, ...]]] = []
+        with torch.no_grad():
+            for members, party in self.parties:
+                parts.append((members, party.ask(_chosen(numbers, members, len(self)), layout)))
+        order = [m for members, _ in parts for m in members]
+        found = [torch.cat(of) if len(of) > 1 else of[0] for of in zip(*(of for _, of in parts), strict=True)]
+        if order != list(range(len(self))):
+            back = torch.tensor(sorted(range(len(order)), key=order.__getitem__), device=self.last.device)
+            found = [of[back] for of in found]
+        weights, seen, balanced, counts = found
+        numbers = {**numbers, "weights": weights, "seen": seen, "balanced": balanced, "unit_counts": counts}
+        losses = replace(
+            forward.losses, scalars=tuple(None if one is None else one.detach() for one in forward.losses.scalars)
+        )
+        return StackedWeighed(losses, numbers, layout)
+
+    def _note_wrong(self, forward: Forward) -> None:
+        for (term, rule), rows in forward.wrong.items():
+            if bool((rows[:, 0] > 0).any()):
+                for m, (wrong, value) in enumerate(rows.tolist()):
+                    if wrong:
+                        found = f"loss {term!r} was given {value:g}" if term else f"one is {value:g}"
+                        self.failed.setdefault(m, LabelError(f"{rule}, but {found}."))
+
+    def _note_nonfinite(self, weighed: StackedWeighed) -> None:
+        for m in weighed.suspects([member.player for member in self.members]):
+            try:
+                self.members[m].player.nonfinite.rejects(weighed.of(m))
+            except AutolossError as error:
+                self.failed.setdefault(m, error)
+
+    def _clip(self) -> None:
+        gradients = [of.grad for of in self.stacked.parameters.values() if of.grad is not None]
+        if self.clip.value:
+            for gradient in gradients:
+                gradient.clamp_(-self.clip.value, self.clip.value)
+        if self.clip.norm:
+            norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+            factor = (self.clip.norm / (norms + 1e-6)).clamp(max=1.0)
+            for gradient in gradients:
+                gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
+
+
+@dataclass(frozen=True, slots=True)
+class StackedWeighed:
+    """A micro-batch of M members: their losses [M, N], and the numbers that the weightings saw and gave."""
+
+    losses: Reduced
+    numbers: Numbers
+    layout: Layout
+
+    @property
+    def weights(self) -> Tensor:
+        """The effective weights [M, N]."""
+        weights: Tensor = self.numbers["weights"]
+        return weights
+
+    def of(self, m: int) -> Weighed:
+        """The micro-batch of member ``m``."""
+        numbers, layout, clock = self.numbers, self.layout, self.layout.clock
+        losses = replace(
+            self.losses,
+            scalars=tuple(None if scalar is None else scalar[m] for scalar in self.losses.scalars),
+            values=self.losses.values[m],
+            counts=self.losses.counts[m],
+            present=self.losses.present[m],
+        )
+        measured = None
+        if layout.reached is not None:
+            signals = {
+                name: like(name, layout.templates[name], {key: of[m] for key, of in parts.items()})
+                for name, parts in numbers["signals"].items()
+            }
+            reached = flags(layout.reached, losses.values.device)
+            measured = Measured(
+                reached, signals, None, layout.items, whole=all(layout.reached), here=layout.reached
+            )
+        signals_of = Signals(
+            layout.terms.units,
+            numbers["seen"][m],
+            numbers["balanced"][m],
+            clock.step,
+            clock.epoch,
+            clock.progress,
+            clock.plateaus,
+            whole=layout.whole and "unbalanced" not in numbers,
+            **{f"measured_{name}": value for name, value in (measured.signals if measured else {}).items()},
+        )
+        weights = self.weights[m]
+        total = (weights * losses.values).sum()
+        return Weighed(total, weights, losses, signals_of, numbers["unit_counts"][m], measured)
+
+    def suspects(self, players: Sequence[Player]) -> list[int]:
+        """The members whose losses, gradients or weights are not finite, or below what their weighting needs."""
+        good = self.losses.values.isfinite().all(1) & self.weights.isfinite().all(1)
+        for parts in self.numbers.get("signals", {}).values():
+            good &= torch.stack([of.flatten(1).isfinite().all(1) for of in parts.values()]).all(0)
+        found = {} if bool(good.all()) else {m for m, ok in enumerate(good.tolist()) if not ok}
+        low = [m for m, player in enumerate(players) if player.weighting.positive]
+        if low and bool((self.numbers["seen"][low].amin() < max(max(players[m].weighting.least()) for m in low))):
+            found = {*found, *low}
+        return sorted(found)
+
+
+def check_members(members: Sequence[Member]) -> None:
+    """Raise :class:`UnlikeError` unless the ``members`` can be trained as one."""
+    first = members[0]
+    for member in members:
+        player, weighting = member.player, member.player.weighting
+        if isinstance(weighting, Surgery) or player.samples is not None or weighting.needs & OUTCOME:
+            what = "weights samples" if player.samples is not None else "looks ahead, or has no weights"
+            raise UnlikeError(f"A fleet takes weightings of losses, but {weighting.title()!r} {what}. It is trained alone.")
+        if signature(member.optimizer) != signature(first.optimizer):
+            raise UnlikeError("Members of a fleet must have one kind of optimiser, but they differ. Train them apart.")
+        terms, other = player.terms, first.player.terms
+        if (terms.names, terms.members, terms.grouped) != (other.names, other.members, other.grouped):
+            raise UnlikeError("Members of a fleet must have the same losses and groups, but they differ. Train them apart.")
+        if player.nonfinite.skips:
+            raise UnlikeError("on_nonfinite=skip leaves batches out, which a fleet cannot. The member is trained alone.")
+
+
+def _chosen(numbers: Numbers, members: Sequence[int], size: int) -> Numbers:
+    if len(members) == size:
+        return numbers
+    at = torch.tensor(list(members))
+    return {
+        key: {name: {k: t[at] for k, t in parts.items()} for name, parts in value.items()}
+        if key == "signals"
+        else value[at]
+        for key, value in numbers.items()
+    }
+
+
+def _tensors(name: str, value: Any) -> dict[str, Tensor]:
+    from autoloss.core.signals import AT_ANCHOR
+
+    return next(one for one in AT_ANCHOR if one.name == name).tensors(value)

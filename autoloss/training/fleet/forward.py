@@ -1,0 +1,140 @@
+"""The losses of all members for their batches: one forward of the stacked networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autoloss.core.clock import Clock
+from autoloss.core.errors import SignalError
+from autoloss.core.loss import Loss
+from autoloss.core.problem import Problem
+from autoloss.core.table import LossTable, Reduced
+from autoloss.core.tensors.deferred_checks import DeferredChecks
+from autoloss.probe.anchor import named
+from autoloss.training.fleet.stacked import Stacked
+from autoloss.training.step.entries import table_of
+from autoloss.training.step.player import Player
+
+
+class MemberModel(nn.Module):
+    """What has parameters in a member: its network and its losses."""
+
+    def __init__(self, network: nn.Module, losses: Mapping[str, Loss]) -> None:
+        super().__init__()
+        self.network = network
+        self.names, self.losses = tuple(losses), nn.ModuleList(losses.values())
+
+    def by_term(self) -> dict[str, Loss]:
+        """The losses by term."""
+        return dict(zip(self.names, self.losses, strict=True))  # type: ignore[arg-type]
+
+    def parts(self) -> list[Loss]:
+        """The losses and the losses within them."""
+        return [part for part in self.losses.modules() if isinstance(part, Loss)]
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """The losses of M members, and where their gradients are compared.
+
+    ``losses`` holds [M] scalars and [M, N] tensors. ``anchor`` are features [M, B, ...], or names of parameters;
+    ``of_loss`` says which of them each unit is compared at. ``wrong`` holds, by rule, which members have a value that
+    breaks it and the first such value, [M, 2]. ``declared`` says which units the problem declares not to be balanced.
+    """
+
+    losses: Reduced
+    anchor: tuple[Tensor, ...] | tuple[str, ...]
+    of_loss: tuple[tuple[int, ...], ...]
+    wrong: Mapping[tuple[str, str], Tensor]
+    declared: tuple[bool, ...] = ()
+
+
+class Noted(DeferredChecks):
+    """Checks of a batch's data whose outcomes are given to the caller: under vmap nothing can be read."""
+
+    def at_hand(self, tensor: Tensor) -> bool:
+        return False
+
+    def forbid(self, rule: str, wrong: Tensor, values: Tensor) -> None:
+        wrong, values = wrong.detach().flatten(), values.detach().flatten()
+        first = values.gather(0, wrong.int().argmax().view(1))
+        self._wrong[rule] = torch.cat([wrong.any().view(1).float(), first.float()])
+
+    def taken(self) -> dict[tuple[str, str], Tensor]:
+        """The outcomes since the last call, by term and rule."""
+        found = {(self.term, rule): row for rule, row in self._wrong.items()}
+        self._wrong, self._empty = {}, {}
+        return found
+
+
+class StackedForward:
+    """Computes the losses of M members at once. ``stacked`` are :class:`MemberModel`."""
+
+    def __init__(self, stacked: Stacked, problem: Problem, player: Player) -> None:
+        self.stacked, self.problem, self.player = stacked, problem, player
+
+    def __call__(self, batch: Any, clock: Clock, anchored: bool) -> Forward:
+        """The losses for ``batch`` [M, B, ...]; the places where gradients are compared are found if ``anchored``."""
+        layout: dict[str, Any] = {}
+        terms = self.player.terms
+
+        def one(model: MemberModel, batch: Any) -> list[Tensor]:
+            notes = _noted(model)
+            outputs = self.problem.outputs(model.network, batch)
+            table = table_of(outputs, model.by_term(), self.player, clock)
+            losses = table.reduced(terms.names)
+            here = [i for i, scalar in enumerate(losses.scalars) if scalar is not None]
+            features, names, of_loss = _anchor(table, model, self.player) if anchored else ((), (), ())
+            wrong = {key: row for note in notes for key, row in note.taken().items()}
+            layout.update(here=here, names=names, of_loss=of_loss, wrong=list(wrong), features=len(features))
+            layout.update(whole=losses.whole, masked=losses.masked, declared=_declared(table, self.player))
+            scalars = [scalar for scalar in losses.scalars if scalar is not None]
+            return [losses.values, losses.counts, losses.present, *scalars, *features, *wrong.values()]
+
+        values, counts, present, *rest = self.stacked.call(one, batch)
+        here, features = layout["here"], layout["features"]
+        scalars: list[Tensor | None] = [None] * len(terms.names)
+        for i, scalar in zip(here, rest, strict=False):
+            scalars[i] = scalar
+        found = tuple(rest[len(here) : len(here) + features])
+        losses = Reduced(
+            tuple(scalars), values.detach(), counts.detach(), present, layout["masked"], whole=layout["whole"]
+        )
+        wrong = dict(zip(layout["wrong"], rest[len(here) + features :], strict=True))
+        return Forward(losses, layout["names"] or found, layout["of_loss"], wrong, layout["declared"])
+
+
+def _noted(model: MemberModel) -> list[Noted]:
+    """The checks of the model's losses, which are replaced where they would read what they check."""
+    notes = []
+    for part in model.parts():
+        if not isinstance(part.notices, Noted):
+            term, part.notices = part.notices.term, Noted()
+            part.notices.term = term
+        notes.append(part.notices)
+    return notes
+
+
+def _declared(table: LossTable, player: Player) -> tuple[bool, ...]:
+    names = player.terms.names
+    entries = [[table.entry(names[i]) for i in members] for members in player.terms.members]
+    return tuple(any(entry is not None and not entry.balanced for entry in unit) for unit in entries)
+
+
+def _anchor(
+    table: LossTable, model: nn.Module, player: Player
+) -> tuple[tuple[Tensor, ...], tuple[str, ...], tuple[tuple[int, ...], ...]]:
+    """The features, or the names of the parameters, where gradients are compared, and those of each unit."""
+    known = {id(tensor): name for name, tensor in model.named_parameters()}
+    tensors, of_loss = named(table.anchor, player.terms.units, player.weighting.title())
+    names = [known.get(id(tensor)) for tensor in tensors]
+    if all(name is None for name in names):
+        return tensors, (), of_loss
+    if any(name is None for name in names):
+        raise SignalError("An anchor must be features or parameters, but it mixes both. Pass one kind.")
+    return (), tuple(name for name in names if name is not None), of_loss

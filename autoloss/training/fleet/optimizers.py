@@ -1,0 +1,212 @@
+"""Optimisers whose numbers (learning rate, weight decay, betas) may differ from member to member."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
+
+from autoloss.training.fleet.stacked import UnlikeError
+
+Numbers = Mapping[str, Any]  # floats, or tensors where members differ
+FUSED = ("cpu", "cuda")  # devices for which torch has one kernel for the whole step
+
+
+class StackedOptimizer(ABC):
+    """One step of M optimisers of one kind, on parameters [M, ...].
+
+    ``numbers`` are the options that may differ, ``settings`` those that must not. Where none differs, torch's own
+    function makes the step.
+    """
+
+    numbers: ClassVar[tuple[str, ...]]
+    settings: ClassVar[tuple[str, ...]]
+
+    def __init__(self, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor]) -> None:
+        self.optimizers, self.parameters = list(optimizers), list(parameters)
+        self.steps = 0
+        self.state: list[dict[str, Tensor]] = [{} for _ in self.parameters]
+        self.fixed = {name: self.optimizers[0].param_groups[0].get(name) for name in self.settings}
+
+    def keep(self, members: Sequence[int], parameters: Sequence[Tensor]) -> None:
+        """Drop all members but ``members``; ``parameters`` are the new stacked tensors."""
+        chosen = torch.tensor(list(members))
+        self.optimizers = [self.optimizers[i] for i in members]
+        self.parameters = list(parameters)
+        self.state = [
+            {name: of if name == "step" else of[chosen.to(of.device)] for name, of in state.items()}
+            for state in self.state
+        ]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Make the step with the gradients of the parameters, and drop them."""
+        self.steps += 1
+        here = [i for i, parameter in enumerate(self.parameters) if parameter.grad is not None]
+        parameters, states = [self.parameters[i] for i in here], [self.state[i] for i in here]
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        read = [_flat(of.param_groups[0], self.numbers) for of in self.optimizers]
+        if all(of == read[0] for of in read):
+            self.at_once(parameters, gradients, states, read[0])
+        else:
+            for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
+                self.change(parameter, gradient, state, _beside(read, parameter))
+        for parameter in parameters:
+            parameter.grad = None
+
+    @abstractmethod
+    def at_once(
+        self, parameters: list[Tensor], gradients: list[Tensor], states: list[dict[str, Tensor]], numbers: Any
+    ) -> None:
+        """Change ``parameters`` and ``states`` in place, with the same ``numbers`` for all members."""
+
+    @abstractmethod
+    def change(self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor], numbers: Numbers) -> None:
+        """Change ``parameter`` and ``state`` in place; ``numbers`` that differ have the parameter's dimensions."""
+
+
+class StackedSGD(StackedOptimizer):
+    """SGD with momentum, as torch's."""
+
+    numbers = ("lr", "weight_decay", "momentum", "dampening")
+    settings = ("nesterov", "maximize")
+
+    def at_once(
+        self, parameters: list[Tensor], gradients: list[Tensor], states: list[dict[str, Tensor]], numbers: Any
+    ) -> None:
+        averages = [state.get("momentum") for state in states]
+        sgd(
+            parameters,
+            gradients,
+            averages,
+            foreach=False,
+            maximize=False,
+            nesterov=bool(self.fixed["nesterov"]),
+            **numbers,
+        )
+        for state, average in zip(states, averages, strict=True):
+            if average is not None:
+                state["momentum"] = average
+
+    def change(self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor], numbers: Numbers) -> None:
+        if _on(numbers["weight_decay"]):
+            gradient = gradient + numbers["weight_decay"] * parameter
+        if _on(numbers["momentum"]):
+            if "momentum" not in state:
+                state["momentum"] = gradient.clone()
+            else:
+                state["momentum"].mul_(numbers["momentum"]).add_((1 - numbers["dampening"]) * gradient)
+            average = state["momentum"]
+            gradient = gradient + numbers["momentum"] * average if self.fixed["nesterov"] else average
+        parameter.sub_(numbers["lr"] * gradient)
+
+
+class StackedAdam(StackedOptimizer):
+    """Adam as torch's; ``weight_decay`` is added to the gradient."""
+
+    numbers = ("lr", "weight_decay", "betas", "eps")
+    settings = ("amsgrad", "maximize")
+    decoupled = False
+
+    def at_once(
+        self, parameters: list[Tensor], gradients: list[Tensor], states: list[dict[str, Tensor]], numbers: Any
+    ) -> None:
+        for state, parameter in zip(states, parameters, strict=True):
+            _begin(state, parameter)
+        adam(
+            parameters,
+            gradients,
+            [state["first"] for state in states],
+            [state["second"] for state in states],
+            [],
+            [state["step"] for state in states],
+            fused=parameters[0].device.type in FUSED,
+            foreach=False,
+            amsgrad=False,
+            maximize=False,
+            decoupled_weight_decay=self.decoupled,
+            beta1=numbers["betas0"],
+            beta2=numbers["betas1"],
+            lr=numbers["lr"],
+            weight_decay=numbers["weight_decay"],
+            eps=numbers["eps"],
+        )
+
+    def change(self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor], numbers: Numbers) -> None:
+        _begin(state, parameter)
+        state["step"].add_(1)
+        if _on(numbers["weight_decay"]):
+            if self.decoupled:
+                parameter.mul_(1 - numbers["lr"] * numbers["weight_decay"])
+            else:
+                gradient = gradient + numbers["weight_decay"] * parameter
+        beta1, beta2 = numbers["betas0"], numbers["betas1"]
+        state["first"].lerp_(gradient, 1 - beta1)
+        state["second"].mul_(beta2).add_(gradient * gradient * (1 - beta2))
+        root = state["second"].sqrt().div_((1 - beta2**self.steps) ** 0.5).add_(numbers["eps"])
+        parameter.addcdiv_(state["first"] * (-numbers["lr"] / (1 - beta1**self.steps)), root)
+
+
+class StackedAdamW(StackedAdam):
+    """AdamW as torch's; the decay is apart from the gradient."""
+
+    decoupled = True
+
+
+KINDS: Mapping[type[Optimizer], type[StackedOptimizer]] = {SGD: StackedSGD, Adam: StackedAdam, AdamW: StackedAdamW}
+
+
+def kind_of(optimizer: Optimizer) -> type[StackedOptimizer]:
+    """The stacked optimiser for ``optimizer``; raises :class:`UnlikeError` where there is none."""
+    kind = KINDS.get(type(optimizer))
+    refused = kind is not None and [name for name in ("amsgrad", "maximize", "differentiable") if optimizer.param_groups[0].get(name)]
+    if kind is None or refused or len(optimizer.param_groups) > 1:
+        found = "several groups of parameters" if kind and not refused else type(optimizer).__name__
+        raise UnlikeError(
+            f"A fleet must be trained by SGD, Adam or AdamW, but a member has {found}"
+            f"{' with ' + refused[0] if refused else ''}. It is trained alone."
+        )
+    return kind
+
+
+def signature(optimizer: Optimizer) -> tuple[Any, ...]:
+    """What must be the same for members of one fleet."""
+    kind = kind_of(optimizer)
+    return (kind, *(bool(optimizer.param_groups[0].get(name)) for name in kind.settings))
+
+
+def _begin(state: dict[str, Tensor], parameter: Tensor) -> None:
+    if not state:
+        state |= {"first": torch.zeros_like(parameter), "second": torch.zeros_like(parameter)}
+        state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
+
+
+def _beside(read: Sequence[Mapping[str, float]], parameter: Tensor) -> Numbers:
+    """The numbers of all members: those that differ as tensors [M, 1, ...] like ``parameter``."""
+    shape, found = (-1, *[1] * (parameter.dim() - 1)), {}
+    for name, value in read[0].items():
+        each = [of[name] for of in read]
+        if all(one == value for one in each):
+            found[name] = value
+        else:
+            found[name] = torch.tensor(each, dtype=torch.float64).to(parameter.device, parameter.dtype).view(shape)
+    return found
+
+
+def _on(number: Any) -> bool:
+    return isinstance(number, Tensor) or bool(number)
+
+
+def _flat(group: Mapping[str, Any], names: Sequence[str]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name in names:
+        value = group[name]
+        values = value if isinstance(value, (tuple, list)) else (value,)
+        found |= {name if len(values) == 1 else f"{name}{i}": float(one) for i, one in enumerate(values)}
+    return found

@@ -1,0 +1,267 @@
+"""Trains a fleet from its first step to its last metrics, with a record for each member."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from autoloss.core.clock import Clock
+from autoloss.core.need import GRADIENTS
+from autoloss.training.fleet.batches import StackedBatches, in_order, stacked
+from autoloss.training.fleet.fleet import Clip, Fleet, Member, StackedWeighed
+from autoloss.training.fleet.forward import MemberModel
+from autoloss.training.record.csv_file import CsvFile
+from autoloss.training.record.recorder import Recorder
+from autoloss.training.record.tensorboard import write_hparams, write_text
+from autoloss.training.step.entries import table_of
+
+Report = Callable[[int, Mapping[str, float]], None]
+
+
+@dataclass(slots=True)
+class Job:
+    """One member's training: where it is recorded, its data, and the order of its data.
+
+    ``report`` is called with the epoch (from 1) and the metrics of each validation; what it raises ends the member.
+    ``config`` becomes the row of the member in TensorBoard's table.
+    """
+
+    member: Member
+    directory: Path
+    seed: int
+    data: Mapping[str, Dataset[Any]]
+    report: Report | None = None
+    config: Mapping[str, Any] | None = None
+    test: bool = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a member: its metrics, and what ended it early, if anything did."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    test_metrics: dict[str, float] = field(default_factory=dict)
+    steps: int = 0
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the members of a fleet share: how long they train, on what batches, and how they are recorded."""
+
+    epochs: int
+    batch_size: int
+    accumulate: int = 1
+    clip: Clip = Clip()
+    validate_every: int = 1
+    record_every: int = 10
+
+
+class FleetTraining:
+    """Trains ``jobs`` as one. ``between`` is called after each step; what it raises ends all."""
+
+    def __init__(self, jobs: Sequence[Job], plan: Plan, between: Callable[[], None] = lambda: None) -> None:
+        self.plan, self.between = plan, between
+        self.running = list(jobs)
+        self.outcomes = {id(job): Outcome() for job in jobs}
+        self.jobs = list(jobs)
+        self.fleet = Fleet([job.member for job in jobs], plan.accumulate, plan.clip)
+        self.batches = StackedBatches([job.data["train"] for job in jobs], [job.seed for job in jobs], plan.batch_size)
+        self.step, self.epoch = 0, 0
+        self._records = {id(job): _Record(job, plan.record_every) for job in jobs}
+        self._last: StackedWeighed | None = None
+        self._mapped_metrics = True
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole training."""
+        return -(-len(self.batches) // self.plan.accumulate) * self.plan.epochs
+
+    @property
+    def clock(self) -> Clock:
+        """Where training stands."""
+        return Clock(self.step, self.epoch, min(1.0, self.step / self.steps))
+
+    def train(self) -> list[Outcome]:
+        """Train all; the outcomes in the order of the jobs."""
+        try:
+            for self.epoch in range(self.plan.epochs):
+                self._epoch()
+                if not self.running:
+                    break
+                if (self.epoch + 1) % self.plan.validate_every == 0:
+                    self._validate()
+            self._end()
+        finally:
+            for record in self._records.values():
+                record.close()
+        return [self.outcomes[id(job)] for job in self.jobs]
+
+    def _epoch(self) -> None:
+        waiting = 0
+        for number, batch in enumerate(self.batches.epoch(self.epoch), 1):
+            weighed = self.fleet.micro_batch(batch, self.clock)
+            self._record(weighed)
+            waiting += 1
+            if waiting == self.plan.accumulate or number == len(self.batches):
+                self.fleet.step()
+                self.step, waiting = self.step + 1, 0
+            if self.fleet.failed:
+                self._drop({m: error for m, error in self.fleet.failed.items()})
+                if not self.running:
+                    return
+            self.between()
+
+    def _record(self, weighed: StackedWeighed) -> None:
+        self._last = weighed
+        for m, job in enumerate(self.running):
+            record = self._records[id(job)]
+            if record.due(self.step):
+                record.recorder.record(weighed.of(m))
+
+    def _validate(self) -> None:
+        ended: dict[int, BaseException] = {}
+        for m, (job, found) in enumerate(zip(self.running, self._measured("val"), strict=True)):
+            metrics = {name.removeprefix("val/"): x for name, x in found.items() if name.startswith("val/")}
+            self.outcomes[id(job)].metrics = metrics
+            self._records[id(job)].validated(self.clock, found)
+            try:
+                if job.report is not None:
+                    job.report(self.epoch + 1, metrics)
+            except Exception as error:
+                ended[m] = error
+        if ended:
+            self._drop(ended)
+
+    def _drop(self, errors: Mapping[int, BaseException]) -> None:
+        for m, error in errors.items():
+            job = self.running[m]
+            outcome = self.outcomes[id(job)]
+            outcome.error, outcome.steps = error, self.step
+            self._close(m)
+        self.fleet.drop(sorted(errors))
+        kept = [m for m in range(len(self.running)) if m not in errors]
+        self.batches.keep(kept)
+        self.running = [self.running[m] for m in kept]
+        self._last = None
+
+    def _close(self, m: int) -> None:
+        """Record the last step of member ``m``, and end its record."""
+        record = self._records[id(self.running[m])]
+        if self._last is not None:
+            record.recorder.record(self._last.of(m))
+        record.close()
+
+    def _end(self) -> None:
+        self.fleet.settle()
+        tested = [job.test for job in self.running]
+        found = self._measured("test") if any(tested) else [{} for _ in self.running]
+        for m, job in enumerate(self.running):
+            outcome = self.outcomes[id(job)]
+            outcome.steps = self.step
+            if job.test:
+                outcome.test_metrics = {name.removeprefix("test/"): x for name, x in found[m].items()}
+            self._records[id(job)].end(outcome.metrics)
+            self._close(m)
+
+    def _measured(self, split: str) -> list[dict[str, float]]:
+        """The means of the metrics of ``split``, and of the losses on validation data, for each running member."""
+        sums: dict[str, tuple[Tensor, int]] = {}
+        with self._evaluating(), torch.no_grad():
+            for batch, own in self._split(split):
+                for name, (total, number) in self._measure(split, batch, own).items():
+                    before, count = sums.get(name, (0.0, 0))
+                    sums[name] = (before + total, count + number)
+        each: dict[str, list[float]] = {
+            name: (total / number if number else torch.zeros_like(total)).tolist() for name, (total, number) in sums.items()
+        }
+        return [{name: of[m] for name, of in each.items()} for m in range(len(self.running))]
+
+    def _split(self, split: str) -> Iterator[tuple[Any, bool]]:
+        """The batches of ``split``; ``True`` if each member has its own, stacked."""
+        datasets = [job.data[split] for job in self.running]
+        if all(dataset is datasets[0] for dataset in datasets):
+            for batch in in_order(datasets[0], self.plan.batch_size):
+                yield batch, False
+            return
+        for batches in zip(*(in_order(dataset, self.plan.batch_size) for dataset in datasets), strict=True):
+            yield stacked(batches), True
+
+    def _measure(self, split: str, batch: Any, own: bool) -> dict[str, tuple[Tensor, int]]:
+        numbers: dict[str, int] = {}
+        problem, player, clock = self.running[0].member.problem, self.running[0].member.player, self.clock
+
+        def one(model: MemberModel, batch: Any) -> dict[str, Tensor]:
+            outputs = problem.outputs(model.network, batch)
+            found = {f"{split}/{name}": values for name, values in problem.measure(outputs).items()}
+            sums = {name: values.float().sum() for name, values in found.items()}
+            numbers.update({name: values.numel() for name, values in found.items()})
+            if split == "val" and outputs.terms:
+                table = table_of(outputs, model.by_term(), player, clock)
+                for name in table.entries:
+                    if (entry := table.entry(name)) is not None:
+                        total, number = entry.local()
+                        sums[f"val_loss/{name}"] = total
+                        sums[f"count of val_loss/{name}"] = torch.as_tensor(number, dtype=torch.float32)
+            return sums
+
+        stacked_batch, shared = ((batch,), ()) if own else ((), (batch,))
+        found: dict[str, Tensor] = self.fleet.stacked.call(one, *stacked_batch, shared=shared)
+        result = {}
+        for name, total in found.items():
+            if not name.startswith("count of "):
+                number = found[f"count of {name}"][0].item() if f"count of {name}" in found else numbers[name]
+                result[name] = (total.detach(), int(number))
+        return result
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        for model in self.fleet.models:
+            model.eval()
+        try:
+            yield
+        finally:
+            for model in self.fleet.models:
+                model.train()
+
+
+class _Record:
+    """The record of one member."""
+
+    def __init__(self, job: Job, every: int) -> None:
+        player = job.member.player
+        measures = {"": bool(player.weighting.needs & GRADIENTS)}
+        self.config = job.config
+        self.recorder = Recorder(job.directory, {"": player.terms}, every, measures=measures)
+        self._metrics = CsvFile(job.directory / "metrics.csv")
+        self._open = True
+        if self.config is not None:
+            write_text(self.recorder.writer, "configuration", self.config)
+
+    def due(self, step: int) -> bool:
+        """Whether ``step`` has a row."""
+        return self.recorder.cadence.due(step)
+
+    def validated(self, clock: Clock, found: Mapping[str, float]) -> None:
+        """Write a row of ``metrics.csv`` and TensorBoard's curves."""
+        self._metrics.append([(clock, {**found, **self.recorder.means()})])
+        for tag, value in found.items():
+            self.recorder.writer.add_scalar(tag, value, clock.step)
+
+    def end(self, metrics: Mapping[str, float]) -> None:
+        """Write the row of TensorBoard's table."""
+        if self.config is not None:
+            write_hparams(self.recorder.writer, self.config, {f"val/{name}": x for name, x in metrics.items()})
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._open:
+            self._open = False
+            self.recorder.close()

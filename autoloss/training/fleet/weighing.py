@@ -1,0 +1,227 @@
+"""The weights of M members: their weightings are mapped where they can be, and called one by one where not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from autoloss.core.clock import Clock
+from autoloss.core.signals import Signals
+from autoloss.core.table import Reduced
+from autoloss.core.tensors.constants import flags
+from autoloss.core.tensors.precision import exact
+from autoloss.core.tensors.state import changes, commit
+from autoloss.core.terms import Terms
+from autoloss.core.weighting import Weighting
+from autoloss.probe import Measured
+from autoloss.training.fleet.measure import like
+from autoloss.training.fleet.stacked import Stacked, UnlikeError
+from autoloss.training.step.weigh import Weighed, ask
+from autoloss.training.step.window import Window
+
+TRIALS = 2  # steps in which mapped weightings are compared with those that are called one by one
+Numbers = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What is the same for all members in a micro-batch."""
+
+    terms: Terms
+    clock: Clock
+    whole: bool = False
+    masked: tuple[bool, ...] = ()
+    declared: bool = False
+    reached: tuple[bool, ...] | None = None
+    items: tuple[int, ...] = ()
+    templates: Mapping[str, Any] = field(default_factory=dict)
+
+
+def ask_one(weighting: Weighting, numbers: Numbers, layout: Layout) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The effective weights [N], the values and the presence [K] that ``weighting`` saw, and the counts [K]."""
+    weights, signals, counts = ask(
+        _losses(numbers, layout),
+        weighting,
+        _terms(numbers, layout),
+        layout.clock,
+        _measured(numbers, layout),
+        numbers.get("unbalanced"),
+        layout.declared,
+    )
+    return weights, signals.values, signals.present, counts
+
+
+def learn_one(
+    weighting: Weighting, window: Sequence[Numbers], layouts: Sequence[Layout]
+) -> list[tuple[str, Tensor, Tensor, Tensor]]:
+    """Let ``weighting`` learn from a window; where to keep the change, the new and the old values of each buffer."""
+    signals = _signals(window, layouts)
+    present = None if signals.whole else signals.present
+    return changes(weighting, lambda: weighting.update(signals), signals.finite(), present)
+
+
+class Party:
+    """Members whose weightings are of one structure; ``weightings`` are theirs."""
+
+    def __init__(self, weightings: Sequence[Weighting]) -> None:
+        self.weightings = list(weightings)
+        self.stacked: Stacked | None = None
+        self.why = ""
+        self._trials, self._copies = TRIALS, deepcopy(self.weightings)
+        if len(self.weightings) > 1:
+            try:
+                self.stacked = Stacked(self.weightings)
+            except UnlikeError as error:
+                self._alone(str(error))
+        self.stateless = next(self.weightings[0].buffers(), None) is None
+
+    @property
+    def mapped(self) -> bool:
+        """Whether the weightings are called at once."""
+        return self.stacked is not None
+
+    def ask(self, numbers: Numbers, layout: Layout) -> tuple[Tensor, ...]:
+        """The results of :func:`ask_one` for all, stacked."""
+        if self.stacked is None:
+            return self._each(self.weightings, numbers, layout)
+        try:
+            with exact(numbers["values"].device.type):
+                found: tuple[Tensor, ...] = self.stacked.call(ask_one, numbers, shared=(layout,))
+        except Exception as error:
+            # Whatever vmap cannot do, torch says in exceptions of many kinds. A fault of the weighting is raised below.
+            self._alone(str(error))
+            return self._each(self.weightings, numbers, layout)
+        if self._trials:
+            expected = self._each(self._copies, numbers, layout)
+            if not _close(found, expected):
+                self._alone("it gives other weights")
+                return expected
+        return found
+
+    def learn(self, window: Sequence[Numbers], layouts: Sequence[Layout]) -> None:
+        """Let all learn from a window."""
+        if self.stacked is None:
+            _learn_each(self.weightings, window, layouts)
+            return
+        if not self.stateless:
+            try:
+                with exact(window[0]["values"].device.type), torch.no_grad():
+                    learned = self.stacked.call(_learned, list(window), shared=(list(layouts),))
+            except Exception as error:
+                self._alone(str(error))
+                _learn_each(self.weightings, window, layouts)
+                return
+            for name, value in learned.items():
+                self.stacked.buffers[name].copy_(value)
+        if self._trials:
+            self._trials -= 1
+            _learn_each(self._copies, window, layouts)
+            expected = [dict(copy.named_buffers()) for copy in self._copies]
+            if not all(
+                _close([buffer[m]], [of[name]])
+                for name, buffer in self.stacked.buffers.items()
+                for m, of in enumerate(expected)
+            ):
+                self._alone("it learns something else")
+            if not self._trials:
+                self._copies = []
+
+    def keep(self, members: Sequence[int]) -> None:
+        """Drop all but ``members``."""
+        self.weightings = [self.weightings[i] for i in members]
+        self._copies = [self._copies[i] for i in members] if self._copies else []
+        if self.stacked is not None:
+            self.stacked.keep(members)
+
+    def _alone(self, why: str) -> None:
+        """Call the weightings one by one from now on, from the state of the copies."""
+        self.stacked, self.why = None, why.splitlines()[0] if why else ""
+        for weighting, copy in zip(self.weightings, self._copies, strict=False):
+            own = dict(copy.named_buffers())
+            for name, _ in list(weighting.named_buffers()):
+                owner, _, key = name.rpartition(".")
+                weighting.get_submodule(owner)._buffers[key] = own[name].clone()
+
+    @staticmethod
+    def _each(weightings: Sequence[Weighting], numbers: Numbers, layout: Layout) -> tuple[Tensor, ...]:
+        found = [ask_one(weighting, _of(numbers, m), layout) for m, weighting in enumerate(weightings)]
+        return tuple(torch.stack(of) for of in zip(*found, strict=True))
+
+
+def _learn_each(weightings: Sequence[Weighting], window: Sequence[Numbers], layouts: Sequence[Layout]) -> None:
+    for m, weighting in enumerate(weightings):
+        signals = _signals([_of(numbers, m) for numbers in window], layouts)
+        if next(weighting.buffers(), None) is None:
+            weighting.update(signals)
+            continue
+        present = None if signals.whole else signals.present
+        commit(weighting, lambda: weighting.update(signals), signals.finite(), present)  # noqa: B023 - called at once
+
+
+def _learned(weighting: Weighting, window: Sequence[Numbers], layouts: Sequence[Layout]) -> dict[str, Tensor]:
+    found = learn_one(weighting, window, layouts)
+    return {name: torch.where(keep, now, before) for name, keep, now, before in found}
+
+
+def _of(numbers: Numbers, member: int) -> Numbers:
+    """The numbers of one member."""
+    return pytree.tree_map(lambda tensor: tensor[member], numbers)  # type: ignore[no-any-return]
+
+
+def _losses(numbers: Numbers, layout: Layout) -> Reduced:
+    return Reduced(
+        (), numbers["values"], numbers["counts"], numbers["present"], layout.masked, whole=layout.whole
+    )
+
+
+def _terms(numbers: Numbers, layout: Layout) -> Terms:
+    return layout.terms.with_base(numbers["base"].unbind()) if "base" in numbers else layout.terms
+
+
+def _measured(numbers: Numbers, layout: Layout) -> Measured | None:
+    if layout.reached is None:
+        return None
+    signals = {name: like(name, layout.templates[name], parts) for name, parts in numbers["signals"].items()}
+    reached = flags(layout.reached, numbers["values"].device)
+    return Measured(
+        reached, signals, numbers.get("rows"), layout.items, whole=all(layout.reached), here=layout.reached
+    )
+
+
+def _signals(window: Sequence[Numbers], layouts: Sequence[Layout]) -> Signals:
+    """What the micro-batches of a window say as one batch; they hold what the weighting saw, too."""
+    steps = []
+    for numbers, layout in zip(window, layouts, strict=True):
+        measured = _measured(numbers, layout)
+        clock = layout.clock
+        signals = Signals(
+            layout.terms.units,
+            numbers["seen"],
+            numbers["balanced"],
+            clock.step,
+            clock.epoch,
+            clock.progress,
+            clock.plateaus,
+            whole=layout.whole and "unbalanced" not in numbers and all(layout.reached or ()),
+            **{f"measured_{name}": value for name, value in (measured.signals if measured else {}).items()},
+        )
+        losses = _losses(numbers, layout)
+        steps.append(
+            Weighed(losses.values, numbers["weights"], losses, signals, numbers["unit_counts"], measured)
+        )
+    found = Window(steps).take()
+    assert found is not None
+    return found
+
+
+def _close(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
+    return all(
+        a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-5, atol=1e-7, equal_nan=True)
+        for a, b in zip(found, expected, strict=True)
+    )

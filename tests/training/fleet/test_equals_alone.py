@@ -1,0 +1,139 @@
+"""A member of a fleet equals the same training alone."""
+
+import pytest
+import torch
+
+from autoloss.core.need import OUTCOME
+from autoloss.core.registry.lookup import registry
+from autoloss.core.surgery import Surgery
+from autoloss.training.fleet.fleet import Clip
+from autoloss.training.fleet.stacked import UnlikeError
+from tests.training.fleet.trainings import MEMBERS, Three, assert_same, member, train_alone, train_fleet
+
+GIVEN = {
+    "gradient_cosine": {"main": "kind"},
+    "ol_aux": {"main": "kind"},
+    "vqgan": {"adversarial": "code"},
+    "scheduled": {"schedules": {"code": "linear(0,1)"}},
+}
+
+
+def weightings():
+    for name in registry.names("weighting"):
+        kind = registry.load("weighting", name)
+        if isinstance(kind, type) and not issubclass(kind, Surgery) and not kind.needs & OUTCOME:
+            yield {"name": name, **GIVEN.get(name, {})}
+
+
+@pytest.fixture(autouse=True)
+def double():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+def check(make, problem=None, own_data=False, **options):
+    problem = problem or Three()
+    data = [problem.datasets(i if own_data else 0)["train"] for i in range(MEMBERS)]
+    if not own_data:
+        data = data[:1] * MEMBERS
+    ours, theirs = ([make(problem, seed) for seed in range(MEMBERS)] for _ in range(2))
+    fleet, weights = train_fleet(ours, data, **options)
+    alone = [train_alone(one, of, seed, **options) for seed, (one, of) in enumerate(zip(theirs, data, strict=True))]
+    for step, found in enumerate(weights):
+        torch.testing.assert_close(found, torch.stack([of[step] for of in alone]), rtol=1e-6, atol=1e-7)
+    assert_same(ours, theirs)
+    return fleet
+
+
+@pytest.mark.parametrize("weighting", list(weightings()), ids=lambda of: of["name"])
+@pytest.mark.parametrize("missing", [False, True], ids=["whole", "missing"])
+def test_every_weighting(weighting, missing):
+    check(lambda problem, seed: member(problem, seed, weighting), Three(missing=missing))
+
+
+@pytest.mark.parametrize("weighting", ["equal", "uncertainty", "gradnorm", "balancer", "mgda", "rlw"])
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("parameters", [False, True], ids=["features", "parameters"])
+def test_windows_and_places(weighting, accumulate, parameters):
+    """The last window of an epoch is shorter, and so is its last batch."""
+    problem = Three(missing=True, parameters=parameters)
+    check(lambda problem, seed: member(problem, seed, weighting), problem, accumulate=accumulate)
+
+
+OPTIMIZERS = {
+    "sgd": lambda of, seed: torch.optim.SGD(of, lr=0.02),
+    "momentum": lambda of, seed: torch.optim.SGD(of, lr=0.01 * (1 + seed), momentum=0.3 * seed, weight_decay=0.1),
+    "nesterov": lambda of, seed: torch.optim.SGD(of, lr=0.01, momentum=0.5, nesterov=True, weight_decay=0.01 * seed),
+    "adam": lambda of, seed: torch.optim.Adam(of, lr=0.01),
+    "adam_decay": lambda of, seed: torch.optim.Adam(of, lr=0.01, weight_decay=0.1 * seed, betas=(0.9 - 0.1 * seed, 0.9)),
+    "adamw": lambda of, seed: torch.optim.AdamW(of, lr=0.01 * (1 + seed), weight_decay=0.2 * seed, eps=1e-8 * (1 + seed)),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer(name):
+    check(lambda problem, seed: member(problem, seed, "uncertainty", OPTIMIZERS[name]), Three(normalised=True))
+
+
+@pytest.mark.parametrize("clip", [Clip(norm=0.5), Clip(value=0.05)], ids=["norm", "value"])
+def test_a_clipped_gradient(clip):
+    check(lambda problem, seed: member(problem, seed, "gradnorm"), clip=clip)
+
+
+def test_schedules_of_the_learning_rate():
+    def schedule(optimizer):
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=51)
+
+    check(lambda problem, seed: member(problem, seed, "equal", scheduler=schedule))
+
+
+def test_numbers_that_differ():
+    """The numbers of weightings and losses, base weights, groups, and data."""
+
+    def make(problem, seed):
+        return member(
+            problem,
+            seed,
+            {"name": "gradnorm", "alpha": 0.5 + seed},
+            losses={"kind": {"name": "focal", "gamma": 1.0 + seed}},
+            base={"kind": 1.0 + seed, "size": "linear(0.5,1)" if seed else 0.7, "both": 0.5 + seed},
+            groups={"both": ["kind", "code"]},
+        )
+
+    fleet = check(make, own_data=True)
+    assert [party.mapped for _, party in fleet.parties] == [True]
+
+
+def test_a_schedule_of_a_loss():
+    losses = {"kind": {"name": "focal", "gamma": "linear(0,2)"}}
+    check(lambda problem, seed: member(problem, seed, "equal", losses=losses))
+
+
+def test_weightings_that_differ():
+    names = ["gradnorm", "uncertainty", "mgda"]
+    fleet = check(lambda problem, seed: member(problem, seed, names[seed]))
+    assert sorted(len(members) for members, _ in fleet.parties) == [1, 1, 1]
+
+
+def test_losses_that_are_not_balanced():
+    check(lambda problem, seed: member(problem, seed, "gradnorm", unbalanced=["code"], base={"code": 0.1}))
+
+
+def test_wrapped_weightings():
+    weighting = {"name": "gradnorm", "wrap": [{"every_n": {"n": 3}}, {"warmup": {"steps": 5}}]}
+    check(lambda problem, seed: member(problem, seed, weighting))
+
+
+def test_what_cannot_be_one_says_why():
+    problem = Three()
+    for make, says in (
+        (lambda seed: member(problem, seed, "famo"), "'famo' looks ahead"),
+        (lambda seed: member(problem, seed, "equal", on_nonfinite="skip"), "on_nonfinite=skip"),
+        (lambda seed: member(problem, seed, "equal", lambda of, s: torch.optim.RMSprop(of)), "SGD, Adam or AdamW"),
+        (lambda seed: member(problem, seed, "equal", losses={"kind": "focal"} if seed else None), "differ in numbers"),
+        (lambda seed: member(problem, seed, "equal", groups={"g": ["kind"]} if seed else None), "losses and groups"),
+    ):
+        with pytest.raises(UnlikeError, match=says):
+            train_fleet([make(0), make(1)], [problem.datasets(0)["train"]] * 2)

@@ -1,0 +1,165 @@
+"""Small trainings, in a fleet and alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autoloss.core.clock import Clock
+from autoloss.core.epoch_shuffle import EpochShuffle
+from autoloss.core.problem import Outputs, Problem, Term
+from autoloss.core.table import Entry
+from autoloss.problems._tensors import TensorTable
+from autoloss.training.fleet.batches import StackedBatches, collated
+from autoloss.training.fleet.fleet import Clip, Fleet, Member
+from autoloss.training.step.build import build_loss, build_weighting
+from autoloss.training.step.entries import table_of
+from autoloss.training.step.player import Player
+
+SAMPLES, BATCH, EPOCHS = 40, 16, 17  # two whole batches and a smaller one in each epoch: 51 steps
+MEMBERS = 3
+
+
+class Three(Problem):
+    """Three losses of different kinds and scales; ``missing``: one has a mask, and one is often absent."""
+
+    terms = {"kind": "cross_entropy", "size": "mse", "code": None}
+    metrics = {"error": "min", "size_mse": "min"}
+
+    def __init__(self, missing: bool = False, parameters: bool = False, normalised: bool = False) -> None:
+        super().__init__()
+        self.missing, self.parameters, self.normalised = missing, parameters, normalised
+        self.calls = 0
+
+    def datasets(self, seed: int) -> Mapping[str, TensorTable]:
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(2 * SAMPLES, 5, generator=generator)
+        target = x @ torch.randn(5, 3, generator=generator)
+        columns = {"x": x, "kind": target.argmax(1), "size": 10 * target[:, :2], "known": x[:, 0] > 0}
+        return {
+            split: TensorTable(**{name: of[rows] for name, of in columns.items()})
+            for split, rows in {"train": slice(0, SAMPLES), "val": slice(SAMPLES, None)}.items()
+        }
+
+    def network(self) -> nn.Module:
+        norm = nn.BatchNorm1d(8) if self.normalised else nn.Identity()
+        trunk = nn.Sequential(nn.Linear(5, 8, bias=not self.normalised), norm, nn.Tanh())
+        return nn.ModuleDict({"trunk": trunk, "kind": nn.Linear(8, 3), "size": nn.Linear(8, 2)})
+
+    def outputs(self, network: Any, batch: Any) -> Outputs:
+        features = network["trunk"](batch["x"])
+        mask = batch["known"] if self.missing else None
+        terms: dict[str, Any] = {
+            "kind": Term(network["kind"](features), batch["kind"], mask=mask),
+            "size": Term(network["size"](features), batch["size"]),
+        }
+        # A smaller batch has one loss less.
+        if not self.missing or len(batch["x"]) == BATCH:
+            terms["code"] = Entry(0.1 * features.square().mean(1) + 0.01)
+        anchor = list(network["trunk"].parameters()) if self.parameters else features
+        return Outputs(terms, anchor=anchor)
+
+    def measure(self, outputs: Outputs) -> Mapping[str, Tensor]:
+        kind, size = outputs.term("kind"), outputs.term("size")
+        return {
+            "error": (kind.prediction.argmax(1) != kind.target).float(),
+            "size_mse": (size.prediction - size.target).square().mean(1),
+        }
+
+
+def member(
+    problem: Problem,
+    seed: int,
+    weighting: Any = "equal",
+    optimizer: Callable[[Any, int], Any] | None = None,
+    losses: Mapping[str, Any] | None = None,
+    scheduler: Callable[[Any], Any] | None = None,
+    **player: Any,
+) -> Member:
+    """A fresh member; the same seed gives the same."""
+    torch.manual_seed(seed)
+    network = problem.network()
+    made = {name: build_loss((losses or {}).get(name, loss)) for name, loss in problem.terms.items() if loss}
+    parameters = [*network.parameters(), *(p for loss in made.values() for p in loss.parameters())]
+    chosen = (optimizer or (lambda of, seed: torch.optim.Adam(of, lr=0.01 * (1 + seed))))(parameters, seed)
+    return Member(
+        problem,
+        network,
+        made,
+        Player(list(problem.terms), build_weighting(weighting), **player),
+        chosen,
+        scheduler=None if scheduler is None else scheduler(chosen),
+    )
+
+
+def steps_of(accumulate: int = 1) -> int:
+    """The optimiser steps of a training."""
+    return EPOCHS * -(-len(range(0, SAMPLES, BATCH)) // accumulate)
+
+
+def train_fleet(
+    members: Sequence[Member], datasets: Sequence[Any], accumulate: int = 1, clip: Clip | None = None
+) -> tuple[Fleet, list[Tensor]]:
+    """Train ``members`` as one; the fleet, and the weights [M, N] of each micro-batch."""
+    fleet = Fleet(members, accumulate, clip)
+    batches, step, found = StackedBatches(datasets, range(len(members)), BATCH), 0, []
+    for epoch in range(EPOCHS):
+        waiting = 0
+        for number, batch in enumerate(batches.epoch(epoch), 1):
+            clock = Clock(step, epoch, step / steps_of(accumulate))
+            found.append(fleet.micro_batch(batch, clock).weights.clone())
+            waiting += 1
+            if waiting == accumulate or number == len(batches):
+                fleet.step()
+                step, waiting = step + 1, 0
+    fleet.settle()
+    return fleet, found
+
+
+def train_alone(
+    member: Member, dataset: Any, seed: int, accumulate: int = 1, clip: Clip | None = None
+) -> list[Tensor]:
+    """Train one member as a loop of one's own does; the weights [N] of each micro-batch."""
+    order, step, found = EpochShuffle(len(dataset), seed), 0, []
+    for epoch in range(EPOCHS):
+        order.set_epoch(epoch)
+        rows, waiting = list(order), 0
+        for start in range(0, len(rows), BATCH):
+            clock = Clock(step, epoch, step / steps_of(accumulate))
+            for loss in member.losses.values():
+                loss.follow(clock.progress)
+            batch = collated(dataset, rows[start : start + BATCH])
+            table = table_of(member.problem.outputs(member.network, batch), member.losses, member.player, clock)
+            weighed = member.player.step(table, clock, accumulates=accumulate > 1)
+            assert weighed is not None
+            (weighed.total / accumulate).backward()
+            found.append(weighed.weights.clone())
+            waiting += 1
+            if waiting == accumulate or start + BATCH >= len(rows):
+                parameters = [p for group in member.optimizer.param_groups for p in group["params"]]
+                if clip is not None and clip.norm:
+                    torch.nn.utils.clip_grad_norm_(parameters, clip.norm)
+                if clip is not None and clip.value:
+                    torch.nn.utils.clip_grad_value_(parameters, clip.value)
+                member.player.commit()
+                member.optimizer.step()
+                member.optimizer.zero_grad()
+                if member.scheduler is not None:
+                    member.scheduler.step()
+                step, waiting = step + 1, 0
+    return found
+
+
+def assert_same(fleet: Sequence[Member], alone: Sequence[Member], tolerance: float = 1e-9) -> None:
+    """Parameters, buffers and the state of the weightings agree."""
+    for one, other in zip(fleet, alone, strict=True):
+        for of in ("network", "player"):
+            ours, theirs = getattr(one, of).state_dict(), getattr(other, of).state_dict()
+            assert ours.keys() == theirs.keys()
+            for name, value in ours.items():
+                torch.testing.assert_close(
+                    value, theirs[name], rtol=tolerance, atol=tolerance, equal_nan=True, msg=lambda m, n=name: f"{n}: {m}"
+                )
