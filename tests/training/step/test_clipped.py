@@ -15,7 +15,7 @@ from autoloss.probe.clipping import clipping_factors
 from autoloss.probe.optimizer_step import OptimizerStep
 from autoloss.training.lightning.loaders import HeldOut, loader
 from autoloss.training.lightning.multitask import MultiTaskModule
-from tests.training.step.test_ahead import NAMES, OPTIMIZERS, adam, aligned, entries, scalars, setting, sgd
+from tests.training.step.unrolled import NAMES, OPTIMIZERS, adam, aligned, entries, scalars, setting, sgd
 
 CLIPS = {
     "norm": lambda net: clip_grad_norm_(net.parameters(), 0.01),
