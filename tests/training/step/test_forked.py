@@ -7,15 +7,7 @@ import torch
 
 from autoloss import Balancer
 from autoloss.core.errors import SignalError
-from tests.training.step.forks import (
-    NAMES,
-    batches,
-    expected,
-    gradients_apart,
-    losses_of,
-    state_of,
-    through_fork,
-)
+from tests.training.step.forks import NAMES, batches, expected, gradients_apart, losses_of, state_of, through_fork
 
 METHODS = ["mgda", "pcgrad", "gradnorm", "uncertainty", "balancer", "smooth_tchebycheff"]
 

@@ -6,13 +6,7 @@ import torch
 from autoloss import Balancer, Need
 from autoloss.core.errors import ConfigError, SignalError
 from autoloss.core.surgery import Surgery
-from tests.training.step.forks import (
-    NAMES,
-    batches,
-    gradients_apart,
-    losses_of,
-    through_fork,
-)
+from tests.training.step.forks import NAMES, batches, gradients_apart, losses_of, through_fork
 
 
 def test_a_frozen_surgery_has_no_weights_to_use_again(net):
