@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import pytorch_lightning as pl
 import torch
 
 from autoloss.app.composition import allow_new_terms, composed
@@ -15,6 +14,7 @@ from autoloss.problems.tabular import Tabular
 from autoloss.training.lightning.loaders import loader
 from autoloss.training.step.entries import table_of
 from tests.problems.sheets import TARGETS, table, tables
+from tests.trainers import quiet_trainer
 
 
 @pytest.mark.filterwarnings("ignore::autoloss.core.errors.EmptySelectionWarning")
@@ -84,7 +84,7 @@ def test_metrics_are_means_over_the_values_that_are_present(sheet):
     problem = Tabular(sheet(rows), TARGETS)
     module = prepare(settings("unused"), problem).module()
     data = problem.datasets(0)["val"]
-    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
+    trainer = quiet_trainer()
     (found,) = trainer.validate(module, loader(data, 7, 0, shuffle=False), verbose=False)
     counts = [[int(part.sum()) for part in data.columns[f"present {name}"].split(7)] for name in TARGETS]
     assert len(data) % 7
@@ -129,8 +129,7 @@ def test_it_trains_through_a_fork_where_some_labels_are_missing(sheet):
     config = settings(sheet(table(missing=0.3)), ["weighting=graddrop"])
     prepared = prepare(config)
     module, problem = prepared.module(), prepared.problem
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "limit_val_batches": 0}
-    trainer = pl.Trainer(accelerator="cpu", max_epochs=1, enable_model_summary=False, log_every_n_steps=1, **quiet)
+    trainer = quiet_trainer(max_epochs=1, log_every_n_steps=1, limit_val_batches=0)
     before = [p.clone() for p in module.network.parameters()]
     tables = problem.datasets(0)
     trainer.fit(module, loader(tables["train"], 16, 0, shuffle=True), loader(tables["val"], 16, 0, shuffle=False))

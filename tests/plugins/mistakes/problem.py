@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -21,6 +20,7 @@ from autoloss.training.lightning.gan.player_table import player_table
 from autoloss.training.lightning.multitask import MultiTaskModule
 from autoloss.training.step.build import build_weighting
 from tests.plugins.mistakes.making import X, asked
+from tests.trainers import quiet_trainer
 
 
 class Curves(Problem):
@@ -62,8 +62,7 @@ def terms(features: Tensor, **more: Any) -> Outputs:
 def trained(problem: Problem, losses: Mapping[str, Loss], weighting: Any = "equal", **more: Any) -> None:
     """One step of a training."""
     module = MultiTaskModule(problem, losses, build_weighting(weighting), partial(torch.optim.SGD, lr=0.1), **more)
-    flags = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "num_sanity_val_steps": 0}
-    trainer = pl.Trainer(max_epochs=1, accelerator="cpu", enable_model_summary=False, **flags)
+    trainer = quiet_trainer(max_epochs=1, num_sanity_val_steps=0)
     trainer.fit(module, DataLoader(X, 8), DataLoader(X, 8))
 
 
@@ -82,10 +81,9 @@ def means_its_metrics() -> None:
 
     problem = Meaning(terms)
     module = MultiTaskModule(problem, BOTH, build_weighting("equal"), partial(torch.optim.SGD, lr=0.1))
-    flags = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     with torch.no_grad():
         errors = [module.network(x)[:, 0].abs().mean() for x in (X[:6], X[6:])]
-    trainer = pl.Trainer(accelerator="cpu", enable_model_summary=False, **flags)
+    trainer = quiet_trainer()
     (found,) = trainer.validate(module, DataLoader(X, 6), verbose=False)
     assert found["val/error"] == pytest.approx(float(sum(errors) / 2))  # of 6 samples and of 2, each counts as one
 
