@@ -23,6 +23,7 @@ from sqlalchemy.exc import DatabaseError
 from autoloss._version import __version__
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.io.lock import free, take
+from autoloss.core.passwords import remember, without_passwords
 
 NAME = "autoloss"
 WAIT = 20  # seconds for a storage to answer
@@ -35,6 +36,7 @@ def open_storage(storage: str | None, directory: Path) -> BaseStorage:
         directory.mkdir(parents=True, exist_ok=True)
         path = str(directory / "study.log")
         return JournalStorage(JournalFileBackend(path, lock_obj=_Lock(path)))
+    check_url(storage)
     try:
         if storage.startswith("grpc://"):
             host, _, port = storage.removeprefix("grpc://").partition(":")
@@ -45,9 +47,9 @@ def open_storage(storage: str | None, directory: Path) -> BaseStorage:
             return proxy
         return _database(storage)
     except Exception as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        first = without_passwords(str(error)).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(
-            f"search.storage must answer, but {_hidden(storage)} does not: {first.rstrip('.')}."
+            f"search.storage must answer, but {without_passwords(storage)} does not: {first.rstrip('.')}."
         ) from error
 
 
@@ -140,6 +142,20 @@ def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:
     return {k: v for key, one in value.items() for k, v in _leaves(one, f"{prefix}.{key}" if prefix else key).items()}
 
 
+def check_url(url: str) -> None:
+    """Raise where a driver would take a part of the password for the host or the port, and print it."""
+    hidden = remember(url)
+    scheme, _, rest = url.partition("://")
+    user, at, host = rest.partition("@")
+    port = (host if at else user).partition("/")[0].partition("?")[0].rpartition(":")
+    known = not port[1] or port[2].isdigit() or port[2].endswith("]") or "sqlite" in scheme
+    if "@" in host.partition("/")[0] or not known or (hidden and at and scheme == "grpc"):
+        raise ConfigError(
+            "search.storage must be scheme://user:password@host:port/name or grpc://host:port, but its host and port "
+            "cannot be told from its password. Write each @ and / of the password as %40 and %2F."
+        )
+
+
 def _database(url: str) -> BaseStorage:
     network = url.startswith(("postgresql", "mysql"))
     options = {"connect_args": {"connect_timeout": WAIT}} if network else {}
@@ -149,10 +165,3 @@ def _database(url: str) -> BaseStorage:
         # When two workers create the tables at the same time, the second worker finds them at its second attempt.
         time.sleep(1)
         return RDBStorage(url, engine_kwargs=options)
-
-
-def _hidden(url: str) -> str:
-    """The URL without its password."""
-    before, at, after = url.rpartition("@")
-    scheme, mark, rest = before.partition("://")
-    return f"{scheme}{mark}{rest.partition(':')[0]}{at}{after}" if at else url
