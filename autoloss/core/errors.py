@@ -19,6 +19,10 @@ class ConfigError(AutolossError, ValueError):
     """A parameter or configuration value that cannot be used."""
 
 
+class DamagedError(ConfigError):
+    """A file that autoloss wrote is not as it wrote it."""
+
+
 class UnknownNameError(AutolossError, LookupError):
     """A name under which nothing is registered."""
 

@@ -21,7 +21,8 @@ from optuna.study import Study
 from sqlalchemy.exc import DatabaseError
 
 from autoloss._version import __version__
-from autoloss.core.errors import ConfigError, require
+from autoloss.core.errors import ConfigError, first_line, require
+from autoloss.core.io.files import refuse_link
 from autoloss.core.io.lock import free, take
 from autoloss.core.passwords import remember, without_passwords
 
@@ -34,8 +35,7 @@ def open_storage(storage: str | None, directory: Path) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if storage is None:
         directory.mkdir(parents=True, exist_ok=True)
-        path = str(directory / "study.log")
-        return JournalStorage(JournalFileBackend(path, lock_obj=_Lock(path)))
+        return _journal(directory / "study.log")
     check_url(storage)
     try:
         if storage.startswith("grpc://"):
@@ -86,6 +86,19 @@ def open_study(
     return study
 
 
+def _journal(path: Path) -> BaseStorage:
+    for one in (path, Path(f"{path}.lock")):
+        if one.is_symlink():
+            raise ConfigError(f"A study must be a file of its own, but {str(one)!r} is a symbolic link. Remove it.")
+    try:
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=_Lock(str(path))))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ConfigError(
+            f"A study's journal must be lines of JSON as Optuna wrote them, but {str(path)!r} is damaged: "
+            f"{first_line(error)}. Restore it, or start again with fresh=true."
+        ) from error
+
+
 class _Lock(BaseJournalFileLock):
     """Optuna's journal lock, which the system frees when its process dies; Optuna's own locks wait for half a minute.
 
@@ -100,7 +113,7 @@ class _Lock(BaseJournalFileLock):
 
     def acquire(self) -> bool:
         self.release()
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT)
+        self._file = refuse_link(self._path, os.O_RDWR | os.O_CREAT)
         take(self._file, wait=True)
         self._remove_half_line()
         return True
@@ -114,7 +127,7 @@ class _Lock(BaseJournalFileLock):
     def _remove_half_line(self) -> None:
         if not self._journal.exists():
             return
-        with self._journal.open("r+b") as file:
+        with open(self._journal, "r+b", opener=refuse_link) as file:
             if not (size := file.seek(0, os.SEEK_END)):
                 return
             file.seek(size - 1)

@@ -75,6 +75,9 @@ class RecordCallback(pl.Callback):
         for player in _players(pl_module).values():
             player.check()
         if self._recorder is not None:
+            for name, player in _players(pl_module).items():
+                units = zip(player.terms.units, player.declared, strict=True)
+                self._recorder.describe_unbalanced(name, [unit for unit, declared in units if declared])
             self._recorder.flush()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -83,7 +86,8 @@ class RecordCallback(pl.Callback):
         found = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(("val/", "val_loss/"))}
         found |= self._recorder.means()
         clock: Clock = pl_module.clock  # type: ignore[assignment]
-        self._metrics.append([(clock, found)])
+        with self._recorder.unwritten.taken():
+            self._metrics.append([(clock, found)])
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._recorder is not None and self.config is not None:

@@ -10,7 +10,9 @@ from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
+from autoloss.core.io.files import whole
 from autoloss.training.lightning.gan.module import GanModule
+from autoloss.training.record.unwritten import Unwritten
 
 SMALLEST = 48  # pixels at the side of an image, below which it is enlarged
 PICTURES = 10
@@ -41,8 +43,9 @@ class SampleGrid(pl.Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("samples", picture, pl_module.clock.step, dataformats="HWC")
-        self.directory.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture.numpy()).save(self.directory / "samples.png")
+        unwritten = Unwritten(self.directory)
+        with unwritten.taken(), whole(self.directory / "samples.png", "wb") as file:
+            Image.fromarray(picture.numpy()).save(file, format="PNG")
 
 
 def grid(images: Tensor) -> Tensor:
