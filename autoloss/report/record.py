@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from autoloss._moved import moved_name
 from autoloss.core.errors import ConfigError, DamagedError, first_line
 from autoloss.core.io.csv_cells import unescaped
-from autoloss.core.io.files import read_json
+from autoloss.core.io.files import read_mapping
 from autoloss.report.runs import Run, read_run
 
 if TYPE_CHECKING:
@@ -160,11 +160,11 @@ def read_record(directory: Path) -> RunRecord:
     """The run in ``directory``; a file that is missing (the run was killed) gives empty arrays."""
     run = read_run(directory)
     columns = read_columns(directory / "trajectory.csv")
-    config = (run.summary or {}).get("config") or read_json(directory / "config.json") or {}
+    config = (run.summary or {}).get("config") or read_mapping(directory / "config.json") or {}
     curves = read_columns(directory / "metrics.csv")
-    about = read_json(directory / "record.json")
+    about = read_mapping(directory / "record.json")
     try:
-        parts = _parts(about, columns)
+        parts = _parts(about, columns, config)
     except (KeyError, TypeError, AttributeError) as error:
         raise DamagedError(
             f"record.json must say which losses there are, but that of {str(directory)!r} is damaged: "
@@ -200,11 +200,13 @@ def _numbers(cells: list[str]) -> list[float] | None:
     return numbers if numbers and numbers[0] == numbers[0] else None
 
 
-def _parts(about: Any, columns: Mapping[str, Array]) -> dict[str, PlayerRecord]:
+def _parts(about: Any, columns: Mapping[str, Array], config: Mapping[str, Any]) -> dict[str, PlayerRecord]:
     if about is None:
         losses = tuple(tag.removeprefix("loss_weight/") for tag in columns if tag.startswith("loss_weight/"))
         units = tuple(tag.removeprefix("grad_norm/") for tag in columns if tag.startswith("grad_norm/"))
         return {"": PlayerRecord("", losses, units or losses, {}, {}, bool(units), (), columns)} if losses else {}
+    # 0.1.0 did not say it; losses that are never balanced are then those of the configuration.
+    known = {*(config.get("unbalanced") or ()), *(config.get("penalties") or ())}
     return {
         player: PlayerRecord(
             player,
@@ -213,7 +215,7 @@ def _parts(about: Any, columns: Mapping[str, Array]) -> dict[str, PlayerRecord]:
             {group: tuple(names) for group, names in of["groups"].items()},
             of["base"],
             bool(of["measures"]),
-            tuple(of.get("unbalanced", ())),
+            tuple(of.get("unbalanced", [unit for unit in of["units"] if unit in known])),
             columns,
         )
         for player, of in about["players"].items()

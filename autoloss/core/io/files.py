@@ -64,3 +64,14 @@ def read_json(path: Path) -> Any:
         raise DamagedError(
             f"A JSON file must be as autoloss wrote it, but {str(path)!r} is damaged: {what}. Restore or remove it."
         ) from error
+
+
+def read_mapping(path: Path) -> dict[str, Any] | None:
+    """The mapping in the JSON file ``path``, or ``None`` if there is no such file."""
+    found = read_json(path)
+    if found is None or isinstance(found, dict):
+        return found
+    raise DamagedError(
+        f"A JSON file must be as autoloss wrote it, but {str(path)!r} is damaged: it holds no mapping. Restore or "
+        "remove it."
+    )

@@ -77,7 +77,7 @@ class Recorder:
         about = {
             name: {**terms.about(), "measures": (measures or {}).get(name, False)} for name, terms in players.items()
         }
-        self._described = {"players": about, "every": every, "dense": dense, "version": __version__}
+        self._described: dict[str, Any] = {"players": about, "every": every, "dense": dense, "version": __version__}
         self._described |= {"config": config} if config is not None else {}
         self._describe()
         self._buffer = RecordBuffer()

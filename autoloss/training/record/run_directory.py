@@ -50,6 +50,7 @@ class RunDirectory:
             self._metrics_file = CsvFile(directory / "metrics.csv", start=start + 1 if start else 0)
             self._claim = held.pop_all()
         self._free = weakref.finalize(self, _abandoned, self.recorder, self._claim, os.getpid())
+        self._describe()
         self._metrics: dict[str, float] = {}
         self._goals: dict[str, str] = {}
         self._begun, self._check_every = time.perf_counter(), BLOCK * every

@@ -96,7 +96,7 @@ class SteadyFile:
 def steady(writer: SummaryWriter, failed: Callable[[OSError], None]) -> None:
     """Let ``writer`` go on after an error of the disk, which ``failed`` is told."""
     events = writer._get_file_writer().event_writer
-    records = getattr(getattr(events, "_async_writer", None), "_writer", None)
+    records: Any = getattr(getattr(events, "_async_writer", None), "_writer", None)
     # Another version of TensorBoard may have other parts; then its errors are what they were.
     if hasattr(records, "_writer") and not isinstance(records._writer, SteadyFile):
         records._writer = SteadyFile(records._writer, events._file_name, failed)

@@ -58,6 +58,7 @@ class RecordCallback(pl.Callback):
         # The row of a validation has the number of the step after it.
         steps = _steps(pl_module)
         self._metrics = CsvFile(self.directory / "metrics.csv", start=steps + 1 if steps else 0)
+        _describe_unbalanced(self._recorder, pl_module)
         for name, player in players.items():
             player.listener = self._recorder.listener(name)
         if self.config is not None:
@@ -75,9 +76,7 @@ class RecordCallback(pl.Callback):
         for player in _players(pl_module).values():
             player.check()
         if self._recorder is not None:
-            for name, player in _players(pl_module).items():
-                units = zip(player.terms.units, player.declared, strict=True)
-                self._recorder.describe_unbalanced(name, [unit for unit, declared in units if declared])
+            _describe_unbalanced(self._recorder, pl_module)
             self._recorder.flush()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -105,6 +104,12 @@ class RecordCallback(pl.Callback):
 def _players(module: pl.LightningModule) -> Mapping[str, Player]:
     players: Mapping[str, Player] = module.players  # type: ignore[assignment]
     return players
+
+
+def _describe_unbalanced(recorder: Recorder, module: pl.LightningModule) -> None:
+    for name, player in _players(module).items():
+        units = zip(player.terms.units, player.declared, strict=True)
+        recorder.describe_unbalanced(name, [unit for unit, declared in units if declared])
 
 
 def _steps(module: pl.LightningModule) -> int:
