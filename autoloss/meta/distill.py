@@ -62,7 +62,7 @@ def _part(directory: Path, player: str) -> tuple[PlayerRecord, Array]:
 
 
 def _from_columns(record: RunRecord) -> dict[str, PlayerRecord]:
-    """The players of a trajectory without ``record.json``, which would tell ``player/loss`` from a name with a slash."""
+    """The players of a trajectory without ``record.json``: a slash comes after the name of a player."""
     tags = [tag.split("/")[1:] for tag in record.columns if tag.startswith("loss_weight/")]
     found: dict[str, list[str]] = {}
     for *player, name in tags:
