@@ -25,7 +25,7 @@ class SampleGrid(pl.Callback):
     """
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
+        self.directory, self._unwritten = directory, Unwritten(directory)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not isinstance(pl_module, GanModule) or trainer.sanity_checking or not trainer.is_global_zero:
@@ -43,8 +43,7 @@ class SampleGrid(pl.Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("samples", picture, pl_module.clock.step, dataformats="HWC")
-        unwritten = Unwritten(self.directory)
-        with unwritten.taken(), whole(self.directory / "samples.png", "wb") as file:
+        with self._unwritten.taken(), whole(self.directory / "samples.png", "wb") as file:
             Image.fromarray(picture.numpy()).save(file, format="PNG")
 
 
