@@ -29,19 +29,18 @@ def distill(directory: Path, points: int = 50, smooth: float = 0.05, player: str
     require(points >= 1, "`points` must be at least 1", f"points={points}")
     require(0 <= smooth <= 1, "`smooth` must lie in [0, 1]", f"smooth={smooth}")
     part, progress = _part(directory, player)
-    terms = Terms(list(part.losses), part.base, part.groups)
+    terms = Terms(list(part.losses), part.given_base, part.groups)
     found = {name: _recorded(progress, part.weights.get(name)) for name in part.losses}
     grid = torch.linspace(0, 1, points + 1, dtype=torch.float64)
     curves = {}
     for unit, members in zip(terms.units, terms.members, strict=True):
-        member = next((i for i in members if terms.base[i] > 0 and found[terms.names[i]]), None)
-        if member is None:
+        bare = next((of for i in members if (of := _bare(found[terms.names[i]], terms, i))), None)
+        if bare is None:
             raise ConfigError(
                 f"A run must have recorded a weight of every loss, but {unit!r} has none. "
                 "Leave the loss out of the run, or record more often: record.every=1."
             )
-        curve = _smooth(found[terms.names[member]], grid, smooth) / terms.base[member]
-        curves[unit] = tuple(curve.tolist())
+        curves[unit] = tuple(_smooth(bare, grid, smooth).tolist())
     return Curves(tuple(grid.tolist()), curves)
 
 
@@ -89,6 +88,12 @@ def _recorded(progress: Array, weights: Array | None) -> Points:
         return []
     pairs = zip(progress.tolist(), weights.tolist(), strict=True)
     return [(x, y) for x, y in pairs if math.isfinite(x) and math.isfinite(y)]
+
+
+def _bare(recorded: Points, terms: Terms, loss: int) -> Points:
+    """The recorded weights over the base weight of their time; none where that is 0."""
+    pairs = [(x, y, terms.base_at(x)[loss]) for x, y in recorded]
+    return [(x, y / base) for x, y, base in pairs if base > 0]
 
 
 def _smooth(recorded: Sequence[tuple[float, float]], grid: Tensor, width: float) -> Tensor:

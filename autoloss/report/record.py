@@ -34,7 +34,8 @@ CLOCK = ("step", "epoch", "progress")
 class PlayerRecord:
     """The record of one player: arrays [T] by loss or unit, NaN where one was absent or not measured.
 
-    ``base`` holds the base weights by loss, ``measures`` says whether the weighting compares gradients, and
+    ``base`` holds the base weights by loss, ``base_schedules`` those of losses and groups as they were given, where one
+    is a schedule (empty otherwise); at the end of training it equals ``base``. ``measures`` says whether the weighting compares gradients, and
     ``unbalanced`` which units keep their base weight.
     """
 
@@ -46,6 +47,12 @@ class PlayerRecord:
     measures: bool
     unbalanced: tuple[str, ...]
     columns: Mapping[str, Array]
+    base_schedules: Mapping[str, float | str] = field(default_factory=dict)
+
+    @property
+    def given_base(self) -> Mapping[str, float | str]:
+        """The base weights that the player was given, numbers or schedules."""
+        return self.base_schedules or self.base
 
     def of(self, kind: str, names: tuple[str, ...] | None = None) -> Table:
         """The columns of ``kind`` (``loss_weight``) by name, those that the record has."""
@@ -217,6 +224,7 @@ def _parts(about: Any, columns: Mapping[str, Array], config: Mapping[str, Any]) 
             bool(of["measures"]),
             tuple(of.get("unbalanced", [unit for unit in of["units"] if unit in known])),
             columns,
+            of.get("base_schedules", {}),
         )
         for player, of in about["players"].items()
     }

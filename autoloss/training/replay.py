@@ -32,7 +32,7 @@ def replay(record: RunRecord, weighting: Weighting, player: str = "") -> tuple[A
     Raises :class:`ConfigError` for a weighting that needs what no record holds.
     """
     part = _part(record, player)
-    terms = Terms(part.losses, part.base, part.groups)
+    terms = Terms(part.losses, part.given_base, part.groups)
     weighting = weighting.bind(terms.units)
     _check(part, weighting)
     kept = torch.tensor([unit in part.unbalanced for unit in terms.units])
@@ -40,6 +40,7 @@ def replay(record: RunRecord, weighting: Weighting, player: str = "") -> tuple[A
     steps, found = [], []
     for row, step in enumerate(record.steps.astype(int).tolist()):
         clock = Clock(step, int(record.columns["epoch"][row]), float(record.columns["progress"][row]))
+        terms.follow(clock.progress)
         weights = _step(columns, weighting, terms, clock, row, kept)
         if weights is not None:
             steps.append(step)
