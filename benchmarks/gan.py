@@ -11,32 +11,26 @@ from __future__ import annotations
 
 import argparse
 import logging
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from gan_quality import quality
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from autoloss.app.composition import composed
 from autoloss.app.prepare import prepare
-from autoloss.app.train_one import train
 from autoloss.core.gan.gan_problem import GanProblem, Generated
 from autoloss.core.problem import Inputs, Outputs, Term, Verdict
 from autoloss.losses.mae import Mae
 from autoloss.losses.non_saturating import NonSaturating
 from autoloss.losses.r1 import R1
-from autoloss.problems._digit_classifier import digit_classifier
-from autoloss.problems._digit_games import spread
-from autoloss.problems._digits import part
-from autoloss.problems._frechet import frechet_distance
 from autoloss.problems._tensors import TensorTable
 from autoloss.training.lightning.gan.module import GanModule
 from autoloss.training.lightning.gan.player import PlayerOptions
@@ -44,43 +38,7 @@ from autoloss.training.lightning.loaders import loader
 from autoloss.training.record.cadence import Cadence
 from autoloss.weightings.equal import Equal
 
-SEEDS = (0, 1, 2)
 FACTOR = 1000.0
-
-
-def quality() -> bool:
-    """Print how good the samples are; whether every bar is met."""
-    (images, labels), (real, of_real) = part("train"), part("test")
-    means = torch.stack([images[labels == k].mean(0) for k in range(10)])[labels]
-    with torch.no_grad():
-        features = {name: digit_classifier()(x)[0] for name, x in (("train", images), ("test", real), ("means", means))}
-    reference = frechet_distance(features["train"], features["test"])
-    of_means = frechet_distance(features["means"], features["test"])
-    print(
-        "digits_gan, its defaults, samples against the real test digits; CPU time of one thread, which other work does "
-        "not touch\n"
-    )
-    print(
-        "| seed | Frechet distance | of real training digits | of class means | class accuracy | deviation "
-        "| CPU seconds |"
-    )
-    print("|---|---|---|---|---|---|---|")
-    good = True
-    for seed in SEEDS:
-        begun = time.process_time()
-        with tempfile.TemporaryDirectory() as directory:
-            config = composed("train", ["problem=digits_gan", f"seed={seed}", "test=true"])
-            summary = train(config, Path(directory))
-        found = summary["test_metrics"]
-        seconds = time.process_time() - begun
-        accuracy = 1 - found["class_error"]
-        row = [found["frechet"], reference, of_means, accuracy, found["deviation"], seconds]
-        print(f"| {seed} | {row[0]:.1f} | {row[1]:.1f} | {row[2]:.1f} | {row[3]:.3f} | {row[4]:.2f} | {row[5]:.0f} |")
-        close = found["frechet"] <= 3 * reference and found["frechet"] < of_means
-        good &= close and accuracy >= 0.95 and found["deviation"] >= 0.6 and seconds <= 180
-    own = float(spread(images, labels) / spread(real, of_real))
-    print(f"\n(deviation: within a class, relative to the test digits'; that of the training digits is {own:.2f})")
-    return good
 
 
 class Pulls(pl.Callback):

@@ -6,13 +6,12 @@ A test holds them to be up to date.
 from __future__ import annotations
 
 import inspect
-import re
-from enum import Enum
-from importlib import import_module
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import autoloss
+import api_page
+
 from autoloss.app.describe import describe
 from autoloss.core.registry.lookup import ORIGIN, registry
 from autoloss.core.sample_weighting import CLAIMS as SAMPLE_CLAIMS
@@ -34,10 +33,38 @@ LEFT_OUT = """\
 """
 
 
+def _cards(kind: str) -> dict[str, dict[str, Any]]:
+    """What each of the package's own components of ``kind`` says of itself."""
+    return {one.name: describe(kind, one.name) for one in registry.listings[kind] if one.origin == ORIGIN}
+
+
+def _row(cells: Iterable[str]) -> str:
+    """A row of a table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _text(card: Mapping[str, Any]) -> str:
+    """What a component is, without its examples."""
+    return str(card["what"]).partition("\n>>>")[0].rstrip().replace("``", "`")
+
+
+def _parameters(card: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in card["parameters"].items()) or "none"
+
+
+def _claims(kind: str, name: str) -> str:
+    return ", ".join(sorted(registry.load(kind, name).claims)) or "none"
+
+
+def _meanings(claims: Mapping[str, str]) -> list[str]:
+    """What the ``claims`` mean."""
+    lines = ["", "Claims; the conformance suite asserts each for every component that makes it:", ""]
+    return lines + [f"- **{claim}**: {text}." for claim, text in claims.items()]
+
+
 def weightings() -> str:
     """The page of weightings."""
-    names = [one.name for one in registry.listings["weighting"] if one.origin == ORIGIN]
-    cards = {name: describe("weighting", name) for name in names}
+    cards = _cards("weighting")
     lines = [
         "# Weightings",
         "",
@@ -52,23 +79,18 @@ def weightings() -> str:
     for name, card in cards.items():
         needs = registry.load("weighting", name).needs
         passes = ", ".join(dict.fromkeys(one.passes for one in SIGNALS if one.need in needs)) or "nothing"
-        claims = ", ".join(sorted(registry.load("weighting", name).claims)) or "none"
-        parameters = ", ".join(f"{key}={value}" for key, value in card["parameters"].items()) or "none"
-        cells = (f"[{name}](#{name})", passes, claims, parameters, card["citation"])
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    lines += ["", "Claims; the conformance suite asserts each for every component that makes it:", ""]
-    lines += [f"- **{claim}**: {text}." for claim, text in CLAIMS.items()]
+        cells = (f"[{name}](#{name})", passes, _claims("weighting", name), _parameters(card), card["citation"])
+        lines.append(_row(cells))
+    lines += _meanings(CLAIMS)
     for name, card in cards.items():
-        text = card["what"].partition("\n>>>")[0].rstrip().replace("``", "`")
-        lines += ["", f"## {name}", "", text, "", f"*Use it for*: {card['use']}"]
+        lines += ["", f"## {name}", "", _text(card), "", f"*Use it for*: {card['use']}"]
         lines += [f"*Avoid it where*: {card['avoid']}"] if card["avoid"] else []
     return "\n".join([*lines, "", LEFT_OUT])
 
 
 def losses() -> str:
     """The page of losses."""
-    names = [one.name for one in registry.listings["loss"] if one.origin == ORIGIN]
-    cards = {name: describe("loss", name) for name in names}
+    cards = _cards("loss")
     lines = [
         "# Losses",
         "",
@@ -84,18 +106,10 @@ def losses() -> str:
     ]
     for name, card in cards.items():
         cells = [f"[{name}](#{name})", *(card[key] for key in ("use", "avoid", "outliers", "imbalance", "gradients"))]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append(_row(cells))
     for name, card in cards.items():
-        text = card["what"].partition("\n>>>")[0].rstrip().replace("``", "`")
-        lines += [
-            "",
-            f"## {name}",
-            "",
-            text,
-            "",
-            f"*Takes*: {'; '.join(card['takes'])}.",
-            f"*Source*: {card['citation']}",
-        ]
+        lines += ["", f"## {name}", "", _text(card), ""]
+        lines += [f"*Takes*: {'; '.join(card['takes'])}.", f"*Source*: {card['citation']}"]
     return "\n".join([*lines, "", *_penalties()])
 
 
@@ -108,12 +122,9 @@ def _penalties() -> list[str]:
         "parameters, a schedule and a part of the network: `penalties.orthogonality.factor=linear(0,0.01)`",
         "`penalties.orthogonality.on=[trunk]`. Without `on` they are of all weight matrices, not of biases and scales.",
     ]
-    for one in registry.listings["penalty"]:
-        if one.origin == ORIGIN:
-            card = describe("penalty", one.name)
-            text = card["what"].partition("\n>>>")[0].rstrip().replace("``", "`")
-            lines += ["", f"## {one.name}", "", text, "", f"*Use it for*: {card['use']}"]
-            lines += [f"*Avoid it where*: {card['avoid']}", f"*Source*: {card['citation']}"]
+    for name, card in _cards("penalty").items():
+        lines += ["", f"## {name}", "", _text(card), "", f"*Use it for*: {card['use']}"]
+        lines += [f"*Avoid it where*: {card['avoid']}", f"*Source*: {card['citation']}"]
     return [*lines, ""]
 
 
@@ -152,19 +163,20 @@ def sample_weightings() -> str:
         known = inspect.signature(pacing).parameters.values()
         parameters = ", ".join(p.name if p.default is p.empty else f"{p.name}={p.default:g}" for p in known)
         lines.append(f"| `{name}({parameters})` | {inspect.cleandoc(pacing.__doc__ or '').replace('``', '`')} |")
-    names = [one.name for one in registry.listings["sample_weighting"] if one.origin == ORIGIN]
-    cards = {name: describe("sample_weighting", name) for name in names}
+    cards = _cards("sample_weighting")
     lines += ["", "## Rules", "", "| name | needs | claims | parameters | source |", "|---|---|---|---|---|"]
     for name, card in cards.items():
-        claims = ", ".join(sorted(registry.load("sample_weighting", name).claims)) or "none"
-        parameters = ", ".join(f"{key}={value}" for key, value in card["parameters"].items()) or "none"
-        cells = (f"[{name}](#{name})", ", ".join(card["needs"]), claims, parameters, card["citation"])
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    lines += ["", "Claims; the conformance suite asserts each for every component that makes it:", ""]
-    lines += [f"- **{claim}**: {text}." for claim, text in SAMPLE_CLAIMS.items()]
+        cells = (
+            f"[{name}](#{name})",
+            ", ".join(card["needs"]),
+            _claims("sample_weighting", name),
+            _parameters(card),
+            card["citation"],
+        )
+        lines.append(_row(cells))
+    lines += _meanings(SAMPLE_CLAIMS)
     for name, card in cards.items():
-        text = card["what"].partition("\n>>>")[0].rstrip().replace("``", "`")
-        lines += ["", f"### {name}", "", text, "", f"*Use it for*: {card['use']}"]
+        lines += ["", f"### {name}", "", _text(card), "", f"*Use it for*: {card['use']}"]
         lines += [f"*Avoid it where*: {card['avoid']}"] if card["avoid"] else []
     return CURRICULA + "\n".join([*lines, ""])
 
@@ -203,109 +215,18 @@ def which_loss() -> str:
         for name in names:
             card = describe("loss", name)
             cells = (f"[{name}](losses.md#{name})", card["use"], card["avoid"])
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+            lines.append(_row(cells))
     return "\n".join([*lines, ""])
-
-
-# What people import, by what they want.
-API = {
-    "In a loop of your own": ("autoloss:Balancer", "autoloss:Entry"),
-    "Search": ("autoloss:search", "autoloss:UserTrial", "autoloss:Outcome"),
-    "A problem for the command line": ("autoloss:Problem", "autoloss:Term", "autoloss:Outputs"),
-    "A GAN": (
-        *("autoloss:GanProblem", "autoloss:Generated", "autoloss:Verdict", "autoloss:Inputs", "autoloss:Layers"),
-        *("autoloss:AdversarialLoss", "autoloss:InputPenalty"),
-    ),
-    "A weighting": (
-        *("autoloss:Weighting", "autoloss:Scalarization", "autoloss:Wrapper", "autoloss:Surgery"),
-        *("autoloss:Need", "autoloss:Signals", "autoloss:shared_generator"),
-    ),
-    "A rule for samples": ("autoloss:SampleWeighting", "autoloss:Samples", "autoloss:SampleNeed"),
-    "A loss or penalty": ("autoloss:Loss", "autoloss:per_sample", "autoloss:Penalty", "autoloss:at_least_float32"),
-    "What a search may vary": ("autoloss:Interval", "autoloss:Range", "autoloss:Choice"),
-    "Conformance suites": tuple(
-        f"autoloss.testing:{name}"
-        for name in ("WeightingSuite", "SampleWeightingSuite", "LossSuite", "PenaltySuite", "ModuleSuite", "stream")
-    ),
-    "Lightning modules": (
-        *("autoloss:ModuleBuilder", "autoloss:Ingredients", "autoloss:RunModule"),
-        *("autoloss:MultiTaskModule", "autoloss:CurriculumModule", "autoloss:GanModule", "autoloss:LossTable"),
-    ),
-    "From a name to a component, and the command line": ("autoloss:build", "autoloss:main"),
-    "Records of finished runs": ("autoloss.report:read", "autoloss.report:write", "autoloss.report:RunRecord"),
-    "Errors": (
-        *("autoloss:AutolossError", "autoloss:ConfigError", "autoloss:PluginError"),
-        *("autoloss:require", "autoloss:unknown"),
-    ),
-}
-
-
-def api() -> str:
-    """The page of the public names."""
-    lines = ["# API", "", "Generated by `docs/generate.py` from the docstrings, whose examples are tests.", ""]
-    lines += ["The public names are those of `autoloss`, `autoloss.testing` and `autoloss.report`. Import from nowhere"]
-    lines += ["deeper: modules below may move from one version to the next.", ""]
-    lines += [
-        f"- {title}: " + ", ".join(f"[{_name(one)}](#{_name(one).lower()})" for one in API[title]) for title in API
-    ]
-    for title, targets in API.items():
-        lines += ["", f"## {title}"]
-        for target in targets:
-            module, name = target.split(":")
-            found = getattr(import_module(module), name)
-            if inspect.ismodule(found):  # autoloss.search, a package that can be called
-                found = import_module(f"{found.__name__}.library").search
-            lines += ["", f"### {name}", "", f"`from {module} import {name}`", *_described(found, name)]
-            for key, member in sorted(_members(found).items()) if inspect.isclass(found) else ():
-                plain = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
-                shown = inspect.isfunction(plain) and not key.startswith("_") and plain.__doc__
-                if shown and not (key.startswith("test_") or _is_lightnings(found, key)):
-                    lines += _described(plain, key, "property " if isinstance(member, property) else "")
-    return "\n".join([*lines, ""])
-
-
-def _name(target: str) -> str:
-    return target.partition(":")[2]
-
-
-def _members(found: type) -> dict[str, Any]:
-    """The members of a class, with those of the part of the balancer that is in a file of its own."""
-    own = (base for base in reversed(found.__mro__) if base is found or base.__name__ == "OwnLoop")
-    return {key: member for one in own for key, member in vars(one).items() if key != "start"}
-
-
-def _described(found: Any, name: str, kind: str = "") -> list[str]:
-    """An object's signature and docstring as Markdown: examples in blocks, roles as code."""
-    signature = "" if kind or _is_class_of(found, (Exception, Enum)) else str(inspect.signature(found))
-    signature = re.sub(r"<[^<>]*>", "...", re.sub(r"(: |-> )'([^']*)'", r"\1\2", signature))
-    text = re.sub(r":\w+:`~?([^`]+)`", _reference, inspect.getdoc(found) or "").replace("``", "`")
-    parts = (f"```\n{part}\n```" if part.startswith(">>>") else part for part in text.split("\n\n"))
-    return ["", f"**`{kind}{name}{signature}`**", "", "\n\n".join(parts).rstrip()]
-
-
-def _reference(role: re.Match[str]) -> str:
-    """What a docstring refers to, by its public name if it has one."""
-    name = role[1].rpartition(".")[2]
-    return f"`{name if name in autoloss.__all__ else role[1]}`"
-
-
-def _is_class_of(found: Any, bases: tuple[type, ...]) -> bool:
-    """Whether ``found`` is a class of one of ``bases``."""
-    return inspect.isclass(found) and issubclass(found, bases)
-
-
-def _is_lightnings(found: Any, key: str) -> bool:
-    """Whether it is a hook that Lightning calls, and nobody else."""
-    return any(key in vars(base) for base in found.__mro__[1:] if base.__module__.startswith("pytorch_lightning"))
 
 
 PAGES = {
-    "api.md": api,
+    "api.md": api_page.api,
     "which_loss.md": which_loss,
     "methods.md": weightings,
     "losses.md": losses,
     "samples.md": sample_weightings,
 }
+
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

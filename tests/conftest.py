@@ -10,6 +10,18 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.fixture(scope="session")
+def needed():
+    """The parameters that weightings of losses with the names a and b cannot do without, by the weighting's name."""
+    return {
+        "fixed": {"weights": {"a": 1.0}},
+        "gradient_cosine": {"main": "a"},
+        "ol_aux": {"main": "a"},
+        "scheduled": {"schedules": {"a": "linear(0,1)"}},
+        "vqgan": {"adversarial": "b"},
+    }
+
+
 @pytest.fixture
 def autoloss(tmp_path, capfd):
     """Runs the command in this process, in a directory of its own; gives what ``subprocess.run`` would give."""

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import yaml  # type: ignore[import-untyped]
 
 from autoloss.core.errors import ConfigError
+from autoloss.core.io.yaml_file import check_text
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,4 +33,13 @@ def pair(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise argparse.ArgumentTypeError(f"it must read key=value, but it is {text!r}")
     # Hydra's lists and mappings are YAML once a space follows each colon.
-    return key, value if key == "weighting" else yaml.safe_load(re.sub(r":(?=\S)", ": ", value))
+    return key, value if key == "weighting" else _plain(key, re.sub(r":(?=\S)", ": ", value))
+
+
+def _plain(key: str, text: str) -> Any:
+    try:
+        check_text(text, key)
+        return yaml.safe_load(text)
+    except (ConfigError, yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise argparse.ArgumentTypeError(f"the value of {key} cannot be read: {first}") from error

@@ -12,6 +12,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from autoloss.app.file_source import limit_files
 from autoloss.core.errors import PluginError
 from autoloss.core.registry.defaults import attribute, defaults
 from autoloss.core.registry.lookup import ORIGIN, Listing, registry
@@ -68,9 +69,10 @@ class RegistrySearchPath(SearchPathPlugin):
 
 
 def register() -> None:
-    """Register both plugins with Hydra; a second call does no harm."""
+    """Register both plugins with Hydra, and the limits of files; a second call does no harm."""
     for plugin in (RegistrySource, RegistrySearchPath):
         Plugins.instance().register(plugin)
+    limit_files()
 
 
 def plain_defaults(listing: Listing) -> dict[str, Any]:

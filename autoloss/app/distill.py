@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autoloss.app.arguments import Parser
 from autoloss.app.screen import say
+from autoloss.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from autoloss.report.record import RunRecord
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -22,12 +29,46 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
 
     from autoloss.meta.distill import distill
+    from autoloss.report import read
 
     curves = distill(options.run, options.points, options.smooth, options.player)
     path = options.out or options.run / "schedule.yaml"
-    curves.write(path, f"Weights over progress, distilled by autoloss from {options.run}.")
+    try:
+        curves.write(path, f"Weights over progress, distilled by autoloss from {options.run}.")
+    except OSError as error:
+        raise ConfigError(
+            f"A schedule is written to a file, but {str(path)!r} cannot be: {error.strerror or error}. Name another "
+            "with --out FILE."
+        ) from error
     for name, values in curves.weights.items():
         first, middle, last = values[0], values[len(values) // 2], values[-1]
         say(f"{name}: {first:.4g} at the start, {middle:.4g} half-way, {last:.4g} at the end")
-    say(f"\nwritten: {path}\nuse it: autoloss train weighting=scheduled weighting.load={path}")
+    say(f"\nwritten: {path}\nuse it: {_use(read(options.run), path)}")
     return 0
+
+
+def _use(record: RunRecord, path: Path) -> str:
+    """How to train with the schedule: the run's own command, with its weighting replaced, or a balancer."""
+    summary, load = record.summary, f"weighting.load={_quoted(str(path))}"
+    command = summary.get("command") or ["autoloss", "train", *summary.get("overrides", ())]
+    if not summary.get("overrides") and "command" not in summary and "problem" not in record.config:
+        return f'Balancer(..., weighting={{"name": "scheduled", "load": {str(path)!r}}})'
+    if command[:2] != ["autoloss", "train"] or len(command) == 2:
+        name = (record.config.get("problem") or {}).get("name")
+        command = ["autoloss", "train", *([f"problem={name}"] if name else [])]
+    kept = [one for one in command[2:] if not _is_weighting(one)]
+    return shlex.join(["autoloss", "train", *kept, "weighting=scheduled", load])
+
+
+def _is_weighting(argument: str) -> bool:
+    key = argument.lstrip("+~").partition("=")[0]
+    return (
+        argument.startswith("-")
+        or key in ("weighting", "ckpt", "name", "hydra.run.dir")
+        or key.startswith("weighting.")
+    )
+
+
+def _quoted(path: str) -> str:
+    """``path`` as Hydra reads it."""
+    return path if re.fullmatch(r"[\w./-]+", path) else "'" + path.replace("'", "\\'") + "'"

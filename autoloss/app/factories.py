@@ -12,7 +12,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from autoloss.app.instantiate import check_call, factory
-from autoloss.core.errors import require, unknown
+from autoloss.core.errors import check_known, require
 from autoloss.core.problem import Problem
 from autoloss.core.registry.lookup import registry
 from autoloss.core.registry.parameters import named
@@ -64,7 +64,5 @@ def build_implicit(given: Any) -> Implicit | None:
     good = isinstance(given, (str, Mapping))
     require(good, "held_out.implicit must be a method, or a mapping with one", f"it is {given!r}", "Write cg.")
     given = {"method": given} if isinstance(given, str) else {str(key): value for key, value in given.items()}
-    for key in given:
-        if key not in Implicit.__dataclass_fields__:
-            raise unknown("key of held_out.implicit", key, Implicit.__dataclass_fields__)
+    check_known("key of held_out.implicit", given, Implicit.__dataclass_fields__)
     return Implicit(**given)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from autoloss.core.errors import ConfigError
+from autoloss.core.io.yaml_file import read_text
 
 
 def loaded(file: str) -> list[str]:
     """The overrides in a YAML file: a list under ``overrides``, or plain keys; else it raises :class:`ConfigError`."""
     path = Path(file.strip("'\""))
+    if not path.is_file():
+        raise ConfigError(f"load must name a file, but there is no file {str(path)!r}.")
+    text = read_text(path)
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except FileNotFoundError as error:
-        raise ConfigError(f"load must name a file, but there is no file {str(path)!r}.") from error
-    except (YAMLError, OSError) as error:
-        first = str(error).splitlines()[0]
+        content = OmegaConf.to_container(OmegaConf.load(StringIO(text)), resolve=False)
+    except (YAMLError, OmegaConfBaseException, OSError, ValueError, TypeError, RecursionError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"load must name a YAML file, but {str(path)!r} is not one: {first}.") from error
     if not isinstance(content, Mapping):
         raise ConfigError(f"load must name a YAML file of keys, but {str(path)!r} holds {type(content).__name__}.")

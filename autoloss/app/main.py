@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from types import TracebackType
 
 from autoloss._version import __version__
 from autoloss.app.completion import narrow
 from autoloss.app.signal_handlers import stopping
 from autoloss.core.errors import AutolossError, unknown
+from autoloss.core.passwords import without_passwords
 from autoloss.search.stop import Stopped
 
 VERBS = {
@@ -55,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AutolossError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        print(f"autoloss: {error}", file=sys.stderr)
+        print(f"autoloss: {without_passwords(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("autoloss: interrupted", file=sys.stderr)
@@ -74,7 +77,12 @@ def _complete(arguments: list[str]) -> int:
 
 def run() -> None:
     """Run the console script ``autoloss``."""
+    sys.excepthook = _show_error
     sys.exit(main())
+
+
+def _show_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(without_passwords("".join(traceback.format_exception(kind, error, trace))))
 
 
 def _help() -> str:

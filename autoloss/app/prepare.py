@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,8 +84,9 @@ def prepare(config: Mapping[str, Any], problem: Problem | None = None) -> Prepar
 
     Raises one :class:`ConfigError` that lists everything wrong with ``config``.
     """
-    _tell_old_key(config)
-    config = current(config)
+    given, config = config, current(config)
+    if OLD_KEY in given and config["module"]["name"] == OLD_KEY:
+        _tell_old_key()
     check_types(config)
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     found: list[str] = []
@@ -113,14 +114,10 @@ def prepare(config: Mapping[str, Any], problem: Problem | None = None) -> Prepar
     return PreparedRun(config, ingredients, builder, rng_state())
 
 
-def _tell_old_key(config: Mapping[str, Any]) -> None:
+@cache
+def _tell_old_key() -> None:
     """Say once that the keys of a curriculum are those of its module now."""
-    if OLD_KEY in config and OLD_KEY not in _told and current(config)["module"]["name"] == OLD_KEY:
-        _told.add(OLD_KEY)
-        say("autoloss: the keys curriculum.* are now module.*; the old ones work until the next version.", error=True)
-
-
-_told: set[str] = set()
+    say("autoloss: the keys curriculum.* are now module.*; the old ones work until the next version.", error=True)
 
 
 def _ingredients(config: Mapping[str, Any], problem: Problem | None, attempt: Attempt[Any]) -> Ingredients | None:

@@ -51,7 +51,14 @@ def _replay(directory: Path, settings: dict[str, Any]) -> int:
     nodes = _nodes(settings, record.config)
     found = {name: replay(record, build_weighting(node), player) for name, node in nodes.items()}
     page = directory / "replay.html"
-    write_text(page, render(replay_page(record, record.parts[player], found)))
+    html = render(replay_page(record, record.parts[player], found))
+    try:
+        write_text(page, html)
+    except OSError as error:
+        raise ConfigError(
+            f"A replay is written into the run's directory, but {str(page)!r} cannot be: {error.strerror or error}. "
+            "Copy the directory to a place where you may write."
+        ) from error
     names = [record.parts[player].title(name) for name in record.parts[player].losses]
     own = {name: record.weights[name] for name in names}
     rows = [["weighting", *names], ["of the run", *(_end(own[name]) for name in names)]]

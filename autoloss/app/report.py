@@ -7,6 +7,7 @@ from pathlib import Path
 
 from autoloss.app.arguments import Parser
 from autoloss.app.screen import say, shown
+from autoloss.core.errors import ConfigError
 from autoloss.report import write
 
 WHAT = """Writes report.html into each directory: of a run (also a killed one), a sweep, a search or a comparison.
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     for directory in parser.parse_args(arguments).directories:
         if directory.is_dir():
             _inside(directory)
-        say(f"report: {shown(write(directory))}")
+        say(f"report: {shown(_write(directory))}")
     return 0
 
 
@@ -30,4 +31,14 @@ def _inside(directory: Path) -> None:
     """Write the pages of the runs below ``directory``, so that its own page can link to them."""
     for trajectory in sorted(directory.glob("*/**/trajectory.csv")):
         if not (trajectory.parent / "report.html").exists():
-            write(trajectory.parent)
+            _write(trajectory.parent)
+
+
+def _write(directory: Path) -> Path:
+    try:
+        return write(directory)
+    except OSError as error:
+        raise ConfigError(
+            f"A report is written into its directory, but {str(directory / 'report.html')!r} cannot be: "
+            f"{error.strerror or error}. Copy the directory to a place where you may write."
+        ) from error

@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from autoloss.core.io.files import write_text
+from autoloss.core.passwords import without_passwords
 from autoloss.report import write as write_report
 from autoloss.report.leaderboard import as_csv, as_markdown, as_text, build
 from autoloss.report.runs import read_runs
@@ -18,7 +19,7 @@ from autoloss.report.runs import read_runs
 def say(text: str, error: bool = False) -> None:
     """Print ``text`` beside a progress bar, and at once: Python would buffer the output to a file or a pipe."""
     file = sys.stderr if error else sys.stdout
-    tqdm.write(text, file=file)
+    tqdm.write(without_passwords(text), file=file)
     file.flush()
 
 

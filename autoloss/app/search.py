@@ -22,10 +22,12 @@ from autoloss.app.hydra_app import USER_ERROR, answer_question, config_dirs, hyd
 from autoloss.app.overrides import directory_name
 from autoloss.app.run_lock import exclusive_lock, shared_lock
 from autoloss.app.screen import report, say, shown
+from autoloss.app.storage_url import move_to_environment
 from autoloss.app.trust import import_paths
 from autoloss.app.workers import Workers, follow, helper_number
 from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.io.files import write_json, write_text
+from autoloss.core.passwords import without_passwords
 from autoloss.search.stop import Stopped
 
 if TYPE_CHECKING:
@@ -45,20 +47,25 @@ _SEARCH_SETTINGS = (
 )
 _exit_codes: list[int] = []
 _dirs: list[str] = []
-_arguments: list[str] = []
+_typed: list[str] = []  # the arguments that the user typed
+_arguments: list[str] = []  # those of further workers
 _problem: list[Any] = []  # built to check the configuration, then used by the search
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if no trial finished, 2 for a user's mistake."""
     flags, overrides = split([_hydra_spelling(a) for a in arguments])
-    if (code := answer_question("search", flags, overrides, job)) is not None:
+    shown_overrides = [without_passwords(o) for o in overrides]
+    if (code := answer_question("search", flags, shown_overrides, job)) is not None:
         return code
     _dirs[:] = config_dirs(flags)
     # A further worker must not delete the results of the first one.
-    _arguments[:] = [a for a in arguments if not a.startswith("fresh=")]
+    _typed[:] = [a for a in arguments if not a.startswith("fresh=")]
     task_overrides = [o for o in overrides if not o.startswith("hydra.")]
     config = composed("search", task_overrides, _dirs)
+    storage = config["search"]["storage"]
+    overrides = move_to_environment(storage, overrides)
+    _arguments[:] = move_to_environment(storage, _typed)
     _problem[:] = [_check(config)]
     unnamed = [f"search.{key}" for key in _SEARCH_SETTINGS] + ["search/sampler", "search/pruner"]
     directory = OUTPUTS / "search" / directory_name(config, overrides, unnamed)
@@ -115,7 +122,7 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     settings = [*settings, *_without_checkpoints(config)]
     runner = ConfigRunner(settings, _dirs, search["folds"])
     if not helper:
-        write_json(directory / "command.json", {"command": ["autoloss", "search", *_arguments]})
+        write_json(directory / "command.json", {"command": ["autoloss", "search", *map(without_passwords, _typed)]})
     worker = Search(study, space, runner, problem.metrics, limits, directory, says=say)
     if not helper:
         worker.plan(list(space.grid(search["grid_points"])) if search["sampler"]["name"] == "grid" else [])
@@ -170,6 +177,7 @@ def _check(config: Mapping[str, Any]) -> Problem:
     from autoloss.search.engine import Settings
     from autoloss.search.runner import SCORE
     from autoloss.search.samplers import build_pruner, build_sampler
+    from autoloss.search.study import check_url
 
     problem = prepare({key: value for key, value in config.items() if key != "search"}).problem
     search = config["search"]
@@ -183,6 +191,7 @@ def _check(config: Mapping[str, Any]) -> Problem:
     build_sampler(search["sampler"], 0, len(objectives))
     build_pruner(search["pruner"], len(objectives), search["folds"])
     build_space(config, problem)
+    check_url(search["storage"] or "")
     strategy = str(config["trainer"]["strategy"])
     single = strategy in ("auto", "single_device") and config["trainer"]["devices"] in (1, "1")
     found = f"trainer.strategy={strategy}, trainer.devices={config['trainer']['devices']}"

@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 
 from autoloss.app.current_config import OLD_KEY
 from autoloss.app.overrides import parse
-from autoloss.core.errors import ConfigError, unknown
+from autoloss.core.errors import ConfigError, check_known, unknown
 from autoloss.core.problem import Problem
 from autoloss.core.registry.lookup import registry
 from autoloss.core.schedules.progressive import build
@@ -27,11 +27,8 @@ def build_space(config: Mapping[str, Any], problem: Problem) -> Space:
     terms = Terms(list(problem.terms), base, config["groups"])
     names = list(dict.fromkeys([BASELINE, *search["weightings"]]))
     weightings = {name: dict(registry.load("weighting", name).search_space) for name in names}
-    losses = {}
-    for term, options in search["losses"].items():
-        if term not in problem.terms:
-            raise unknown("loss", term, problem.terms)
-        losses[term] = tuple(map(_option, options))
+    check_known("loss", search["losses"], problem.terms)
+    losses = {term: tuple(map(_option, options)) for term, options in search["losses"].items()}
     keys = {key: distribution(key, text) for key, text in flat(search["space"]).items()}
     for key in keys:
         _check_key(config, key)

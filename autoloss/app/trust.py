@@ -16,6 +16,7 @@ from autoloss.core.registry.kinds import KINDS
 from autoloss.core.registry.lookup import registry
 
 _PATH = re.compile(r"[^\s/()]+:[^\s/()]+")
+REFERENCES = 16  # in a loaded file
 _ELSEWHERE = re.compile(r"\$\{[^}]*:")
 # An environment variable, so that the processes that this one starts inherit it.
 _TYPED = "AUTOLOSS_TYPED"
@@ -38,6 +39,13 @@ def check_loaded(overrides: Sequence[str], typed: Sequence[str], file: str) -> N
     instantiates any class that it is given), or read environment variables.
     """
     known = set(import_paths(typed))
+    many = sum(override.count("${") for override in overrides)
+    if many > REFERENCES or any(override.count("${") > 2 for override in overrides):
+        # Each may repeat the others: six lines could mean a text that no memory holds.
+        raise ConfigError(
+            f"A loaded file may refer to other keys {REFERENCES} times, twice in one value, but {file} has more "
+            "references, ${...}. Write the values."
+        )
     for override in overrides:
         key = override.lstrip("+~ ").partition("=")[0]
         if key.startswith(("hydra.", "hydra/", "hydra@", "-", "load", "hydra=")):

@@ -22,6 +22,7 @@ class BaseWeights:
 
     def __init__(self, factors: Mapping[str, float | str], losses: Sequence[tuple[str, str | None]]) -> None:
         """``losses`` are pairs of a loss's name and its group's."""
+        self.given = dict(factors)
         made = {name: parse_schedule(factor) for name, factor in factors.items()}
         self.schedules = {name: str(factors[name]) for name, schedule in made.items() if varies(schedule)}
         self._of = [[made[name] for name in names if name in made] for names in losses]

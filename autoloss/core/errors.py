@@ -8,6 +8,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable
 
+from autoloss.core.passwords import without_passwords
+
 
 class AutolossError(Exception):
     """Any error that autoloss raises for what it was given."""
@@ -15,6 +17,10 @@ class AutolossError(Exception):
 
 class ConfigError(AutolossError, ValueError):
     """A parameter or configuration value that cannot be used."""
+
+
+class DamagedError(ConfigError):
+    """A file that autoloss wrote is not as it wrote it."""
 
 
 class UnknownNameError(AutolossError, LookupError):
@@ -65,7 +71,7 @@ def first_line(error: BaseException) -> str:
     >>> first_line(OSError("disk on fire"))
     'OSError: disk on fire'
     """
-    lines = str(error).strip().splitlines() or [""]
+    lines = without_passwords(str(error)).strip().splitlines() or [""]
     if isinstance(error, AutolossError):
         return lines[0]
     if lines[0].startswith("Caught ") and len(lines) > 1:

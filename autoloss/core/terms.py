@@ -93,7 +93,8 @@ class Terms:
         }
         base = dict(zip(self.names, self.base_at(1.0), strict=True))
         about = {"losses": list(self.names), "units": list(self.units), "groups": groups, "base": base}
-        return {**about, "base_schedules": dict(self.base_schedules)} if self.base_schedules else about
+        # A schedule's own text too: the weights of a step are divided by the base weight of that step.
+        return {**about, "base_schedules": self._base.given} if self.base_schedules else about
 
     def scalars(self, reduced: Reduced) -> tuple[Tensor | None, ...]:
         """The K units' losses, each with its graph; ``None`` where absent."""

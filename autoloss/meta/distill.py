@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from autoloss.core.errors import ConfigError, require
-from autoloss.core.io.files import read_json
 from autoloss.core.schedules.curves import Curves
 from autoloss.core.terms import Terms
+from autoloss.report import read
+from autoloss.report.record import Array, PlayerRecord, RunRecord
 
 Points = list[tuple[float, float]]
 
@@ -29,45 +28,72 @@ def distill(directory: Path, points: int = 50, smooth: float = 0.05, player: str
     """
     require(points >= 1, "`points` must be at least 1", f"points={points}")
     require(0 <= smooth <= 1, "`smooth` must lie in [0, 1]", f"smooth={smooth}")
-    found = _weights(directory / "trajectory.csv", player)
-    config: Mapping[str, Any] = (read_json(directory / "summary.json") or {}).get("config", {})
-    terms = Terms(list(found), _known(config.get("base"), found), config.get("groups"))
+    part, progress = _part(directory, player)
+    terms = Terms(list(part.losses), part.given_base, part.groups)
+    found = {name: _recorded(progress, part.weights.get(name)) for name in part.losses}
     grid = torch.linspace(0, 1, points + 1, dtype=torch.float64)
     curves = {}
     for unit, members in zip(terms.units, terms.members, strict=True):
-        member = next((i for i in members if terms.base[i] > 0 and found[terms.names[i]]), None)
-        if member is None:
+        bare = next((of for i in members if (of := _bare(found[terms.names[i]], terms, i))), None)
+        if bare is None:
             raise ConfigError(
                 f"A run must have recorded a weight of every loss, but {unit!r} has none. "
                 "Leave the loss out of the run, or record more often: record.every=1."
             )
-        curve = _smooth(found[terms.names[member]], grid, smooth) / terms.base[member]
-        curves[unit] = tuple(curve.tolist())
+        curves[unit] = tuple(_smooth(bare, grid, smooth).tolist())
     return Curves(tuple(grid.tolist()), curves)
 
 
-def _weights(path: Path, player: str) -> dict[str, Points]:
-    """The recorded (progress, weight) of each loss of ``player``."""
+def _part(directory: Path, player: str) -> tuple[PlayerRecord, Array]:
+    """The record of ``player``, and the progress of its rows."""
+    path = directory / "trajectory.csv"
     if not path.is_file():
         raise ConfigError(f"A run's directory must hold trajectory.csv, but there is no file {str(path)!r}.")
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        rows, tags = list(reader), [tag for tag in reader.fieldnames or () if tag.startswith("loss_weight/")]
-    players = dict.fromkeys(tag.split("/")[1] if tag.count("/") > 1 else "" for tag in tags)
-    require(bool(tags), "A trajectory must have weights", f"{str(path)!r} has none")
-    if player not in players:
-        raise ConfigError(f"`player` must be one of {', '.join(map(repr, players))}, but it is {player!r}.")
-    own = [tag for tag in tags if (tag.split("/")[1] if tag.count("/") > 1 else "") == player]
+    record = read(directory)
+    parts = record.parts if (directory / "record.json").exists() else _from_columns(record)
+    part = parts.get(player)
+    if part is None and parts:
+        raise ConfigError(f"`player` must be one of {', '.join(map(repr, parts))}, but it is {player!r}.")
+    good = part is not None and any(part.weights) and "progress" in record.columns
+    require(good, "A trajectory must have weights", f"{str(path)!r} has none")
+    assert part is not None
+    return part, record.columns["progress"]
+
+
+def _from_columns(record: RunRecord) -> dict[str, PlayerRecord]:
+    """The players of a trajectory without ``record.json``: a slash comes after the name of a player."""
+    tags = [tag.split("/")[1:] for tag in record.columns if tag.startswith("loss_weight/")]
+    found: dict[str, list[str]] = {}
+    for *player, name in tags:
+        found.setdefault("/".join(player), []).append(name)
+    base, groups = record.config.get("base") or {}, record.config.get("groups") or {}
     return {
-        tag.rpartition("/")[2]: [
-            (float(row["progress"]), float(row[tag])) for row in rows if row.get(tag) and math.isfinite(float(row[tag]))
-        ]
-        for tag in own
+        player: PlayerRecord(
+            player,
+            tuple(names),
+            tuple(names),
+            {group: tuple(of) for group, of in groups.items()},
+            {name: weight for name, weight in base.items() if name in names},
+            False,
+            (),
+            record.columns,
+        )
+        for player, names in found.items()
     }
 
 
-def _known(base: Mapping[str, float] | None, names: Mapping[str, Any]) -> dict[str, float]:
-    return {name: weight for name, weight in (base or {}).items() if name in names}
+def _recorded(progress: Array, weights: Array | None) -> Points:
+    """The (progress, weight) of a loss, where it has one."""
+    if weights is None:
+        return []
+    pairs = zip(progress.tolist(), weights.tolist(), strict=True)
+    return [(x, y) for x, y in pairs if math.isfinite(x) and math.isfinite(y)]
+
+
+def _bare(recorded: Points, terms: Terms, loss: int) -> Points:
+    """The recorded weights over the base weight of their time; none where that is 0."""
+    pairs = [(x, y, terms.base_at(x)[loss]) for x, y in recorded]
+    return [(x, y / base) for x, y, base in pairs if base > 0]
 
 
 def _smooth(recorded: Sequence[tuple[float, float]], grid: Tensor, width: float) -> Tensor:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from autoloss.core.errors import require, unknown
+from autoloss.core.errors import check_known, require, unknown
 from autoloss.core.problem import Branch, Outputs, Problem, Term
 from autoloss.core.table import Anchor
 from autoloss.problems._column import Column
@@ -174,9 +174,7 @@ def _chosen(
     columns: Mapping[str, object], targets: list[str], inputs: list[str], ignore: list[str]
 ) -> tuple[list[str], list[str]]:
     """The names of the columns to predict, and of those to predict from."""
-    for name in [*targets, *inputs, *ignore]:
-        if name not in columns:
-            raise unknown("column", name, columns)
+    check_known("column", [*targets, *inputs, *ignore], columns)
     require(len(targets) > 0, "`targets` must name columns", "it is empty")
     twice = next((name for name in inputs if name in targets), "")
     require(not twice, "A column must be a target or an input", f"{twice!r} is both")

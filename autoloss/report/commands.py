@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autoloss.core.io.files import read_json
+from autoloss.core.passwords import without_passwords
 from autoloss.report.record import RunRecord
 
 
@@ -25,14 +26,14 @@ def commands(record: RunRecord) -> list[str]:
         lines.append(f"autoloss replay {place} weighting=gradnorm,mgda,pcgrad")
     elif record.steps.size:
         lines.append(f"autoloss replay {place} weighting=uncertainty,dwa")
-    return lines
+    return [without_passwords(line) for line in lines]
 
 
 def again(directory: Path) -> list[str]:
     """The command that made ``directory``, and those that show it."""
     made = read_json(directory / "command.json")
     place = shlex.quote(shown(directory))
-    lines = [shlex.join(made["command"])] if made else []
+    lines = [without_passwords(shlex.join(made["command"]))] if made else []
     if (directory / "best.yaml").exists():
         lines.append(f"autoloss train load={place}/best.yaml")
     if (directory / "study.log").exists():

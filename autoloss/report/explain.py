@@ -23,6 +23,11 @@ def findings(record: RunRecord) -> list[str]:
     said: list[str] = []
     for part in record.parts.values():
         said += [sentence for name in part.losses if (sentence := about_loss(part, name, record.steps))]
+        said += [
+            f"The base weight of `{part.title(name)}` follows {text}; its weight holds it."
+            for name, text in part.base_schedules.items()
+            if isinstance(text, str)
+        ]
         said += [*conflicts(part), *constant(part), *oscillation(part), *scale(part)]
     return [*said, *overfitting(record), *gaps(record)]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
+from autoloss.core.io.csv_cells import escaped
 from autoloss.core.io.text_table import aligned, markdown, number
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.report.runs import Run
@@ -111,10 +112,11 @@ def as_csv(board: Leaderboard) -> str:
     """The leaderboard as CSV, numbers in full."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(["rank", "run", "seeds", "score", "score_deviation", *board.metrics, "mean_weight_sum"])
+    metrics = map(escaped, board.metrics)
+    writer.writerow(["rank", "run", "seeds", "score", "score_deviation", *metrics, "mean_weight_sum"])
     for rank, e in enumerate(board.entrants, 1):
         numbers = (e.score, e.deviation, *(e.mean(m) for m in board.metrics), e.weight_sum)
-        writer.writerow([rank, e.label, len(e.runs), *(f"{x:.9g}" if x == x else "" for x in numbers)])
+        writer.writerow([rank, escaped(e.label), len(e.runs), *(f"{x:.9g}" if x == x else "" for x in numbers)])
     return out.getvalue()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import combinations
@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoloss._moved import moved_name
-from autoloss.core.errors import ConfigError
-from autoloss.core.io.files import read_json
+from autoloss.core.errors import ConfigError, DamagedError, first_line
+from autoloss.core.io.csv_cells import unescaped
+from autoloss.core.io.files import read_mapping
 from autoloss.report.runs import Run, read_run
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ CLOCK = ("step", "epoch", "progress")
 class PlayerRecord:
     """The record of one player: arrays [T] by loss or unit, NaN where one was absent or not measured.
 
-    ``base`` holds the base weights by loss, and ``measures`` says whether the weighting compares gradients.
+    ``base`` holds the base weights by loss, ``base_schedules`` those of losses and groups as they were given, where one
+    is a schedule (empty otherwise); at the end of training it equals ``base``. ``measures`` says whether the weighting compares gradients, and
+    ``unbalanced`` which units keep their base weight.
     """
 
     player: str
@@ -42,7 +45,14 @@ class PlayerRecord:
     groups: Mapping[str, tuple[str, ...]]
     base: Mapping[str, float]
     measures: bool
+    unbalanced: tuple[str, ...]
     columns: Mapping[str, Array]
+    base_schedules: Mapping[str, float | str] = field(default_factory=dict)
+
+    @property
+    def given_base(self) -> Mapping[str, float | str]:
+        """The base weights that the player was given, numbers or schedules."""
+        return self.base_schedules or self.base
 
     def of(self, kind: str, names: tuple[str, ...] | None = None) -> Table:
         """The columns of ``kind`` (``loss_weight``) by name, those that the record has."""
@@ -99,6 +109,7 @@ class RunRecord:
     curves: Table
     parts: Mapping[str, PlayerRecord]
     config: Mapping[str, Any] = field(default_factory=dict)
+    gaps: Sequence[tuple[int, int]] = ()  # first and last step of rows that could not be written
 
     @property
     def summary(self) -> Mapping[str, Any]:
@@ -156,9 +167,18 @@ def read_record(directory: Path) -> RunRecord:
     """The run in ``directory``; a file that is missing (the run was killed) gives empty arrays."""
     run = read_run(directory)
     columns = read_columns(directory / "trajectory.csv")
-    config = (run.summary or {}).get("config") or read_json(directory / "config.json") or {}
+    config = (run.summary or {}).get("config") or read_mapping(directory / "config.json") or {}
     curves = read_columns(directory / "metrics.csv")
-    return RunRecord(directory, run, columns, curves, _parts(directory, columns), config)
+    about = read_mapping(directory / "record.json")
+    try:
+        parts = _parts(about, columns, config)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(
+            f"record.json must say which losses there are, but that of {str(directory)!r} is damaged: "
+            f"{first_line(error)}. Restore or remove it."
+        ) from error
+    gaps = [(int(first), int(last)) for first, last in (about or {}).get("gaps", ())]
+    return RunRecord(directory, run, columns, curves, parts, config or (about or {}).get("config", {}), gaps)
 
 
 def read_columns(path: Path) -> Table:
@@ -167,8 +187,14 @@ def read_columns(path: Path) -> Table:
         return {}
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         reader = csv.reader(line for line in file if "\0" not in line)
-        header = next(reader, [])
-        rows = [found for row in reader if len(row) == len(header) and (found := _numbers(row)) is not None]
+        try:
+            header = [unescaped(tag) for tag in next(reader, [])]
+            rows = [found for row in reader if len(row) == len(header) and (found := _numbers(row)) is not None]
+        except csv.Error as error:
+            raise DamagedError(
+                f"A table must be as autoloss wrote it, but {str(path)!r} is damaged in line {reader.line_num}: "
+                f"{error}. Restore it, or remove that line."
+            ) from error
     table = np.array(rows, dtype=float).reshape(len(rows), len(header))
     return {tag: table[:, i] for i, tag in enumerate(header)}
 
@@ -181,12 +207,13 @@ def _numbers(cells: list[str]) -> list[float] | None:
     return numbers if numbers and numbers[0] == numbers[0] else None
 
 
-def _parts(directory: Path, columns: Mapping[str, Array]) -> dict[str, PlayerRecord]:
-    about = read_json(directory / "record.json")
+def _parts(about: Any, columns: Mapping[str, Array], config: Mapping[str, Any]) -> dict[str, PlayerRecord]:
     if about is None:
         losses = tuple(tag.removeprefix("loss_weight/") for tag in columns if tag.startswith("loss_weight/"))
         units = tuple(tag.removeprefix("grad_norm/") for tag in columns if tag.startswith("grad_norm/"))
-        return {"": PlayerRecord("", losses, units or losses, {}, {}, bool(units), columns)} if losses else {}
+        return {"": PlayerRecord("", losses, units or losses, {}, {}, bool(units), (), columns)} if losses else {}
+    # 0.1.0 did not say it; losses that are never balanced are then those of the configuration.
+    known = {*(config.get("unbalanced") or ()), *(config.get("penalties") or ())}
     return {
         player: PlayerRecord(
             player,
@@ -195,7 +222,9 @@ def _parts(directory: Path, columns: Mapping[str, Array]) -> dict[str, PlayerRec
             {group: tuple(names) for group, names in of["groups"].items()},
             of["base"],
             bool(of["measures"]),
+            tuple(of.get("unbalanced", [unit for unit in of["units"] if unit in known])),
             columns,
+            of.get("base_schedules", {}),
         )
         for player, of in about["players"].items()
     }

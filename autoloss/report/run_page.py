@@ -25,7 +25,9 @@ def run_page(record: RunRecord) -> Page:
     what = [str(summary.get("weighting") or _name(record.config.get("weighting")) or "run")]
     if (problem := summary.get("problem") or _name(record.config.get("problem"))) is not None:
         what.append(f"on {problem}")
-    blocks: list[Block] = [Words("What happened", findings(record))]
+    missing = [f"{first:,} to {last:,}" for first, last in record.gaps]
+    said = [f"The rows of the steps {', '.join(missing)} are missing: they could not be written."] if missing else []
+    blocks: list[Block] = [Words("What happened", [*said, *findings(record)])]
     for part in record.parts.values():
         blocks += charts(part, record.steps)
     blocks += _metrics(record)

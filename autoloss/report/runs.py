@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoloss.core.io.files import read_json
+from autoloss.core.io.files import read_mapping
 
 # The states in a summary; a summary without a state is that of a finished run.
 FINISHED, INTERRUPTED = "finished", "interrupted"
@@ -28,8 +28,8 @@ class Run:
 
 def read_run(directory: Path) -> Run:
     """The run in ``directory``, from its files."""
-    summary = read_json(directory / "summary.json")
-    failed = read_json(directory / "failed.json")
+    summary = read_mapping(directory / "summary.json")
+    failed = read_mapping(directory / "failed.json")
     return Run(directory, summary, None if summary is not None or failed is None else failed["error"])
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from autoloss.core.errors import ConfigError
-from autoloss.core.io.files import read_json, write_text
+from autoloss.core.errors import AutolossError, ConfigError, DamagedError, first_line
+from autoloss.core.io.files import read_mapping, write_text
 from autoloss.report.compare_page import compare_page
 from autoloss.report.diagnosis_page import diagnosis_page
 from autoloss.report.page import Page, render
@@ -35,19 +34,24 @@ def build(directory: Path) -> Page:
     if not directory.is_dir():
         raise ConfigError(f"A report needs the directory of a run, but there is no directory {str(directory)!r}.")
     try:
-        if (diagnosed := read_json(directory / "diagnosis.json")) is not None:
+        if (diagnosed := read_mapping(directory / "diagnosis.json")) is not None:
             return diagnosis_page(directory, diagnosed)
-        if (search := read_json(directory / "search.json")) is not None:
+        if (search := read_mapping(directory / "search.json")) is not None:
             return search_page(directory, search)
-        if (compared := read_json(directory / "compare.json")) is not None:
+        if (compared := read_mapping(directory / "compare.json")) is not None:
             return compare_page(directory, compared)
         if _is_run(directory):
             return run_page(read_record(directory))
         if read_runs(directory):
             return sweep_page(directory)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except AutolossError as error:
+        if not isinstance(error, DamagedError):
+            raise
+        raise ConfigError(f"A report needs files that can be read. {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration) as error:
         raise ConfigError(
-            f"A report needs files that can be read, but one in {directory} is damaged: {error}."
+            f"A report needs the files that a run wrote, but one in {directory} is damaged: {first_line(error)}. "
+            "Restore or remove it."
         ) from error
     raise ConfigError(
         f"A report needs the directory of a run, sweep, search or comparison, but {str(directory)!r} holds none of "

@@ -12,6 +12,7 @@ from autoloss.core.io.files import read_json
 from autoloss.core.registry.lookup import registry
 from autoloss.core.space import Distribution
 from autoloss.report import write as write_report
+from autoloss.report.write import RUN
 from autoloss.search.budget import counted
 from autoloss.search.confirm import chosen, confirm
 from autoloss.search.engine import Search, Settings
@@ -147,6 +148,9 @@ class _FunctionRunner:
 
         torch.manual_seed(seed)
         directory.mkdir(parents=True, exist_ok=True)
+        # A trial that is run again, and a confirmation of another candidate, replace what lies here.
+        for name in (*RUN, "metrics.csv"):
+            (directory / name).unlink(missing_ok=True)
         balancer = Balancer(self.losses, dict(candidate.weighting), log_dir=directory, **self.options)
         found = self.run(UserTrial(candidate, seed, directory, balancer, test, report))
         if isinstance(found, Mapping):

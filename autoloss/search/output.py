@@ -15,6 +15,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from autoloss._version import __version__
+from autoloss.core.io.csv_cells import escaped
 from autoloss.core.io.files import write_text
 from autoloss.core.io.text_table import aligned, markdown, number
 from autoloss.core.metrics.pareto import front, knee
@@ -117,13 +118,15 @@ class Outcome:
         """Every trial as CSV, with all digits; failed trials with their error."""
         out = io.StringIO()
         writer = csv.writer(out)
-        writer.writerow(["trial", "state", "candidate", SCORE, *self.goals, "mean_weight_sum", "seconds", "error"])
+        goals = map(escaped, self.goals)
+        writer.writerow(["trial", "state", "candidate", SCORE, *goals, "mean_weight_sum", "seconds", "error"])
         ranked = self.ranked
         for t in [*ranked, *(t for t in counted(self.study) if t.state != TrialState.COMPLETE)]:
             a = t.user_attrs
             metrics = [a.get("metrics", {}).get(name, "") for name in self.goals]
             row = [t.number, t.state.name.lower(), a.get("label", ""), a.get(SCORE, ""), *metrics]
-            writer.writerow([*row, a.get("mean_weight_sum", ""), a.get("seconds", ""), a.get("error", "")])
+            row += [a.get("mean_weight_sum", ""), a.get("seconds", ""), a.get("error", "")]
+            writer.writerow(map(escaped, row))
         return out.getvalue()
 
     def write(self, directory: Path, settings: Sequence[str] = ()) -> None:

@@ -21,8 +21,10 @@ from optuna.study import Study
 from sqlalchemy.exc import DatabaseError
 
 from autoloss._version import __version__
-from autoloss.core.errors import ConfigError, require
+from autoloss.core.errors import ConfigError, first_line, require
+from autoloss.core.io.files import refuse_link
 from autoloss.core.io.lock import free, take
+from autoloss.core.passwords import remember, without_passwords
 
 NAME = "autoloss"
 WAIT = 20  # seconds for a storage to answer
@@ -33,8 +35,8 @@ def open_storage(storage: str | None, directory: Path) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if storage is None:
         directory.mkdir(parents=True, exist_ok=True)
-        path = str(directory / "study.log")
-        return JournalStorage(JournalFileBackend(path, lock_obj=_Lock(path)))
+        return _journal(directory / "study.log")
+    check_url(storage)
     try:
         if storage.startswith("grpc://"):
             host, _, port = storage.removeprefix("grpc://").partition(":")
@@ -45,9 +47,9 @@ def open_storage(storage: str | None, directory: Path) -> BaseStorage:
             return proxy
         return _database(storage)
     except Exception as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        first = without_passwords(str(error)).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(
-            f"search.storage must answer, but {_hidden(storage)} does not: {first.rstrip('.')}."
+            f"search.storage must answer, but {without_passwords(storage)} does not: {first.rstrip('.')}."
         ) from error
 
 
@@ -84,6 +86,19 @@ def open_study(
     return study
 
 
+def _journal(path: Path) -> BaseStorage:
+    for one in (path, Path(f"{path}.lock")):
+        if one.is_symlink():
+            raise ConfigError(f"A study must be a file of its own, but {str(one)!r} is a symbolic link. Remove it.")
+    try:
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=_Lock(str(path))))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ConfigError(
+            f"A study's journal must be lines of JSON as Optuna wrote them, but {str(path)!r} is damaged: "
+            f"{first_line(error)}. Restore it, or start again with fresh=true."
+        ) from error
+
+
 class _Lock(BaseJournalFileLock):
     """Optuna's journal lock, which the system frees when its process dies; Optuna's own locks wait for half a minute.
 
@@ -98,7 +113,7 @@ class _Lock(BaseJournalFileLock):
 
     def acquire(self) -> bool:
         self.release()
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT)
+        self._file = refuse_link(self._path, os.O_RDWR | os.O_CREAT)
         take(self._file, wait=True)
         self._remove_half_line()
         return True
@@ -112,7 +127,7 @@ class _Lock(BaseJournalFileLock):
     def _remove_half_line(self) -> None:
         if not self._journal.exists():
             return
-        with self._journal.open("r+b") as file:
+        with open(self._journal, "r+b", opener=refuse_link) as file:
             if not (size := file.seek(0, os.SEEK_END)):
                 return
             file.seek(size - 1)
@@ -140,6 +155,20 @@ def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:
     return {k: v for key, one in value.items() for k, v in _leaves(one, f"{prefix}.{key}" if prefix else key).items()}
 
 
+def check_url(url: str) -> None:
+    """Raise where a driver would take a part of the password for the host or the port, and print it."""
+    hidden = remember(url)
+    scheme, _, rest = url.partition("://")
+    user, at, host = rest.partition("@")
+    port = (host if at else user).partition("/")[0].partition("?")[0].rpartition(":")
+    known = not port[1] or port[2].isdigit() or port[2].endswith("]") or "sqlite" in scheme
+    if "@" in host.partition("/")[0] or not known or (hidden and at and scheme == "grpc"):
+        raise ConfigError(
+            "search.storage must be scheme://user:password@host:port/name or grpc://host:port, but its host and port "
+            "cannot be told from its password. Write each @ and / of the password as %40 and %2F."
+        )
+
+
 def _database(url: str) -> BaseStorage:
     network = url.startswith(("postgresql", "mysql"))
     options = {"connect_args": {"connect_timeout": WAIT}} if network else {}
@@ -149,10 +178,3 @@ def _database(url: str) -> BaseStorage:
         # When two workers create the tables at the same time, the second worker finds them at its second attempt.
         time.sleep(1)
         return RDBStorage(url, engine_kwargs=options)
-
-
-def _hidden(url: str) -> str:
-    """The URL without its password."""
-    before, at, after = url.rpartition("@")
-    scheme, mark, rest = before.partition("://")
-    return f"{scheme}{mark}{rest.partition(':')[0]}{at}{after}" if at else url

@@ -40,7 +40,8 @@ class Balancer(ClosedAtEnd, OwnLoop):
         accumulate: how many calls make one optimiser step; ``None`` if they are not counted, because :meth:`watch` or
             :meth:`stepped` says when a step is made.
         on_nonfinite: ``"raise"``, or ``"skip"`` to leave a batch out and count it.
-        log_dir: the directory for the record, TensorBoard events and, in :meth:`close`, the report; none by default.
+        log_dir: the directory for the record, TensorBoard events and, in :meth:`close`, the report; none by default. It
+            belongs to one balancer at a time, and holds no record of other losses or of another weighting.
         record_every: how many steps lie between two rows of the record; ever more in a long training.
         sample_weighting: weighs the samples of losses with one value for each sample; given like ``weighting``.
         samples: how many samples the training data have, for sample weightings that keep a number for each.

@@ -32,14 +32,16 @@ def replay(record: RunRecord, weighting: Weighting, player: str = "") -> tuple[A
     Raises :class:`ConfigError` for a weighting that needs what no record holds.
     """
     part = _part(record, player)
-    terms = Terms(part.losses, part.base, part.groups)
+    terms = Terms(part.losses, part.given_base, part.groups)
     weighting = weighting.bind(terms.units)
     _check(part, weighting)
+    kept = torch.tensor([unit in part.unbalanced for unit in terms.units])
     columns = _Columns(part, terms, weighting.needs)
     steps, found = [], []
     for row, step in enumerate(record.steps.astype(int).tolist()):
         clock = Clock(step, int(record.columns["epoch"][row]), float(record.columns["progress"][row]))
-        weights = _step(columns, weighting, terms, clock, row)
+        terms.follow(clock.progress)
+        weights = _step(columns, weighting, terms, clock, row, kept)
         if weights is not None:
             steps.append(step)
             found.append(weights.numpy())
@@ -78,7 +80,8 @@ class _Columns:
         return Measured(reached, found)
 
 
-def _step(columns: _Columns, weighting: Weighting, terms: Terms, clock: Clock, row: int) -> Tensor | None:
+def _step(columns: _Columns, weighting: Weighting, terms: Terms, clock: Clock, row: int, kept: Tensor) -> Tensor | None:
+    """The effective weights at the recorded step ``row``; the units ``kept`` [K] have their base weights."""
     raw, needs = columns.raw[row], weighting.needs_at(clock.step)
     present = raw.isfinite()
     if not present.any():
@@ -88,7 +91,7 @@ def _step(columns: _Columns, weighting: Weighting, terms: Terms, clock: Clock, r
     measured = columns.measured(row, needs) if needs & GRADIENTS else None
     if needs & GRADIENTS and measured is None:
         return None
-    unbalanced = torch.zeros_like(here) if measured is None else ~measured.reached
+    unbalanced = kept if measured is None else kept | ~measured.reached
     signals = see(terms, clock, values, here & ~unbalanced, measured)
     with torch.no_grad():
         weights = terms.spread(torch.where(unbalanced, 1.0, weighting(signals).float()))

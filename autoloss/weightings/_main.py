@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, device
 
-from autoloss.core.errors import ConfigError, require, unknown
+from autoloss.core.errors import ConfigError, check_known, require
 from autoloss.core.tensors.constants import flags
 
 
@@ -19,9 +19,7 @@ class Main:
 
     def check(self, names: Sequence[str]) -> None:
         """Raise unless all are among the losses ``names``, and some loss is not main."""
-        for name in self.main:
-            if name not in names:
-                raise unknown("loss", name, names)
+        check_known("loss", self.main, names)
         if set(names) <= set(self.main):
             raise ConfigError("Some loss must help the main ones, but all are main. Name the goal only.")
 

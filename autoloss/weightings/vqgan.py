@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from autoloss.core.errors import ConfigError, require, unknown
+from autoloss.core.errors import ConfigError, check_known, require
 from autoloss.core.need import Need
 from autoloss.core.signals import Signals
 from autoloss.core.space import Interval
@@ -68,9 +68,7 @@ class Vqgan(Weighting):
         return self.needs if step >= self.start else Need.VALUES
 
     def allocate(self, size: int) -> None:
-        for name in (*self.adversarial, *self.main):
-            if name not in self.names:
-                raise unknown("loss", name, self.names)
+        check_known("loss", (*self.adversarial, *self.main), self.names)
         if len(self.adversarial) == size:
             raise ConfigError("Some loss must be main, but all are adversarial. Name the adversarial one only.")
 

@@ -10,6 +10,11 @@ from torch import nn
 from autoloss import Balancer
 from autoloss.core.errors import ConfigError, NonFiniteError, UnknownNameError
 from autoloss.core.terms import Terms
+from autoloss.meta.distill import distill
+from autoloss.report import read
+from autoloss.report.explain import findings
+from autoloss.training.replay import replay
+from autoloss.training.step.build import build_weighting
 
 
 @pytest.mark.parametrize("weighting", ["equal", "uncertainty", "gradnorm", "dwa"])
@@ -105,3 +110,38 @@ def test_weights_are_learned_as_with_a_number_while_the_schedule_does_not_move(a
         return balancer.weights
 
     assert trained({"kl": "step(0.3,1)", "image": "step(2,3)"}) == trained({"kl": 0.3, "image": 2.0})
+
+
+def annealed_run(place, weighting="uncertainty"):
+    torch.manual_seed(0)
+    net = nn.Linear(3, 4)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    base = {"kl": "linear(0,0.5)", "image": 2.0}
+    groups = {"image": ["rec", "edges"]}
+    options = {"base": base, "groups": groups, "total_steps": 40, "log_dir": place, "record_every": 1}
+    with Balancer(["rec", "edges", "kl"], weighting, **options) as balancer:
+        for _ in range(40):
+            out = net(torch.randn(8, 3))
+            losses = {"rec": out.square().mean(), "edges": out.diff().square().mean(), "kl": out.abs().mean()}
+            balancer(losses, anchor=out).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+
+def test_a_replay_of_the_same_weighting_gives_the_recorded_weights(tmp_path):
+    annealed_run(tmp_path)
+    record = read(tmp_path)
+    _, found = replay(record, build_weighting("uncertainty"))
+    for name, weights in record.parts[""].weights.items():
+        assert found[name] == pytest.approx(weights, rel=1e-5, abs=1e-7)
+
+
+def test_distilled_curves_do_not_hold_the_base_weight(tmp_path):
+    annealed_run(tmp_path, "equal")
+    curves = distill(tmp_path)
+    assert curves.weights == {"image": pytest.approx([1.0] * 51), "kl": pytest.approx([1.0] * 51)}
+
+
+def test_the_page_says_that_a_base_weight_follows_a_schedule(tmp_path):
+    annealed_run(tmp_path)
+    assert "base weight of `kl` follows linear(0,0.5)" in " ".join(findings(read(tmp_path)))

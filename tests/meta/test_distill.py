@@ -113,3 +113,25 @@ def test_a_wrong_file_is_named_in_one_sentence(tmp_path, text, says):
 def test_a_directory_without_a_run_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match=r"must hold trajectory.csv, but there is no file"):
         distill(tmp_path)
+
+
+def test_a_name_with_a_slash_is_a_name_and_no_player(tmp_path):
+    balancer = Balancer(["a", "b/c", "b/d"], "equal", base={"b/c": 0.5}, log_dir=tmp_path, record_every=1)
+    for _ in range(3):
+        balancer({name: torch.ones((), requires_grad=True) for name in balancer.player.terms.names})
+    balancer.close()
+    curves = distill(tmp_path, points=1)
+    assert curves.weights == {"a": (1.0, 1.0), "b/c": (1.0, 1.0), "b/d": (1.0, 1.0)}
+    curves.write(tmp_path / "s.yaml", "")
+    again = Balancer(["a", "b/c", "b/d"], {"name": "scheduled", "load": str(tmp_path / "s.yaml")}, total_steps=3)
+    again({name: torch.ones((), requires_grad=True) for name in again.player.terms.names})
+    assert again.weights == {"a": 1.0, "b/c": 1.0, "b/d": 1.0}
+
+
+@pytest.mark.parametrize("row", ["garbage", "1,1,\x00", "x,0,1,2,3", "5,0,0.5,nonsense,1"])
+def test_garbage_in_a_trajectory_is_left_out(tmp_path, row):
+    write(tmp_path, {"a": [1.0] * 5, "b": [0.5] * 5})
+    file = tmp_path / "trajectory.csv"
+    first, *rest = file.read_text().splitlines()
+    file.write_text("\n".join([first, *rest[:2], row, *rest[2:]]) + "\n")
+    assert distill(tmp_path, points=1).weights["a"] == pytest.approx((1.0, 1.0))

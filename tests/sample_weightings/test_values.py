@@ -5,13 +5,9 @@ from fractions import Fraction
 
 import pytest
 import torch
-from torch.nn import functional
 
-from autoloss import Balancer, Entry, Samples
-from autoloss.core.errors import AutolossError, ConfigError
-from autoloss.core.registry.lookup import registry
+from autoloss import Samples
 from autoloss.sample_weightings.class_balanced import ClassBalanced
-from autoloss.sample_weightings.data_parameters import DataParameters
 from autoloss.sample_weightings.focal import Focal
 from autoloss.sample_weightings.percentile import Percentile
 from autoloss.sample_weightings.self_paced import FORMS, SelfPaced
@@ -228,94 +224,9 @@ def test_class_balanced_counts_as_it_goes_and_scales_to_the_data():
     torch.testing.assert_close(found[[0, 3]], raw * 2 / raw.sum(), rtol=1e-3, atol=1e-4)
 
 
-# Data parameters
-
-
-def test_data_parameters_follow_the_derivative_in_the_log_temperature():
-    """One step of plain SGD against finite differences of the cross-entropy of divided logits."""
-    logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
-    labels, index = torch.tensor([0, 3, 1]), torch.tensor([4, 0, 2])
-    rule = DataParameters(lr=0.5, class_lr=0.25, momentum=0.0, classes=4)
-    balancer = Balancer(["a"], "equal", sample_weighting=rule, samples=5)
-    divided = balancer.temper("a", logits.requires_grad_(), index, labels)
-    torch.testing.assert_close(divided, logits / 2)
-    balancer({"a": Entry(functional.cross_entropy(divided, labels, reduction="none"), labels=labels)}, index=index)
-
-    def loss(i: int, log_sample: float, log_class: float) -> float:
-        z = logits.detach()[i].double() / (math.exp(log_sample) + math.exp(log_class))
-        return float(functional.cross_entropy(z, labels[i]))
-
-    learned = balancer.player.samples.rules[0]
-    for i in range(3):
-        of_sample = (loss(i, 1e-4, 0) - loss(i, -1e-4, 0)) / 2e-4
-        of_class = (loss(i, 0, 1e-4) - loss(i, 0, -1e-4)) / 2e-4
-        assert float(learned.samples_log[index[i]]) == pytest.approx(-0.5 * of_sample, abs=1e-4)
-        assert float(learned.classes_log[labels[i]]) == pytest.approx(-0.25 * of_class, abs=1e-4)
-    assert learned.samples_log[[1, 3]].tolist() == [0, 0]
-
-
-def test_a_confident_right_sample_cools_and_a_wrong_one_heats_up_to_its_bound():
-    rule = DataParameters(lr=0.5)
-    balancer = Balancer(["a"], "equal", sample_weighting=rule, samples=2)
-    logits, labels = torch.tensor([[4.0, 0.0], [4.0, 0.0]], requires_grad=True), torch.tensor([0, 1])
-    for _ in range(300):
-        divided = balancer.temper("a", logits, torch.arange(2), labels)
-        values = functional.cross_entropy(divided, labels, reduction="none")
-        balancer({"a": Entry(values, labels=labels)}, index=torch.arange(2))
-    cool, hot = balancer.player.samples.rules[0].samples_log
-    assert cool < -0.5
-    assert hot == pytest.approx(math.log(20))
-
-
 def test_a_batch_of_one_class_and_labels_that_are_never_seen_are_fine():
     one = weights(ClassBalanced(), 1.0, 2.0, known_labels=torch.tensor([7, 7]))
     assert one.tolist() == [1, 1]
-
-
-# Bad input
-
-BAD = [
-    ("focal", {"gamma": -1}, "`gamma` must be at least 0"),
-    ("top_k", {"share": 0.0}, r"`share` must lie in \(0, 1\]"),
-    ("self_paced", {"form": "hrad"}, "'hard'"),
-    ("self_paced", {"keep": "linear(0,1)"}, "`keep` must lie"),
-    ("self_paced", {"burn_in": -1}, "`burn_in` must be"),
-    ("self_paced", {"threshold": 0.0}, "`threshold` must be above 0"),
-    ("self_paced", {"power": 1.0}, "`power` must be above 1"),
-    ("self_paced", {"mix": 1.0}, "`mix` must lie"),
-    ("super_loss", {"lam": 0}, "`lam` must be above 0"),
-    ("super_loss", {"tau": math.inf}, "`tau` of .* must be a finite number"),
-    ("percentile", {"p": 0}, "`p` must lie"),
-    ("percentile", {"decay": 1}, "`decay` must lie"),
-    ("small_loss", {"rate": 1.0}, "`rate` must lie"),
-    ("class_balanced", {"beta": 1.0}, "`beta` must lie"),
-    ("data_parameters", {"momentum": 1.0}, "`momentum` must lie"),
-    ("given", {"key": ""}, "`key` must name"),
-]
-
-
-@pytest.mark.parametrize(("name", "parameters", "said"), BAD)
-def test_parameters_are_checked_when_built(name, parameters, said):
-    with pytest.raises(AutolossError, match=said):
-        registry.build("sample_weighting", name, **parameters)
-
-
-def test_labels_out_of_range_and_missing_are_errors():
-    balancer = Balancer(["a"], "equal", sample_weighting={"name": "class_balanced", "classes": 3})
-    values = torch.ones(2)
-    with pytest.raises(ConfigError, match="below `classes`, 3, but one is 3"):
-        balancer({"a": Entry(values, labels=torch.tensor([0, 3]))})
-    with pytest.raises(ConfigError, match="at least 0"):
-        balancer({"a": Entry(values, labels=torch.tensor([0, -1]))})
-    with pytest.raises(AutolossError, match="has no target of whole numbers"):
-        balancer({"a": values})
-
-
-def test_predictions_that_were_not_divided_are_an_error():
-    balancer = Balancer(["a"], "equal", sample_weighting="data_parameters", samples=2)
-    values = torch.ones(2, requires_grad=True)
-    with pytest.raises(AutolossError, match=r"balancer\.temper\('a'"):
-        balancer({"a": Entry(values, labels=torch.tensor([0, 1]))}, index=torch.arange(2))
 
 
 @pytest.mark.parametrize("share", [f"{i / 20:g}" for i in range(1, 20)])

@@ -1,5 +1,7 @@
 """A run's own weighting, replayed on its record, gives its own weights."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -89,3 +91,27 @@ def test_the_command_draws_and_tells(tmp_path, capsys):
     assert "Did you mean 'gradnorm'?" in capsys.readouterr().err
     assert main(["replay", str(tmp_path), "wieghting=mgda"]) == 2
     assert main(["replay", "nowhere", "weighting=mgda"]) == 2
+
+
+def test_losses_that_are_not_balanced_keep_their_base_weight(tmp_path):
+    options = {"base": {"c": 0.25}, "unbalanced": ["c"]}
+    first = trained(tmp_path / "first", "gradnorm", **options)
+    assert first.parts[""].unbalanced == ("c",)
+    for name in ("uw_so", "dwa"):
+        own = trained(tmp_path / name, name, **options)
+        _, again = replay(own, build_weighting({"name": name}))
+        assert own.weights["c"][-1] == 0.25
+        for loss, weights in own.weights.items():
+            np.testing.assert_allclose(again[loss], weights, rtol=1e-4)
+        _, crossed = replay(first, build_weighting({"name": name}))
+        assert set(crossed["c"]) == {0.25}
+    # 0.1.0 did not write which they are, and the configuration says it.
+    file = tmp_path / "first/record.json"
+    about = json.loads(file.read_text())
+    del about["players"][""]["unbalanced"]
+    file.write_text(json.dumps(about))
+    summary = json.loads((tmp_path / "first/summary.json").read_text())
+    summary["config"]["unbalanced"] = ["c"]
+    (tmp_path / "first/summary.json").write_text(json.dumps(summary))
+    _, crossed = replay(read(tmp_path / "first"), build_weighting({"name": "uw_so"}))
+    assert set(crossed["c"]) == {0.25}

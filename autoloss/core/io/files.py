@@ -10,8 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from autoloss.core.errors import DamagedError
+
 # The file in a run's directory from which other runs load what a weighting learned.
 EXPORT = "weighting.pt"
+
+
+def refuse_link(path: str, flags: int) -> int:
+    """An opener for ``open``: a symbolic link that lies where a file is written is an error, and not followed."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0), 0o666)
 
 
 @contextmanager
@@ -25,7 +32,8 @@ def whole(path: Path, mode: str = "w", alone: bool = False, **options: Any) -> I
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{'new' if alone else f'{os.getpid()}.{threading.get_ident()}'}")
     try:
-        with fresh.open(mode, **options) as file:
+        fresh.unlink(missing_ok=True)
+        with open(fresh, mode, opener=refuse_link, **options) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -51,3 +59,19 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except (ValueError, RecursionError) as error:
+        what = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DamagedError(
+            f"A JSON file must be as autoloss wrote it, but {str(path)!r} is damaged: {what}. Restore or remove it."
+        ) from error
+
+
+def read_mapping(path: Path) -> dict[str, Any] | None:
+    """The mapping in the JSON file ``path``, or ``None`` if there is no such file."""
+    found = read_json(path)
+    if found is None or isinstance(found, dict):
+        return found
+    raise DamagedError(
+        f"A JSON file must be as autoloss wrote it, but {str(path)!r} is damaged: it holds no mapping. Restore or "
+        "remove it."
+    )

@@ -11,6 +11,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO
 
+from autoloss.core.errors import ConfigError
+from autoloss.core.io.files import refuse_link
+
 _held: set[IO[str]] = set()
 
 
@@ -22,7 +25,7 @@ def lock(path: Path, shared: bool = False) -> Iterator[bool]:
     ``True`` on a system without file locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    with _opened(path) as file:
         if not take(file.fileno(), shared):
             yield False
             return
@@ -32,6 +35,18 @@ def lock(path: Path, shared: bool = False) -> Iterator[bool]:
         finally:
             _held.discard(file)
             free(file.fileno())
+
+
+def _opened(path: Path) -> IO[str]:
+    """``path`` open to be locked; what it holds is not changed, since another person may have made it."""
+    try:
+        return open(path, "a", opener=refuse_link)
+    except OSError as error:
+        if path.is_symlink():
+            raise ConfigError(
+                f"A lock must be a file of its own, but {str(path)!r} is a symbolic link. Remove it."
+            ) from error
+        raise
 
 
 def take(file: int, shared: bool = False, wait: bool = False) -> bool:

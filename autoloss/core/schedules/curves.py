@@ -13,6 +13,7 @@ from typing import Any
 
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.io.files import write_text
+from autoloss.core.io.yaml_file import read_yaml
 from autoloss.core.schedules.schedule import Schedule
 
 
@@ -49,15 +50,13 @@ class Curves:
 
 def read_curves(path: str | Path) -> Curves:
     """The curves in the YAML file ``path``; raises :class:`ConfigError` if it is not a schedule file."""
-    import yaml  # type: ignore[import-untyped]
-
     must = "A schedule file must be YAML with `progress` and `weights`"
+    if not Path(path).is_file():
+        raise ConfigError(f"A schedule file must exist, but there is no file {str(path)!r}.")
     try:
-        content = yaml.safe_load(Path(path).read_text())
-    except FileNotFoundError as error:
-        raise ConfigError(f"A schedule file must exist, but there is no file {str(path)!r}.") from error
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{must}, but {str(path)!r} is not: {str(error).splitlines()[0]}.") from error
+        content = read_yaml(Path(path))
+    except ConfigError as error:
+        raise ConfigError(f"{must}. {error}") from error
     made = isinstance(content, Mapping) and isinstance(content.get("weights"), Mapping)
     require(made, must, f"{str(path)!r} has other keys", "autoloss distill RUN_DIR writes one.")
     progress = _floats(content.get("progress"), path, "progress")

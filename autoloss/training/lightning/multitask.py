@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from autoloss.core.clock import Clock
-from autoloss.core.errors import ConfigError, require, unknown
+from autoloss.core.errors import ConfigError, check_known, require
 from autoloss.core.gan.gan_problem import GanProblem
 from autoloss.core.loss import Loss
 from autoloss.core.need import Need
@@ -81,9 +81,7 @@ class MultiTaskModule(RunModule):
         check_anchor(anchor)
         if not problem.terms:
             raise ConfigError("A problem must have losses, but its terms are empty. Name them in `terms`.")
-        for name in losses:
-            if name not in problem.terms:
-                raise unknown("loss", name, problem.terms)
+        check_known("loss", losses, problem.terms)
         self.problem = problem
         self.network = problem.network()
         self.keep_losses(losses)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from copy import copy, deepcopy
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from torch import Tensor
 
 from autoloss.core.clock import Clock
+from autoloss.core.errors import BusyError, ConfigError
 from autoloss.training.step.notes import Notes
 from autoloss.training.step.player import Player
 from autoloss.training.step.weigh import Weighed
@@ -45,18 +47,33 @@ class LazyRunDirectory:
 
     def record(self, weighed: Weighed, notes: Notes) -> None:
         """Record a micro-batch with its notes."""
-        if self._run_directory is None and self.directory is not None:
-            from autoloss.training.record.run_directory import RunDirectory
-
-            config = {**self.player.terms.about(), **self._config}
-            self._run_directory = RunDirectory(self.directory, self.player, self.every, config, weighed.clock.step)
+        self._open(weighed.clock)
         if self._run_directory is not None:
             self._run_directory.record(weighed, notes)
 
     def measured(self, clock: Clock, metrics: Mapping[str, float | Tensor], goals: Mapping[str, str]) -> None:
         """Record metrics on validation data."""
+        self._open(clock)
         if self._run_directory is not None:
             self._run_directory.measured(clock, metrics, goals)
+
+    def _open(self, clock: Clock) -> None:
+        if self._run_directory is not None or self.directory is None:
+            return
+        from autoloss.training.record.run_directory import RunDirectory
+        from autoloss.training.record.unwritten import FULL, RecordWarning
+
+        config = {**self.player.terms.about(), **self._config}
+        try:
+            self._run_directory = RunDirectory(self.directory, self.player, self.every, config, clock.step)
+        except BusyError:
+            raise
+        except OSError as error:
+            place, self.directory = self.directory, None
+            rule = f"A log_dir must be a directory in which files can be written, but {str(place)!r} is not: {error}."
+            if error.errno not in FULL:
+                raise ConfigError(f"{rule} Name another one, or leave log_dir out.") from error
+            warnings.warn(f"{rule} The training goes on without a record.", RecordWarning, stacklevel=2)
 
     def flush(self) -> None:
         """Write the rows that are recorded so far."""

@@ -6,23 +6,26 @@ import atexit
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from autoloss._version import __version__
 from autoloss.core.clock import Clock
-from autoloss.core.io.files import write_json
+from autoloss.core.io.files import read_json, write_json
 from autoloss.core.terms import Terms
+from autoloss.report.record import read_columns
 from autoloss.training.record.buffer import RecordBuffer
 from autoloss.training.record.cadence import DENSE, Cadence
 from autoloss.training.record.csv_file import CsvFile
 from autoloss.training.record.player_columns import PlayerColumns
 from autoloss.training.record.tensorboard import TensorBoardWriter
+from autoloss.training.record.unwritten import Unwritten, steady
 from autoloss.training.step.notes import Notes
 from autoloss.training.step.weigh import Weighed
 
@@ -60,25 +63,42 @@ class Recorder:
         writer: SummaryWriter | None = None,
         dense: int = DENSE,
         measures: Mapping[str, bool] | None = None,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         self.cadence = Cadence(every, dense)
         self._players = {name: PlayerColumns(terms, name) for name, terms in players.items()}
         columns = list(self._players.values())
         self._owned = writer is None
+        self.unwritten = Unwritten(directory, _gaps(directory, start))
         self.writer = writer or SummaryWriter(str(directory))
+        steady(self.writer, self.unwritten.take)
         self._tensorboard = TensorBoardWriter(self.writer, columns)
         self._file = CsvFile(directory / "trajectory.csv", [tag for of in columns for tag in of.tags()], start)
         about = {
             name: {**terms.about(), "measures": (measures or {}).get(name, False)} for name, terms in players.items()
         }
-        described = {"players": about, "every": every, "dense": dense, "version": __version__}
-        write_json(directory / "record.json", described)
+        self._described: dict[str, Any] = {"players": about, "every": every, "dense": dense, "version": __version__}
+        self._described |= {"config": config} if config is not None else {}
+        self._describe()
         self._buffer = RecordBuffer()
         self._step: _CurrentStep | None = None
-        self._lately: defaultdict[str, list[float]] = defaultdict(list)
+        self._lately = _since_validation(directory, start)
+        self._ended = False
         self._written = time.monotonic()
         self._process = os.getpid()
-        atexit.register(self._end)
+        atexit.register(self.end)
+
+    def _describe(self) -> None:
+        gaps = {"gaps": self.unwritten.gaps} if self.unwritten.gaps else {}
+        write_json(self._file.path.with_name("record.json"), {**self._described, **gaps})
+        self._gaps_said = len(self.unwritten.gaps)
+
+    def describe_unbalanced(self, player: str, names: Sequence[str]) -> None:
+        """Say in ``record.json`` which units of ``player`` keep their base weight, as a replay must know."""
+        if list(names) != self._described["players"][player].get("unbalanced", []):
+            self._described["players"][player]["unbalanced"] = list(names)
+            with self.unwritten.taken():
+                self._describe()
 
     def listener(self, player: str) -> Callable[[Weighed, Notes], None]:
         """What a :class:`Player` calls with each weighed micro-batch, to be recorded under the name ``player``."""
@@ -117,16 +137,20 @@ class Recorder:
             for player, (weighed, notes) in self._step.if_last.items():
                 self._step.tensors[player] = self._players[player].tensors(weighed, notes)
         self.flush()
-        self._step = None
+        self._step, self._ended = None, True
+        if self._gaps_said < len(self.unwritten.gaps):
+            with self.unwritten.taken():
+                self._describe()
         self.writer.flush()
         if self._owned:
             self.writer.close()
-        atexit.unregister(self._end)
+        atexit.unregister(self.end)
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Close it in the process that made it, unless it is closed or its directory is gone."""
         # A process that was forked from this one has a copy of the rows, which are not its own; the directory may be
         # a temporary one that is gone.
-        if os.getpid() == self._process and self._file.path.parent.exists():
+        if not self._ended and os.getpid() == self._process and self._file.path.parent.exists():
             self.writer._get_file_writer()  # a logger that shares the writer may have closed it
             self.close()
 
@@ -146,7 +170,10 @@ class Recorder:
         if not steps:
             return
         rows = [self._row(step.numbers) for step in steps]
-        self._file.append([(step.clock, row) for step, row in zip(steps, rows, strict=True)])
+        with self.unwritten.taken([step.clock.step for step in steps]):
+            self._file.append([(step.clock, row) for step, row in zip(steps, rows, strict=True)])
+            if self._gaps_said < len(self.unwritten.gaps):
+                self._describe()
         for step, row in zip(steps, rows, strict=True):
             for tag, x in row.items():
                 if tag.startswith("loss_raw/") and x == x:
@@ -156,6 +183,27 @@ class Recorder:
 
     def _row(self, numbers: Mapping[str, list[float]]) -> dict[str, float]:
         return {tag: x for player in self._players.values() for tag, x in player.columns(numbers).items()}
+
+
+def _gaps(directory: Path, start: int) -> list[list[int]]:
+    """The gaps before step ``start`` of the record that goes on."""
+    before = (read_json(directory / "record.json") or {}) if start else {}
+    return [gap for gap in before.get("gaps", ()) if gap[0] < start]
+
+
+def _since_validation(directory: Path, start: int) -> defaultdict[str, list[float]]:
+    """The losses of the rows between the last validation and step ``start``, at which a resumed run goes on."""
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    if not start:
+        return found
+    columns = read_columns(directory / "trajectory.csv")
+    validated = read_columns(directory / "metrics.csv").get("step", ())
+    last = max((step for step in validated if step <= start), default=0)
+    for row, step in enumerate(columns.get("step", ())):
+        for tag, column in columns.items() if last <= step < start else ():
+            if tag.startswith("loss_raw/") and column[row] == column[row]:
+                found[tag].append(float(column[row]))
+    return found
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
+import weakref
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from autoloss.core.io.files import write_json
 from autoloss.core.io.versions import versions
 from autoloss.core.need import GRADIENTS
 from autoloss.report import read, write
+from autoloss.training.record.claim import check_earlier, claimed, plain
 from autoloss.training.record.csv_file import CsvFile
 from autoloss.training.record.export import write_export
 from autoloss.training.record.recorder import BLOCK, Recorder
@@ -34,10 +38,19 @@ class RunDirectory:
     """Writes ``trajectory.csv``, ``metrics.csv`` and TensorBoard events, and at the end the summary and the page."""
 
     def __init__(self, directory: Path, player: Player, every: int, config: Mapping[str, Any], start: int) -> None:
-        self.directory, self.player, self.config = directory, player, config
+        self.directory, self.player, self.config = directory, player, plain(config)
         measures = {"": bool(player.weighting.needs & GRADIENTS)}
-        self.recorder = Recorder(directory, {"": player.terms}, every, start, measures=measures)
-        self._metrics_file = CsvFile(directory / "metrics.csv", start=start + 1 if start else 0)
+        with ExitStack() as held:
+            held.enter_context(claimed(directory))
+            if not start:
+                check_earlier(directory, config)
+            # Until it is closed, this run has not ended.
+            (directory / "summary.json").unlink(missing_ok=True)
+            self.recorder = Recorder(directory, {"": player.terms}, every, start, measures=measures, config=self.config)
+            self._metrics_file = CsvFile(directory / "metrics.csv", start=start + 1 if start else 0)
+            self._claim = held.pop_all()
+        self._free = weakref.finalize(self, _abandoned, self.recorder, self._claim, os.getpid())
+        self._describe()
         self._metrics: dict[str, float] = {}
         self._goals: dict[str, str] = {}
         self._begun, self._check_every = time.perf_counter(), BLOCK * every
@@ -47,6 +60,7 @@ class RunDirectory:
         self.recorder.record(weighed, notes=notes)
         if weighed.clock.step % self._check_every == 0:
             self.player.check()
+            self._describe()
 
     def measured(self, clock: Clock, metrics: Mapping[str, float | Tensor], goals: Mapping[str, str]) -> None:
         """Record metrics on validation data; ``goals`` are ``"min"`` or ``"max"``, which a sweep's score needs."""
@@ -55,12 +69,26 @@ class RunDirectory:
         self._metrics |= {name: _number(value) for name, value in metrics.items()}
         self._goals |= goals
         row = {f"val/{name}": value for name, value in self._metrics.items()}
-        self._metrics_file.append([(clock, row | self.recorder.means())])
+        with self.recorder.unwritten.taken():
+            self._metrics_file.append([(clock, row | self.recorder.means())])
         for tag, value in row.items():
             self.recorder.writer.add_scalar(tag, value, clock.step)
 
     def close(self, clock: Clock) -> None:
         """Write the last rows, the summary and the page."""
+        try:
+            self._close(clock)
+        finally:
+            self._free.detach()
+            self._claim.close()
+
+    def _describe(self) -> None:
+        # A loss may say only when it is computed that it is not to be balanced.
+        names = zip(self.player.terms.units, self.player.declared, strict=True)
+        self.recorder.describe_unbalanced("", [unit for unit, declared in names if declared])
+
+    def _close(self, clock: Clock) -> None:
+        self._describe()
         if self._metrics:
             write_hparams(self.recorder.writer, self.config, {f"val/{k}": v for k, v in self._metrics.items()})
         self.recorder.close()
@@ -77,11 +105,19 @@ class RunDirectory:
             "seconds": round(time.perf_counter() - self._begun, 2),
             "conventions": CONVENTIONS,
             "versions": versions("torch"),
-            "config": dict(self.config),
+            "config": self.config,
         }
-        write_json(self.directory / "summary.json", summary)
-        write_export(self.player.weighting, self.directory)
-        write(self.directory)
+        with self.recorder.unwritten.taken():
+            write_json(self.directory / "summary.json", summary)
+            write_export(self.player.weighting, self.directory)
+            write(self.directory)
+
+
+def _abandoned(recorder: Recorder, claim: ExitStack, process: int) -> None:
+    """Write the last rows of a balancer that nobody closed and nobody can reach any more, and free its directory."""
+    if os.getpid() == process:
+        recorder.end()
+        claim.close()
 
 
 def _number(value: float | Tensor) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
-from autoloss.core.errors import require, unknown
+from autoloss.core.errors import check_known, require, unknown
 from autoloss.core.loss import Loss
 from autoloss.core.problem import Problem
 from autoloss.core.registry.lookup import registry
@@ -44,9 +44,7 @@ def loss_nodes(
     losses: Mapping[str, Any], terms: Mapping[str, str | None], whose: str = ""
 ) -> dict[str, str | Mapping[str, Any]]:
     """The loss of each of the ``terms``: what the configuration's ``losses`` say, and else the problem's own."""
-    for name in losses:
-        if name not in terms:
-            raise unknown(f"{whose} loss".strip(), name, terms)
+    check_known(f"{whose} loss".strip(), losses, terms)
     nodes: dict[str, str | Mapping[str, Any]] = {}
     for name, default in terms.items():
         node = losses.get(name, default)

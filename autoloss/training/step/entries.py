@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from autoloss.core.clock import Clock
-from autoloss.core.errors import ConfigError, unknown
+from autoloss.core.errors import ConfigError, check_known
 from autoloss.core.loss import Loss, cleaned
 from autoloss.core.problem import Inputs, Layers, Outputs, Term, Verdict
 from autoloss.core.table import Entry, LossTable
@@ -20,9 +20,7 @@ def table_of(outputs: Outputs, losses: Mapping[str, Loss], player: Player, clock
 
     Raises an error where a term is not a loss of the player, or has no loss in ``losses``.
     """
-    strange = [name for name in outputs.terms if name not in player.terms.names]
-    if strange:
-        raise unknown("loss", strange[0], player.terms.names)
+    check_known("loss", outputs.terms, player.terms.names)
     entries = {name: _entry(name, term, outputs, losses, player, clock) for name, term in outputs.terms.items()}
     return LossTable(entries, outputs.anchor, outputs.index, outputs.keys)
 

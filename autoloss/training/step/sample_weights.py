@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from autoloss.core.clock import Clock
-from autoloss.core.errors import ConfigError, SignalError, require, unknown
+from autoloss.core.errors import ConfigError, SignalError, check_known, require
 from autoloss.core.need import SampleNeed
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.samples import Samples
@@ -56,9 +56,7 @@ class SampleWeights(StateModule):
 
     def __init__(self, names: Sequence[str], weighting: SampleWeighting, size: int | None = None) -> None:
         super().__init__()
-        for name in weighting.terms:
-            if name not in names:
-                raise unknown("loss", name, names)
+        check_known("loss", weighting.terms, names)
         self.named = bool(weighting.terms)
         self.names = tuple(weighting.terms or names)
         self.title, self.needs, self.size = weighting.title(), weighting.needs, size

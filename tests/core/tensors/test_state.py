@@ -69,19 +69,10 @@ def test_commit_writes_nothing_when_something_is_not_finite():
     assert all(torch.equal(value, before[name]) for name, value in holder.state_dict().items())
 
 
-NEEDED = {
-    "fixed": {"weights": {"a": 1.0}},
-    "gradient_cosine": {"main": "a"},
-    "ol_aux": {"main": "a"},
-    "scheduled": {"schedules": {"a": "linear(0,1)"}},
-    "vqgan": {"adversarial": "b"},
-}
-
-
 @pytest.mark.parametrize("weighting", registry.names("weighting"))
-def test_the_meta_device_leaves_no_state_without_a_value(weighting):
+def test_the_meta_device_leaves_no_state_without_a_value(weighting, needed):
     def make():
-        return Balancer(["a", "b"], {"name": weighting, **NEEDED.get(weighting, {})}, total_steps=10)
+        return Balancer(["a", "b"], {"name": weighting, **needed.get(weighting, {})}, total_steps=10)
 
     fresh = make()
     with torch.device("meta"):

@@ -67,17 +67,9 @@ def config(epochs=4, pacing="linear(0.25,0.5)", difficulty="hard", warmup=1, **m
         "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.003},
         "lr_schedule": {"_target_": "torch.optim.lr_scheduler.CosineAnnealingLR", "T_max": None},
         "trainer": {"max_epochs": epochs, "accelerator": "cpu", "devices": 1, "log_every_n_steps": 1},
-        "seed": 0,
         "batch_size": 16,
-        "workers": 0,
         "threads": 1,
-        "base": {},
-        "groups": {},
-        "unbalanced": [],
-        "on_nonfinite": "raise",
         "record": {"every": 1},
-        "checkpoint": {"every": 1},
-        "test": False,
         **more,
     }
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from autoloss.core.gan.gan_problem import GanProblem, Generated
-from autoloss.core.problem import Inputs, Outputs, Problem, Term, Verdict
+from autoloss.core.problem import Outputs, Problem, Term
 from autoloss.core.registry.lookup import ORIGIN, registry
 from autoloss.problems._tensors import TensorTable
 from autoloss.testing import ModuleSuite
 from autoloss.training.lightning.modules.curriculum import Curriculum
 from autoloss.training.lightning.modules.gan import Gan
 from autoloss.training.lightning.modules.multitask import Multitask
+from tests.training.lightning.gan.conftest import Points
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec", "ignore:.*`training_step` returned `None`")
 
@@ -41,41 +41,6 @@ class Line(Problem):
     def measure(self, outputs):
         term = outputs.term("value")
         return {"error": (term.prediction - term.target).abs().flatten()}
-
-
-class Points(GanProblem):
-    """Points around (1, 1) from noise."""
-
-    terms = {"adv": "non_saturating"}
-    discriminator_terms = {"adv": None, "penalty": "r1"}
-    metrics = {"distance": "min"}
-
-    def datasets(self, seed):
-        table = TensorTable(x=1 + 0.1 * torch.randn(64, 2, generator=torch.Generator().manual_seed(0)))
-        return {"train": table, "val": table}
-
-    def network(self):
-        return nn.Linear(2, 2)
-
-    def discriminator(self):
-        return nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
-
-    def generate(self, network, batch):
-        return Generated(network(torch.randn_like(batch["x"])))
-
-    def generator_outputs(self, network, discriminator, generated, batch):
-        return Outputs({"adv": Verdict(lambda: discriminator(batch["x"]), discriminator(generated.samples))})
-
-    def discriminator_outputs(self, discriminator, generated, batch):
-        verdict = Verdict(discriminator(batch["x"]), discriminator(generated.samples))
-        return Outputs({"adv": verdict, "penalty": Inputs(discriminator, batch["x"], generated.samples)})
-
-    def outputs(self, network, batch):
-        return Outputs({"near": Term(self.generate(network, batch).samples, batch["x"])})
-
-    def measure(self, outputs):
-        term = outputs.term("near")
-        return {"distance": (term.prediction - term.target).square().mean(1)}
 
 
 class TestMultitask(ModuleSuite):

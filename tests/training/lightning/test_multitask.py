@@ -32,17 +32,9 @@ def config(weighting="gradnorm", epochs=2, problem=None, **trainer):
         "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.003},
         "lr_schedule": {"_target_": "torch.optim.lr_scheduler.CosineAnnealingLR", "T_max": None},
         "trainer": {"max_epochs": epochs, "accelerator": "cpu", "devices": 1, "log_every_n_steps": 1, **trainer},
-        "seed": 0,
         "batch_size": 64,
-        "workers": 0,
         "threads": 1,
-        "base": {},
-        "groups": {},
-        "unbalanced": [],
-        "on_nonfinite": "raise",
         "record": {"every": 3},
-        "checkpoint": {"every": 1},
-        "test": False,
     }
 
 

@@ -10,6 +10,7 @@ from autoloss.core.registry.lookup import registry
 from autoloss.training.lightning.loaders import loader
 from autoloss.training.lightning.modules.multitask import MultiTaskModule
 from autoloss.training.step.build import build_weighting
+from tests.trainers import quiet_trainer
 
 WEIGHTINGS = ("equal", "gradnorm", "mgda", "lr_annealing", "balancer", "cagrad", "uncertainty", "famo")
 
@@ -21,17 +22,8 @@ def test_weights_are_learned_in_float32(weighting, precision):
     problem = registry.build("problem", "two_digits")
     losses = {term: registry.build("loss", loss) for term, loss in problem.terms.items() if loss}
     module = MultiTaskModule(problem, losses, build_weighting(weighting), partial(torch.optim.SGD, lr=0.01))
-    trainer = pl.Trainer(
-        max_epochs=1,
-        limit_train_batches=3,
-        limit_val_batches=1,
-        num_sanity_val_steps=0,
-        accelerator="cpu",
-        precision=precision,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+    trainer = quiet_trainer(
+        max_epochs=1, limit_train_batches=3, limit_val_batches=1, num_sanity_val_steps=0, precision=precision
     )
     data = problem.datasets(0)
     trainer.fit(module, loader(data["train"], 8, 0, True), loader(data["val"], 8, 0, False))

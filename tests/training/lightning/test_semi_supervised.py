@@ -14,6 +14,7 @@ from autoloss.problems._tensors import TensorTable
 from autoloss.training.lightning.loaders import loader
 from autoloss.training.lightning.multitask import MultiTaskModule
 from autoloss.training.step.build import build_weighting
+from tests.trainers import quiet_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec")
 
@@ -75,16 +76,7 @@ def test_unlabelled_terms_ramp_up_and_the_network_learns(form: str) -> None:
     ramps = {"teacher": "rampup(2,0.5)", "sure": "rampup(0.1)"}
     weighting = build_weighting({"name": "scheduled", "schedules": ramps})
     module = MultiTaskModule(problem, losses, weighting, lambda p: torch.optim.Adam(p, 0.02))
-    trainer = pl.Trainer(
-        max_epochs=5,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        callbacks=[teach],
-    )
+    trainer = quiet_trainer(max_epochs=5, num_sanity_val_steps=0, callbacks=[teach])
     data = problem.datasets(0)
     trainer.fit(module, *(loader(data[split], 64, 0, split == "train") for split in ("train", "val")))
     first, half, last = teach.weights[0], teach.weights[10], teach.weights[-1]

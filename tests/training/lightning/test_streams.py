@@ -1,7 +1,6 @@
 """Data without a length, and seeds that are large."""
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
@@ -12,6 +11,7 @@ from autoloss.core.registry.lookup import registry
 from autoloss.training.lightning.curriculum.sampler import PacedShuffle
 from autoloss.training.lightning.loaders import EpochShuffle, HeldOut, loader
 from autoloss.training.lightning.multitask import MultiTaskModule
+from tests.trainers import quiet_trainer
 
 
 class Stream(IterableDataset):
@@ -64,17 +64,7 @@ def fit(directory, steps, checkpoint=None):
     losses = {name: registry.build("loss", loss) for name, loss in problem.terms.items()}
     weighting = registry.build("weighting", "uncertainty")
     module = MultiTaskModule(problem, losses, weighting, lambda p: torch.optim.SGD(p, lr=0.01))
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_steps=steps,
-        max_epochs=3,
-        limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=directory,
-    )
+    trainer = quiet_trainer(max_steps=steps, max_epochs=3, limit_val_batches=0, default_root_dir=directory)
     data = problem.datasets(0)
     trainer.fit(
         module,

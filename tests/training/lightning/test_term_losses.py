@@ -14,6 +14,7 @@ from autoloss.training.lightning.loaders import loader
 from autoloss.training.lightning.multitask import MultiTaskModule
 from autoloss.weightings.equal import Equal
 from autoloss.weightings.scheduled import Scheduled
+from tests.trainers import quiet_trainer
 
 
 class Labelled(Problem):
@@ -58,16 +59,11 @@ def fit(loss, problem=None, callbacks=(), epochs=4, checkpoint=None, directory=N
     problem = problem or Labelled()
     losses = {"classes": build("loss", loss)}
     module = MultiTaskModule(problem, losses, Equal(), lambda p: torch.optim.Adam(p, 0.05))
-    trainer = pl.Trainer(
+    trainer = quiet_trainer(
         max_epochs=epochs,
-        accelerator="cpu",
         default_root_dir=directory,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         callbacks=list(callbacks),
     )
     data = [loader(problem.datasets(0)[split], 16, 0, split == "train") for split in ("train", "val")]
@@ -146,9 +142,6 @@ def test_a_schedule_in_a_training_without_an_end_is_an_error_at_the_first_step(g
     weighting = Equal() if given else Scheduled({"classes": "linear(1,0)"})
     adam = lambda p: torch.optim.Adam(p, 0.05)  # noqa: E731
     module = MultiTaskModule(problem, losses, weighting, adam, penalties=given.get("penalties"))
-    trainer = pl.Trainer(
-        max_epochs=-1, num_sanity_val_steps=0, default_root_dir=tmp_path, accelerator="cpu", logger=False, enable_progress_bar=False,
-        enable_model_summary=False, enable_checkpointing=False,
-    )  # fmt: skip
+    trainer = quiet_trainer(max_epochs=-1, num_sanity_val_steps=0, default_root_dir=tmp_path)  # fmt: skip
     with pytest.raises(ConfigError, match="follows progress, so the length of training must be known, but it is not"):
         trainer.fit(module, *data)

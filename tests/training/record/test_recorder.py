@@ -226,6 +226,6 @@ def test_rows_are_kept_though_the_logger_closed_its_writer_first(tmp_path):
     player.listener = recorder.listener("")
     player.step(LossTable({"a": torch.ones(())}), Clock(0))
     writer.close()
-    recorder._end()
+    recorder.end()
     assert (tmp_path / "trajectory.csv").read_text().count("\n") == 2
     writer.close()

@@ -4,7 +4,6 @@ import copy
 import math
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
@@ -15,7 +14,8 @@ from autoloss.probe.clipping import clipping_factors
 from autoloss.probe.optimizer_step import OptimizerStep
 from autoloss.training.lightning.loaders import HeldOut, loader
 from autoloss.training.lightning.multitask import MultiTaskModule
-from tests.training.step.test_ahead import NAMES, OPTIMIZERS, adam, aligned, entries, scalars, setting, sgd
+from tests.trainers import quiet_trainer
+from tests.training.step.unrolled import NAMES, OPTIMIZERS, adam, aligned, entries, scalars, setting, sgd
 
 CLIPS = {
     "norm": lambda net: clip_grad_norm_(net.parameters(), 0.01),
@@ -179,15 +179,11 @@ def test_the_trainer_clips_and_the_factor_is_known(algorithm, batches, tmp_path,
         lambda parameters: torch.optim.SGD(parameters, lr=0.1),
         held_out=HeldOut(data, 8, 0),
     )
-    trainer = pl.Trainer(
-        accelerator="cpu",
+    trainer = quiet_trainer(
         max_steps=2,
         accumulate_grad_batches=batches,
         gradient_clip_val=0.001,
         gradient_clip_algorithm=algorithm,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
         default_root_dir=tmp_path,
     )
     trainer.fit(module, loader(data, 8, 0, shuffle=True))

@@ -16,13 +16,6 @@ from autoloss.core.surgery import Surgery
 from autoloss.report import read
 
 NAMES = ("a", "b", "c")
-NEEDED = {
-    "fixed": {"weights": {"a": 1.0}},
-    "gradient_cosine": {"main": "a"},
-    "ol_aux": {"main": "a"},
-    "scheduled": {"schedules": {"a": "linear(0,1)"}},
-    "vqgan": {"adversarial": "b"},
-}
 
 
 def graphs(root):
@@ -75,11 +68,11 @@ def step(balancer, net, optimizer, place=0, fails=None):
 
 @pytest.mark.parametrize("weighting", registry.names("weighting"))
 @pytest.mark.parametrize("recorded", [False, True])
-def test_a_step_keeps_no_graph_and_the_model_can_be_copied(weighting, recorded, tmp_path):
+def test_a_step_keeps_no_graph_and_the_model_can_be_copied(weighting, recorded, tmp_path, needed):
     net = network()
     log_dir = tmp_path if recorded else None
     balancer = Balancer(
-        NAMES, {"name": weighting, **NEEDED.get(weighting, {})}, total_steps=10, log_dir=log_dir, record_every=2
+        NAMES, {"name": weighting, **needed.get(weighting, {})}, total_steps=10, log_dir=log_dir, record_every=2
     )
     model = nn.ModuleDict({"net": net, "balancer": balancer})
     optimizer = torch.optim.SGD(net.parameters(), 0.1)

@@ -23,6 +23,7 @@ from autoloss.training.step.build import build_weighting
 from autoloss.training.step.nonfinite import LEAST_SCALE, PATIENCE
 from autoloss.training.step.player import Player
 from autoloss.weightings.equal import Equal
+from tests.trainers import quiet_trainer
 from tests.weightings.test_conformance import REQUIRED
 
 SCALE = torch.tensor(2.0**16)
@@ -199,16 +200,11 @@ def test_a_training_in_float16_goes_on_where_gradients_overflow(module):
     module, moves = module(), Moves()
     # The scale overflows float16 at first; the scaler halves it at each step that it skips.
     half = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=2.0**32))
-    trainer = pl.Trainer(
+    trainer = quiet_trainer(
         max_epochs=1,
         limit_train_batches=32,
         limit_val_batches=1,
         num_sanity_val_steps=0,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         plugins=[half],
         callbacks=[moves],
     )

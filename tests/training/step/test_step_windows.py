@@ -3,43 +3,22 @@
 import copy
 import gc
 import pickle
-import re
 import weakref
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from autoloss import Balancer, ConfigError, Entry
-from autoloss.core.need import GRADIENTS, OUTCOME
-from autoloss.core.registry.lookup import registry
-from autoloss.core.signals import Signals
-from autoloss.core.surgery import Surgery
+from autoloss import Balancer, ConfigError
+from tests.training.step.windows import PLAIN, built, losses_of
 
-REQUIRED = {"vqgan": {"adversarial": "b"}, "ol_aux": {"main": "b"}, "gradient_cosine": {"main": "b"}}
 SHORT = [4, 1] * 15  # the micro-batches of 30 steps: 15 epochs of 5 batches, accumulated by 4
-
-
-HARD = {"name": "self_paced", "threshold": 2.0}  # it has no state: parts and whole choose alike
-
-
-def built(name):
-    return registry.build("weighting", name, **REQUIRED.get(name, {}))
-
-
-PLAIN = [n for n in registry.names("weighting") if not built(n).needs & OUTCOME and not isinstance(built(n), Surgery)]
 
 
 def setting(**options):
     torch.manual_seed(0)
     net = nn.Linear(5, 3)
     return net, torch.optim.SGD(net.parameters(), lr=0.01), Balancer("abc", **options)
-
-
-def losses_of(net, x):
-    out = net(x)
-    return {"a": out[:, 0].square() + 0.1, "b": 10 * out[:, 1].square() + 0.1, "c": 0.1 * out[:, 2].square() + 0.1}
 
 
 def run(weighting, windows, close, **options):
@@ -197,178 +176,3 @@ class TestSteps:
         gc.collect()
         assert gone() is None
         optimizer.step()
-
-
-class TestItems:
-    @pytest.mark.parametrize("kind", ["one", "by name", "tensor"])
-    @pytest.mark.parametrize("way", ["plain", "fork", "sampled", "group"])
-    def test_uneven_counts_agree_with_the_whole_batch(self, kind, way):
-        torch.manual_seed(0)
-        net, x, y = nn.Linear(3, 2), torch.randn(4, 8, 3), torch.randn(4, 8, 2)
-        mask = torch.arange(8) < torch.tensor([8, 1, 2, 5])[:, None]
-        other = torch.arange(8) < torch.tensor([1, 8, 2, 3])[:, None]
-        masks = (mask, other if kind == "by name" else mask)
-        count = {"a": masks[0].sum(), "b": masks[1].sum()}
-        items = {"one": int(count["a"]), "by name": {k: int(v) for k, v in count.items()}, "tensor": count["a"]}[kind]
-        options = {"sampled": {"sample_weighting": HARD}, "group": {"groups": {"g": ["a", "b"]}}}.get(way, {})
-
-        def total(balancer, i, **more):
-            out, anchor = net(x[i]), None
-            if way == "fork":
-                anchor = balancer.fork(out)
-            parts = (out, out) if anchor is None else (anchor["a"], anchor["b"])
-            entries = {
-                name: Entry((part - y[i]).square()[..., k].flatten(), masks[k][i].flatten())
-                for k, (name, part) in enumerate(zip("ab", parts, strict=True))
-            }
-            return balancer(entries, anchor=anchor, **more)
-
-        total(Balancer("ab", "equal", **options), slice(0, 4)).backward()
-        expected = net.weight.grad.clone()
-        net.zero_grad()
-        balancer = Balancer("ab", "equal", accumulate=4, **options)
-        for i in range(4):
-            total(balancer, slice(i, i + 1), items=items).backward()
-        assert (net.weight.grad - expected).norm() <= 1e-6 * expected.norm()
-
-    def test_gradients_at_a_fork_are_measured_without_the_share(self):
-        torch.manual_seed(0)
-        seen = []
-        for items in (None, 24):
-            balancer = Balancer("ab", "gradnorm")
-            torch.manual_seed(0)
-            trunk = nn.Linear(3, 4)
-            fork = balancer.fork(trunk(torch.linspace(-1, 1, 24).view(8, 3)))
-            losses = {name: (k + 1) * fork[name].square().mean(1) for k, name in enumerate("ab")}
-            balancer(losses, anchor=fork, items=items).backward()
-            seen.append(balancer.player.weighed.signals.gram)
-        torch.testing.assert_close(*seen)
-
-    def test_what_lacks_a_count_and_surgery_are_errors(self):
-        with pytest.raises(ConfigError, match="lacks 'b'"):
-            Balancer("ab", "equal")({"a": torch.ones(2), "b": torch.ones(2)}, items={"a": 4})
-        balancer = Balancer("ab", "graddrop")
-        fork = balancer.fork(torch.ones(2, 3, requires_grad=True))
-        with pytest.raises(ConfigError, match="Leave `items` out"):
-            balancer({name: fork[name].sum(1) for name in "ab"}, anchor=fork, items=4)
-
-    @pytest.mark.filterwarnings("ignore:A batch should have samples")
-    def test_a_window_without_an_item_is_no_nan(self):
-        net = nn.Linear(2, 1)
-        entry = Entry(net(torch.ones(3, 2))[:, 0], torch.zeros(3, dtype=torch.bool))
-        total = Balancer("ab", "equal")({"a": net(torch.ones(3, 2))[:, 0], "b": entry}, items={"a": 3, "b": 0})
-        total.backward()
-        assert net.weight.grad.isfinite().all()
-
-
-class TestCheckpoints:
-    @pytest.mark.parametrize("at", ["features", "parameters"])
-    @pytest.mark.parametrize("watched", [False, True])
-    @pytest.mark.parametrize("name", PLAIN)
-    def test_one_within_a_window_changes_nothing_that_is_learned(self, name, watched, at):
-        def go(save):
-            torch.manual_seed(0)
-            net, trunk = nn.Linear(5, 3), nn.Linear(5, 5)
-            parameters = [*net.parameters(), *trunk.parameters()]
-            optimizer = torch.optim.SGD(parameters, lr=1e-3)
-            balancer = Balancer("abc", built(name), accumulate=4, sample_weighting="super_loss")
-            if watched:
-                balancer.watch(optimizer)
-            for number, x in enumerate(torch.randn(12, 8, 5), 1):
-                features = trunk(x)
-                anchor = features if at == "features" else trunk.weight
-                (balancer(losses_of(net, features), anchor=anchor) / 4).backward()
-                if number == 6 and save:
-                    state = {k: v.clone() for k, v in balancer.state_dict().items()}
-                    balancer = Balancer("abc", built(name), accumulate=4, sample_weighting="super_loss")
-                    balancer.load_state_dict(state)
-                    assert torch.equal(
-                        balancer.state_dict()["_extra_state"].view(torch.uint8), state["_extra_state"].view(torch.uint8)
-                    )
-                    if watched:
-                        balancer.watch(optimizer)
-                if number % 4 == 0:
-                    optimizer.step()
-                    optimizer.zero_grad()
-            return balancer
-
-        whole, resumed = go(False), go(True)
-        assert whole.clock.step == resumed.clock.step == 3
-        for key, value in whole.state_dict().items():
-            torch.testing.assert_close(resumed.state_dict()[key], value, rtol=0, atol=0, equal_nan=True)
-
-    def test_the_counters_of_0_1_0_load(self):
-        balancer = Balancer("ab", accumulate=4)
-        old = balancer.get_extra_state()[:-2].clone()
-        old[0] = 10
-        balancer.set_extra_state(old)
-        assert (balancer.calls, balancer.clock.step) == (10, 2)
-        for _ in range(2):
-            balancer({"a": torch.ones(2), "b": torch.ones(2)})
-        assert balancer.clock.step == 3
-
-
-class TestAverages:
-    @pytest.mark.parametrize("use_buffers", [False, True])
-    @pytest.mark.parametrize("name", PLAIN)
-    def test_every_weighting_survives_an_average_of_models(self, name, use_buffers):
-        torch.manual_seed(0)
-        model = nn.ModuleDict({"net": nn.Linear(5, 3), "balancer": Balancer("abc", built(name), unbalanced=["c"])})
-        average = torch.optim.swa_utils.AveragedModel(model, use_buffers=use_buffers)
-        for _ in range(3):
-            losses = losses_of(model["net"], torch.randn(8, 5))
-            model["balancer"](losses, anchor=model["net"].weight).backward()
-            average.update_parameters(model)
-        assert average.module["balancer"].player.kept.tolist() == [False, False, True]
-
-    def test_bools_of_0_1_0_load(self):
-        balancer = Balancer("ab", unbalanced=["b"])
-        state = balancer.state_dict()
-        state["player.unbalanced"] = torch.tensor([False, True])
-        other = Balancer("ab")
-        other.load_state_dict(state)
-        assert other.player.kept.tolist() == [False, True]
-        assert other.player.unbalanced.dtype == torch.float32
-
-
-def test_what_is_tried_has_gradients_and_states():
-    assert any(built(name).needs & GRADIENTS for name in PLAIN)
-
-
-def listed(which):
-    """The weightings that docs/migrating.md lists."""
-    text = (Path(__file__).parents[3] / "docs/migrating.md").read_text()
-    return set(re.findall("`(.+?)`", text.split(f"<!-- {which} -->")[1].split("<!-- -->")[0]))
-
-
-def steady(name):
-    """Whether the weights of a micro-batch do not depend on the micro-batch."""
-    weighting = built(name).bind(("a", "b", "c"))
-    if isinstance(weighting, Surgery):
-        return False
-    if weighting.needs & OUTCOME:
-        three = torch.tensor([True] * 3)
-        for buffer in weighting.buffers():  # a rule that has not learned yet gives 1
-            buffer.copy_(torch.rand(buffer.shape, generator=torch.Generator().manual_seed(0)))
-        seen = [weighting(Signals(("a", "b", "c"), torch.tensor(v), three)) for v in ([1.0, 2, 3], [5.0, 1, 0.1])]
-        return torch.equal(*seen)
-    worst = 0.0
-    for seed in range(2):
-        torch.manual_seed(seed)
-        net = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
-        whole, parts = (Balancer("abc", built(name), accumulate=n, total_steps=10) for n in (1, 4))
-        for _ in range(4):
-            x, found = torch.randn(32, 5), []
-            for balancer, cuts in ((whole, [x]), (parts, x.chunk(4))):
-                net.zero_grad()
-                for cut in cuts:
-                    losses = {n: 10.0**k * v for k, (n, v) in enumerate(losses_of(net, cut).items())}
-                    balancer(losses, anchor=net[0].weight, items=32).backward()
-                found.append(torch.cat([p.grad.flatten() for p in net.parameters()]))
-            worst = max(worst, float((found[0] - found[1]).norm() / found[0].norm()))
-    return worst < 1e-5
-
-
-@pytest.mark.parametrize("name", registry.names("weighting"))
-def test_the_documents_say_which_gradients_of_a_window_are_those_of_one_batch(name):
-    assert (name in listed("exact"), name in listed("own")) == (steady(name), not steady(name))

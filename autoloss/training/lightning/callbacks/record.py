@@ -58,6 +58,7 @@ class RecordCallback(pl.Callback):
         # The row of a validation has the number of the step after it.
         steps = _steps(pl_module)
         self._metrics = CsvFile(self.directory / "metrics.csv", start=steps + 1 if steps else 0)
+        _describe_unbalanced(self._recorder, pl_module)
         for name, player in players.items():
             player.listener = self._recorder.listener(name)
         if self.config is not None:
@@ -75,6 +76,7 @@ class RecordCallback(pl.Callback):
         for player in _players(pl_module).values():
             player.check()
         if self._recorder is not None:
+            _describe_unbalanced(self._recorder, pl_module)
             self._recorder.flush()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -83,7 +85,8 @@ class RecordCallback(pl.Callback):
         found = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(("val/", "val_loss/"))}
         found |= self._recorder.means()
         clock: Clock = pl_module.clock  # type: ignore[assignment]
-        self._metrics.append([(clock, found)])
+        with self._recorder.unwritten.taken():
+            self._metrics.append([(clock, found)])
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._recorder is not None and self.config is not None:
@@ -101,6 +104,12 @@ class RecordCallback(pl.Callback):
 def _players(module: pl.LightningModule) -> Mapping[str, Player]:
     players: Mapping[str, Player] = module.players  # type: ignore[assignment]
     return players
+
+
+def _describe_unbalanced(recorder: Recorder, module: pl.LightningModule) -> None:
+    for name, player in _players(module).items():
+        units = zip(player.terms.units, player.declared, strict=True)
+        recorder.describe_unbalanced(name, [unit for unit, declared in units if declared])
 
 
 def _steps(module: pl.LightningModule) -> int:

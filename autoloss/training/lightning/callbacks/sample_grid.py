@@ -10,7 +10,9 @@ from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
+from autoloss.core.io.files import whole
 from autoloss.training.lightning.gan.module import GanModule
+from autoloss.training.record.unwritten import Unwritten
 
 SMALLEST = 48  # pixels at the side of an image, below which it is enlarged
 PICTURES = 10
@@ -23,7 +25,7 @@ class SampleGrid(pl.Callback):
     """
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
+        self.directory, self._unwritten = directory, Unwritten(directory)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not isinstance(pl_module, GanModule) or trainer.sanity_checking or not trainer.is_global_zero:
@@ -41,8 +43,8 @@ class SampleGrid(pl.Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("samples", picture, pl_module.clock.step, dataformats="HWC")
-        self.directory.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture.numpy()).save(self.directory / "samples.png")
+        with self._unwritten.taken(), whole(self.directory / "samples.png", "wb") as file:
+            Image.fromarray(picture.numpy()).save(file, format="PNG")
 
 
 def grid(images: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from autoloss.core.errors import ConfigError, require, unknown
+from autoloss.core.errors import ConfigError, check_known, require
 from autoloss.core.gan.adversarial_loss import InputPenalty
 from autoloss.core.loss import Loss
 from autoloss.core.need import OUTCOME, SampleNeed
@@ -84,9 +84,7 @@ class GanPlayer(Player):
     def __init__(self, name: str, terms: Sequence[str], options: PlayerOptions, on_nonfinite: str = "raise") -> None:
         if not terms:
             raise ConfigError(f"The {name} must have losses, but it has none. Name them in the problem.")
-        for term in options.losses:
-            if term not in terms:
-                raise unknown(f"loss of the {name}", term, terms)
+        check_known(f"loss of the {name}", options.losses, terms)
         penalties = [term for term, loss in options.losses.items() if isinstance(loss, InputPenalty)]
         sample_weighting = deepcopy(options.sample_weighting)
         if sample_weighting is not None and not sample_weighting.terms:

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from autoloss import Balancer
 from autoloss.core.registry.lookup import registry
+from tests.trainers import quiet_trainer
 
 # The perceptual network is frozen on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:.*in eval mode at the start of training.*")
@@ -88,15 +89,7 @@ class Autoencoder(pl.LightningModule):
 
 
 def fitted(module, epochs=3):
-    trainer = pl.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        log_every_n_steps=1,
-    )
+    trainer = quiet_trainer(max_epochs=epochs, log_every_n_steps=1)
     torch.manual_seed(1)
     trainer.fit(module, DataLoader(torch.rand(32, 1, 3, 3), batch_size=8))
     return module
