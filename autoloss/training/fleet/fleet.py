@@ -293,9 +293,7 @@ class StackedWeighed:
                 for name, parts in numbers["signals"].items()
             }
             reached = flags(layout.reached, losses.values.device)
-            measured = Measured(
-                reached, signals, None, layout.items, whole=all(layout.reached), here=layout.reached
-            )
+            measured = Measured(reached, signals, None, layout.items, whole=all(layout.reached), here=layout.reached)
         signals_of = Signals(
             layout.terms.units,
             numbers["seen"][m],
@@ -330,14 +328,20 @@ def check_members(members: Sequence[Member]) -> None:
         player, weighting = member.player, member.player.weighting
         if isinstance(weighting, Surgery) or player.samples is not None or weighting.needs & OUTCOME:
             what = "weights samples" if player.samples is not None else "looks ahead, or has no weights"
-            raise UnlikeError(f"A fleet takes weightings of losses, but {weighting.title()!r} {what}. It is trained alone.")
+            raise UnlikeError(
+                f"A fleet takes weightings of losses, but {weighting.title()!r} {what}. It is trained alone."
+            )
         if signature(member.optimizer) != signature(first.optimizer):
             raise UnlikeError("Members of a fleet must have one kind of optimiser, but they differ. Train them apart.")
         terms, other = player.terms, first.player.terms
         if (terms.names, terms.members, terms.grouped) != (other.names, other.members, other.grouped):
-            raise UnlikeError("Members of a fleet must have the same losses and groups, but they differ. Train them apart.")
+            raise UnlikeError(
+                "Members of a fleet must have the same losses and groups, but they differ. Train them apart."
+            )
         if player.nonfinite.skips:
-            raise UnlikeError("on_nonfinite=skip leaves batches out, which a fleet cannot. The member is trained alone.")
+            raise UnlikeError(
+                "on_nonfinite=skip leaves batches out, which a fleet cannot. The member is trained alone."
+            )
 
 
 def _chosen(numbers: Numbers, members: Sequence[int], size: int) -> Numbers:

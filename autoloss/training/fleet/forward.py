@@ -77,6 +77,9 @@ class StackedForward:
 
     def __init__(self, stacked: Stacked, problem: Problem, player: Player) -> None:
         self.stacked, self.problem, self.player = stacked, problem, player
+        for model in stacked.modules:
+            assert isinstance(model, MemberModel)
+            note(model)
 
     def __call__(self, batch: Any, clock: Clock, anchored: bool) -> Forward:
         """The losses for ``batch`` [M, B, ...]; the places where gradients are compared are found if ``anchored``."""
@@ -84,13 +87,12 @@ class StackedForward:
         terms = self.player.terms
 
         def one(model: MemberModel, batch: Any) -> list[Tensor]:
-            notes = _noted(model)
             outputs = self.problem.outputs(model.network, batch)
             table = table_of(outputs, model.by_term(), self.player, clock)
             losses = table.reduced(terms.names)
             here = [i for i, scalar in enumerate(losses.scalars) if scalar is not None]
             features, names, of_loss = _anchor(table, model, self.player) if anchored else ((), (), ())
-            wrong = {key: row for note in notes for key, row in note.taken().items()}
+            wrong = {key: row for part in model.parts() for key, row in _taken(part).items()}
             layout.update(here=here, names=names, of_loss=of_loss, wrong=list(wrong), features=len(features))
             layout.update(whole=losses.whole, masked=losses.masked, declared=_declared(table, self.player))
             scalars = [scalar for scalar in losses.scalars if scalar is not None]
@@ -109,15 +111,15 @@ class StackedForward:
         return Forward(losses, layout["names"] or found, layout["of_loss"], wrong, layout["declared"])
 
 
-def _noted(model: MemberModel) -> list[Noted]:
-    """The checks of the model's losses, which are replaced where they would read what they check."""
-    notes = []
+def note(model: MemberModel) -> None:
+    """Replace the checks of the model's losses, which would read what they check."""
     for part in model.parts():
-        if not isinstance(part.notices, Noted):
-            term, part.notices = part.notices.term, Noted()
-            part.notices.term = term
-        notes.append(part.notices)
-    return notes
+        term, part.notices = part.notices.term, Noted()
+        part.notices.term = term
+
+
+def _taken(part: Loss) -> dict[tuple[str, str], Tensor]:
+    return part.notices.taken() if isinstance(part.notices, Noted) else {}
 
 
 def _declared(table: LossTable, player: Player) -> tuple[bool, ...]:

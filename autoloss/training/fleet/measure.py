@@ -41,9 +41,7 @@ def measure_members(
         if loss is None or not loss.requires_grad or not wanted:
             reached.append(False)
             continue
-        gradients = torch.autograd.grad(
-            loss.sum(), [tensors[i] for i in wanted], retain_graph=True, allow_unused=True
-        )
+        gradients = torch.autograd.grad(loss.sum(), [tensors[i] for i in wanted], retain_graph=True, allow_unused=True)
         parts = rows[:, k].split(sizes, dim=1)
         for i, gradient in zip(wanted, gradients, strict=True):
             if gradient is not None:

@@ -165,7 +165,9 @@ KINDS: Mapping[type[Optimizer], type[StackedOptimizer]] = {SGD: StackedSGD, Adam
 def kind_of(optimizer: Optimizer) -> type[StackedOptimizer]:
     """The stacked optimiser for ``optimizer``; raises :class:`UnlikeError` where there is none."""
     kind = KINDS.get(type(optimizer))
-    refused = kind is not None and [name for name in ("amsgrad", "maximize", "differentiable") if optimizer.param_groups[0].get(name)]
+    refused = kind is not None and [
+        name for name in ("amsgrad", "maximize", "differentiable") if optimizer.param_groups[0].get(name)
+    ]
     if kind is None or refused or len(optimizer.param_groups) > 1:
         found = "several groups of parameters" if kind and not refused else type(optimizer).__name__
         raise UnlikeError(

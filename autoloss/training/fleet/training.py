@@ -180,7 +180,8 @@ class FleetTraining:
                     before, count = sums.get(name, (0.0, 0))
                     sums[name] = (before + total, count + number)
         each: dict[str, list[float]] = {
-            name: (total / number if number else torch.zeros_like(total)).tolist() for name, (total, number) in sums.items()
+            name: (total / number if number else torch.zeros_like(total)).tolist()
+            for name, (total, number) in sums.items()
         }
         return [{name: of[m] for name, of in each.items()} for m in range(len(self.running))]
 

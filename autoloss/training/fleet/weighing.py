@@ -175,9 +175,7 @@ def _of(numbers: Numbers, member: int) -> Numbers:
 
 
 def _losses(numbers: Numbers, layout: Layout) -> Reduced:
-    return Reduced(
-        (), numbers["values"], numbers["counts"], numbers["present"], layout.masked, whole=layout.whole
-    )
+    return Reduced((), numbers["values"], numbers["counts"], numbers["present"], layout.masked, whole=layout.whole)
 
 
 def _terms(numbers: Numbers, layout: Layout) -> Terms:
@@ -189,9 +187,7 @@ def _measured(numbers: Numbers, layout: Layout) -> Measured | None:
         return None
     signals = {name: like(name, layout.templates[name], parts) for name, parts in numbers["signals"].items()}
     reached = flags(layout.reached, numbers["values"].device)
-    return Measured(
-        reached, signals, numbers.get("rows"), layout.items, whole=all(layout.reached), here=layout.reached
-    )
+    return Measured(reached, signals, numbers.get("rows"), layout.items, whole=all(layout.reached), here=layout.reached)
 
 
 def _signals(window: Sequence[Numbers], layouts: Sequence[Layout]) -> Signals:
@@ -212,9 +208,7 @@ def _signals(window: Sequence[Numbers], layouts: Sequence[Layout]) -> Signals:
             **{f"measured_{name}": value for name, value in (measured.signals if measured else {}).items()},
         )
         losses = _losses(numbers, layout)
-        steps.append(
-            Weighed(losses.values, numbers["weights"], losses, signals, numbers["unit_counts"], measured)
-        )
+        steps.append(Weighed(losses.values, numbers["weights"], losses, signals, numbers["unit_counts"], measured))
     found = Window(steps).take()
     assert found is not None
     return found

@@ -67,8 +67,12 @@ OPTIMIZERS = {
     "momentum": lambda of, seed: torch.optim.SGD(of, lr=0.01 * (1 + seed), momentum=0.3 * seed, weight_decay=0.1),
     "nesterov": lambda of, seed: torch.optim.SGD(of, lr=0.01, momentum=0.5, nesterov=True, weight_decay=0.01 * seed),
     "adam": lambda of, seed: torch.optim.Adam(of, lr=0.01),
-    "adam_decay": lambda of, seed: torch.optim.Adam(of, lr=0.01, weight_decay=0.1 * seed, betas=(0.9 - 0.1 * seed, 0.9)),
-    "adamw": lambda of, seed: torch.optim.AdamW(of, lr=0.01 * (1 + seed), weight_decay=0.2 * seed, eps=1e-8 * (1 + seed)),
+    "adam_decay": lambda of, seed: torch.optim.Adam(
+        of, lr=0.01, weight_decay=0.1 * seed, betas=(0.9 - 0.1 * seed, 0.9)
+    ),
+    "adamw": lambda of, seed: torch.optim.AdamW(
+        of, lr=0.01 * (1 + seed), weight_decay=0.2 * seed, eps=1e-8 * (1 + seed)
+    ),
 }
 
 
