@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 
 from autoloss.app.current_config import OLD_KEY
 from autoloss.app.overrides import parse
-from autoloss.core.errors import ConfigError, unknown
+from autoloss.core.errors import ConfigError, require, unknown
 from autoloss.core.problem import Problem
 from autoloss.core.registry.lookup import registry
 from autoloss.core.schedules.progressive import build
@@ -31,6 +31,9 @@ def build_space(config: Mapping[str, Any], problem: Problem) -> Space:
     for term, options in search["losses"].items():
         if term not in problem.terms:
             raise unknown("loss", term, problem.terms)
+        typed = re.fullmatch(r"[A-Za-z_]\w*", term, re.ASCII) is not None
+        advice = "Rename it to search for it; its weight can be searched under any name."
+        require(typed, "A loss in search.losses must have a name of letters, digits and _", f"it is {term!r}", advice)
         losses[term] = tuple(map(_option, options))
     keys = {key: distribution(key, text) for key, text in flat(search["space"]).items()}
     for key in keys:
@@ -39,7 +42,10 @@ def build_space(config: Mapping[str, Any], problem: Problem) -> Space:
     own = list(wrappers) if isinstance(wrappers, list) else [wrappers]
     wrap = normalising(weightings) if search["normalise"] else {}
     wrap = {name: [*own, *wrap.get(name, ())] for name in weightings if name not in (BASELINE, STATIC)}
-    return Space(terms.units, weightings, losses, keys, float(search["decades"]), wrap=wrap)
+    balanced = tuple(unit for unit in terms.units if unit not in config["unbalanced"])
+    found = f"unbalanced is {config['unbalanced']}"
+    require(bool(balanced), "A search must have a loss whose weight it can choose", found)
+    return Space(balanced, weightings, losses, keys, float(search["decades"]), wrap=wrap)
 
 
 def _option(loss: Any) -> str:
