@@ -58,7 +58,7 @@ def optuna_distribution(distribution: Distribution) -> BaseDistribution:
     return CategoricalDistribution(distribution.options)
 
 
-class Given(BaseSampler):
+class Conditional(BaseSampler):
     """The sampler ``inner`` with its own way to learn the space: it can draw from a conditional one."""
 
     def __init__(self, inner: BaseSampler, branches: Branches) -> None:
@@ -124,7 +124,7 @@ class FromBest(CmaEsSampler):
         return super().sample_relative(study, trial, search_space)
 
 
-class InSequence(Given):
+class InSequence(Conditional):
     """Draws the point of ``trial`` from one sequence over the whole space; of other weightings nothing is used."""
 
     inner: OneSequence
@@ -134,7 +134,7 @@ class InSequence(Given):
         return self.inner.sample_relative(study, trial, self.branches.all)
 
 
-class Genetic(Given):
+class Genetic(Conditional):
     """Crosses trials of unlike weightings: what a parent's weighting has not is drawn at random, once."""
 
     def draw(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
@@ -155,7 +155,7 @@ class Genetic(Given):
         return self.inner.sample_relative(_part(study, whole), trial, every)
 
 
-class Split(Given):
+class Split(Conditional):
     """A sampler for each value of the root, which sees the trials with that value; TPE chooses the value.
 
     ``kinds`` are the distributions that the sampler can draw from; TPE draws the others.

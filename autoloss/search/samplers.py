@@ -12,7 +12,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import nsgaii
 
 from autoloss.core.errors import ConfigError, require, unknown
-from autoloss.search.conditional import Branches, FromBest, Genetic, Given, InSequence, OneSequence, Split
+from autoloss.search.conditional import Branches, Conditional, FromBest, Genetic, InSequence, OneSequence, Split
 
 SAMPLERS: dict[str, Callable[..., samplers.BaseSampler]] = {
     # The space is conditional: `group` models the parameters that occur together.
@@ -110,7 +110,7 @@ def _given(
         return Split(lambda own: SAMPLERS[name](own, **options), branches, seed, _MODELS[name])
     if name == "qmc":
         return InSequence(sampler, branches)
-    return Genetic(sampler, branches) if name == "nsga2" else Given(sampler, branches)
+    return Genetic(sampler, branches) if name == "nsga2" else Conditional(sampler, branches)
 
 
 def build_pruner(node: Mapping[str, Any], objectives: int, folds: int) -> pruners.BasePruner:
