@@ -65,7 +65,27 @@ def composed(verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = (
             f"A file of the group {group} must begin with `# @package _global_`, but this one does not, so that "
             f"its keys ({keys}) have no effect. Write that as its first line."
         )
-    return {str(key): value for key, value in plain.items()}
+    return own_weighting(verb, {str(key): value for key, value in plain.items()}, overrides, config_dirs)
+
+
+def own_weighting(
+    verb: str, config: dict[str, Any], overrides: Sequence[str], config_dirs: Sequence[str] = ()
+) -> dict[str, Any]:
+    """``config`` without what an experiment sets for its own weighting, if ``overrides`` choose another weighting.
+
+    Hydra merges an experiment last, so that the parameters of its weighting would be given to the other one.
+    """
+    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    if not {"experiment", "weighting"} <= set(keys):
+        return config
+    pairs = list(zip(keys, overrides, strict=True))
+    rest = [override for key, override in pairs if key.partition(".")[0] != "weighting"]
+    own = [override for key, override in pairs if key.partition(".")[0] == "weighting"]
+    with _initialised(verb, config_dirs) as extra:
+        if compose(verb, overrides=[*extra, *rest]).weighting.name == config["weighting"]["name"]:
+            return config
+        alone: Any = compose(verb, overrides=[*extra, f"seed={config['seed']}", *own]).weighting
+        return {**config, "weighting": OmegaConf.to_container(alone, resolve=True)}
 
 
 def allow_new_terms(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[str]:
@@ -86,6 +106,12 @@ def allow_new_terms(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -
         *(f"+{override.lstrip('+')}" for override in chosen.values()),
         *(f"++{override}" if new else override for override, new in zip(others, parameters, strict=True)),
     ]
+
+
+def added_dirs(hydra: Any) -> list[str]:
+    """The directories of configuration files that the command line of this run of Hydra has added."""
+    sources = hydra.runtime.config_sources
+    return [source.path for source in sources if source.provider == "command-line" and source.schema == "file"]
 
 
 def jobs(overrides: Sequence[str]) -> list[list[str]]:

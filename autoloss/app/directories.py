@@ -40,6 +40,15 @@ def newest(parent: Path) -> Path:
     return runs[-1]
 
 
+def checkpoint_of(place: str) -> Path:
+    """The checkpoint that ``place`` means: a file, or the last one of a run's directory or of its newest run."""
+    path = Path(place)
+    if not path.is_dir():
+        return path
+    has_none = not (path / CHECKPOINT).exists() and any((one / CHECKPOINT).exists() for one in path.glob("[0-9]*"))
+    return (newest(path) if has_none else path) / CHECKPOINT
+
+
 def finished(directory: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
     """The summary of a finished run of the same configuration in ``directory``, if it holds one."""
     summary = read_json(directory / "summary.json")

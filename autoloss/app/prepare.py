@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
@@ -14,6 +13,7 @@ from torch.optim import SGD
 
 from autoloss.app.config_types import check_types
 from autoloss.app.current_config import OLD_KEY, current
+from autoloss.app.directories import checkpoint_of
 from autoloss.app.factories import (
     build_builder,
     build_implicit,
@@ -152,8 +152,9 @@ def _check_run(config: Mapping[str, Any], attempt: Attempt[Any]) -> None:
     attempt(lambda: require(size >= 1, "batch_size must be at least 1", f"it is {size}"))
     attempt(lambda: check_trainer(config["trainer"]))
     attempt(lambda: check_anchor(anchor))
-    exists = ckpt in (None, "last") or Path(str(ckpt)).is_file()
-    attempt(lambda: require(exists, "ckpt must be a checkpoint's path or last", f"there is no file {ckpt!r}"))
+    place = None if ckpt in (None, "last") else checkpoint_of(str(ckpt))
+    exists = place is None or place.is_file()
+    attempt(lambda: require(exists, "ckpt must be a checkpoint's path or last", f"there is no file {str(place)!r}"))
 
 
 def _check_losses(run: Ingredients, attempt: Attempt[Any]) -> None:

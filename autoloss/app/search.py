@@ -97,11 +97,11 @@ def job(config: DictConfig) -> float | None:
 def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int:
     from autoloss.app.config_runner import ConfigRunner
     from autoloss.app.search_space import build_space
-    from autoloss.search.budget import counted
+    from autoloss.search.budget import counted, none_but_baseline
     from autoloss.search.confirm import chosen, confirm
     from autoloss.search.engine import Search, Settings
     from autoloss.search.output import Outcome
-    from autoloss.search.samplers import build_pruner, build_sampler
+    from autoloss.search.samplers import build_pruner, build_sampler, sentences
     from autoloss.search.study import NAME, open_storage, open_study
 
     search = config["search"]
@@ -115,8 +115,12 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     directions = ["maximize" if o == "score" or problem.metrics.get(o) == "max" else "minimize" for o in objectives]
     study = open_study(storage, name, _study_config(config), directions, pruner, current)
     begun = len(counted(study))
-    study.sampler = build_sampler(search["sampler"], _sampler_seed(config, len(study.trials)), len(objectives))
+    seed = _sampler_seed(config, len(study.trials))
+    study.sampler = build_sampler(search["sampler"], seed, len(objectives), space.branches, search["n_trials"])
     if not helper:
+        few = space.left_out(search["n_trials"])
+        for line in (*few, *sentences(search["sampler"], space.branches, search["n_trials"])):
+            say(line)
         say(_start_line(begun, search["n_trials"], directory))
     limits = Settings(search["n_trials"], _seconds(search["timeout"]), search["patience"], objectives, config["seed"])
     settings = [*settings, *_without_checkpoints(config)]
@@ -125,12 +129,14 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
         write_json(directory / "command.json", {"command": ["autoloss", "search", *map(without_passwords, _typed)]})
     worker = Search(study, space, runner, problem.metrics, limits, directory, says=say)
     if not helper:
-        worker.plan(list(space.grid(search["grid_points"])) if search["sampler"]["name"] == "grid" else [])
+        in_grid = search["sampler"]["name"] == "grid"
+        worker.plan(list(space.grid(search["grid_points"])) if in_grid else [], turns=not in_grid)
     confirmed: list[Any] = []
     try:
         with Workers(0 if helper else search["workers"] - 1, ["search", *_arguments], directory):
             worker.work()
-            if search["confirm"] and len(objectives) == 1 and worker.reference is not None:
+            finished = worker.reference is not None and not none_but_baseline(study)
+            if search["confirm"] and len(objectives) == 1 and finished:
                 if not helper:
                     say("\nconfirming on fresh seeds ...")
                 candidates = chosen(study, search["confirm"])
@@ -150,6 +156,8 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
 
 
 def _show(outcome: Any, config: Mapping[str, Any], settings: Sequence[str], directory: Path) -> int:
+    from autoloss.search.budget import none_but_baseline
+
     if not outcome.ranked:
         say("autoloss: no trial finished.", error=True)
         return 1
@@ -166,7 +174,9 @@ def _show(outcome: Any, config: Mapping[str, Any], settings: Sequence[str], dire
     if config["search"]["storage"] is None:
         say(f"look at the trials: optuna best-trial --storage {place}/study.log --study-name autoloss")
     say(f"look at the weights: tensorboard --logdir {place}")
-    return 0
+    if failed := none_but_baseline(outcome.study):
+        say(f"autoloss: {failed}", error=True)
+    return 1 if failed else 0
 
 
 def _check(config: Mapping[str, Any]) -> Problem:

@@ -12,9 +12,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from autoloss.app.composition import composed, jobs, shared_overrides
+from autoloss.app.composition import added_dirs, composed, jobs, own_weighting, shared_overrides
 from autoloss.app.current_config import current
-from autoloss.app.directories import CHECKPOINT, OUTPUTS, finished, newest, numbered
+from autoloss.app.directories import CHECKPOINT, OUTPUTS, checkpoint_of, finished, newest, numbered
 from autoloss.app.hydra_app import (
     FAILED,
     USER_ERROR,
@@ -87,6 +87,7 @@ def job(config: DictConfig) -> float | None:
     swept = context.mode == RunMode.MULTIRUN
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     overrides = [str(o) for o in context.overrides.task]
+    plain = own_weighting("train", plain, overrides, added_dirs(context))
     number = int(context.job.num) if swept else None
     count = f"[{(number or 0) + 1}/{_jobs}] " if _jobs else ""
     title = plain["weighting"]["name"] if number is None else f"{count}{directory.name}"
@@ -146,7 +147,7 @@ def _train(
 def _checkpoint(config: dict[str, Any], directory: Path, swept: bool) -> Path | None:
     last = directory / CHECKPOINT
     if config["ckpt"] not in (None, "last"):
-        return Path(config["ckpt"])
+        return checkpoint_of(str(config["ckpt"]))
     resumes = config["ckpt"] == "last"
     if swept and not resumes and not config["fresh"]:
         # A sweep goes on by itself with a run of the same configuration.

@@ -19,6 +19,15 @@ def counted(study: Study) -> list[FrozenTrial]:
     return [t for t in kept(study) if t.state in _DONE]
 
 
+def none_but_baseline(study: Study) -> str | None:
+    """A sentence if trials were tried beside equal weights, and all of them failed."""
+    others = [t for t in counted(study) if not t.user_attrs.get("baseline")]
+    if not others or any(t.state != TrialState.FAIL for t in others):
+        return None
+    first = str(others[0].user_attrs.get("error", "unknown")).rstrip(".")
+    return f"A search must have a trial that finishes, but all {len(others)} beside equal weights failed: {first}."
+
+
 def kept(study: Study) -> list[FrozenTrial]:
     """The trials that count towards the budget or may still do so: queued and running ones too."""
     return [t for t in study.get_trials(deepcopy=False) if LEFT_OUT not in t.user_attrs]

@@ -16,7 +16,6 @@ from autoloss.core.io.files import read_json, write_json
 from autoloss.core.io.lock import lock
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import stop
-from autoloss.search.engine import best_of
 from autoloss.search.runner import Confirmed, Result, Runner
 from autoloss.search.space import BASELINE, Candidate
 from autoloss.search.verdict import compare
@@ -28,18 +27,19 @@ LOCK = "claim"  # the name that 0.1.0 gave it, whose workers may share the direc
 def chosen(study: Study, number: int) -> list[tuple[int, Candidate]]:
     """The best trial with equal weights, then the best ``number`` others: first the best one of each weighting."""
     done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-    ranked: list[FrozenTrial] = []
-    while len(ranked) < len(done):
-        ranked.append(best_of(study, [t for t in done if t not in ranked]))
-    named = [(t, str(t.user_attrs["candidate"]["weighting"]["name"])) for t in ranked]
-    equal = next(t for t, name in named if name == BASELINE)
-    others = [(t, name) for t, name in named if name != BASELINE]
-    firsts = [next(t for t, other in others if other == name) for name in dict.fromkeys(name for _, name in others)]
-    rest = [t for t, _ in others if t not in firsts]
-    if not others:
+    sign = -1.0 if study.direction.name == "MAXIMIZE" else 1.0
+    ranked = sorted(done, key=lambda t: (sign * float(t.value or 0.0), t.number))
+    of_each: dict[str, list[FrozenTrial]] = {}
+    for t in ranked:
+        of_each.setdefault(_weighting(t), []).append(t)
+    equal = of_each.pop(BASELINE)[0]
+    firsts = [trials[0] for trials in of_each.values()]
+    leading = {t.number for t in firsts}
+    rest = [t for t in ranked if t.number not in leading and _weighting(t) != BASELINE]
+    if not of_each:
         # Only other keys vary: the best values are compared with the problem's own settings.
-        first = next(t for t, _ in named if t.user_attrs.get("baseline"))
-        equal, firsts, rest = first, [t for t, _ in named if t is not first], []
+        equal = next(t for t in ranked if t.user_attrs.get("baseline"))
+        firsts = [t for t in ranked if t is not equal]
     return [(t.number, _candidate(t)) for t in [equal, *(firsts + rest)[:number]]]
 
 
@@ -139,6 +139,10 @@ def _silent(step: int, metrics: Mapping[str, float]) -> None:
 
 def _place(directory: Path, number: int, seed: int) -> Path:
     return directory / "confirm" / f"{number:04d}" / f"seed_{seed}"
+
+
+def _weighting(trial: FrozenTrial) -> str:
+    return str(trial.user_attrs["candidate"]["weighting"]["name"])
 
 
 def _candidate(trial: FrozenTrial) -> Candidate:

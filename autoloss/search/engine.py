@@ -86,14 +86,23 @@ class Search:
         while self._wait_for_others():
             pass
 
-    def plan(self, parameters: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Queue the baseline, unless there is one that did not fail; in a new study also trials with ``parameters``."""
+    def plan(self, parameters: Sequence[Mapping[str, Any]] = (), turns: bool = False) -> None:
+        """Queue the baseline, unless there is one that did not fail; in a new study also trials with ``parameters``.
+
+        With ``turns`` each weighting is queued that was never tried, as far as the budget goes: in a few trials a
+        sampler might never choose it.
+        """
         trials = budget.kept(self.study)
         if not any(t.user_attrs.get("baseline") for t in trials if t.state != TrialState.FAIL):
             self.study.enqueue_trial({}, user_attrs={"baseline": True})
         if not trials:
             for number, one in enumerate(parameters):
                 self.study.enqueue_trial(dict(one), user_attrs={"planned": number})
+        if turns:
+            tried = {(t.params or t.system_attrs.get("fixed_params", {})).get("weighting") for t in trials}
+            left = self.settings.n_trials - max(1, len(trials))
+            for name in [one for one in self.space.turns if one not in tried][: max(0, left)]:
+                self.study.enqueue_trial({"weighting": name}, user_attrs={"planned": f"first {name}"})
 
     @property
     def reference(self) -> dict[str, float] | None:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -21,6 +20,7 @@ from autoloss.core.io.text_table import aligned, markdown, number
 from autoloss.core.metrics.pareto import front, knee
 from autoloss.search.budget import counted
 from autoloss.search.confirm import winner
+from autoloss.search.override_text import written
 from autoloss.search.runner import SCORE, Confirmed
 from autoloss.search.search_json import write_search_json
 from autoloss.search.space import BASELINE, Candidate
@@ -178,15 +178,6 @@ def overrides(candidate: Candidate) -> list[str]:
     weighting = dict(candidate.weighting)
     lines = [f"weighting={weighting.pop('name')}"]
     for key, value in weighting.items():
-        lines.append(f"weighting.{key}={_written(value)}")
+        lines.append(f"weighting.{key}={written(value)}")
     lines += [f"losses.{term}={loss}" for term, loss in candidate.losses.items()]
-    return [*lines, *(f"{key}={value}" for key, value in candidate.keys.items())]
-
-
-def _written(value: Any) -> str:
-    """``value`` as Hydra's grammar writes it."""
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_written(of)}" for key, of in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(_written, value)) + "]"
-    return str(value)
+    return [*lines, *(f"{key}={written(value)}" for key, value in candidate.keys.items())]
