@@ -6,11 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from autoloss._version import __version__
 from autoloss.app.completion import narrow
+from autoloss.app.output import outlive_readers
 from autoloss.app.signal_handlers import stopping
 from autoloss.core.errors import AutolossError, unknown
+from autoloss.core.io.disk import explained
 from autoloss.search.stop import Stopped
 
 VERBS = {
@@ -47,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if verb not in VERBS:
             raise unknown("verb", verb, VERBS)
-        with stopping():
+        with explained(Path.cwd()), stopping():
             return int(import_module(f"autoloss.app.{verb}").main(rest))
     except Stopped as stopped:
         print(f"autoloss: stopped by {stopped}; {RESUME_COMMANDS.get(verb, 'the same command')} goes on from here.")
@@ -56,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         print(f"autoloss: {error}", file=sys.stderr)
-        return 2
+        return error.exit_code
     except KeyboardInterrupt:
         print("autoloss: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -74,6 +77,7 @@ def _complete(arguments: list[str]) -> int:
 
 def run() -> None:
     """Run the console script ``autoloss``."""
+    outlive_readers()
     sys.exit(main())
 
 

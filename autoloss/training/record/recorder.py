@@ -7,6 +7,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -16,6 +17,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from autoloss._version import __version__
 from autoloss.core.clock import Clock
+from autoloss.core.errors import DiskError
+from autoloss.core.io.disk import explained
 from autoloss.core.io.files import write_json
 from autoloss.core.terms import Terms
 from autoloss.training.record.buffer import RecordBuffer
@@ -126,9 +129,12 @@ class Recorder:
     def _end(self) -> None:
         # A process that was forked from this one has a copy of the rows, which are not its own; the directory may be
         # a temporary one that is gone.
-        if os.getpid() == self._process and self._file.path.parent.exists():
-            self.writer._get_file_writer()  # a logger that shares the writer may have closed it
-            self.close()
+        place = self._file.path.parent
+        if os.getpid() == self._process and place.exists():
+            # An error of the disk was told before; here nobody can be told any more.
+            with suppress(DiskError), explained(place):
+                self.writer._get_file_writer()  # a logger that shares the writer may have closed it
+                self.close()
 
     def _end_step(self) -> None:
         if self._step is None or not self._step.tensors:
