@@ -14,8 +14,10 @@ import hydra
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from autoloss.app.config_source import register
@@ -123,10 +125,34 @@ def jobs(overrides: Sequence[str]) -> list[list[str]]:
     return [list(job) for batch in batches for job in batch]
 
 
+def hydra_value(
+    verb: str, overrides: Sequence[str], config_dirs: Sequence[str], key: str, number: int | None = None
+) -> str:
+    """The value that Hydra's own ``key`` has with ``overrides``; in a sweep, in its job ``number``."""
+    before = HydraConfig.instance().cfg
+    with _initialised(verb, config_dirs) as extra:
+        try:
+            whole = [*extra, *allow_new_terms(overrides, config_dirs)]
+            config = compose(verb, overrides=whole, return_hydra_config=True)
+            with open_dict(config):
+                config.hydra.job.update({} if number is None else {"num": number, "id": f"job_id_for_{number}"})
+            HydraConfig.instance().set_config(config)
+            return str(OmegaConf.select(config, key))
+        except Exception as error:
+            raise _explained(verb, list(overrides), error) from error
+        finally:
+            HydraConfig.instance().cfg = before
+
+
 def shared_overrides(overrides: Sequence[str]) -> list[str]:
     """The ``overrides`` that all runs of a sweep share."""
+    return [str(o.input_line) for o in parsed(overrides) if not o.is_sweep_override()]
+
+
+def parsed(overrides: Sequence[str]) -> list[Override]:
+    """Parse ``overrides``; :class:`ConfigError` if one is not in Hydra's grammar."""
     try:
-        return [str(o.input_line) for o in parse(overrides) if not o.is_sweep_override()]
+        return parse(overrides)
     except HydraException as error:
         raise _explained("train", list(overrides), error) from error
 

@@ -7,12 +7,15 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from types import TracebackType
 
 from autoloss._version import __version__
 from autoloss.app.completion import narrow
+from autoloss.app.output import outlive_readers
 from autoloss.app.signal_handlers import stopping
 from autoloss.core.errors import AutolossError, unknown
+from autoloss.core.io.disk import explained
 from autoloss.core.passwords import without_passwords
 from autoloss.search.stop import Stopped
 
@@ -50,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if verb not in VERBS:
             raise unknown("verb", verb, VERBS)
-        with stopping():
+        with explained(Path.cwd()), stopping():
             return int(import_module(f"autoloss.app.{verb}").main(rest))
     except Stopped as stopped:
         print(f"autoloss: stopped by {stopped}; {RESUME_COMMANDS.get(verb, 'the same command')} goes on from here.")
@@ -59,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         print(f"autoloss: {without_passwords(str(error))}", file=sys.stderr)
-        return 2
+        return error.exit_code
     except KeyboardInterrupt:
         print("autoloss: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -78,6 +81,7 @@ def _complete(arguments: list[str]) -> int:
 def run() -> None:
     """Run the console script ``autoloss``."""
     sys.excepthook = _show_error
+    outlive_readers()
     sys.exit(main())
 
 

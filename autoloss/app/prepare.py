@@ -23,6 +23,7 @@ from autoloss.app.factories import (
     optimizer_of,
 )
 from autoloss.app.screen import say
+from autoloss.app.splits import check_test
 from autoloss.app.trainer_flags import check_trainer
 from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.loss import Loss
@@ -79,9 +80,10 @@ class PreparedRun:
         return self.builder.build(replace(self.ingredients, samples=samples, held_out=held_out))
 
 
-def prepare(config: Mapping[str, Any], problem: Problem | None = None) -> PreparedRun:
+def prepare(config: Mapping[str, Any], problem: Problem | None = None, here: bool = True) -> PreparedRun:
     """Seed the random generators and build what the run of ``config`` needs, with ``problem`` if it is given.
 
+    ``here`` is false if a launcher trains it, perhaps on another machine with other devices.
     Raises one :class:`ConfigError` that lists everything wrong with ``config``.
     """
     given, config = config, current(config)
@@ -100,7 +102,9 @@ def prepare(config: Mapping[str, Any], problem: Problem | None = None) -> Prepar
 
     problem = problem or attempt(lambda: build_problem(config))
     ingredients = _ingredients(config, problem, attempt)
-    _check_run(config, attempt)
+    _check_run(config, attempt, here)
+    if problem is not None:
+        attempt(lambda: check_test(config, problem))
     builder = None
     if ingredients is not None:
         _check_losses(ingredients, attempt)
@@ -147,10 +151,10 @@ def _ingredients(config: Mapping[str, Any], problem: Problem | None, attempt: At
     )
 
 
-def _check_run(config: Mapping[str, Any], attempt: Attempt[Any]) -> None:
+def _check_run(config: Mapping[str, Any], attempt: Attempt[Any], here: bool) -> None:
     size, anchor, ckpt = config["batch_size"], config["anchor"], config["ckpt"]
     attempt(lambda: require(size >= 1, "batch_size must be at least 1", f"it is {size}"))
-    attempt(lambda: check_trainer(config["trainer"]))
+    attempt(lambda: check_trainer(config["trainer"], here))
     attempt(lambda: check_anchor(anchor))
     place = None if ckpt in (None, "last") else checkpoint_of(str(ckpt))
     exists = place is None or place.is_file()

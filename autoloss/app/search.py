@@ -17,16 +17,18 @@ from omegaconf import DictConfig, OmegaConf
 
 from autoloss.app.composition import composed
 from autoloss.app.current_config import current
-from autoloss.app.directories import OUTPUTS
-from autoloss.app.hydra_app import USER_ERROR, answer_question, config_dirs, hydra_main, override_value, quoted, split
-from autoloss.app.overrides import directory_name
+from autoloss.app.directories import OUTPUTS, typed_directory
+from autoloss.app.hydra_app import answer_question, config_dirs, hydra_main, quoted, split
 from autoloss.app.run_lock import exclusive_lock, shared_lock
+from autoloss.app.run_names import directory_name
 from autoloss.app.screen import report, say, shown
 from autoloss.app.storage_url import move_to_environment
 from autoloss.app.trust import import_paths
 from autoloss.app.workers import Workers, follow, helper_number
 from autoloss.core.errors import AutolossError, ConfigError, require
+from autoloss.core.io.disk import explained
 from autoloss.core.io.files import write_json, write_text
+from autoloss.core.io.occupied import SEARCH, check_free
 from autoloss.core.passwords import without_passwords
 from autoloss.search.stop import Stopped
 
@@ -68,8 +70,12 @@ def main(arguments: Sequence[str]) -> int:
     _arguments[:] = move_to_environment(storage, _typed)
     _problem[:] = [_check(config)]
     unnamed = [f"search.{key}" for key in _SEARCH_SETTINGS] + ["search/sampler", "search/pruner"]
-    directory = OUTPUTS / "search" / directory_name(config, overrides, unnamed)
-    extra = [] if override_value(overrides, "hydra.run.dir") else [f"hydra.run.dir={quoted(str(directory))}"]
+    typed = typed_directory(overrides, "hydra.run.dir", config)
+    directory = typed or OUTPUTS / "search" / directory_name([config], overrides, unnamed)
+    check_free(directory, SEARCH)
+    if not helper_number():
+        _check_study(config, directory)
+    extra = [] if typed else [f"hydra.run.dir={quoted(str(directory))}"]
     hydra_main("search", job, [*flags, *overrides, *extra])
     return _exit_codes[-1] if _exit_codes else 1
 
@@ -83,26 +89,28 @@ def job(config: DictConfig) -> float | None:
     try:
         if helper_number():
             follow()
-        if plain["fresh"] and not helper_number():
-            with exclusive_lock(directory):
-                _delete_results(directory, plain["search"]["storage"])
-        with shared_lock(directory):
-            _exit_codes.append(_search(plain, settings, directory))
+        with explained(directory):
+            if plain["fresh"] and not helper_number():
+                with exclusive_lock(directory):
+                    _delete_results(directory)
+            with shared_lock(directory):
+                _exit_codes.append(_search(plain, settings, directory))
     except AutolossError as error:
         say(f"autoloss: {error}", error=True)
-        _exit_codes.append(USER_ERROR)
+        _exit_codes.append(error.exit_code)
     return None
 
 
 def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int:
     from autoloss.app.config_runner import ConfigRunner
     from autoloss.app.search_space import build_space
+    from autoloss.app.splits import has_test
     from autoloss.search.budget import counted, none_but_baseline
     from autoloss.search.confirm import chosen, confirm
     from autoloss.search.engine import Search, Settings
     from autoloss.search.output import Outcome
     from autoloss.search.samplers import build_pruner, build_sampler, sentences
-    from autoloss.search.study import NAME, open_storage, open_study
+    from autoloss.search.study import open_storage, open_study
 
     search = config["search"]
     problem = _problem[-1]
@@ -110,7 +118,7 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     objectives = tuple(search["objectives"])
     helper = helper_number() > 0
     storage = open_storage(search["storage"], directory)
-    name = NAME if search["storage"] is None else f"{NAME}/{directory.name}"
+    name = _study_name(search["storage"], directory)
     pruner = build_pruner(search["pruner"], len(objectives), search["folds"])
     directions = ["maximize" if o == "score" or problem.metrics.get(o) == "max" else "minimize" for o in objectives]
     study = open_study(storage, name, _study_config(config), directions, pruner, current)
@@ -124,7 +132,7 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
         say(_start_line(begun, search["n_trials"], directory))
     limits = Settings(search["n_trials"], _seconds(search["timeout"]), search["patience"], objectives, config["seed"])
     settings = [*settings, *_without_checkpoints(config)]
-    runner = ConfigRunner(settings, _dirs, search["folds"])
+    runner = ConfigRunner(settings, _dirs, search["folds"], has_test(config, problem))
     if not helper:
         write_json(directory / "command.json", {"command": ["autoloss", "search", *map(without_passwords, _typed)]})
     worker = Search(study, space, runner, problem.metrics, limits, directory, says=say)
@@ -215,6 +223,23 @@ def _check(config: Mapping[str, Any]) -> Problem:
     return problem
 
 
+def _check_study(config: Mapping[str, Any], directory: Path) -> None:
+    """Raise now if the study, where there is one already, cannot be continued or started anew."""
+    from autoloss.search.study import check_study, open_storage
+
+    storage = config["search"]["storage"]
+    if config["fresh"]:
+        require(storage is None, "fresh=true removes what lies in the directory", "the study is in search.storage")
+    elif storage is not None or (directory / "study.log").exists():
+        check_study(open_storage(storage, directory), _study_name(storage, directory), _study_config(config), current)
+
+
+def _study_name(storage: str | None, directory: Path) -> str:
+    from autoloss.search.study import NAME
+
+    return NAME if storage is None else f"{NAME}/{directory.name}"
+
+
 def _sampler_seed(config: Mapping[str, Any], begun: int) -> int:
     """A seed: the same at each first start with one worker, another for each worker and for a resumed study."""
     if config["search"]["sampler"]["name"] == "qmc":
@@ -233,8 +258,7 @@ def _study_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps({"search": search, **others, "wrap": config["weighting"].get("wrap")}))
 
 
-def _delete_results(directory: Path, storage: str | None) -> None:
-    require(storage is None, "fresh=true removes what lies in the directory", "the study is in search.storage")
+def _delete_results(directory: Path) -> None:
     for name in ("trials", "confirm"):
         shutil.rmtree(directory / name, ignore_errors=True)
     for name in ("study.log", "search.json", "leaderboard.csv", "leaderboard.md", "best.yaml", "report.html"):

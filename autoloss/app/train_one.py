@@ -7,6 +7,7 @@ import logging
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from autoloss.app.prepare import PreparedRun, prepare
 from autoloss.app.screen import report
 from autoloss.app.stop_callback import StopCallback
 from autoloss.app.trainer_flags import build_trainer
-from autoloss.core.errors import ConfigError
+from autoloss.core.errors import ConfigError, MetricError
 from autoloss.core.io.files import write_json
 from autoloss.core.io.versions import versions
 from autoloss.core.problem import Problem
@@ -129,6 +130,8 @@ def train(
         # The run went on from a checkpoint of the last epoch, so fit() trained and validated nothing.
         trainer.validate(module, loaders["val"], verbose=False)
     metrics = _metrics(trainer, "val", state == FINISHED)
+    if state == FINISHED:
+        _check_finite(metrics, "validation")
     others = {name: player for name, player in module.players.items() if player is not module.player}
     summary = {
         "state": state,
@@ -156,6 +159,7 @@ def train(
             raise ConfigError("test=true needs a test split, but datasets() gives none.")
         trainer.test(module, loaders["test"], verbose=False)
         summary["test_metrics"] = _metrics(trainer, "test")
+        _check_finite(summary["test_metrics"], "test")
     if trainer.is_global_zero:
         write_export(module.player.weighting, directory)
         write_json(directory / "summary.json", summary)
@@ -182,6 +186,15 @@ def _metrics(trainer: pl.Trainer, split: str, needed: bool = True) -> dict[str, 
     if needed and not found:
         raise ConfigError("A problem must report metrics, but measure() gave none.")
     return found
+
+
+def _check_finite(metrics: Mapping[str, float], split: str) -> None:
+    bad = ", ".join(f"{name} is {value}" for name, value in metrics.items() if not isfinite(value))
+    if bad:
+        raise MetricError(
+            f"Every metric must be finite at the end of a training, but on {split} data {bad}. "
+            "Look at the curves of the losses in the run's report, or lower optimizer.lr."
+        )
 
 
 def _checkpoints(config: Mapping[str, Any], directory: Path) -> list[Callback]:

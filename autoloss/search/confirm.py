@@ -1,4 +1,4 @@
-"""Trains the best candidates and equal weights again on fresh seeds; only these runs read the test split."""
+"""Trains the best candidates and equal weights again on fresh seeds; only these runs read the test split, if any."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from autoloss.core.errors import ConfigError, first_line
+from autoloss.core.io.disk import disk_error
 from autoloss.core.io.files import read_json, write_json
 from autoloss.core.io.lock import lock
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import stop
-from autoloss.search.runner import Confirmed, Result, Runner
+from autoloss.search.runner import TEST, VALIDATION, Confirmed, Result, Runner
 from autoloss.search.space import BASELINE, Candidate
 from autoloss.search.verdict import compare
 
@@ -108,12 +109,16 @@ def _compared(
         reference = {name: fmean(one[name] for one in equal) for name in goals}
         return tuple(relative_improvement(found[number, seed][split], reference, goals) for seed in seeds)
 
+    # 0.1.0 did not say which data it compared.
+    split = VALIDATION if any(of.get("split") == VALIDATION for of in found.values()) else TEST
     test = {number: scores(number, "test") for number, _ in candidates if number not in errors}
     comparisons = compare({str(n): s for n, s in test.items() if n != base}, test[base])
     return [
-        Confirmed(candidate, number, scores(number, "validation"), test[number], comparisons.get(str(number)))
+        Confirmed(
+            candidate, number, scores(number, "validation"), test[number], comparisons.get(str(number)), split=split
+        )
         if number in test
-        else Confirmed(candidate, number, (), (), error=errors[number])
+        else Confirmed(candidate, number, (), (), error=errors[number], split=split)
         for number, candidate in candidates
     ]
 
@@ -122,15 +127,17 @@ def _run(runner: Runner, candidate: Candidate, seed: int, place: Path) -> None:
     try:
         result: Result = runner(candidate, seed, place, _silent, test=True)
     except Exception as error:
+        if disk_error(error, place) is not None:
+            raise
         write_json(place / "confirmed.json", {"error": first_line(error)})
         return
-    # A problem without a test split is compared on its validation data.
+    split = TEST if result.test_metrics else VALIDATION
     test = dict(result.test_metrics or result.metrics)
     bad = {name: value for of in (result.metrics, test) for name, value in of.items() if not isfinite(value)}
     if bad:
         write_json(place / "confirmed.json", {"error": "; ".join(f"{name} is {value}" for name, value in bad.items())})
         return
-    write_json(place / "confirmed.json", {"validation": dict(result.metrics), "test": test})
+    write_json(place / "confirmed.json", {"validation": dict(result.metrics), "test": test, "split": split})
 
 
 def _silent(step: int, metrics: Mapping[str, float]) -> None:

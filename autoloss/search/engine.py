@@ -14,6 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autoloss.core.errors import ConfigError, first_line, require
+from autoloss.core.io.disk import disk_error
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import budget, stop
 from autoloss.search.heartbeat import GRACE, HEARTBEAT, WorkerWatch, send_heartbeats
@@ -150,6 +151,8 @@ class Search:
         except UpdateFinishedTrialError:
             raise
         except Exception as error:
+            if disk_error(error, directory) is not None:
+                raise  # every other trial would fail too: this one is given back
             sentence = first_line(error)
             trial.set_user_attr("error", sentence)
             self.study.tell(trial, state=TrialState.FAIL)

@@ -31,15 +31,24 @@ class UserTrial:
     """The argument of a user's training function: a balancer to train with, and :meth:`report` for metrics.
 
     ``parameters`` are the values of the other searched keys, by name. ``directory`` belongs to this trial alone.
-    ``test`` is true in a confirmation: then return the metrics on test data.
     """
 
     candidate: Candidate
     seed: int
     directory: Path
     balancer: Balancer
-    test: bool
+    _test: bool
     _report: Report
+    _asked: bool = False
+
+    @property
+    def test(self) -> bool:
+        """True in a confirmation: then return the metrics on test data.
+
+        A function that never reads it has no test data, and the confirmation says so.
+        """
+        self._asked = True
+        return self._test
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -77,7 +86,8 @@ def search(
     """Search which weighting, with which parameters, is best for ``run``, and whether it matters.
 
     ``run(trial)`` trains a model with ``trial.balancer`` and the seed ``trial.seed``, and returns its metrics; in a
-    confirmation, where ``trial.test`` is true, it returns the metrics on test data. Equal weights run first. At the
+    confirmation, where ``trial.test`` is true, it returns the metrics on test data; if it never reads ``trial.test``,
+    the confirmation speaks of validation data. Equal weights run first. At the
     end, equal weights and the best ``confirm_best`` candidates are trained again on ``confirm_seeds`` fresh seeds
     (``confirm_best=0`` leaves that out). A second call with the same ``directory`` continues the search.
 
@@ -162,7 +172,8 @@ class _FunctionRunner:
         for name in (*RUN, "metrics.csv"):
             (directory / name).unlink(missing_ok=True)
         balancer = Balancer(self.losses, dict(candidate.weighting), log_dir=directory, **self.options)
-        found = self.run(UserTrial(candidate, seed, directory, balancer, test, report))
+        trial = UserTrial(candidate, seed, directory, balancer, test, report)
+        found = self.run(trial)
         if isinstance(found, Mapping):
             balancer.measured(found, self.goals)
         balancer.close()
@@ -171,7 +182,7 @@ class _FunctionRunner:
         metrics = {str(name): float(value) for name, value in found.items()}
         weights, summary = balancer.weights, read_json(directory / "summary.json") or {}
         mean = float(summary.get("mean_weight_sum", sum(weights.values())))
-        return Result(metrics, metrics if test else {}, weights, mean)
+        return Result(metrics, metrics if test and trial._asked else {}, weights, mean)
 
 
 def _by_name(given: str | Mapping[str, Any]) -> Mapping[str, Any]:

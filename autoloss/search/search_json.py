@@ -101,7 +101,7 @@ def _trial(trial: FrozenTrial, on_front: bool) -> dict[str, Any]:
 def _confirmed(one: Confirmed) -> dict[str, Any]:
     c = one.comparison
     found = {"trial": one.trial, "label": one.candidate.label, "validation": list(one.validation)}
-    found |= {"test": list(one.test), "error": one.error}
+    found |= {"test": list(one.test), "split": one.split, "error": one.error}
     if c is not None:
         found |= {"difference": c.difference, "low": c.low, "high": c.high, "p": c.p_corrected, "words": c.words}
     return found
