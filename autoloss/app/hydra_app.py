@@ -100,4 +100,4 @@ def record_failure(directory: Path, error: BaseException) -> int:
     say(f"autoloss: {error if ours else sentence}", error=True)
     if os.environ.get("HYDRA_FULL_ERROR") == "1" and ours:
         traceback.print_exc()
-    return USER_ERROR if ours else FAILED
+    return error.exit_code if isinstance(error, AutolossError) else FAILED

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         print(f"autoloss: {error}", file=sys.stderr)
-        return 2
+        return error.exit_code
     except KeyboardInterrupt:
         print("autoloss: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -9,6 +9,7 @@ import shutil
 import socket
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,12 @@ from omegaconf import DictConfig, OmegaConf
 from autoloss.app.composition import composed
 from autoloss.app.current_config import current
 from autoloss.app.directories import OUTPUTS
-from autoloss.app.hydra_app import USER_ERROR, answer_question, config_dirs, hydra_main, override_value, quoted, split
+from autoloss.app.hydra_app import answer_question, config_dirs, hydra_main, override_value, quoted, split
 from autoloss.app.overrides import directory_name
 from autoloss.app.run_lock import exclusive_lock, shared_lock
 from autoloss.app.screen import report, say, shown
 from autoloss.app.trust import import_paths
-from autoloss.app.workers import Workers, follow, helper_number
+from autoloss.app.workers import Workers, helper_number
 from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.io.files import write_json, write_text
 from autoloss.search.stop import Stopped
@@ -74,8 +75,6 @@ def job(config: DictConfig) -> float | None:
     settings = [str(o) for o in context.overrides.task if not _is_search_key(str(o))]
     directory = Path(context.runtime.output_dir)
     try:
-        if helper_number():
-            follow()
         if plain["fresh"] and not helper_number():
             with exclusive_lock(directory):
                 _delete_results(directory, plain["search"]["storage"])
@@ -83,14 +82,14 @@ def job(config: DictConfig) -> float | None:
             _exit_codes.append(_search(plain, settings, directory))
     except AutolossError as error:
         say(f"autoloss: {error}", error=True)
-        _exit_codes.append(USER_ERROR)
+        _exit_codes.append(error.exit_code)
     return None
 
 
 def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int:
     from autoloss.app.config_runner import ConfigRunner
     from autoloss.app.search_space import build_space
-    from autoloss.search.budget import counted
+    from autoloss.search.budget import counted, release
     from autoloss.search.confirm import chosen, confirm
     from autoloss.search.engine import Search, Settings
     from autoloss.search.output import Outcome
@@ -121,7 +120,9 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
         worker.plan(list(space.grid(search["grid_points"])) if search["sampler"]["name"] == "grid" else [])
     confirmed: list[Any] = []
     try:
-        with Workers(0 if helper else search["workers"] - 1, ["search", *_arguments], directory):
+        number = 0 if helper else search["workers"] - 1
+        with Workers(number, ["search", *_arguments], directory, partial(release, study)) as workers:
+            worker.overdue.ends = workers.end_hung
             worker.work()
             if search["confirm"] and len(objectives) == 1 and worker.reference is not None:
                 if not helper:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable
+from typing import ClassVar
 
 
 class AutolossError(Exception):
-    """Any error that autoloss raises for what it was given."""
+    """Any error that autoloss raises for what it was given; a command that it ends has ``exit_code``."""
+
+    exit_code: ClassVar[int] = 2  # a user's mistake
 
 
 class ConfigError(AutolossError, ValueError):
@@ -43,6 +46,12 @@ class LabelError(AutolossError, ValueError):
 
 class LoaderError(AutolossError, RuntimeError):
     """A process that loads data has died."""
+
+
+class ExitError(AutolossError, RuntimeError):
+    """Code that is trained called ``sys.exit``."""
+
+    exit_code = 1  # a run that failed
 
 
 class BusyError(AutolossError, BlockingIOError):

@@ -19,6 +19,7 @@ from autoloss.search.output import Outcome
 from autoloss.search.runner import SCORE, Report, Result
 from autoloss.search.samplers import build_pruner, build_sampler
 from autoloss.search.space import BASELINE, Candidate, Space, middle, normalising
+from autoloss.search.stop import no_exit
 from autoloss.search.study import NAME, open_storage, open_study
 from autoloss.training.balancer import Balancer
 
@@ -148,7 +149,8 @@ class _FunctionRunner:
         torch.manual_seed(seed)
         directory.mkdir(parents=True, exist_ok=True)
         balancer = Balancer(self.losses, dict(candidate.weighting), log_dir=directory, **self.options)
-        found = self.run(UserTrial(candidate, seed, directory, balancer, test, report))
+        with no_exit():
+            found = self.run(UserTrial(candidate, seed, directory, balancer, test, report))
         if isinstance(found, Mapping):
             balancer.measured(found, self.goals)
         balancer.close()
