@@ -17,6 +17,7 @@ from autoloss.search import stop
 from autoloss.search.heartbeat import told
 
 _HELPER = "AUTOLOSS_WORKER"
+WAITS_HUNG = (1.5, 5.0)  # seconds for a worker to answer that did not
 
 
 def helper_number() -> int:
@@ -30,6 +31,10 @@ class _Worker:
     process: subprocess.Popen[bytes]
     log: IO[bytes]
     tie: int
+
+    def close(self) -> None:
+        self.log.close()
+        untie(self.tie)
 
 
 class Workers:
@@ -78,14 +83,16 @@ class Workers:
                     say(f"autoloss: worker {worker.number} did not stop, and was killed", error=True)
             finally:
                 for worker in self._running:
-                    worker.log.close()
-                    untie(worker.tie)
+                    worker.close()
 
     def end_hung(self, pids: Sequence[int]) -> None:
         """End the worker processes ``pids``, which do not answer."""
         hung = [worker for worker in self._running if worker.process.pid in pids]
-        self._end(hung, (2.0, 5.0))
+        self._end(hung, WAITS_HUNG)
         for worker in hung:
+            # What it ended with is known.
+            self._running.remove(worker)
+            worker.close()
             say(f"autoloss: worker {worker.number} hung, and was ended", error=True)
 
     def _end(self, workers: Sequence[_Worker], waits: Sequence[float]) -> list[_Worker]:

@@ -77,6 +77,7 @@ class Search:
     def work(self) -> None:
         """Run trials until the budget, the time or the patience is spent, and no other worker runs one."""
         budget.requeue_dead(self.study, self._watch)
+        self._tell_deaths()
         while not self._over():
             stop.check()
             if not budget.spent(self.study, self.settings.n_trials):

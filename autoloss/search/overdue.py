@@ -14,7 +14,7 @@ from optuna.trial import Trial, TrialState
 from autoloss.search import budget, stop
 from autoloss.search.heartbeat import this_worker
 
-LEAST, TIMES = 20.0, 5.0  # a trial has so many seconds after the timeout, or so many times the longest one
+LEAST, TIMES = 20.0, 3.0  # a trial has so many seconds after the timeout, or so many times the longest one
 LAST_WAIT = 10.0  # seconds for this process to leave a trial that hangs
 
 
