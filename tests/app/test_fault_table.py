@@ -23,13 +23,15 @@ from tests import processes
 
 HERE = Path(__file__).parent
 SCRIPT = HERE / "misbehaving_script.py"
-SMALL = ("problem=misbehaving:Misbehaving", "trainer.max_epochs=3", "weighting=equal")
+SMALL = ("problem=misbehaving:Misbehaving", "trainer.max_epochs=3", "record.every=1")
 VERBS = {
-    "train": ("train", *SMALL, "ckpt=last", "hydra.run.dir=out"),
-    "sweep": ("train", "-m", *SMALL, "seed=0,1", "hydra.sweep.dir=out"),
-    "compare": ("compare", *SMALL[:2], "weighting=equal,dwa", "compare.seeds=1", "hydra.run.dir=out"),
-    "search": ("search", *SMALL[:2], "search.weightings=[fixed]", "search.n_trials=6", "search.workers=3")
-    + ("search.confirm=0", "hydra.run.dir=out"),
+    "train": ("train", *SMALL, "weighting=equal", "ckpt=last", "hydra.run.dir=out"),
+    "sweep": ("train", "-m", *SMALL, "weighting=equal", "seed=0,1", "hydra.sweep.dir=out"),
+    "compare": ("compare", *SMALL, "weighting=equal,dwa", "compare.seeds=1", "hydra.run.dir=out"),
+    "search": (
+        *("search", *SMALL, "search.weightings=[fixed]", "search.n_trials=6", "search.workers=3", "search.confirm=0"),
+        "hydra.run.dir=out",
+    ),
 }
 RUNS = {"train": ["."], "sweep": ["seed_0", "seed_1"], "compare": ["equal/seed_0", "dwa/seed_0"]}
 EXITS = r"misbehaving.py, line \d+, calls sys.exit\(7\)"

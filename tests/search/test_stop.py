@@ -13,6 +13,11 @@ from autoloss.core.errors import ExitError
 from autoloss.search import stop
 
 
+def signals(number, send=None):
+    (send or (lambda: os.kill(os.getpid(), number)))()
+    time.sleep(1.1)
+
+
 @pytest.mark.parametrize(("code", "says"), [(7, "sys.exit(7)"), (None, "sys.exit()"), ("over", "sys.exit('over')")])
 def test_a_call_of_sys_exit_is_an_error_that_says_where(code, says):
     with pytest.raises(ExitError) as found, stop.no_exit():
@@ -29,18 +34,20 @@ def test_a_handler_that_calls_sys_exit_ends_the_process():
     before = signal.signal(signal.SIGUSR1, handler)
     try:
         with pytest.raises(SystemExit), stop.no_exit():
-            os.kill(os.getpid(), signal.SIGUSR1)
-            time.sleep(1)
+            signals(signal.SIGUSR1)
     finally:
         signal.signal(signal.SIGUSR1, before)
 
 
 def test_what_ends_the_process_after_ctrl_c_still_ends_it():
-    with pytest.raises(SystemExit), stop.no_exit():
+    def run():
         try:
             raise KeyboardInterrupt
         except KeyboardInterrupt:
             sys.exit(1)
+
+    with pytest.raises(SystemExit), stop.no_exit():
+        run()
 
 
 def test_a_users_run_that_calls_sys_exit_is_a_failed_trial(tmp_path):
@@ -63,12 +70,11 @@ def test_a_users_run_that_calls_sys_exit_is_a_failed_trial(tmp_path):
 
 def test_a_second_signal_acts_at_once_whichever_it_is(capfd):
     for number, error in ((signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, stop.Stopped)):
-        with stopping(), pytest.raises(error):
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(1.1)
+        with stopping():
+            signals(signal.SIGTERM)
             assert stop.requested()
-            os.kill(os.getpid(), number)
-            time.sleep(1)
+            with pytest.raises(error):
+                signals(number)
 
 
 def test_signals_that_a_cluster_sends_together_are_one_request():
@@ -83,8 +89,7 @@ def test_signals_that_a_cluster_sends_together_are_one_request():
 def test_a_cut_reaches_the_main_thread_once_it_is_wanted_and_no_longer():
     with stopping():
         with pytest.raises(stop.Overdue):
-            stop.cut()
-            time.sleep(1)
+            signals(stop.CUT, stop.cut)
         stop.uncut()
         os.kill(os.getpid(), stop.CUT)
         time.sleep(0.01)
