@@ -45,17 +45,16 @@ def stopping() -> Iterator[None]:
 
 def _ask(number: int, frame: FrameType | None) -> None:
     by = signal.Signals(number).name
-    if stop.requested():
+    now = time.monotonic()
+    if not stop.requested():
+        _asked.append(now)
+        stop.request(by)
         if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        if not _asked or time.monotonic() - _asked[0] > TOGETHER:
-            raise stop.Stopped(by)
-        return
-    _asked.append(time.monotonic())
-    if number == signal.SIGINT:
-        # Not print: the signal may have interrupted a print.
-        os.write(2, _AGAIN)
-    stop.request(by)
+            # Not print: the signal may have interrupted a print.
+            os.write(2, _AGAIN)
+    elif number == signal.SIGINT or not _asked or now - _asked[0] > TOGETHER:
+        stop.request(by)
+        raise KeyboardInterrupt if number == signal.SIGINT else stop.Stopped(by)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from autoloss.search.heartbeat import told
 
 _HELPER = "AUTOLOSS_WORKER"
 WAITS_HUNG = (1.5, 5.0)  # seconds for a worker to answer that did not
+WAIT_URGENT = 1.5  # seconds, instead, where this process must stop at once
 
 
 def helper_number() -> int:
@@ -110,6 +111,7 @@ class Workers:
             # Also if this process was asked again to stop.
             for worker in left:
                 worker.process.kill()
+            for worker in left:
                 worker.process.wait()
                 self.killed(worker.process.pid)
         return left
@@ -126,7 +128,9 @@ class Workers:
 
 def _alive(workers: Sequence[_Worker], seconds: float) -> list[_Worker]:
     """Those of ``workers`` that still run after at most ``seconds``."""
-    until = time.monotonic() + seconds
-    while (left := [one for one in workers if one.process.poll() is None]) and time.monotonic() < until:
+    begun = time.monotonic()
+    while left := [one for one in workers if one.process.poll() is None]:
+        if time.monotonic() - begun > (min(seconds, WAIT_URGENT) if stop.urgent() else seconds):
+            break
         time.sleep(0.05)
     return left

@@ -41,6 +41,11 @@ def requested() -> bool:
     return bool(_requests)
 
 
+def urgent() -> bool:
+    """Whether this process was asked again, and is to stop at once."""
+    return len(_requests) > 1
+
+
 def clear() -> None:
     """Remove every request."""
     _requests.clear()
