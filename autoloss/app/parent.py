@@ -12,7 +12,8 @@ import threading
 import time
 
 _READ_END = "AUTOLOSS_PARENT"
-WAITS = (10.0, 5.0)  # seconds for a worker to end after the first request, and after the second
+WAITS = (10.0, 5.0)  # seconds for a worker to end after the first signal, and after the second
+WAITS_ALONE = (3.0, 3.0)  # the same where the process that started it has died
 
 _write_ends: set[int] = set()
 
@@ -41,7 +42,7 @@ def _end_after(read: int) -> None:
     while os.read(read, 1):
         pass
     # At the first signal a worker puts its trial back; before it can, a signal ends it.
-    for seconds in WAITS:
+    for seconds in WAITS_ALONE:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(seconds)
     os._exit(1)

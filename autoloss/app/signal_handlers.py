@@ -18,6 +18,7 @@ LAST_WAIT = 10.0  # seconds that a command has to end after a second signal
 TOGETHER = 1.0  # a SIGTERM within so many seconds of another signal is no second one: a cluster may send several
 _AGAIN = b"\nautoloss: stopping after this step; press Ctrl-C again to stop at once\n"
 _OVER = b"\0"  # the number of no signal
+_ours: set[int] = set()  # files to which this process writes its signals
 _asked: list[float] = []  # when the signals came that count
 
 
@@ -63,12 +64,14 @@ def _last_resort() -> Iterator[None]:
     reads, writes = socket.socketpair()
     writes.setblocking(False)
     before = signal.set_wakeup_fd(writes.fileno(), warn_on_full_buffer=False)
+    _ours.add(writes.fileno())
     watch = threading.Thread(target=_end_at_last, args=(reads,), daemon=True)
     watch.start()
     try:
         yield
     finally:
         signal.set_wakeup_fd(before)
+        _ours.discard(writes.fileno())
         # Not its end: a forked process may hold a copy of it.
         writes.send(_OVER)
         watch.join()
@@ -109,7 +112,7 @@ def _end(number: int, when: str) -> None:
 
 def _close_in_child() -> None:
     # A signal to a forked process (one that loads data) is none to this one.
-    if threading.current_thread() is threading.main_thread():
+    if _ours and threading.current_thread() is threading.main_thread():
         signal.set_wakeup_fd(-1)
 
 

@@ -213,7 +213,7 @@ def test_workers_end_with_a_main_process_that_dies_while_they_start(command):
     time.sleep(0.3)
     process.kill()
     process.join()
-    assert command.left(timeout=5) == []
+    assert command.left(timeout=10) == []
     assert command.wait(command.start(*again("search"))) == 0, command.said()
     nothing_is_lost("search", INSIDE["segfault"])
 
