@@ -1,8 +1,9 @@
 """A problem that does something bad when a file in the working directory asks for it.
 
-The file ``armed`` holds the name of a fault and the process that it befalls: ``main``, ``worker``, ``any``, or ``second``. The first
-such process that comes to its fifth training step removes the file, and does it. With ``poison`` it is done in every
-process that trains so. ``reached`` is then there.
+The file ``armed`` holds the name of a fault and the process that it befalls: ``main``, ``worker`` (the main process waits
+for it), ``late worker`` (it does not), ``any``, or ``second`` (any, after equal weights). The first such process that comes
+to its fifth training step removes the file, and does it. With ``poison=1``, ``fault`` befalls every process that trains so.
+``reached`` then holds the number of the process.
 """
 
 import ctypes
@@ -57,16 +58,22 @@ class Misbehaving(Problem):
         return {f"{n}_error": (outputs.term(n).prediction - outputs.term(n).target).abs().mean(1) for n in "ab"}
 
 
+def asked():
+    """The fault and whom it befalls, as long as it has befallen nobody."""
+    try:
+        return Path("armed").read_text().split(maxsplit=1)
+    except FileNotFoundError:
+        return "", "nobody"
+
+
 def armed():
-    if not (file := Path("armed")).exists():
-        return None
-    fault, whom = file.read_text().split()
+    fault, whom = asked()
     if whom == "second":  # training of a search, after equal weights
         whom = "any" if Path("out/trials/0000/summary.json").exists() else "nobody"
-    if whom not in ("any", "worker" if os.environ.get("AUTOLOSS_WORKER") else "main"):
+    if whom not in ("any", *(("worker", "late worker") if os.environ.get("AUTOLOSS_WORKER") else ("main",))):
         return None
     try:
-        file.unlink()
+        Path("armed").unlink()
     except FileNotFoundError:  # another process was faster
         return None
     return fault
@@ -75,8 +82,7 @@ def armed():
 def let_workers_come():
     """The main process of a search, which begins first, leaves trials to the worker that is to be hit."""
     until = time.monotonic() + 90
-    file = Path("armed")
-    while file.exists() and "worker" in file.read_text() and time.monotonic() < until:
+    while asked()[1] == "worker" and time.monotonic() < until:
         if os.environ.get("AUTOLOSS_WORKER") or not Path("out/trials/0000/summary.json").exists():
             return
         time.sleep(0.05)

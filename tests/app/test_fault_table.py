@@ -247,7 +247,7 @@ def test_a_candidate_that_kills_its_process_fails_the_second_time(command, worke
 @pytest.mark.slow
 @pytest.mark.parametrize(("whom", "does"), [("worker", "hang"), ("worker", "deadlock"), ("main", "hang")])
 def test_a_trial_that_hangs_does_not_hold_up_the_timeout(command, whom, does):
-    Path("armed").write_text(f"{does} worker" if whom == "worker" else "hang second")
+    Path("armed").write_text(f"{does} late worker" if whom == "worker" else "hang second")
     begun = time.monotonic()
     # A worker begins later, after it has imported everything.
     timeout, workers = (40, 2) if whom == "worker" else (15, 1)
