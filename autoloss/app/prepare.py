@@ -31,6 +31,7 @@ from autoloss.core.need import Need
 from autoloss.core.problem import Problem
 from autoloss.core.terms import Terms
 from autoloss.probe.optimizer_step import check_optimizer
+from autoloss.search.stop import no_exit
 from autoloss.training.lightning.loaders import HeldOut
 from autoloss.training.lightning.module_builder import Attempt, Ingredients, ModuleBuilder
 from autoloss.training.lightning.multitask import ANCHORS, check_anchor
@@ -80,6 +81,7 @@ class PreparedRun:
         return self.builder.build(replace(self.ingredients, samples=samples, held_out=held_out))
 
 
+@no_exit()
 def prepare(config: Mapping[str, Any], problem: Problem | None = None, here: bool = True) -> PreparedRun:
     """Seed the random generators and build what the run of ``config`` needs, with ``problem`` if it is given.
 

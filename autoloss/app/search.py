@@ -9,6 +9,7 @@ import shutil
 import socket
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from autoloss.app.run_names import directory_name
 from autoloss.app.screen import report, say, shown
 from autoloss.app.storage_url import move_to_environment
 from autoloss.app.trust import import_paths
-from autoloss.app.workers import Workers, follow, helper_number
+from autoloss.app.workers import Workers, helper_number
 from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.io.disk import explained
 from autoloss.core.io.files import write_json, write_text
@@ -87,8 +88,6 @@ def job(config: DictConfig) -> float | None:
     settings = [str(o) for o in context.overrides.task if not _is_search_key(str(o))]
     directory = Path(context.runtime.output_dir)
     try:
-        if helper_number():
-            follow()
         with explained(directory):
             if plain["fresh"] and not helper_number():
                 with exclusive_lock(directory):
@@ -105,7 +104,7 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     from autoloss.app.config_runner import ConfigRunner
     from autoloss.app.search_space import build_space
     from autoloss.app.splits import has_test
-    from autoloss.search.budget import counted, none_but_baseline
+    from autoloss.search.budget import counted, none_but_baseline, release
     from autoloss.search.confirm import chosen, confirm
     from autoloss.search.engine import Search, Settings
     from autoloss.search.output import Outcome
@@ -141,7 +140,9 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
         worker.plan(list(space.grid(search["grid_points"])) if in_grid else [], turns=not in_grid)
     confirmed: list[Any] = []
     try:
-        with Workers(0 if helper else search["workers"] - 1, ["search", *_arguments], directory):
+        number = 0 if helper else search["workers"] - 1
+        with Workers(number, ["search", *_arguments], directory, partial(release, study)) as workers:
+            worker.overdue.ends = workers.end_hung
             worker.work()
             finished = worker.reference is not None and not none_but_baseline(study)
             if search["confirm"] and len(objectives) == 1 and finished:

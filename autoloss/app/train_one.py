@@ -48,6 +48,7 @@ FORKED = {
 }
 
 
+@stop.no_exit()
 def train(
     config: Mapping[str, Any],
     directory: Path,

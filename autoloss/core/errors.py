@@ -54,6 +54,12 @@ class LoaderError(AutolossError, RuntimeError):
     """A process that loads data has died."""
 
 
+class ExitError(AutolossError, RuntimeError):
+    """Code that is trained called ``sys.exit``."""
+
+    exit_code = 1  # a run that failed
+
+
 class BusyError(AutolossError, BlockingIOError):
     """A directory that another process is using."""
 

@@ -17,6 +17,7 @@ from autoloss.core.io.files import read_json, write_json
 from autoloss.core.io.lock import lock
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import stop
+from autoloss.search.budget import MOST_DEATHS
 from autoloss.search.runner import TEST, VALIDATION, Confirmed, Result, Runner
 from autoloss.search.space import BASELINE, Candidate
 from autoloss.search.verdict import compare
@@ -124,6 +125,24 @@ def _compared(
 
 
 def _run(runner: Runner, candidate: Candidate, seed: int, place: Path) -> None:
+    """Train once, and write the result. The second time that its process dies meanwhile, that is the result."""
+    begun = place / "begun.json"
+    deaths = int(read_json(begun) or 0)
+    if deaths >= MOST_DEATHS:
+        error = "A confirmation must end with a result, but its process died (it crashed or was killed), twice."
+        write_json(place / "confirmed.json", {"error": error})
+        return
+    write_json(begun, deaths + 1)
+    try:
+        _train(runner, candidate, seed, place)
+    except BaseException:
+        # It was stopped: its process did not die.
+        write_json(begun, deaths)
+        raise
+    begun.unlink()
+
+
+def _train(runner: Runner, candidate: Candidate, seed: int, place: Path) -> None:
     try:
         result: Result = runner(candidate, seed, place, _silent, test=True)
     except Exception as error:

@@ -20,6 +20,7 @@ from autoloss.search.output import Outcome
 from autoloss.search.runner import SCORE, Report, Result
 from autoloss.search.samplers import build_pruner, build_sampler, sentences
 from autoloss.search.space import BASELINE, Candidate, Space, middle, normalising
+from autoloss.search.stop import no_exit
 from autoloss.search.study import NAME, open_storage, open_study
 from autoloss.training.balancer import Balancer
 
@@ -173,7 +174,8 @@ class _FunctionRunner:
             (directory / name).unlink(missing_ok=True)
         balancer = Balancer(self.losses, dict(candidate.weighting), log_dir=directory, **self.options)
         trial = UserTrial(candidate, seed, directory, balancer, test, report)
-        found = self.run(trial)
+        with no_exit():
+            found = self.run(trial)
         if isinstance(found, Mapping):
             balancer.measured(found, self.goals)
         balancer.close()
