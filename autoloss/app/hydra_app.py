@@ -19,7 +19,7 @@ from autoloss.app.load import loaded
 from autoloss.app.overrides import rewritten
 from autoloss.app.screen import say
 from autoloss.app.trust import check_loaded, remember_typed
-from autoloss.core.errors import AutolossError, first_line
+from autoloss.core.errors import AutolossError, RankError, first_line
 from autoloss.core.io.files import write_json
 
 FAILED, USER_ERROR = 1, 2
@@ -100,4 +100,4 @@ def record_failure(directory: Path, error: BaseException) -> int:
     say(f"autoloss: {error if ours else sentence}", error=True)
     if os.environ.get("HYDRA_FULL_ERROR") == "1" and ours:
         traceback.print_exc()
-    return USER_ERROR if ours else FAILED
+    return USER_ERROR if ours and not isinstance(error, RankError) else FAILED

@@ -36,8 +36,6 @@ from autoloss.search.stop import Stopped
 if TYPE_CHECKING:
     from autoloss.app.prepare import PreparedRun
 
-_RUN_DIR = "AUTOLOSS_RUN_DIR"
-
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if a run failed, 2 for a user's mistake."""
@@ -61,17 +59,11 @@ def main(arguments: Sequence[str]) -> int:
             return code
         write_json(root / "command.json", {"command": ["autoloss", "train", *arguments]})
         return max(code, print_sweep(root))
-    chooses_directory = _RUN_DIR not in os.environ and not override_value(overrides, "hydra.run.dir")
-    if chooses_directory:
-        # A strategy that starts further processes runs this command again in each: all must use this directory.
-        os.environ[_RUN_DIR] = str(newest(parent) if config["ckpt"] == "last" else numbered(parent))
-    directory = [f"hydra.run.dir={quoted(os.environ[_RUN_DIR])}"] if _RUN_DIR in os.environ else []
+    directory = []
+    if not override_value(overrides, "hydra.run.dir"):
+        directory = [f"hydra.run.dir={quoted(str(newest(parent) if config['ckpt'] == 'last' else numbered(parent)))}"]
     _exit_codes.clear()
-    try:
-        hydra_main("train", job, [*flags, *overrides, *directory])
-    finally:
-        if chooses_directory:
-            del os.environ[_RUN_DIR]
+    hydra_main("train", job, [*flags, *overrides, *directory])
     return _exit_codes[-1] if _exit_codes else FAILED
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
@@ -29,8 +30,10 @@ def check_trainer(flags: Mapping[str, Any]) -> None:
 
 def build_trainer(flags: Mapping[str, Any], **others: Any) -> pl.Trainer:
     """The Trainer; raises :class:`ConfigError` if the flags, or this machine, do not suit it."""
+    # These start the processes otherwise, which autoloss does itself.
+    strategy = re.sub(r"^ddp_(spawn|fork|notebook)(?=_|$)", "ddp", str(flags["strategy"]))
     try:
-        return pl.Trainer(**flags, **others)
+        return pl.Trainer(**{**flags, "strategy": strategy}, **others)
     except (MisconfigurationException, TypeError, ValueError) as error:
         message = " ".join(str(error).split()).rstrip(".!")
         raise ConfigError(f"The keys trainer.* must suit Lightning's Trainer, but it says: {message}.") from error

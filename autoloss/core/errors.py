@@ -49,6 +49,10 @@ class BusyError(AutolossError, BlockingIOError):
     """A directory that another process is using."""
 
 
+class RankError(AutolossError, RuntimeError):
+    """One of the processes that train together ended before the training did, or never started."""
+
+
 class EmptySelectionWarning(UserWarning):
     """A loss had no samples or pairs in a batch, and is 0 there."""
 
