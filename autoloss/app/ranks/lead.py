@@ -181,7 +181,9 @@ def environment_of(environment: RankEnvironment) -> list[Any]:
 
 def _started(group: Group, rank: int) -> subprocess.Popen[bytes]:
     place = replace(group.place, rank=rank, local_rank=rank, port=group.port)
-    environment = {**os.environ, PLACE: json.dumps({"parent": os.getpid(), "place": asdict(place)})}
+    # torch would print a stack of its own where the store is gone, which it is when this process was killed.
+    quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR"}
+    environment = {**quiet, **os.environ, PLACE: json.dumps({"parent": os.getpid(), "place": asdict(place)})}
     return subprocess.Popen([sys.executable, "-c", _FOLLOW.format(path=sys.path)], env=environment)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from torch import Tensor
 
 from autoloss.core.clock import Clock
+from autoloss.core.tensors.ranks import rank
 from autoloss.training.step.notes import Notes
 from autoloss.training.step.player import Player
 from autoloss.training.step.weigh import Weighed
@@ -24,6 +25,9 @@ Closed = TypeVar("Closed", bound="ClosedAtEnd")
 
 class LazyRunDirectory:
     """The :class:`RunDirectory` of a balancer, which its first step creates; no ``directory`` means no files.
+
+    Of several processes only that of rank 0 writes, whoever is given a ``directory``. Nothing here, nor in what it
+    calls, waits for another process.
 
     A loop that writes no files imports neither TensorBoard nor the code that makes pages. A deep copy of a balancer
     writes no files: two of them would write the same ones.
@@ -45,7 +49,7 @@ class LazyRunDirectory:
 
     def record(self, weighed: Weighed, notes: Notes) -> None:
         """Record a micro-batch with its notes."""
-        if self._run_directory is None and self.directory is not None:
+        if self._run_directory is None and self.directory is not None and rank() == 0:
             from autoloss.training.record.run_directory import RunDirectory
 
             config = {**self.player.terms.about(), **self._config}

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch.utils.data import DistributedSampler
 
 from autoloss.core.tensors.draws import SEEDS
-from autoloss.core.tensors.ranks import world_size
+from autoloss.core.tensors.ranks import rank, world_size
 
 
 class SharedOrder(DistributedSampler[Any], ABC):
@@ -39,6 +38,5 @@ class SharedOrder(DistributedSampler[Any], ABC):
 
     def __iter__(self) -> Iterator[Any]:
         order = self.order()
-        ranks, whole = world_size(), len(self) * world_size()
-        order += order[: whole - len(order)]
-        return iter(order[dist.get_rank() if ranks > 1 else 0 :: ranks])
+        order += order[: len(self) * world_size() - len(order)]
+        return iter(order[rank() :: world_size()])
