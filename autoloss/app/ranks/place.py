@@ -63,7 +63,7 @@ def _of_slurm() -> Place | None:
 
 
 def _first_node() -> str:
-    from lightning_fabric.plugins.environments import SLURMEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
     names = ("SLURM_STEP_NODELIST", "SLURM_NODELIST", "SLURM_JOB_NODELIST")
     nodes = next((os.environ[name] for name in names if name in os.environ), "127.0.0.1")
