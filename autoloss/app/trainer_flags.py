@@ -31,7 +31,7 @@ def check_trainer(flags: Mapping[str, Any]) -> None:
 def build_trainer(flags: Mapping[str, Any], **others: Any) -> pl.Trainer:
     """The Trainer; raises :class:`ConfigError` if the flags, or this machine, do not suit it."""
     # These start the processes otherwise, which autoloss does itself.
-    strategy = re.sub(r"^ddp_(spawn|fork|notebook)(?=_|$)", "ddp", str(flags["strategy"]))
+    strategy = re.sub(r"^ddp_(spawn|fork|notebook)(?=_|$)", "ddp", str(flags.get("strategy", "auto")))
     try:
         return pl.Trainer(**{**flags, "strategy": strategy}, **others)
     except (MisconfigurationException, TypeError, ValueError) as error:

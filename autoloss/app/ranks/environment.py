@@ -72,4 +72,4 @@ class RankEnvironment(ClusterEnvironment):
 
 def on_one_device(flags: Mapping[str, Any]) -> bool:
     """Whether the Trainer's ``flags`` ask for one device, without a strategy for several."""
-    return str(flags["strategy"]) in ("auto", "single_device") and flags["devices"] in (1, "1")
+    return str(flags.get("strategy", "auto")) in ("auto", "single_device") and flags.get("devices", 1) in (1, "1")
