@@ -19,7 +19,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from autoloss.app.ranks.group import Failure, Group, join
 from autoloss.app.ranks.lead import GRACE, PLACE
-from autoloss.app.ranks.place import Place
+from autoloss.app.ranks.place import RankPlace
 from autoloss.app.signal_handlers import SIGNALS
 from autoloss.app.train_one import train
 from autoloss.core.errors import AutolossError, first_line
@@ -33,7 +33,7 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)
     given = json.loads(os.environ.pop(PLACE))
     _end_with(given["parent"])
-    return follow(join(Place(**given["place"])))
+    return follow(join(RankPlace(**given["place"])))
 
 
 def follow(group: Group) -> int:

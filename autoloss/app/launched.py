@@ -10,7 +10,7 @@ from autoloss.app.composition import composed, shared_overrides
 from autoloss.app.hydra_app import FAILED, USER_ERROR, config_dirs, split
 from autoloss.app.ranks.environment import on_one_device
 from autoloss.app.ranks.group import Group, join, leave
-from autoloss.app.ranks.place import Place
+from autoloss.app.ranks.place import RankPlace
 from autoloss.app.signal_handlers import SIGNALS
 from autoloss.core.errors import AutolossError, ConfigError
 
@@ -18,7 +18,7 @@ PARTING = 30.0  # seconds in which the other processes must hear that the comman
 _MANY = ("trainer.devices=", "trainer.num_nodes=", "trainer.strategy=")
 
 
-def run_at(place: Place, verb: str, arguments: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
+def run_at(place: RankPlace, verb: str, arguments: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
     """Run the verb in the first process alone; the others train with it. The exit code is the same in all.
 
     A command that trains on one device is run by every process for itself.
@@ -45,7 +45,7 @@ def run_at(place: Place, verb: str, arguments: Sequence[str], run: Callable[[Seq
         leave()
 
 
-def _together(place: Place, verb: str, arguments: Sequence[str]) -> bool:
+def _together(place: RankPlace, verb: str, arguments: Sequence[str]) -> bool:
     """Whether the command trains on several devices, so that its processes are those of one training."""
     try:
         flags, overrides = split([one for one in arguments if one not in ("-m", "--multirun")])

@@ -10,9 +10,9 @@ from lightning_fabric.plugins.environments.lightning import find_free_network_po
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from autoloss.app.ranks.group import joined
-from autoloss.app.ranks.place import Place
+from autoloss.app.ranks.place import RankPlace
 
-ALONE = Place(rank=0, size=1, local_rank=0, node=0, address="127.0.0.1", port=0)
+ALONE = RankPlace(rank=0, size=1, local_rank=0, node=0, address="127.0.0.1", port=0)
 
 
 class RankEnvironment(ClusterEnvironment):

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
-from autoloss.app.ranks.place import Place
+from autoloss.app.ranks.place import RankPlace
 from autoloss.core.errors import RankError
 from autoloss.search import stop
 
@@ -37,7 +37,7 @@ class Group:
     for the answer of another process longer than it says, so that a process which has died stops nobody.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: RankPlace) -> None:
         self.place, self.number, self.meeting = place, -1, (place.address, 0)
         hosts = place.rank == 0 and not place.hosted
         try:
@@ -103,7 +103,7 @@ class Group:
 _joined: list[Group] = []
 
 
-def join(place: Place) -> Group:
+def join(place: RankPlace) -> Group:
     """Make this process a member of the group at ``place``."""
     _joined[:] = [Group(place)]
     return _joined[0]

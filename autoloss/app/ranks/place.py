@@ -9,7 +9,7 @@ INTERACTIVE = ("bash", "interactive")  # names of Slurm jobs whose commands are 
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RankPlace:
     """The ``rank`` of this process among ``size``, and the ``address`` and ``port`` of the store that they share.
 
     The first process holds the store, unless the launcher does (``hosted``). ``by_torch`` says that the variables are
@@ -26,17 +26,17 @@ class Place:
     by_torch: bool = False
 
 
-def given() -> Place | None:
+def given() -> RankPlace | None:
     """The place that a launcher (``torchrun``, ``srun``) gave this process; ``None`` if it started one process."""
     found = _of_torch() or _of_slurm()
     return found if found is not None and found.size > 1 else None
 
 
-def _of_torch() -> Place | None:
+def _of_torch() -> RankPlace | None:
     env = os.environ
     if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= env.keys():
         return None
-    return Place(
+    return RankPlace(
         rank=int(env["RANK"]),
         size=int(env["WORLD_SIZE"]),
         local_rank=int(env.get("LOCAL_RANK", env["RANK"])),
@@ -48,11 +48,11 @@ def _of_torch() -> Place | None:
     )
 
 
-def _of_slurm() -> Place | None:
+def _of_slurm() -> RankPlace | None:
     env = os.environ
     if not {"SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID"} <= env.keys() or env.get("SLURM_JOB_NAME") in INTERACTIVE:
         return None
-    return Place(
+    return RankPlace(
         rank=int(env["SLURM_PROCID"]),
         size=int(env["SLURM_NTASKS"]),
         local_rank=int(env["SLURM_LOCALID"]),
