@@ -57,6 +57,8 @@ def _together(place: RankPlace, verb: str, arguments: Sequence[str]) -> bool:
         # The first process says what is wrong.
         return any(one.lstrip("+").startswith(_MANY) for one in arguments)
     if on_one_device(trainer) and place.by_torch:
+        if place.rank:
+            raise SystemExit(USER_ERROR)  # the first process says it
         raise ConfigError(
             f"torchrun started {place.size} processes, which must have a device each, but trainer.devices is 1. Set "
             f"trainer.devices to the number of processes on each node."
