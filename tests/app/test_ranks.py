@@ -90,6 +90,14 @@ def start_slurm(place, *arguments):
     return [start(place, *arguments, **job, SLURM_PROCID=str(i), SLURM_LOCALID=str(i)) for i in range(2)]
 
 
+def start_torch(place, *arguments):
+    """Two processes with the variables of ``torchrun``."""
+    with processes.socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        given = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    return [start(place, *arguments, **given, RANK=str(i), LOCAL_RANK=str(i)) for i in range(2)]
+
+
 def ended(running, place, timeout=150.0):
     """The exit codes, and what was printed."""
     until = time.monotonic() + timeout
@@ -160,14 +168,7 @@ def test_every_way_to_start_processes_trains(place, one, strategy):
 @pytest.mark.parametrize("launcher", ["torch", "slurm"])
 def test_processes_of_a_launcher_train_in_one_directory(place, one, launcher):
     line = ("train", "name=two", NOTED, "weighting=gradnorm", *TWO)
-    if launcher == "slurm":
-        running = start_slurm(place, *line)
-    else:
-        os.environ["MARK"] = str(place)
-        try:
-            running = processes.start_ranks(SCRIPT, [str(place), *line], place / "log")
-        finally:
-            del os.environ["MARK"]
+    running = (start_slurm if launcher == "slurm" else start_torch)(place, *line)
     codes, said = ended(running, place)
     assert codes == [0, 0], said
     assert said.count("run directory:") == 1
@@ -239,12 +240,7 @@ def test_what_is_refused_is_refused_once(place, wrong):
 
 
 def test_processes_without_a_device_each_are_refused(place):
-    os.environ["MARK"] = str(place)
-    try:
-        line = [str(place), "train", NOTED, *SMALL]
-        running = processes.start_ranks(SCRIPT, line, place / "log")
-    finally:
-        del os.environ["MARK"]
+    running = start_torch(place, "train", NOTED, *SMALL)
     codes, said = ended(running, place)
     assert codes == [2, 2]
     assert said.count("must have a device each, but trainer.devices is 1") == 1
