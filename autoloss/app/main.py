@@ -13,6 +13,7 @@ from types import TracebackType
 from autoloss._version import __version__
 from autoloss.app.completion import narrow
 from autoloss.app.output import outlive_readers
+from autoloss.app.ranks.place import given
 from autoloss.app.signal_handlers import stopping
 from autoloss.core.errors import AutolossError, unknown
 from autoloss.core.io.disk import explained
@@ -36,6 +37,7 @@ VERBS = {
 RESUME_COMMANDS = {"train": "the same command with ckpt=last (a sweep: the same command)"}
 INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
 HYDRA_VERBS = ("train", "search", "compare", "diagnose", "meta")
+TRAINING_VERBS = ("train", "compare", "diagnose", "meta")  # those that may train on several devices
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if verb not in VERBS:
             raise unknown("verb", verb, VERBS)
         with explained(Path.cwd()), stopping():
-            return int(import_module(f"autoloss.app.{verb}").main(rest))
+            run = import_module(f"autoloss.app.{verb}").main
+            if verb in TRAINING_VERBS and (place := given()) is not None:
+                return int(import_module("autoloss.app.launched").run_at(place, verb, rest, run))
+            return int(run(rest))
     except Stopped as stopped:
         print(f"autoloss: stopped by {stopped}; {RESUME_COMMANDS.get(verb, 'the same command')} goes on from here.")
         return INTERRUPTED if str(stopped) == "SIGINT" else 0

@@ -191,6 +191,7 @@ def _show(outcome: Any, config: Mapping[str, Any], settings: Sequence[str], dire
 def _check(config: Mapping[str, Any]) -> Problem:
     """Raise now for what would fail after training has begun; return the problem, which the search uses."""
     from autoloss.app.prepare import prepare
+    from autoloss.app.ranks.environment import on_one_device
     from autoloss.app.search_space import build_space
     from autoloss.core.problem import Problem
     from autoloss.search.engine import Settings
@@ -211,10 +212,13 @@ def _check(config: Mapping[str, Any]) -> Problem:
     build_pruner(search["pruner"], len(objectives), search["folds"])
     build_space(config, problem)
     check_url(search["storage"] or "")
-    strategy = str(config["trainer"]["strategy"])
-    single = strategy in ("auto", "single_device") and config["trainer"]["devices"] in (1, "1")
-    found = f"trainer.strategy={strategy}, trainer.devices={config['trainer']['devices']}"
-    require(single, "A search's trials must run on one device", found, "Set search.workers for parallel trials.")
+    found = f"trainer.strategy={config['trainer']['strategy']}, trainer.devices={config['trainer']['devices']}"
+    require(
+        on_one_device(config["trainer"]),
+        "A search's trials must run on one device",
+        found,
+        "Set search.workers for parallel trials.",
+    )
     require(search["workers"] >= 1, "search.workers must be at least 1", f"it is {search['workers']}")
     require(search["confirm"] >= 0, "search.confirm must be at least 0", f"it is {search['confirm']}")
     enough = search["confirm"] == 0 or search["confirm_seeds"] >= 2

@@ -52,8 +52,6 @@ from autoloss.search.stop import Stopped
 if TYPE_CHECKING:
     from autoloss.app.prepare import PreparedRun
 
-_RUN_DIR = "AUTOLOSS_RUN_DIR"
-
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if a run failed, 2 for a user's mistake."""
@@ -72,30 +70,23 @@ def main(arguments: Sequence[str]) -> int:
         return _sweep(flags, overrides, root or parent, jobs_to_run, configs, arguments)
     require(root is None, "hydra.sweep.dir is the directory of a sweep", "this is one run", "Write hydra.run.dir=.")
     made: list[Path] = []
-    chooses_directory = _RUN_DIR not in os.environ and run_dir is None
-    if chooses_directory:
-        # A strategy that starts further processes runs this command again in each: all must use this directory.
-        if configs[0]["ckpt"] == "last":
-            place = newest(parent)
-            check_run(place, configs[0])
-        else:
-            above = missing(parent)
-            place = numbered(parent)
-            made = [place, *above]
-        os.environ[_RUN_DIR] = str(place)
-    elif run_dir is not None:
+    directory: list[str] = []
+    if run_dir is not None:
         check_run(run_dir, configs[0])
         made = missing(run_dir)
         run_dir.mkdir(parents=True, exist_ok=True)
-    directory = [f"hydra.run.dir={quoted(os.environ[_RUN_DIR])}"] if _RUN_DIR in os.environ else []
+    elif configs[0]["ckpt"] == "last":
+        place = newest(parent)
+        check_run(place, configs[0])
+        directory = [f"hydra.run.dir={quoted(str(place))}"]
+    else:
+        above = missing(parent)
+        made = [numbered(parent), *above]
+        directory = [f"hydra.run.dir={quoted(str(made[0]))}"]
     _exit_codes.clear()
     _disk.clear()
-    try:
-        hydra_main("train", job, [*flags, *overrides, *directory])
-        _raise_disk_error()
-    finally:
-        if chooses_directory:
-            del os.environ[_RUN_DIR]
+    hydra_main("train", job, [*flags, *overrides, *directory])
+    _raise_disk_error()
     code = _exit_codes[-1] if _exit_codes else FAILED
     if code == USER_ERROR and made and not (made[0] / TRAJECTORY).exists():
         remove_new(made)  # refused before it was trained

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -87,8 +88,10 @@ def _unchanged() -> Iterator[None]:
 
 def build_trainer(flags: Mapping[str, Any], **others: Any) -> pl.Trainer:
     """The Trainer; raises :class:`ConfigError` if the flags, or this machine, do not suit it."""
+    # These start the processes otherwise, which autoloss does itself.
+    strategy = re.sub(r"^ddp_(spawn|fork|notebook)(?=_|$)", "ddp", str(flags.get("strategy", "auto")))
     try:
-        return pl.Trainer(**flags, **others)
+        return pl.Trainer(**{**flags, "strategy": strategy}, **others)
     except _REFUSED as error:
         message = " ".join(str(error).split()).rstrip(".!")
         raise ConfigError(f"The keys trainer.* must suit Lightning's Trainer, but it says: {message}.") from error

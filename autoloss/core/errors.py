@@ -80,6 +80,12 @@ class DiskError(AutolossError, OSError):
     exit_code = 1
 
 
+class RankError(AutolossError, RuntimeError):
+    """One of the processes that train together ended before the training did, or never started."""
+
+    exit_code = 1
+
+
 class EmptySelectionWarning(UserWarning):
     """A loss had no samples or pairs in a batch, and is 0 there."""
 

@@ -12,24 +12,14 @@ from autoloss.core.datasets import size_of
 from autoloss.core.errors import ConfigError, LoaderError, require
 from autoloss.core.tensors.draws import SEEDS
 from autoloss.training.lightning.shared.rng import untouched_rng
+from autoloss.training.lightning.shared.shared_order import SharedOrder
 
 
-class EpochShuffle(Sampler[int]):
+class EpochShuffle(SharedOrder):
     """A permutation for each (seed, epoch): a resumed run sees the data in the same order as an uninterrupted one."""
 
-    def __init__(self, size: int, seed: int) -> None:
-        self.size, self.seed, self.epoch = size, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this at the start of an epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % SEEDS)
-        return iter(torch.randperm(self.size, generator=generator).tolist())
+    def order(self) -> list[int]:
+        return torch.randperm(self.size, generator=self.generator()).tolist()
 
 
 # Not torchdata's StatefulDataLoader: it is as fast and resumes at once, where ours loads up to an epoch again, but the
