@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
-import shutil
-import socket
-import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,6 +18,14 @@ from autoloss.app.hydra_app import answer_question, config_dirs, hydra_main, quo
 from autoloss.app.run_lock import exclusive_lock, shared_lock
 from autoloss.app.run_names import directory_name
 from autoloss.app.screen import report, say, shown
+from autoloss.app.search_study import (
+    SEARCH_SETTINGS,
+    check_study,
+    delete_results,
+    sampler_seed,
+    study_config,
+    study_name,
+)
 from autoloss.app.storage_url import move_to_environment
 from autoloss.app.trust import import_paths
 from autoloss.app.workers import Workers, helper_number
@@ -36,18 +39,6 @@ from autoloss.search.stop import Stopped
 if TYPE_CHECKING:
     from autoloss.core.problem import Problem
 
-# These keys change how a study is searched; with other values it is still the same study.
-_SEARCH_SETTINGS = (
-    "n_trials",
-    "timeout",
-    "patience",
-    "workers",
-    "storage",
-    "confirm",
-    "confirm_seeds",
-    "sampler",
-    "pruner",
-)
 _exit_codes: list[int] = []
 _dirs: list[str] = []
 _typed: list[str] = []  # the arguments that the user typed
@@ -70,12 +61,12 @@ def main(arguments: Sequence[str]) -> int:
     overrides = move_to_environment(storage, overrides)
     _arguments[:] = move_to_environment(storage, _typed)
     _problem[:] = [_check(config)]
-    unnamed = [f"search.{key}" for key in _SEARCH_SETTINGS] + ["search/sampler", "search/pruner"]
+    unnamed = [f"search.{key}" for key in SEARCH_SETTINGS] + ["search/sampler", "search/pruner"]
     typed = typed_directory(overrides, "hydra.run.dir", config)
     directory = typed or OUTPUTS / "search" / directory_name([config], overrides, unnamed)
     check_free(directory, SEARCH)
     if not helper_number():
-        _check_study(config, directory)
+        check_study(config, directory)
     extra = [] if typed else [f"hydra.run.dir={quoted(str(directory))}"]
     hydra_main("search", job, [*flags, *overrides, *extra])
     return _exit_codes[-1] if _exit_codes else 1
@@ -91,7 +82,7 @@ def job(config: DictConfig) -> float | None:
         with explained(directory):
             if plain["fresh"] and not helper_number():
                 with exclusive_lock(directory):
-                    _delete_results(directory)
+                    delete_results(directory)
             with shared_lock(directory):
                 _exit_codes.append(_search(plain, settings, directory))
     except AutolossError as error:
@@ -117,12 +108,12 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     objectives = tuple(search["objectives"])
     helper = helper_number() > 0
     storage = open_storage(search["storage"], directory)
-    name = _study_name(search["storage"], directory)
+    name = study_name(search["storage"], directory)
     pruner = build_pruner(search["pruner"], len(objectives), search["folds"])
     directions = ["maximize" if o == "score" or problem.metrics.get(o) == "max" else "minimize" for o in objectives]
-    study = open_study(storage, name, _study_config(config), directions, pruner, current)
+    study = open_study(storage, name, study_config(config), directions, pruner, current)
     begun = len(counted(study))
-    seed = _sampler_seed(config, len(study.trials))
+    seed = sampler_seed(config, len(study.trials))
     study.sampler = build_sampler(search["sampler"], seed, len(objectives), space.branches, search["n_trials"])
     if not helper:
         few = space.left_out(search["n_trials"])
@@ -226,48 +217,6 @@ def _check(config: Mapping[str, Any]) -> Problem:
     has_folds = search["folds"] < 2 or type(problem).folds is not Problem.folds
     require(has_folds, "Cross-validation needs a problem with folds()", f"{config['problem']['name']} has none")
     return problem
-
-
-def _check_study(config: Mapping[str, Any], directory: Path) -> None:
-    """Raise now if the study, where there is one already, cannot be continued or started anew."""
-    from autoloss.search.study import check_study, open_storage
-
-    storage = config["search"]["storage"]
-    if config["fresh"]:
-        require(storage is None, "fresh=true removes what lies in the directory", "the study is in search.storage")
-    elif storage is not None or (directory / "study.log").exists():
-        check_study(open_storage(storage, directory), _study_name(storage, directory), _study_config(config), current)
-
-
-def _study_name(storage: str | None, directory: Path) -> str:
-    from autoloss.search.study import NAME
-
-    return NAME if storage is None else f"{NAME}/{directory.name}"
-
-
-def _sampler_seed(config: Mapping[str, Any], begun: int) -> int:
-    """A seed: the same at each first start with one worker, another for each worker and for a resumed study."""
-    if config["search"]["sampler"]["name"] == "qmc":
-        # All workers draw from one sequence; the study stores the position.
-        return int(config["seed"])
-    elsewhere = config["search"]["storage"] is not None
-    place = zlib.crc32(f"{socket.gethostname()} {os.getpid()}".encode()) % 1_000_000 if elsewhere else 0
-    return int(config["seed"] + 1000 * begun + helper_number() + 1_000_000 * place) % 2**32
-
-
-def _study_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of ``config`` that identifies the study: all keys except those that say how to search."""
-    search = {key: value for key, value in config["search"].items() if key not in _SEARCH_SETTINGS}
-    left_out = ("search", "name", "fresh", "ckpt", "load", "workers", "threads", "test", "weighting")
-    others = {k: v for k, v in config.items() if k not in left_out}
-    return json.loads(json.dumps({"search": search, **others, "wrap": config["weighting"].get("wrap")}))
-
-
-def _delete_results(directory: Path) -> None:
-    for name in ("trials", "confirm"):
-        shutil.rmtree(directory / name, ignore_errors=True)
-    for name in ("study.log", "search.json", "leaderboard.csv", "leaderboard.md", "best.yaml", "report.html"):
-        (directory / name).unlink(missing_ok=True)
 
 
 def _start_line(begun: int, budget: int, directory: Path) -> str:
