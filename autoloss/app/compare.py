@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autoloss.app.comparison import Cell, measured, show
-from autoloss.app.composition import composed, jobs
-from autoloss.app.directories import OUTPUTS, finished
+from autoloss.app.composition import composed, jobs, parsed
+from autoloss.app.directories import OUTPUTS, check_run, finished, typed_directory
 from autoloss.app.hydra_app import answer_question, config_dirs, override_value, record_failure, split
-from autoloss.app.overrides import directory_name, parse, run_name
 from autoloss.app.run_lock import run_lock
+from autoloss.app.run_names import directory_name, job_names
 from autoloss.app.screen import say
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.io.files import write_json
+from autoloss.core.io.occupied import COMMAND, COMPARE, check_free
 
 _HOW = ("compare.seeds", "compare.folds", "compare.baseline")
 
@@ -27,41 +28,58 @@ def main(arguments: Sequence[str]) -> int:
     configs = {label: composed("compare", list(chosen), base) for label, chosen in choices.items()}
     first = next(iter(configs.values()))
     baseline = _baseline(configs, first["compare"]["baseline"])
-    _check(configs)
-    name = directory_name(first, overrides, _HOW)
-    directory = Path(override_value(overrides, "hydra.run.dir") or OUTPUTS / "compare" / name)
+    _check(configs, overrides)
+    directory = _directory(overrides, list(configs.values()))
+    check_free(directory, COMPARE)
     repeats = _repeats(first)
+    names = job_names([_varying(choices, label) for label in choices])
+    runs = {
+        (part, label): (directory / name / part, _whole(configs[label], settings))
+        for part, settings in repeats.items()
+        for label, name in zip(choices, names, strict=True)
+    }
+    for place, whole in runs.values():
+        check_run(place, whole)
+    write_json(directory / COMMAND, {"command": ["autoloss", "compare", *arguments]})
     cells: dict[str, list[Cell]] = {label: [] for label in configs}
     places: dict[str, list[str]] = {label: [] for label in configs}
     failed: list[str] = []
-    for part, settings in repeats.items():
-        for label, config in configs.items():
-            place = directory / run_name("", [f"{k}={v}" for k, v in _varying(choices, label)]).strip("-") / part
-            summary = _run(config, settings, place, list(choices[label]), f"{label}, {part}")
-            if summary is None:
-                failed.append(f"{label}, {part}")
-            else:
-                cells[label].append(summary)
-                places[label].append(place.relative_to(directory).as_posix())
-    write_json(directory / "command.json", {"command": ["autoloss", "compare", *arguments]})
+    for (part, label), (place, whole) in runs.items():
+        summary = _run(whole, repeats[part], place, list(choices[label]), f"{label}, {part}")
+        if summary is None:
+            failed.append(f"{label}, {part}")
+        else:
+            cells[label].append(summary)
+            places[label].append(place.relative_to(directory).as_posix())
     show(cells, places, baseline, directory, failed, first["compare"]["folds"])
     return 1 if failed else 0
 
 
-def _run(config: Cell, settings: Cell, place: Path, overrides: list[str], title: str) -> Cell | None:
+def _directory(overrides: Sequence[str], configs: Sequence[Cell]) -> Path:
+    run, sweep = (typed_directory(overrides, f"hydra.{key}.dir", configs[0]) for key in ("run", "sweep"))
+    require(run is None or sweep in (None, run), "A comparison has one directory", f"two were given: {run} and {sweep}")
+    return run or sweep or OUTPUTS / "compare" / directory_name(configs, overrides, _HOW)
+
+
+def _whole(config: Cell, settings: Cell) -> Cell:
+    return {key: value for key, value in config.items() if key not in ("compare", "hydra")} | settings["config"]
+
+
+def _run(whole: Cell, settings: Cell, place: Path, overrides: list[str], title: str) -> Cell | None:
     from autoloss.app.train_one import train
 
-    whole = {key: value for key, value in config.items() if key not in ("compare", "hydra")} | settings["config"]
     with run_lock(place, title, waits=True):
-        if not config["fresh"] and (before := finished(place, whole)):
+        if not whole["fresh"] and (before := finished(place, whole)):
             say(f"{title}: finished before, skipped (fresh=true runs it again)")
             return before
+        check_run(place, whole)
         for stale in ("summary.json", "failed.json"):
             (place / stale).unlink(missing_ok=True)
         try:
             write_json(place / "config.json", whole)
             more = [] if settings["fold"] else [f"{key}={value}" for key, value in settings["config"].items()]
-            command = ["autoloss", "train", *overrides, *more, f"test={whole['test']}"]
+            own = [one for one in overrides if not one.startswith("hydra.")]
+            command = ["autoloss", "train", *own, *more, f"test={whole['test']}"]
             summary = train(whole, place, overrides, title=title, fold=settings["fold"], command=command)
         except Exception as error:
             record_failure(place, error)
@@ -72,23 +90,23 @@ def _run(config: Cell, settings: Cell, place: Path, overrides: list[str], title:
 
 def _choices(overrides: Sequence[str]) -> dict[str, list[str]]:
     """The overrides of each choice, by its label, which holds the values of the keys that vary."""
-    swept = [o.get_key_element() for o in parse(overrides) if o.is_sweep_override()]
+    swept = [o.get_key_element() for o in parsed(overrides) if o.is_sweep_override()]
     require(bool(swept), "A comparison needs an axis", "nothing is swept", "Write weighting=equal,gradnorm.")
     if "seed" in swept:
         raise ConfigError("A comparison sets the seeds itself, but seed is swept. Set compare.seeds=5.")
-    found = {}
+    found: dict[str, list[str]] = {}
     for job in jobs(overrides):
         # Hydra writes a colon in a value with a backslash.
         pairs = (one.lstrip("+~").replace("\\", "").partition("=") for one in job)
         label = " ".join(v if k == "weighting" else f"{k.removeprefix('loss@')}={v}" for k, _, v in pairs if k in swept)
-        found[label] = job
+        same = found.setdefault(label, job) == job
+        require(same, "Choices must have different names", f"{job} and {found[label]} are both called {label!r}")
     return found
 
 
-def _varying(choices: Mapping[str, list[str]], label: str) -> list[tuple[str, str]]:
+def _varying(choices: Mapping[str, list[str]], label: str) -> list[str]:
     same = set.intersection(*(set(job) for job in choices.values()))
-    pairs = (one.lstrip("+~").partition("=") for one in choices[label] if one not in same)
-    return [(key.removeprefix("loss@"), value) for key, _, value in pairs]
+    return [one.lstrip("+~") for one in choices[label] if one not in same]
 
 
 def _baseline(configs: Mapping[str, Cell], asked: str | None) -> str:
@@ -99,16 +117,32 @@ def _baseline(configs: Mapping[str, Cell], asked: str | None) -> str:
     return next((label for label, c in configs.items() if c["weighting"]["name"] == "equal"), next(iter(configs)))
 
 
-def _check(configs: Mapping[str, Cell]) -> None:
+def _check(configs: Mapping[str, Cell], overrides: Sequence[str]) -> None:
+    """Raise now for what would fail after training has begun; without a test split validation data are compared."""
     from autoloss.app.prepare import prepare
+    from autoloss.app.splits import check_test, has_test
     from autoloss.core.problem import Problem
 
-    for config in configs.values():
-        problem = prepare(config).problem
+    metrics: dict[str, dict[str, str]] = {}
+    tested = True
+    for label, config in configs.items():
+        problem = prepare({**config, "test": False}).problem
+        metrics[label] = dict(problem.metrics)
         seeds, folds = config["compare"]["seeds"], config["compare"]["folds"]
         require(folds >= 2 or seeds >= 1, "compare.seeds must be at least 1", f"it is {seeds}")
         has = folds < 2 or type(problem).folds is not Problem.folds
         require(has, "Cross-validation needs a problem with folds()", f"{config['problem']['name']} has none")
+        if config["test"] and folds < 2:
+            if override_value(overrides, "test") is not None:
+                check_test(config, problem)
+            tested = tested and has_test(config, problem)
+    first, *others = configs
+    for label in others:
+        found = f"{first!r} has {metrics[first]} and {label!r} has {metrics[label]}"
+        same = metrics[first] == metrics[label]
+        require(same, "All choices of a comparison must have the same metrics", found)
+    for config in configs.values():
+        config["test"] = config["test"] and tested
 
 
 def _repeats(config: Cell) -> dict[str, Cell]:

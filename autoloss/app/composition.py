@@ -14,8 +14,10 @@ import hydra
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from autoloss.app.config_source import register
@@ -65,7 +67,27 @@ def composed(verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = (
             f"A file of the group {group} must begin with `# @package _global_`, but this one does not, so that "
             f"its keys ({keys}) have no effect. Write that as its first line."
         )
-    return {str(key): value for key, value in plain.items()}
+    return own_weighting(verb, {str(key): value for key, value in plain.items()}, overrides, config_dirs)
+
+
+def own_weighting(
+    verb: str, config: dict[str, Any], overrides: Sequence[str], config_dirs: Sequence[str] = ()
+) -> dict[str, Any]:
+    """``config`` without what an experiment sets for its own weighting, if ``overrides`` choose another weighting.
+
+    Hydra merges an experiment last, so that the parameters of its weighting would be given to the other one.
+    """
+    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    if not {"experiment", "weighting"} <= set(keys):
+        return config
+    pairs = list(zip(keys, overrides, strict=True))
+    rest = [override for key, override in pairs if key.partition(".")[0] != "weighting"]
+    own = [override for key, override in pairs if key.partition(".")[0] == "weighting"]
+    with _initialised(verb, config_dirs) as extra:
+        if compose(verb, overrides=[*extra, *rest]).weighting.name == config["weighting"]["name"]:
+            return config
+        alone: Any = compose(verb, overrides=[*extra, f"seed={config['seed']}", *own]).weighting
+        return {**config, "weighting": OmegaConf.to_container(alone, resolve=True)}
 
 
 def allow_new_terms(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[str]:
@@ -88,6 +110,12 @@ def allow_new_terms(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -
     ]
 
 
+def added_dirs(hydra: Any) -> list[str]:
+    """The directories of configuration files that the command line of this run of Hydra has added."""
+    sources = hydra.runtime.config_sources
+    return [source.path for source in sources if source.provider == "command-line" and source.schema == "file"]
+
+
 def jobs(overrides: Sequence[str]) -> list[list[str]]:
     """The overrides of each run of a sweep over ``overrides``."""
     try:
@@ -97,10 +125,34 @@ def jobs(overrides: Sequence[str]) -> list[list[str]]:
     return [list(job) for batch in batches for job in batch]
 
 
+def hydra_value(
+    verb: str, overrides: Sequence[str], config_dirs: Sequence[str], key: str, number: int | None = None
+) -> str:
+    """The value that Hydra's own ``key`` has with ``overrides``; in a sweep, in its job ``number``."""
+    before = HydraConfig.instance().cfg
+    with _initialised(verb, config_dirs) as extra:
+        try:
+            whole = [*extra, *allow_new_terms(overrides, config_dirs)]
+            config = compose(verb, overrides=whole, return_hydra_config=True)
+            with open_dict(config):
+                config.hydra.job.update({} if number is None else {"num": number, "id": f"job_id_for_{number}"})
+            HydraConfig.instance().set_config(config)
+            return str(OmegaConf.select(config, key))
+        except Exception as error:
+            raise _explained(verb, list(overrides), error) from error
+        finally:
+            HydraConfig.instance().cfg = before
+
+
 def shared_overrides(overrides: Sequence[str]) -> list[str]:
     """The ``overrides`` that all runs of a sweep share."""
+    return [str(o.input_line) for o in parsed(overrides) if not o.is_sweep_override()]
+
+
+def parsed(overrides: Sequence[str]) -> list[Override]:
+    """Parse ``overrides``; :class:`ConfigError` if one is not in Hydra's grammar."""
     try:
-        return [str(o.input_line) for o in parse(overrides) if not o.is_sweep_override()]
+        return parse(overrides)
     except HydraException as error:
         raise _explained("train", list(overrides), error) from error
 

@@ -20,15 +20,18 @@ class ConfigRunner:
     """A runner that composes ``settings`` with a candidate's overrides and trains the result.
 
     With ``folds``, a trial trains once on each fold, reports after each one, and its result is the mean. A confirmation
-    trains on all training data.
+    trains on all training data, and measures the test split if the problem ``has_test``.
     """
 
-    def __init__(self, settings: Sequence[str], config_dirs: Sequence[str], folds: int = 0) -> None:
+    def __init__(
+        self, settings: Sequence[str], config_dirs: Sequence[str], folds: int = 0, has_test: bool = True
+    ) -> None:
         self.settings, self.config_dirs, self.folds = list(settings), list(config_dirs), folds
+        self.has_test = has_test
 
     def __call__(self, candidate: Candidate, seed: int, directory: Path, report: Report, test: bool = False) -> Result:
         chosen = rewritten(overrides(candidate))
-        whole = [*self.settings, *chosen, f"seed={seed}", f"test={test}"]
+        whole = [*self.settings, *chosen, f"seed={seed}", f"test={test and self.has_test}"]
         config = composed("train", whole, self.config_dirs)
         title = directory.name
         if self.folds < 2 or test:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoloss.app.composition import composed
-from autoloss.app.directories import OUTPUTS
-from autoloss.app.hydra_app import answer_question, config_dirs, override_value, split
-from autoloss.app.overrides import directory_name
+from autoloss.app.current_config import training_config
+from autoloss.app.directories import OUTPUTS, as_read, typed_directory
+from autoloss.app.hydra_app import answer_question, config_dirs, split
+from autoloss.app.run_names import directory_name
 from autoloss.app.screen import report, say, shown
-from autoloss.core.errors import AutolossError, require
+from autoloss.core.errors import AutolossError, OccupiedError, require
 from autoloss.core.io.files import write_json
+from autoloss.core.io.occupied import COMMAND, DIAGNOSE, check_free, holds, readable
 
 if TYPE_CHECKING:
     from autoloss.core.problem import Problem
@@ -35,18 +37,41 @@ def main(arguments: Sequence[str]) -> int:
     how = config["diagnose"]
     require(how["runs"] >= 1, "diagnose.runs must be at least 1", f"it is {how['runs']}")
     require(how["batches"] >= 1, "diagnose.batches must be at least 1", f"it is {how['batches']}")
-    name = directory_name(config, overrides, [f"diagnose.{key}" for key in how])
-    directory = Path(override_value(overrides, "hydra.run.dir") or OUTPUTS / "diagnose" / name)
-    shutil.rmtree(directory, ignore_errors=True)
+    name = directory_name([config], overrides, [f"diagnose.{key}" for key in how])
+    directory = typed_directory(overrides, "hydra.run.dir", config) or OUTPUTS / "diagnose" / name
+    _empty(directory, config, ["autoloss", "diagnose", *arguments])
     epochs = how["epochs"] or max(2, config["trainer"]["max_epochs"] // 5)
     settings = [*(o for o in overrides if not _own(o)), f"trainer.max_epochs={epochs}"]
     settings += [f"{part}.{key}={config[part][key]}" for part in ("record", "checkpoint") for key in config[part]]
-    write_json(directory / "command.json", {"command": ["autoloss", "diagnose", *arguments]})
+    write_json(directory / COMMAND, {"command": ["autoloss", "diagnose", *arguments]})
+    write_json(directory / "config.json", config)
     say(f"{how['runs']} short runs with equal weights, {epochs} epochs each ...")
     runs = [_train(settings, "equal", config["seed"] + i, directory / f"equal_{i}", base) for i in range(how["runs"])]
     ahead = _ahead(settings, config["seed"], directory / "lookahead", base) if how["lookahead"] else None
     _show(config, problem, directory, runs, ahead, epochs)
     return 0
+
+
+def _empty(directory: Path, config: Mapping[str, Any], command: Sequence[str]) -> None:
+    """Remove an earlier diagnosis of the same configuration; anything else in ``directory`` is an error."""
+    check_free(directory, DIAGNOSE)
+    if not directory.is_dir() or not any(directory.iterdir()):
+        return
+    if holds(directory) is None:
+        raise OccupiedError(
+            f"A diagnosis must have an empty directory, but {str(directory)!r} holds other files. "
+            "Choose another one, by name= or hydra.run.dir=."
+        )
+    before, made = readable(directory / "config.json"), readable(directory / COMMAND)
+    # 0.1.0 wrote no configuration.
+    known = isinstance(before, dict) and bool(before)
+    same = training_config(before) == as_read(training_config(config)) if known else made == {"command": [*command]}
+    if not same and not config["fresh"]:
+        raise OccupiedError(
+            f"A diagnosis must not be written over by that of another configuration, but {str(directory)!r} holds one. "
+            "Choose another directory, by name= or hydra.run.dir=, or write fresh=true to replace it."
+        )
+    shutil.rmtree(directory)
 
 
 def _show(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal import utils
 
 from autoloss.app.composition import VERSION_BASE, allow_new_terms, conf_dir
 from autoloss.app.config_source import register
@@ -20,6 +22,7 @@ from autoloss.app.overrides import rewritten
 from autoloss.app.screen import say
 from autoloss.app.trust import check_loaded, remember_typed
 from autoloss.core.errors import AutolossError, first_line
+from autoloss.core.io.disk import disk_error
 from autoloss.core.io.files import write_json
 
 FAILED, USER_ERROR = 1, 2
@@ -84,7 +87,8 @@ def hydra_main(config_name: str, job: Callable[[Any], Any], arguments: Sequence[
     register()
     before, sys.argv = sys.argv, [sys.argv[0], *arguments]
     try:
-        hydra.main(config_path=str(conf_dir()), config_name=config_name, **VERSION_BASE)(job)()
+        with _disk_errors_raised():
+            hydra.main(config_path=str(conf_dir()), config_name=config_name, **VERSION_BASE)(job)()
     except SystemExit as end:
         return int(end.code or 0)
     finally:
@@ -92,12 +96,48 @@ def hydra_main(config_name: str, job: Callable[[Any], Any], arguments: Sequence[
     return 0
 
 
+class _Passing(BaseException):
+    """Carries an error through Hydra, which prints every other one with its traceback."""
+
+
+@contextmanager
+def _disk_errors_raised() -> Iterator[None]:
+    """Within it Hydra raises errors of the disk, in a job and in what it writes itself."""
+
+    def report(function: Callable[[], Any]) -> Any:
+        def call() -> Any:
+            try:
+                return function()
+            except Exception as error:
+                if (found := disk_error(error, Path.cwd())) is None:
+                    raise
+                raise _Passing(found) from error
+
+        return before(call)
+
+    hydra_utils: Any = utils
+    before, hydra_utils.run_and_report = utils.run_and_report, report
+    try:
+        yield
+    except _Passing as passing:
+        raise passing.args[0] from passing
+    finally:
+        hydra_utils.run_and_report = before
+
+
 def record_failure(directory: Path, error: BaseException) -> int:
-    """Write the first line of ``error`` to ``failed.json``, print it, and return the exit code for it."""
+    """Write the first line of ``error`` to ``failed.json``, print it, and return the exit code for it.
+
+    An error of the disk ends the whole command: it is written if that is possible, and raised.
+    """
+    if (disk := disk_error(error, directory)) is not None:
+        with suppress(OSError):
+            write_json(directory / "failed.json", {"error": str(disk)})
+        raise disk from error
     ours = isinstance(error, AutolossError)
     sentence = first_line(error)
     write_json(directory / "failed.json", {"error": sentence})
     say(f"autoloss: {error if ours else sentence}", error=True)
     if os.environ.get("HYDRA_FULL_ERROR") == "1" and ours:
         traceback.print_exc()
-    return USER_ERROR if ours else FAILED
+    return error.exit_code if isinstance(error, AutolossError) else FAILED

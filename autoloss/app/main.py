@@ -7,12 +7,16 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from types import TracebackType
 
 from autoloss._version import __version__
 from autoloss.app.completion import narrow
+from autoloss.app.output import outlive_readers
+from autoloss.app.ranks.place import given
 from autoloss.app.signal_handlers import stopping
 from autoloss.core.errors import AutolossError, unknown
+from autoloss.core.io.disk import explained
 from autoloss.core.passwords import without_passwords
 from autoloss.search.stop import Stopped
 
@@ -33,6 +37,7 @@ VERBS = {
 RESUME_COMMANDS = {"train": "the same command with ckpt=last (a sweep: the same command)"}
 INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
 HYDRA_VERBS = ("train", "search", "compare", "diagnose", "meta")
+TRAINING_VERBS = ("train", "compare", "diagnose", "meta")  # those that may train on several devices
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,8 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if verb not in VERBS:
             raise unknown("verb", verb, VERBS)
-        with stopping():
-            return int(import_module(f"autoloss.app.{verb}").main(rest))
+        with explained(Path.cwd()), stopping():
+            run = import_module(f"autoloss.app.{verb}").main
+            if verb in TRAINING_VERBS and (place := given()) is not None:
+                return int(import_module("autoloss.app.launched").run_at(place, verb, rest, run))
+            return int(run(rest))
     except Stopped as stopped:
         print(f"autoloss: stopped by {stopped}; {RESUME_COMMANDS.get(verb, 'the same command')} goes on from here.")
         return INTERRUPTED if str(stopped) == "SIGINT" else 0
@@ -59,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         print(f"autoloss: {without_passwords(str(error))}", file=sys.stderr)
-        return 2
+        return error.exit_code
     except KeyboardInterrupt:
         print("autoloss: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -78,6 +86,7 @@ def _complete(arguments: list[str]) -> int:
 def run() -> None:
     """Run the console script ``autoloss``."""
     sys.excepthook = _show_error
+    outlive_readers()
     sys.exit(main())
 
 

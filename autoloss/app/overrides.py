@@ -1,16 +1,13 @@
-"""Rewrites typed overrides for Hydra's grammar, and makes directory names from them."""
+"""Rewrites typed overrides for Hydra's grammar, and parses them."""
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
-from autoloss.core.errors import require
 from autoloss.core.schedules.pacing import PACINGS
 from autoloss.core.schedules.schedule import SCHEDULES
 
@@ -23,9 +20,6 @@ _TERM_OF_SEVERAL = re.compile(r"((?:discriminator\.)?losses\.\w+)=((?:[\w.:,-]+,
 _OTHERS = re.compile(r"(discriminator\.(weighting|sample_weighting|optimizer))=([\w.:,-]+)$")
 _GROUP = re.compile(r"^(loss|weighting|optimizer)@")
 _SCHEDULE = re.compile(rf"(?<![\w\"'])((?:{'|'.join({**SCHEDULES, **PACINGS})})\([^()]*\))(?![\"'])")
-# Keys that do not belong in the name of a run.
-_UNNAMED = ("name", "ckpt", "fresh", "test", "workers", "threads", "hydra", "load")
-_LONGEST = 100
 
 
 def rewritten(overrides: Sequence[str]) -> list[str]:
@@ -69,44 +63,6 @@ def _choices(text: str) -> list[str]:
         else:
             parts[-1] += character
     return parts
-
-
-def run_name(problem: str, overrides: Sequence[str], unnamed: Sequence[str] = ()) -> str:
-    """A directory's name from the problem and the overrides: no ``=``, no time stamp.
-
-    >>> run_name("two_digits", ["weighting=gradnorm", "weighting.alpha=1", "seed=0,1"])
-    'two_digits-gradnorm-weighting.alpha_1-seed_0_1'
-    """
-    parts = [problem]
-    for override in overrides:
-        key, _, value = override.lstrip("+~").partition("=")
-        key = ungrouped(key)
-        if re.split(r"[./]", key)[0] in _UNNAMED or key in unnamed or key == "problem":
-            continue
-        parts.append(value if key == "weighting" else f"{key}_{value}")
-    name = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9._-]", "_", "-".join(parts))).strip("_.")
-    if len(name) > _LONGEST:
-        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        name = f"{name[:_LONGEST]}-{digest}"
-    return name
-
-
-def directory_name(config: Mapping[str, Any], overrides: Sequence[str], unnamed: Sequence[str] = ()) -> str:
-    """The name of a run's directory: the user's ``name``, or one made from the problem and the overrides."""
-    if config["name"] in (None, ""):
-        return run_name(str(config["problem"]["name"]), overrides, unnamed)
-    return checked_name(str(config["name"]))
-
-
-def checked_name(name: str) -> str:
-    """Return ``name`` if it is the name of one directory and not a path; else raise :class:`ConfigError`."""
-    require(
-        re.fullmatch(r"[\w+][\w.+ -]*", name) is not None,
-        "name must be a directory's name, of letters, digits, blanks and ._+-",
-        f"it is {name!r}",
-        "For a directory somewhere else set hydra.run.dir.",
-    )
-    return name
 
 
 def ungrouped(key: str) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
@@ -14,6 +13,7 @@ from torch.optim import SGD
 
 from autoloss.app.config_types import check_types
 from autoloss.app.current_config import OLD_KEY, current
+from autoloss.app.directories import checkpoint_of
 from autoloss.app.factories import (
     build_builder,
     build_implicit,
@@ -23,6 +23,7 @@ from autoloss.app.factories import (
     optimizer_of,
 )
 from autoloss.app.screen import say
+from autoloss.app.splits import check_test
 from autoloss.app.trainer_flags import check_trainer
 from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.loss import Loss
@@ -30,6 +31,7 @@ from autoloss.core.need import Need
 from autoloss.core.problem import Problem
 from autoloss.core.terms import Terms
 from autoloss.probe.optimizer_step import check_optimizer
+from autoloss.search.stop import no_exit
 from autoloss.training.lightning.loaders import HeldOut
 from autoloss.training.lightning.module_builder import Attempt, Ingredients, ModuleBuilder
 from autoloss.training.lightning.multitask import ANCHORS, check_anchor
@@ -79,9 +81,11 @@ class PreparedRun:
         return self.builder.build(replace(self.ingredients, samples=samples, held_out=held_out))
 
 
-def prepare(config: Mapping[str, Any], problem: Problem | None = None) -> PreparedRun:
+@no_exit()
+def prepare(config: Mapping[str, Any], problem: Problem | None = None, here: bool = True) -> PreparedRun:
     """Seed the random generators and build what the run of ``config`` needs, with ``problem`` if it is given.
 
+    ``here`` is false if a launcher trains it, perhaps on another machine with other devices.
     Raises one :class:`ConfigError` that lists everything wrong with ``config``.
     """
     given, config = config, current(config)
@@ -100,7 +104,9 @@ def prepare(config: Mapping[str, Any], problem: Problem | None = None) -> Prepar
 
     problem = problem or attempt(lambda: build_problem(config))
     ingredients = _ingredients(config, problem, attempt)
-    _check_run(config, attempt)
+    _check_run(config, attempt, here)
+    if problem is not None:
+        attempt(lambda: check_test(config, problem))
     builder = None
     if ingredients is not None:
         _check_losses(ingredients, attempt)
@@ -147,13 +153,14 @@ def _ingredients(config: Mapping[str, Any], problem: Problem | None, attempt: At
     )
 
 
-def _check_run(config: Mapping[str, Any], attempt: Attempt[Any]) -> None:
+def _check_run(config: Mapping[str, Any], attempt: Attempt[Any], here: bool) -> None:
     size, anchor, ckpt = config["batch_size"], config["anchor"], config["ckpt"]
     attempt(lambda: require(size >= 1, "batch_size must be at least 1", f"it is {size}"))
-    attempt(lambda: check_trainer(config["trainer"]))
+    attempt(lambda: check_trainer(config["trainer"], here))
     attempt(lambda: check_anchor(anchor))
-    exists = ckpt in (None, "last") or Path(str(ckpt)).is_file()
-    attempt(lambda: require(exists, "ckpt must be a checkpoint's path or last", f"there is no file {ckpt!r}"))
+    place = None if ckpt in (None, "last") else checkpoint_of(str(ckpt))
+    exists = place is None or place.is_file()
+    attempt(lambda: require(exists, "ckpt must be a checkpoint's path or last", f"there is no file {str(place)!r}"))
 
 
 def _check_losses(run: Ingredients, attempt: Attempt[Any]) -> None:

@@ -20,12 +20,6 @@ def run_lock(directory: Path, title: str, waits: bool) -> Iterator[None]:
 
     If another process holds it, this one ``waits`` for it or raises :class:`BusyError`.
     """
-    from pytorch_lightning.utilities import rank_zero_only
-
-    if rank_zero_only.rank:  # type: ignore[attr-defined]
-        # The process that started this one holds the lock for both.
-        yield
-        return
     said = False
     while True:
         with lock(directory / LOCK_FILE) as mine:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
-import shutil
-import socket
-import zlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,34 +13,32 @@ from omegaconf import DictConfig, OmegaConf
 
 from autoloss.app.composition import composed
 from autoloss.app.current_config import current
-from autoloss.app.directories import OUTPUTS
-from autoloss.app.hydra_app import USER_ERROR, answer_question, config_dirs, hydra_main, override_value, quoted, split
-from autoloss.app.overrides import directory_name
+from autoloss.app.directories import OUTPUTS, typed_directory
+from autoloss.app.hydra_app import answer_question, config_dirs, hydra_main, quoted, split
 from autoloss.app.run_lock import exclusive_lock, shared_lock
+from autoloss.app.run_names import directory_name
 from autoloss.app.screen import report, say, shown
+from autoloss.app.search_study import (
+    SEARCH_SETTINGS,
+    check_study,
+    delete_results,
+    sampler_seed,
+    study_config,
+    study_name,
+)
 from autoloss.app.storage_url import move_to_environment
 from autoloss.app.trust import import_paths
-from autoloss.app.workers import Workers, follow, helper_number
+from autoloss.app.workers import Workers, helper_number
 from autoloss.core.errors import AutolossError, ConfigError, require
+from autoloss.core.io.disk import explained
 from autoloss.core.io.files import write_json, write_text
+from autoloss.core.io.occupied import SEARCH, check_free
 from autoloss.core.passwords import without_passwords
 from autoloss.search.stop import Stopped
 
 if TYPE_CHECKING:
     from autoloss.core.problem import Problem
 
-# These keys change how a study is searched; with other values it is still the same study.
-_SEARCH_SETTINGS = (
-    "n_trials",
-    "timeout",
-    "patience",
-    "workers",
-    "storage",
-    "confirm",
-    "confirm_seeds",
-    "sampler",
-    "pruner",
-)
 _exit_codes: list[int] = []
 _dirs: list[str] = []
 _typed: list[str] = []  # the arguments that the user typed
@@ -67,9 +61,13 @@ def main(arguments: Sequence[str]) -> int:
     overrides = move_to_environment(storage, overrides)
     _arguments[:] = move_to_environment(storage, _typed)
     _problem[:] = [_check(config)]
-    unnamed = [f"search.{key}" for key in _SEARCH_SETTINGS] + ["search/sampler", "search/pruner"]
-    directory = OUTPUTS / "search" / directory_name(config, overrides, unnamed)
-    extra = [] if override_value(overrides, "hydra.run.dir") else [f"hydra.run.dir={quoted(str(directory))}"]
+    unnamed = [f"search.{key}" for key in SEARCH_SETTINGS] + ["search/sampler", "search/pruner"]
+    typed = typed_directory(overrides, "hydra.run.dir", config)
+    directory = typed or OUTPUTS / "search" / directory_name([config], overrides, unnamed)
+    check_free(directory, SEARCH)
+    if not helper_number():
+        check_study(config, directory)
+    extra = [] if typed else [f"hydra.run.dir={quoted(str(directory))}"]
     hydra_main("search", job, [*flags, *overrides, *extra])
     return _exit_codes[-1] if _exit_codes else 1
 
@@ -81,28 +79,28 @@ def job(config: DictConfig) -> float | None:
     settings = [str(o) for o in context.overrides.task if not _is_search_key(str(o))]
     directory = Path(context.runtime.output_dir)
     try:
-        if helper_number():
-            follow()
-        if plain["fresh"] and not helper_number():
-            with exclusive_lock(directory):
-                _delete_results(directory, plain["search"]["storage"])
-        with shared_lock(directory):
-            _exit_codes.append(_search(plain, settings, directory))
+        with explained(directory):
+            if plain["fresh"] and not helper_number():
+                with exclusive_lock(directory):
+                    delete_results(directory)
+            with shared_lock(directory):
+                _exit_codes.append(_search(plain, settings, directory))
     except AutolossError as error:
         say(f"autoloss: {error}", error=True)
-        _exit_codes.append(USER_ERROR)
+        _exit_codes.append(error.exit_code)
     return None
 
 
 def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int:
     from autoloss.app.config_runner import ConfigRunner
     from autoloss.app.search_space import build_space
-    from autoloss.search.budget import counted
+    from autoloss.app.splits import has_test
+    from autoloss.search.budget import counted, none_but_baseline, release
     from autoloss.search.confirm import chosen, confirm
     from autoloss.search.engine import Search, Settings
     from autoloss.search.output import Outcome
-    from autoloss.search.samplers import build_pruner, build_sampler
-    from autoloss.search.study import NAME, open_storage, open_study
+    from autoloss.search.samplers import build_pruner, build_sampler, sentences
+    from autoloss.search.study import open_storage, open_study
 
     search = config["search"]
     problem = _problem[-1]
@@ -110,27 +108,35 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     objectives = tuple(search["objectives"])
     helper = helper_number() > 0
     storage = open_storage(search["storage"], directory)
-    name = NAME if search["storage"] is None else f"{NAME}/{directory.name}"
+    name = study_name(search["storage"], directory)
     pruner = build_pruner(search["pruner"], len(objectives), search["folds"])
     directions = ["maximize" if o == "score" or problem.metrics.get(o) == "max" else "minimize" for o in objectives]
-    study = open_study(storage, name, _study_config(config), directions, pruner, current)
+    study = open_study(storage, name, study_config(config), directions, pruner, current)
     begun = len(counted(study))
-    study.sampler = build_sampler(search["sampler"], _sampler_seed(config, len(study.trials)), len(objectives))
+    seed = sampler_seed(config, len(study.trials))
+    study.sampler = build_sampler(search["sampler"], seed, len(objectives), space.branches, search["n_trials"])
     if not helper:
+        few = space.left_out(search["n_trials"])
+        for line in (*few, *sentences(search["sampler"], space.branches, search["n_trials"])):
+            say(line)
         say(_start_line(begun, search["n_trials"], directory))
     limits = Settings(search["n_trials"], _seconds(search["timeout"]), search["patience"], objectives, config["seed"])
     settings = [*settings, *_without_checkpoints(config)]
-    runner = ConfigRunner(settings, _dirs, search["folds"])
+    runner = ConfigRunner(settings, _dirs, search["folds"], has_test(config, problem))
     if not helper:
         write_json(directory / "command.json", {"command": ["autoloss", "search", *map(without_passwords, _typed)]})
     worker = Search(study, space, runner, problem.metrics, limits, directory, says=say)
     if not helper:
-        worker.plan(list(space.grid(search["grid_points"])) if search["sampler"]["name"] == "grid" else [])
+        in_grid = search["sampler"]["name"] == "grid"
+        worker.plan(list(space.grid(search["grid_points"])) if in_grid else [], turns=not in_grid)
     confirmed: list[Any] = []
     try:
-        with Workers(0 if helper else search["workers"] - 1, ["search", *_arguments], directory):
+        number = 0 if helper else search["workers"] - 1
+        with Workers(number, ["search", *_arguments], directory, partial(release, study)) as workers:
+            worker.overdue.ends = workers.end_hung
             worker.work()
-            if search["confirm"] and len(objectives) == 1 and worker.reference is not None:
+            finished = worker.reference is not None and not none_but_baseline(study)
+            if search["confirm"] and len(objectives) == 1 and finished:
                 if not helper:
                     say("\nconfirming on fresh seeds ...")
                 candidates = chosen(study, search["confirm"])
@@ -150,6 +156,8 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
 
 
 def _show(outcome: Any, config: Mapping[str, Any], settings: Sequence[str], directory: Path) -> int:
+    from autoloss.search.budget import none_but_baseline
+
     if not outcome.ranked:
         say("autoloss: no trial finished.", error=True)
         return 1
@@ -166,12 +174,15 @@ def _show(outcome: Any, config: Mapping[str, Any], settings: Sequence[str], dire
     if config["search"]["storage"] is None:
         say(f"look at the trials: optuna best-trial --storage {place}/study.log --study-name autoloss")
     say(f"look at the weights: tensorboard --logdir {place}")
-    return 0
+    if failed := none_but_baseline(outcome.study):
+        say(f"autoloss: {failed}", error=True)
+    return 1 if failed else 0
 
 
 def _check(config: Mapping[str, Any]) -> Problem:
     """Raise now for what would fail after training has begun; return the problem, which the search uses."""
     from autoloss.app.prepare import prepare
+    from autoloss.app.ranks.environment import on_one_device
     from autoloss.app.search_space import build_space
     from autoloss.core.problem import Problem
     from autoloss.search.engine import Settings
@@ -192,10 +203,13 @@ def _check(config: Mapping[str, Any]) -> Problem:
     build_pruner(search["pruner"], len(objectives), search["folds"])
     build_space(config, problem)
     check_url(search["storage"] or "")
-    strategy = str(config["trainer"]["strategy"])
-    single = strategy in ("auto", "single_device") and config["trainer"]["devices"] in (1, "1")
-    found = f"trainer.strategy={strategy}, trainer.devices={config['trainer']['devices']}"
-    require(single, "A search's trials must run on one device", found, "Set search.workers for parallel trials.")
+    found = f"trainer.strategy={config['trainer']['strategy']}, trainer.devices={config['trainer']['devices']}"
+    require(
+        on_one_device(config["trainer"]),
+        "A search's trials must run on one device",
+        found,
+        "Set search.workers for parallel trials.",
+    )
     require(search["workers"] >= 1, "search.workers must be at least 1", f"it is {search['workers']}")
     require(search["confirm"] >= 0, "search.confirm must be at least 0", f"it is {search['confirm']}")
     enough = search["confirm"] == 0 or search["confirm_seeds"] >= 2
@@ -203,32 +217,6 @@ def _check(config: Mapping[str, Any]) -> Problem:
     has_folds = search["folds"] < 2 or type(problem).folds is not Problem.folds
     require(has_folds, "Cross-validation needs a problem with folds()", f"{config['problem']['name']} has none")
     return problem
-
-
-def _sampler_seed(config: Mapping[str, Any], begun: int) -> int:
-    """A seed: the same at each first start with one worker, another for each worker and for a resumed study."""
-    if config["search"]["sampler"]["name"] == "qmc":
-        # All workers draw from one sequence; the study stores the position.
-        return int(config["seed"])
-    elsewhere = config["search"]["storage"] is not None
-    place = zlib.crc32(f"{socket.gethostname()} {os.getpid()}".encode()) % 1_000_000 if elsewhere else 0
-    return int(config["seed"] + 1000 * begun + helper_number() + 1_000_000 * place) % 2**32
-
-
-def _study_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of ``config`` that identifies the study: all keys except those that say how to search."""
-    search = {key: value for key, value in config["search"].items() if key not in _SEARCH_SETTINGS}
-    left_out = ("search", "name", "fresh", "ckpt", "load", "workers", "threads", "test", "weighting")
-    others = {k: v for k, v in config.items() if k not in left_out}
-    return json.loads(json.dumps({"search": search, **others, "wrap": config["weighting"].get("wrap")}))
-
-
-def _delete_results(directory: Path, storage: str | None) -> None:
-    require(storage is None, "fresh=true removes what lies in the directory", "the study is in search.storage")
-    for name in ("trials", "confirm"):
-        shutil.rmtree(directory / name, ignore_errors=True)
-    for name in ("study.log", "search.json", "leaderboard.csv", "leaderboard.md", "best.yaml", "report.html"):
-        (directory / name).unlink(missing_ok=True)
 
 
 def _start_line(begun: int, budget: int, directory: Path) -> str:

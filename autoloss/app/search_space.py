@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 
 from autoloss.app.current_config import OLD_KEY
 from autoloss.app.overrides import parse
-from autoloss.core.errors import ConfigError, check_known, unknown
+from autoloss.core.errors import ConfigError, check_known, require, unknown
 from autoloss.core.problem import Problem
 from autoloss.core.registry.lookup import registry
 from autoloss.core.schedules.progressive import build
@@ -28,7 +28,12 @@ def build_space(config: Mapping[str, Any], problem: Problem) -> Space:
     names = list(dict.fromkeys([BASELINE, *search["weightings"]]))
     weightings = {name: dict(registry.load("weighting", name).search_space) for name in names}
     check_known("loss", search["losses"], problem.terms)
-    losses = {term: tuple(map(_option, options)) for term, options in search["losses"].items()}
+    losses = {}
+    for term, options in search["losses"].items():
+        typed = re.fullmatch(r"[A-Za-z_]\w*", term, re.ASCII) is not None
+        advice = "Rename it to search for it; its weight can be searched under any name."
+        require(typed, "A loss in search.losses must have a name of letters, digits and _", f"it is {term!r}", advice)
+        losses[term] = tuple(map(_option, options))
     keys = {key: distribution(key, text) for key, text in flat(search["space"]).items()}
     for key in keys:
         _check_key(config, key)
@@ -36,7 +41,10 @@ def build_space(config: Mapping[str, Any], problem: Problem) -> Space:
     own = list(wrappers) if isinstance(wrappers, list) else [wrappers]
     wrap = normalising(weightings) if search["normalise"] else {}
     wrap = {name: [*own, *wrap.get(name, ())] for name in weightings if name not in (BASELINE, STATIC)}
-    return Space(terms.units, weightings, losses, keys, float(search["decades"]), wrap=wrap)
+    balanced = tuple(unit for unit in terms.units if unit not in config["unbalanced"])
+    found = f"unbalanced is {config['unbalanced']}"
+    require(bool(balanced), "A search must have a loss whose weight it can choose", found)
+    return Space(balanced, weightings, losses, keys, float(search["decades"]), wrap=wrap)
 
 
 def _option(loss: Any) -> str:

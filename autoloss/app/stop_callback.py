@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,24 @@ class StopCallback(pl.Callback):
 
     def __init__(self, checkpoint: Path | None = None) -> None:
         self.checkpoint = checkpoint
+        self._on_sigterm = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Of several processes, leave SIGTERM to our own handler.
+
+        Lightning's broadcasts from wherever the signal finds this process: the others are not there, and all of them
+        wait for ever.
+        """
+        if trainer.world_size > 1 and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._on_sigterm)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """As for training."""
+        StopCallback.on_train_start(self, trainer, pl_module)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """As for training."""
+        StopCallback.on_train_start(self, trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,21 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from autoloss.app.composition import composed, jobs, shared_overrides
+from autoloss.app.composition import added_dirs, composed, jobs, own_weighting, shared_overrides
 from autoloss.app.current_config import current
-from autoloss.app.directories import CHECKPOINT, OUTPUTS, finished, newest, numbered
+from autoloss.app.directories import (
+    CHECKPOINT,
+    OUTPUTS,
+    TRAJECTORY,
+    check_run,
+    checkpoint_of,
+    finished,
+    missing,
+    newest,
+    numbered,
+    remove_new,
+    typed_directory,
+)
 from autoloss.app.hydra_app import (
     FAILED,
     USER_ERROR,
@@ -26,17 +39,18 @@ from autoloss.app.hydra_app import (
     record_failure,
     split,
 )
-from autoloss.app.overrides import directory_name, parse, run_name, ungrouped
 from autoloss.app.run_lock import run_lock
+from autoloss.app.run_names import directory_name
 from autoloss.app.screen import print_run, print_sweep, report, say, shown
-from autoloss.core.errors import AutolossError, BusyError
+from autoloss.app.sweep_places import check_distinct, job_places, sweep_overrides
+from autoloss.core.errors import AutolossError, BusyError, DiskError, OccupiedError, require
+from autoloss.core.io.disk import explained
 from autoloss.core.io.files import read_json, write_json
+from autoloss.core.io.occupied import COMMAND, SWEEP, check_free
 from autoloss.search.stop import Stopped
 
 if TYPE_CHECKING:
     from autoloss.app.prepare import PreparedRun
-
-_RUN_DIR = "AUTOLOSS_RUN_DIR"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,35 +61,81 @@ def main(arguments: Sequence[str]) -> int:
     swept = bool({"-m", "--multirun"} & set(flags)) or "hydra.mode=MULTIRUN" in overrides
     if override_value(overrides, "hydra/sweeper") == "autoloss" and not swept:
         flags, swept = ["-m", *flags], True
-    config = _checked(flags, overrides, swept)
-    name = directory_name(config, overrides, () if swept else ("trainer.max_epochs",))
+    jobs_to_run, configs = _checked(flags, overrides, swept)
+    name = directory_name(configs, overrides, () if swept else ("trainer.max_epochs",))
     parent = OUTPUTS / "train" / name
+    run_dir, root = (typed_directory(overrides, f"hydra.{key}.dir", configs[0]) for key in ("run", "sweep"))
     if swept:
-        root = _sweep_root(overrides, parent)
-        try:
-            code = hydra_main("train", job, [*flags, *overrides, *_sweep_directories(overrides, parent)])
-        except (Stopped, KeyboardInterrupt):
-            print_sweep(root)
-            raise
-        if code == USER_ERROR:
-            return code
-        write_json(root / "command.json", {"command": ["autoloss", "train", *arguments]})
-        return max(code, print_sweep(root))
-    chooses_directory = _RUN_DIR not in os.environ and not override_value(overrides, "hydra.run.dir")
-    if chooses_directory:
-        # A strategy that starts further processes runs this command again in each: all must use this directory.
-        os.environ[_RUN_DIR] = str(newest(parent) if config["ckpt"] == "last" else numbered(parent))
-    directory = [f"hydra.run.dir={quoted(os.environ[_RUN_DIR])}"] if _RUN_DIR in os.environ else []
+        require(run_dir is None, "A sweep's directory is hydra.sweep.dir", "hydra.run.dir was given")
+        return _sweep(flags, overrides, root or parent, jobs_to_run, configs, arguments)
+    require(root is None, "hydra.sweep.dir is the directory of a sweep", "this is one run", "Write hydra.run.dir=.")
+    made: list[Path] = []
+    directory: list[str] = []
+    if run_dir is not None:
+        check_run(run_dir, configs[0])
+        made = missing(run_dir)
+        run_dir.mkdir(parents=True, exist_ok=True)
+    elif configs[0]["ckpt"] == "last":
+        place = newest(parent)
+        check_run(place, configs[0])
+        directory = [f"hydra.run.dir={quoted(str(place))}"]
+    else:
+        above = missing(parent)
+        made = [numbered(parent), *above]
+        directory = [f"hydra.run.dir={quoted(str(made[0]))}"]
     _exit_codes.clear()
+    _disk.clear()
+    hydra_main("train", job, [*flags, *overrides, *directory])
+    _raise_disk_error()
+    code = _exit_codes[-1] if _exit_codes else FAILED
+    if code == USER_ERROR and made and not (made[0] / TRAJECTORY).exists():
+        remove_new(made)  # refused before it was trained
+    return code
+
+
+def _sweep(
+    flags: Sequence[str],
+    overrides: Sequence[str],
+    root: Path,
+    jobs_to_run: Sequence[Sequence[str]],
+    configs: Sequence[dict[str, Any]],
+    arguments: Sequence[str],
+) -> int:
+    check_free(root, SWEEP)
+    if _jobs:
+        places = job_places(overrides, root, jobs_to_run, config_dirs(flags))
+        check_distinct(places, jobs_to_run, configs)
+        for place, config in zip(places, configs, strict=True):
+            check_run(place, config)
+    _refused.clear()
+    _disk.clear()
+    made = missing(root)
+    root.mkdir(parents=True, exist_ok=True)
+    write_json(root / COMMAND, {"command": ["autoloss", "train", *arguments]})
     try:
-        hydra_main("train", job, [*flags, *overrides, *directory])
-    finally:
-        if chooses_directory:
-            del os.environ[_RUN_DIR]
-    return _exit_codes[-1] if _exit_codes else FAILED
+        code = hydra_main("train", job, [*flags, *overrides, *sweep_overrides(overrides, root, jobs_to_run)])
+    except (Stopped, KeyboardInterrupt):
+        print_sweep(root)
+        raise
+    if code and _disk:
+        return _disk.pop().exit_code  # a sweeper that looks at its jobs itself has told it
+    _raise_disk_error()
+    if code == USER_ERROR:
+        # Refused by a sweeper that checks its jobs itself.
+        if made and {path.name for path in root.iterdir()} <= {COMMAND, "multirun.yaml"}:
+            remove_new(made)
+        return code
+    return max(code, FAILED if _refused else 0, print_sweep(root))
+
+
+def _raise_disk_error() -> None:
+    if _disk:
+        raise _disk.pop()
 
 
 _exit_codes: list[int] = []
+_disk: list[DiskError] = []  # what ended a job, and with it the command
+_refused: list[Path] = []  # directories of jobs of this sweep that were not trained, since they hold something else
 _prepared: list[PreparedRun] = []  # what a single run needs: built to check its configuration, then used to train
 _jobs = 0  # how many jobs this sweep has; 0 if this process does not know
 
@@ -87,19 +147,29 @@ def job(config: DictConfig) -> float | None:
     swept = context.mode == RunMode.MULTIRUN
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     overrides = [str(o) for o in context.overrides.task]
+    plain = own_weighting("train", plain, overrides, added_dirs(context))
     number = int(context.job.num) if swept else None
     count = f"[{(number or 0) + 1}/{_jobs}] " if _jobs else ""
     title = plain["weighting"]["name"] if number is None else f"{count}{directory.name}"
+    if _disk:
+        return None  # the other jobs of the sweep would fail too
     try:
-        with run_lock(directory, title, waits=swept):
+        with explained(directory), run_lock(directory, title, waits=swept):
             summary = _train(plain, directory, overrides, swept, title)
-    except BusyError as error:
+    except (BusyError, OccupiedError) as error:
         say(f"autoloss: {error}", error=True)
         _exit_codes.append(USER_ERROR)
+        _refused.append(directory)
         return None
     except Stopped:
         say(f"{title}: interrupted, see {shown(directory)}")
         raise
+    except DiskError as error:
+        # It is raised when Hydra has ended, which would print it too.
+        with suppress(OSError):
+            write_json(directory / "failed.json", {"error": str(error)})
+        _disk.append(error)
+        return None
     except AutolossError as error:
         _exit_codes.append(record_failure(directory, error))
         report(directory)
@@ -125,6 +195,7 @@ def _train(
     if swept and not config["fresh"] and (before := finished(directory, config)):
         say(f"{title}: finished before, skipped (fresh=true runs it again)")
         return before
+    check_run(directory, config)
     checkpoint = _checkpoint(config, directory, swept)
     stale = ["summary.json", "failed.json"]
     if checkpoint is not None:
@@ -146,7 +217,7 @@ def _train(
 def _checkpoint(config: dict[str, Any], directory: Path, swept: bool) -> Path | None:
     last = directory / CHECKPOINT
     if config["ckpt"] not in (None, "last"):
-        return Path(config["ckpt"])
+        return checkpoint_of(str(config["ckpt"]))
     resumes = config["ckpt"] == "last"
     if swept and not resumes and not config["fresh"]:
         # A sweep goes on by itself with a run of the same configuration.
@@ -155,8 +226,10 @@ def _checkpoint(config: dict[str, Any], directory: Path, swept: bool) -> Path | 
     return last if resumes and last.exists() else None
 
 
-def _checked(flags: Sequence[str], overrides: Sequence[str], swept: bool) -> dict[str, Any]:
-    """The first job's configuration, after the configuration of every job was checked.
+def _checked(
+    flags: Sequence[str], overrides: Sequence[str], swept: bool
+) -> tuple[list[list[str]], list[dict[str, Any]]]:
+    """The overrides of every job and their configurations, which were checked.
 
     A check composes the configuration and builds its components. A sweeper other than Hydra's own chooses its jobs
     later: then only the overrides that all its jobs share are checked.
@@ -173,36 +246,12 @@ def _checked(flags: Sequence[str], overrides: Sequence[str], swept: bool) -> dic
         to_check = [shared_overrides(task_overrides) if swept else task_overrides]
     global _jobs
     _jobs = 0 if other_sweeper else len(to_check)
+    here = override_value(overrides, "hydra/launcher") in (None, "basic")
     configs = []
     for job_overrides in to_check:
         config = composed("train", job_overrides, config_dirs(flags))
-        prepared = prepare(config)
+        prepared = prepare(config, here=here)
         configs.append(config)
     # A sweep builds each job again when it runs: it must not keep the data of all its jobs in memory.
     _prepared[:] = [] if swept else [prepared]
-    return configs[0]
-
-
-def _sweep_root(overrides: Sequence[str], parent: Path) -> Path:
-    return Path(override_value(overrides, "hydra.sweep.dir") or parent)
-
-
-def _sweep_directories(overrides: Sequence[str], parent: Path) -> list[str]:
-    directory = [] if override_value(overrides, "hydra.sweep.dir") else [f"hydra.sweep.dir={quoted(str(parent))}"]
-    if override_value(overrides, "hydra.sweep.subdir") is None:
-        # The name of a run's directory holds only the keys that vary.
-        constant = [o.package or o.key_or_group for o in parse(overrides) if not o.is_sweep_override()]
-        same = "|".join(constant)
-        directory.append(f"hydra.sweep.subdir='${{autoloss.job:${{hydra:job.override_dirname}},\"{same}\"}}'")
-    return directory
-
-
-def _job_directory(override_dirname: str, constant: str = "") -> str:
-    order, same = {"weighting": 0, "seed": 2}, constant.split("|")
-    parts = [ungrouped(part) for part in override_dirname.split("\x1f")]
-    parts = [part for part in parts if part.lstrip("+~").partition("=")[0] not in same]
-    parts.sort(key=lambda part: order.get(part.partition("=")[0], 1))
-    return run_name("", parts).strip("-") or "run"
-
-
-OmegaConf.register_new_resolver("autoloss.job", _job_directory, replace=True)
+    return to_check, configs

@@ -7,6 +7,7 @@ import logging
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from torch.utils.data import Dataset
 
 from autoloss.app.directories import CHECKPOINT, TRAJECTORY
 from autoloss.app.prepare import PreparedRun, prepare
+from autoloss.app.ranks.environment import RankEnvironment
+from autoloss.app.ranks.lead import Others
 from autoloss.app.screen import report
 from autoloss.app.stop_callback import StopCallback
 from autoloss.app.trainer_flags import build_trainer
-from autoloss.core.errors import ConfigError
+from autoloss.core.errors import ConfigError, MetricError
 from autoloss.core.io.files import write_json
 from autoloss.core.io.versions import versions
 from autoloss.core.problem import Problem
@@ -47,6 +50,7 @@ FORKED = {
 }
 
 
+@stop.no_exit()
 def train(
     config: Mapping[str, Any],
     directory: Path,
@@ -64,7 +68,25 @@ def train(
     the command line that trains the same run. ``prepared`` is the result of :func:`prepare` for ``config``, if it was
     called before. A training that is asked to stop writes a summary too, with the state ``interrupted``, and raises
     :class:`Stopped`.
+
+    On several devices the other processes train too, and write nothing; their summary is empty.
     """
+    with Others() as others:
+        return _train(others, config, directory, overrides, checkpoint, callbacks, title, fold, command, prepared)
+
+
+def _train(
+    others: Others,
+    config: Mapping[str, Any],
+    directory: Path,
+    overrides: Sequence[str],
+    checkpoint: Path | None,
+    callbacks: Sequence[Callback],
+    title: str,
+    fold: tuple[int, int] | None,
+    command: Sequence[str],
+    prepared: PreparedRun | None,
+) -> dict[str, Any]:
     _quiet()
     begun = time.perf_counter()
     if config["threads"]:
@@ -107,13 +129,15 @@ def train(
             StopCallback(directory / CHECKPOINT if checkpoints else None),
             *checkpoints,
         ],
-        plugins=[CheckpointFile()],
+        plugins=[CheckpointFile(), RankEnvironment()],
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=bool(checkpoints),
         num_sanity_val_steps=0,
     )
     stop.check()
+    task = {"config": dict(original), "checkpoint": str(checkpoint.resolve()) if checkpoint else None, "fold": fold}
+    others.join(trainer, directory, task)
     state = FINISHED
     try:
         trainer.fit(module, loaders["train"], loaders["val"], ckpt_path=str(checkpoint) if checkpoint else None)
@@ -129,7 +153,14 @@ def train(
         # The run went on from a checkpoint of the last epoch, so fit() trained and validated nothing.
         trainer.validate(module, loaders["val"], verbose=False)
     metrics = _metrics(trainer, "val", state == FINISHED)
-    others = {name: player for name, player in module.players.items() if player is not module.player}
+    if state == FINISHED:
+        _check_finite(metrics, "validation")
+    test_metrics = _tested(trainer, module, loaders) if config["test"] and state == FINISHED else {}
+    if test_metrics:
+        _check_finite(test_metrics, "test")
+    if not trainer.is_global_zero:
+        return {}
+    further = {name: player for name, player in module.players.items() if player is not module.player}
     summary = {
         "state": state,
         "problem": config["problem"]["name"],
@@ -140,8 +171,8 @@ def train(
         "goals": {name: problem.metrics[name] for name in metrics if name in problem.metrics},
         "final_weights": _weights(module.player),
         # For a GAN, final_weights are the generator's; discriminator_weights are written beside them.
-        **{f"{name}_weights": _weights(player) for name, player in others.items()},
-        "mean_weight_sum": _mean_weight_sum(directory / TRAJECTORY, set(others)),
+        **{f"{name}_weights": _weights(player) for name, player in further.items()},
+        "mean_weight_sum": _mean_weight_sum(directory / TRAJECTORY, set(further)),
         "skipped_batches": sum(player.nonfinite.skipped for player in module.players.values()),
         "steps": steps,
         "seconds": round(time.perf_counter() - begun, 2),
@@ -151,15 +182,11 @@ def train(
         "command": list(command) or ["autoloss", "train", *overrides],
         "config": dict(original),
     }
-    if config["test"] and state == FINISHED:
-        if "test" not in loaders:
-            raise ConfigError("test=true needs a test split, but datasets() gives none.")
-        trainer.test(module, loaders["test"], verbose=False)
-        summary["test_metrics"] = _metrics(trainer, "test")
-    if trainer.is_global_zero:
-        write_export(module.player.weighting, directory)
-        write_json(directory / "summary.json", summary)
-        report(directory)
+    if test_metrics:
+        summary["test_metrics"] = test_metrics
+    write_export(module.player.weighting, directory)
+    write_json(directory / "summary.json", summary)
+    report(directory)
     if state == INTERRUPTED:
         stop.check()
     return summary
@@ -173,6 +200,13 @@ def _held_out(
     return {**data, "train": train}, HeldOut(held, options["batch_size"] or config["batch_size"], seed)
 
 
+def _tested(trainer: pl.Trainer, module: pl.LightningModule, loaders: Mapping[str, Any]) -> dict[str, float]:
+    if "test" not in loaders:
+        raise ConfigError("test=true needs a test split, but datasets() gives none.")
+    trainer.test(module, loaders["test"], verbose=False)
+    return _metrics(trainer, "test")
+
+
 def _metrics(trainer: pl.Trainer, split: str, needed: bool = True) -> dict[str, float]:
     found = {
         name.removeprefix(f"{split}/"): float(v)
@@ -182,6 +216,15 @@ def _metrics(trainer: pl.Trainer, split: str, needed: bool = True) -> dict[str, 
     if needed and not found:
         raise ConfigError("A problem must report metrics, but measure() gave none.")
     return found
+
+
+def _check_finite(metrics: Mapping[str, float], split: str) -> None:
+    bad = ", ".join(f"{name} is {value}" for name, value in metrics.items() if not isfinite(value))
+    if bad:
+        raise MetricError(
+            f"Every metric must be finite at the end of a training, but on {split} data {bad}. "
+            "Look at the curves of the losses in the run's report, or lower optimizer.lr."
+        )
 
 
 def _checkpoints(config: Mapping[str, Any], directory: Path) -> list[Callback]:
@@ -221,6 +264,8 @@ def _quiet() -> None:
     for message in (
         ".*does not have many workers.*",
         ".*litlogger.*",
+        # Said in docs/devices.md.
+        ".*Using `DistributedSampler` with the dataloaders.*",
         ".*Checkpoint directory.*exists and is not empty.*",
         ".*LeafSpec.*",
         # A loss may hold a frozen network (perceptual).

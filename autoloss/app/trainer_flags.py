@@ -2,35 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, get_type_hints
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.accelerators import CPUAccelerator
 
 from autoloss.core.errors import ConfigError
 from autoloss.core.registry.parameters import faults
 
-ABOVE_0 = ("max_epochs", "limit_train_batches")
+LOGGERS = ("pytorch_lightning", "lightning_fabric")
+# What training gives the Trainer itself; a flag of the same name is refused.
+_OURS: dict[str, Any] = {
+    **{"default_root_dir": ".", "logger": True, "callbacks": [], "plugins": [], "enable_progress_bar": False},
+    **{"enable_model_summary": False, "enable_checkpointing": False, "num_sanity_val_steps": 0},
+}
+_ANY_MACHINE = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto"}
+# A strategy or a precision whose package is missing raises the last two.
+_REFUSED = (MisconfigurationException, TypeError, ValueError, RuntimeError, ImportError)
+ABOVE_0 = (
+    *("max_epochs", "limit_train_batches", "limit_val_batches", "accumulate_grad_batches", "check_val_every_n_epoch"),
+    "num_nodes",
+)
+ENDLESS = -1  # of max_epochs and max_steps
 
 
-def check_trainer(flags: Mapping[str, Any]) -> None:
-    """Raise one :class:`ConfigError` that lists the flags whose value does not fit Lightning's type annotation."""
+def check_trainer(flags: Mapping[str, Any], here: bool = True) -> None:
+    """Raise one :class:`ConfigError` for flags whose value does not fit Lightning's type annotation, or its Trainer.
+
+    Lightning and this machine decide which accelerators and precisions there are: a Trainer is made and dropped.
+    Where the run is trained on another machine (not ``here``), what depends on the machine is left out.
+    """
     hints = get_type_hints(pl.Trainer.__init__)
     found = [
         f"trainer.{where} must be {rule}, but it is {value!r}."
         for flag, given in flags.items()
         for where, rule, value in faults(flag, given, hints.get(flag, Any))
     ]
-    found += [f"trainer.{flag} must be above 0, but it is 0." for flag in ABOVE_0 if flags.get(flag) == 0]
+    numbers = {flag: flags[flag] for flag in ABOVE_0 if isinstance(flags.get(flag), (int, float))}
+    found += [
+        f"trainer.{flag} must be above 0, but it is {number}."
+        for flag, number in numbers.items()
+        if number <= 0 and (flag, number) != ("max_epochs", ENDLESS)
+    ]
     if found:
         raise ConfigError("\n".join(found))
+    with _unchanged():
+        trainer = build_trainer(flags if here else {**flags, **_ANY_MACHINE}, **_OURS)
+    cores = max(os.cpu_count() or 1, 2)
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > cores:
+        raise ConfigError(
+            f"trainer.devices on a CPU must be at most the number of its cores, {cores}, but it is "
+            f"{trainer.num_devices}."
+        )
+
+
+@contextmanager
+def _unchanged() -> Iterator[None]:
+    """Within it a Trainer may set what belongs to the process; afterwards that is as before, and nothing is said."""
+    levels = {name: logging.getLogger(name).level for name in LOGGERS}
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    environment = dict(os.environ)
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warns)
+        for key in set(os.environ) - set(environment):
+            del os.environ[key]
+        os.environ.update(environment)
 
 
 def build_trainer(flags: Mapping[str, Any], **others: Any) -> pl.Trainer:
     """The Trainer; raises :class:`ConfigError` if the flags, or this machine, do not suit it."""
+    # These start the processes otherwise, which autoloss does itself.
+    strategy = re.sub(r"^ddp_(spawn|fork|notebook)(?=_|$)", "ddp", str(flags.get("strategy", "auto")))
     try:
-        return pl.Trainer(**flags, **others)
-    except (MisconfigurationException, TypeError, ValueError) as error:
+        return pl.Trainer(**{**flags, "strategy": strategy}, **others)
+    except _REFUSED as error:
         message = " ".join(str(error).split()).rstrip(".!")
         raise ConfigError(f"The keys trainer.* must suit Lightning's Trainer, but it says: {message}.") from error

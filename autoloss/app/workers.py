@@ -1,21 +1,24 @@
-"""Starts the further worker processes of a search."""
+"""Starts the further worker processes of a search, and ends them."""
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from autoloss.app.parent import WAITS, tie, untie
 from autoloss.app.screen import say
 from autoloss.search import stop
+from autoloss.search.heartbeat import told
 
 _HELPER = "AUTOLOSS_WORKER"
+WAITS_HUNG = (1.5, 5.0)  # seconds for a worker to answer that did not
+WAIT_URGENT = 1.5  # seconds, instead, where this process must stop at once
 
 
 def helper_number() -> int:
@@ -23,15 +26,35 @@ def helper_number() -> int:
     return int(os.environ.get(_HELPER, "0"))
 
 
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    number: int
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+    tie: int
+
+    def close(self) -> None:
+        self.log.close()
+        untie(self.tie)
+
+
 class Workers:
     """Within it ``autoloss`` runs with ``arguments`` in ``count`` further processes, which join the same study.
 
-    Their output goes to ``worker-1.log``, ...; all processes get the same share of the CPU cores.
+    Their output goes to ``worker-1.log``, ...; all processes get the same share of the CPU cores. At the end of the
+    search they end by themselves; a search that is stopped, or that fails, ends them. A worker that does not answer is
+    killed, and then ``killed`` is called with its process number.
     """
 
-    def __init__(self, count: int, arguments: Sequence[str], directory: Path) -> None:
-        self.count, self.arguments, self.directory = count, list(arguments), directory
-        self._running: list[tuple[subprocess.Popen[bytes], IO[bytes]]] = []
+    def __init__(
+        self,
+        count: int,
+        arguments: Sequence[str],
+        directory: Path,
+        killed: Callable[[int], object] = lambda pid: None,
+    ) -> None:
+        self.count, self.arguments, self.directory, self.killed = count, list(arguments), directory, killed
+        self._running: list[_Worker] = []
 
     def __enter__(self) -> Workers:
         if self.count < 1:
@@ -43,9 +66,12 @@ class Workers:
         self.directory.mkdir(parents=True, exist_ok=True)
         for number in range(1, self.count + 1):
             log = (self.directory / f"worker-{number}.log").open("wb")
-            environment = {**os.environ, _HELPER: str(number), "OMP_NUM_THREADS": str(threads)}
+            read, write, tied = tie()
+            environment = {**os.environ, _HELPER: str(number), "OMP_NUM_THREADS": str(threads), **tied}
             command = [sys.executable, "-m", "autoloss", *self.arguments]
-            self._running.append((subprocess.Popen(command, env=environment, stdout=log, stderr=log), log))
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, pass_fds=[read])
+            os.close(read)
+            self._running.append(_Worker(number, process, log, write))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
@@ -53,29 +79,58 @@ class Workers:
             if kind is None:
                 self._wait()
         finally:
-            # On SIGTERM a worker puts its trial back into the queue.
-            for process, _ in self._running:
-                process.terminate()
-            for process, log in self._running:
-                process.wait()
-                log.close()
+            try:
+                for worker in self._end(self._running, WAITS):
+                    say(f"autoloss: worker {worker.number} did not stop, and was killed", error=True)
+            finally:
+                for worker in self._running:
+                    worker.close()
+
+    def end_hung(self, pids: Sequence[int]) -> None:
+        """End the worker processes ``pids``, which do not answer."""
+        hung = [worker for worker in self._running if worker.process.pid in pids]
+        self._end(hung, WAITS_HUNG)
+        for worker in hung:
+            # What it ended with is known.
+            self._running.remove(worker)
+            worker.close()
+            say(f"autoloss: worker {worker.number} hung, and was ended", error=True)
+
+    def _end(self, workers: Sequence[_Worker], waits: Sequence[float]) -> list[_Worker]:
+        """End ``workers``, and return those that had to be killed.
+
+        At the first signal a worker puts its trial back into the queue after a step, at the second at once.
+        """
+        left = [worker for worker in workers if worker.process.poll() is None]
+        try:
+            for seconds in waits:
+                for worker in left:
+                    worker.process.terminate()
+                left = _alive(left, seconds)
+        finally:
+            # Also if this process was asked again to stop.
+            for worker in left:
+                worker.process.kill()
+            for worker in left:
+                worker.process.wait()
+                self.killed(worker.process.pid)
+        return left
 
     def _wait(self) -> None:
-        for number, (process, _) in enumerate(self._running, 1):
-            while process.poll() is None:
+        for worker in self._running:
+            while worker.process.poll() is None:
                 stop.pause(0.2)
-            if code := process.returncode:
-                last = (self.directory / f"worker-{number}.log").read_text(errors="replace").strip().splitlines()[-1:]
-                say(f"autoloss: worker {number} ended with {code}: {' '.join(last)}", error=True)
+            if code := worker.process.returncode:
+                text = (self.directory / f"worker-{worker.number}.log").read_text(errors="replace")
+                last = " ".join(text.strip().splitlines()[-1:])
+                say(f"autoloss: worker {worker.number} {told(code)}" + (f": {last}" if last else ""), error=True)
 
 
-def follow() -> None:
-    """End this worker when the process that started it has ended, also when that one was killed."""
-    parent = os.getppid()
-
-    def look() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=look, daemon=True).start()
+def _alive(workers: Sequence[_Worker], seconds: float) -> list[_Worker]:
+    """Those of ``workers`` that still run after at most ``seconds``."""
+    begun = time.monotonic()
+    while left := [one for one in workers if one.process.poll() is None]:
+        if time.monotonic() - begun > (min(seconds, WAIT_URGENT) if stop.urgent() else seconds):
+            break
+        time.sleep(0.05)
+    return left

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -46,7 +46,8 @@ class GivenBase(BaseWeights):
     """Base weights that are tensors without dimensions: those of one member of a fleet."""
 
     def __init__(self, base: Sequence[Tensor]) -> None:
-        self.schedules, self.now = {}, tuple(base)  # type: ignore[assignment]
+        self.schedules, self.given = {}, {}
+        self.now = cast(tuple[float, ...], tuple(base))
 
     def tensor(self, values: tuple[Any, ...], device: torch.device) -> Tensor:
         ones = [one if isinstance(one, Tensor) else torch.full((), one, device=device) for one in values]

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable
+from typing import ClassVar
 
 from autoloss.core.passwords import without_passwords
 
 
 class AutolossError(Exception):
-    """Any error that autoloss raises for what it was given."""
+    """Any error that autoloss raises for what it was given; ``exit_code`` is that of a command which it ends."""
+
+    exit_code: ClassVar[int] = 2
 
 
 class ConfigError(AutolossError, ValueError):
@@ -51,8 +54,36 @@ class LoaderError(AutolossError, RuntimeError):
     """A process that loads data has died."""
 
 
+class ExitError(AutolossError, RuntimeError):
+    """Code that is trained called ``sys.exit``."""
+
+    exit_code = 1  # a run that failed
+
+
 class BusyError(AutolossError, BlockingIOError):
     """A directory that another process is using."""
+
+
+class OccupiedError(ConfigError):
+    """A directory that holds something else, which would be written over."""
+
+
+class MetricError(AutolossError, FloatingPointError):
+    """A metric is NaN or infinite at the end of a training: the run failed."""
+
+    exit_code = 1
+
+
+class DiskError(AutolossError, OSError):
+    """A file that cannot be written or read: a full or read-only disk, a directory without permission."""
+
+    exit_code = 1
+
+
+class RankError(AutolossError, RuntimeError):
+    """One of the processes that train together ended before the training did, or never started."""
+
+    exit_code = 1
 
 
 class EmptySelectionWarning(UserWarning):

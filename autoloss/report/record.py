@@ -35,8 +35,8 @@ class PlayerRecord:
     """The record of one player: arrays [T] by loss or unit, NaN where one was absent or not measured.
 
     ``base`` holds the base weights by loss, ``base_schedules`` those of losses and groups as they were given, where one
-    is a schedule (empty otherwise); at the end of training it equals ``base``. ``measures`` says whether the weighting compares gradients, and
-    ``unbalanced`` which units keep their base weight.
+    is a schedule (empty otherwise). ``measures`` says if the weighting compares gradients, ``unbalanced`` which units
+    keep their base weight.
     """
 
     player: str

@@ -87,12 +87,13 @@ def parallel(search: Mapping[str, Any], ranked: Sequence[Trial], names: Sequence
 
 
 def confirmed(search: Mapping[str, Any]) -> Chart:
-    """The candidates' scores with fresh seeds on test data."""
+    """The candidates' scores with fresh seeds on test data, or on validation data if there are no others."""
     kept = [c for c in search["confirmed"] if not c["error"]]
     base = next(interval(c["test"])[0] for c in kept if "difference" not in c)
     rows = [
         spread(c["label"], c["test"], shifted(base, c.get("low"), c.get("high")), c.get("words", "equal weights"))
         for c in kept
     ]
-    note = "On test data. Grey: fresh seeds. Line: 95 % interval of the difference to equal weights, paired by seed."
+    data = "validation" if any(c.get("split") == "validation" for c in kept) else "test"
+    note = f"On {data} data. Grey: fresh seeds. Line: 95 % interval of the difference to equal weights, paired by seed."
     return intervals("Confirmed", rows, "score (0: equal weights)", note)

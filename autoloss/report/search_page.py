@@ -75,16 +75,20 @@ def _ranked(search: Mapping[str, Any]) -> list[Trial]:
 
 def _confirmed(search: Mapping[str, Any]) -> PageTable:
     rows: list[list[str | Cell]] = []
+    tested = all(c.get("split", "test") == "test" for c in search["confirmed"])
+    splits = ("validation", "test") if tested else ("validation",)
     for c in search["confirmed"]:
         if c["error"]:
-            rows.append([c["label"], "-", "-", "-", "-", "-", c["error"]])
+            rows.append([c["label"], "-", *("-" for _ in splits), "-", "-", c["error"]])
             continue
-        means = [cell(interval(c[split])[0], "+.4f") for split in ("validation", "test")]
+        means = [cell(interval(c[split])[0], "+.4f") for split in splits]
         ends = f"{c['low']:+.4f} to {c['high']:+.4f}" if c.get("low") is not None else "-"
         p = cell(c["p"], ".3g") if c.get("p") is not None else "-"
         rows.append([c["label"], str(len(c["test"])), *means, ends, p, c.get("words", "the baseline")])
-    header = ["candidate", "seeds", "validation", "test", "95 % interval of the difference", "p (Holm)", "verdict"]
+    header = ["candidate", "seeds", *splits, "95 % interval of the difference", "p (Holm)", "verdict"]
     note = "The candidates were chosen on validation data; test data are used only here."
+    if not tested:
+        note = "The problem has no test split: the candidates were chosen and compared on the same validation data."
     return PageTable("Confirmation on fresh seeds", header, rows, note)
 
 

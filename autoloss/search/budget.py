@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -9,6 +11,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from autoloss.search.heartbeat import WorkerWatch, this_worker
 
 LEFT_OUT = "left_out"
+DEATH = "death"  # how the process ended that died while it ran this trial
+MOST_DEATHS = 2  # then the trial has failed
 # Why a trial was queued. Of several trials that were queued for the same reason, only the first runs.
 PURPOSES = ("baseline", "planned", "offered")
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -17,6 +21,15 @@ _DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 def counted(study: Study) -> list[FrozenTrial]:
     """The finished trials that count towards the budget: completed, pruned, or failed by their own error."""
     return [t for t in kept(study) if t.state in _DONE]
+
+
+def none_but_baseline(study: Study) -> str | None:
+    """A sentence if trials were tried beside equal weights, and all of them failed."""
+    others = [t for t in counted(study) if not t.user_attrs.get("baseline")]
+    if not others or any(t.state != TrialState.FAIL for t in others):
+        return None
+    first = str(others[0].user_attrs.get("error", "unknown")).rstrip(".")
+    return f"A search must have a trial that finishes, but all {len(others)} beside equal weights failed: {first}."
 
 
 def kept(study: Study) -> list[FrozenTrial]:
@@ -48,9 +61,42 @@ def ask(study: Study, budget: int) -> Trial | None:
 
 
 def requeue_dead(study: Study, watch: WorkerWatch) -> int:
-    """Queue again the trials of dead workers, and return how many there were."""
+    """Queue again, or fail, the trials of dead workers, and return how many there were."""
     running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
-    return sum(give_back(study, trial) for trial in running if watch.dead(trial))
+    ends = [(trial, watch.death(trial)) for trial in running]
+    return sum(died(study, trial, how) for trial, how in ends if how is not None)
+
+
+def died(study: Study, trial: FrozenTrial | Trial, how: str) -> bool:
+    """Queue a trial again whose process ended without a result; the second time it has failed, and counts.
+
+    ``how`` says how the process ended. ``False`` if another worker did this.
+    """
+    try:
+        study._storage.set_trial_user_attr(trial._trial_id, DEATH, how)
+        ends = _ends(study, study._storage.get_trial(trial._trial_id))
+        if len(ends) < MOST_DEATHS:
+            return give_back(study, trial)
+        study._storage.set_trial_user_attr(trial._trial_id, "error", _unanswered(ends))
+        study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    except UpdateFinishedTrialError:
+        return False
+    return True
+
+
+def deaths(study: Study) -> dict[int, str]:
+    """What happened to each trial that died with its process, by number."""
+    dead = {t.number: t.user_attrs for t in study.get_trials(deepcopy=False) if DEATH in t.user_attrs}
+    return {n: a.get("error") or f"its process {a[DEATH]}, and it runs once more" for n, a in dead.items()}
+
+
+def release(study: Study, pid: int) -> None:
+    """Queue again what process ``pid`` of this machine ran; it was ended on purpose, so that this is no death."""
+    host = this_worker()["host"]
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        worker = trial.user_attrs.get("worker", {})
+        if (worker.get("host"), worker.get("pid")) == (host, pid):
+            give_back(study, trial)
 
 
 def give_back(study: Study, trial: FrozenTrial | Trial) -> bool:
@@ -69,6 +115,27 @@ def give_back(study: Study, trial: FrozenTrial | Trial) -> bool:
         parameters = frozen.params or frozen.system_attrs.get("fixed_params") or {}
         study.enqueue_trial(parameters, user_attrs={**purpose, "again_for": frozen.number})
     return not surplus
+
+
+def _ends(study: Study, trial: FrozenTrial) -> list[str]:
+    """How the processes ended that died while they ran ``trial``, or a trial that it repeats; oldest first."""
+    trials = {one.number: one for one in study.get_trials(deepcopy=False)} | {trial.number: trial}
+    chain: list[FrozenTrial] = []
+    number: int | None = trial.number
+    while number in trials:
+        chain.append(trials[number])
+        number = chain[-1].user_attrs.get("again_for")
+    return [one.user_attrs[DEATH] for one in reversed(chain) if DEATH in one.user_attrs]
+
+
+def _unanswered(ends: Sequence[str]) -> str:
+    """The error of a trial whose processes ended without a result.
+
+    >>> _unanswered(["was killed by SIGSEGV", "was killed by SIGSEGV"])
+    'A trial must end with a result, but its process was killed by SIGSEGV, twice.'
+    """
+    told = f"{ends[0]}, twice" if len(set(ends)) == 1 else ", and then ".join(ends)
+    return f"A trial must end with a result, but its process {told}."
 
 
 def _baseline(study: Study) -> Trial | None:

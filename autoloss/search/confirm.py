@@ -1,4 +1,4 @@
-"""Trains the best candidates and equal weights again on fresh seeds; only these runs read the test split."""
+"""Trains the best candidates and equal weights again on fresh seeds; only these runs read the test split, if any."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from autoloss.core.errors import ConfigError, first_line
+from autoloss.core.io.disk import disk_error
 from autoloss.core.io.files import read_json, write_json
 from autoloss.core.io.lock import lock
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import stop
-from autoloss.search.engine import best_of
-from autoloss.search.runner import Confirmed, Result, Runner
+from autoloss.search.budget import MOST_DEATHS
+from autoloss.search.runner import TEST, VALIDATION, Confirmed, Result, Runner
 from autoloss.search.space import BASELINE, Candidate
 from autoloss.search.verdict import compare
 
@@ -28,18 +29,19 @@ LOCK = "claim"  # the name that 0.1.0 gave it, whose workers may share the direc
 def chosen(study: Study, number: int) -> list[tuple[int, Candidate]]:
     """The best trial with equal weights, then the best ``number`` others: first the best one of each weighting."""
     done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-    ranked: list[FrozenTrial] = []
-    while len(ranked) < len(done):
-        ranked.append(best_of(study, [t for t in done if t not in ranked]))
-    named = [(t, str(t.user_attrs["candidate"]["weighting"]["name"])) for t in ranked]
-    equal = next(t for t, name in named if name == BASELINE)
-    others = [(t, name) for t, name in named if name != BASELINE]
-    firsts = [next(t for t, other in others if other == name) for name in dict.fromkeys(name for _, name in others)]
-    rest = [t for t, _ in others if t not in firsts]
-    if not others:
+    sign = -1.0 if study.direction.name == "MAXIMIZE" else 1.0
+    ranked = sorted(done, key=lambda t: (sign * float(t.value or 0.0), t.number))
+    of_each: dict[str, list[FrozenTrial]] = {}
+    for t in ranked:
+        of_each.setdefault(_weighting(t), []).append(t)
+    equal = of_each.pop(BASELINE)[0]
+    firsts = [trials[0] for trials in of_each.values()]
+    leading = {t.number for t in firsts}
+    rest = [t for t in ranked if t.number not in leading and _weighting(t) != BASELINE]
+    if not of_each:
         # Only other keys vary: the best values are compared with the problem's own settings.
-        first = next(t for t, _ in named if t.user_attrs.get("baseline"))
-        equal, firsts, rest = first, [t for t, _ in named if t is not first], []
+        equal = next(t for t in ranked if t.user_attrs.get("baseline"))
+        firsts = [t for t in ranked if t is not equal]
     return [(t.number, _candidate(t)) for t in [equal, *(firsts + rest)[:number]]]
 
 
@@ -108,29 +110,53 @@ def _compared(
         reference = {name: fmean(one[name] for one in equal) for name in goals}
         return tuple(relative_improvement(found[number, seed][split], reference, goals) for seed in seeds)
 
+    # 0.1.0 did not say which data it compared.
+    split = VALIDATION if any(of.get("split") == VALIDATION for of in found.values()) else TEST
     test = {number: scores(number, "test") for number, _ in candidates if number not in errors}
     comparisons = compare({str(n): s for n, s in test.items() if n != base}, test[base])
     return [
-        Confirmed(candidate, number, scores(number, "validation"), test[number], comparisons.get(str(number)))
+        Confirmed(
+            candidate, number, scores(number, "validation"), test[number], comparisons.get(str(number)), split=split
+        )
         if number in test
-        else Confirmed(candidate, number, (), (), error=errors[number])
+        else Confirmed(candidate, number, (), (), error=errors[number], split=split)
         for number, candidate in candidates
     ]
 
 
 def _run(runner: Runner, candidate: Candidate, seed: int, place: Path) -> None:
+    """Train once, and write the result. The second time that its process dies meanwhile, that is the result."""
+    begun = place / "begun.json"
+    deaths = int(read_json(begun) or 0)
+    if deaths >= MOST_DEATHS:
+        error = "A confirmation must end with a result, but its process died (it crashed or was killed), twice."
+        write_json(place / "confirmed.json", {"error": error})
+        return
+    write_json(begun, deaths + 1)
+    try:
+        _train(runner, candidate, seed, place)
+    except BaseException:
+        # It was stopped: its process did not die.
+        write_json(begun, deaths)
+        raise
+    begun.unlink()
+
+
+def _train(runner: Runner, candidate: Candidate, seed: int, place: Path) -> None:
     try:
         result: Result = runner(candidate, seed, place, _silent, test=True)
     except Exception as error:
+        if disk_error(error, place) is not None:
+            raise
         write_json(place / "confirmed.json", {"error": first_line(error)})
         return
-    # A problem without a test split is compared on its validation data.
+    split = TEST if result.test_metrics else VALIDATION
     test = dict(result.test_metrics or result.metrics)
     bad = {name: value for of in (result.metrics, test) for name, value in of.items() if not isfinite(value)}
     if bad:
         write_json(place / "confirmed.json", {"error": "; ".join(f"{name} is {value}" for name, value in bad.items())})
         return
-    write_json(place / "confirmed.json", {"validation": dict(result.metrics), "test": test})
+    write_json(place / "confirmed.json", {"validation": dict(result.metrics), "test": test, "split": split})
 
 
 def _silent(step: int, metrics: Mapping[str, float]) -> None:
@@ -139,6 +165,10 @@ def _silent(step: int, metrics: Mapping[str, float]) -> None:
 
 def _place(directory: Path, number: int, seed: int) -> Path:
     return directory / "confirm" / f"{number:04d}" / f"seed_{seed}"
+
+
+def _weighting(trial: FrozenTrial) -> str:
+    return str(trial.user_attrs["candidate"]["weighting"]["name"])
 
 
 def _candidate(trial: FrozenTrial) -> Candidate:

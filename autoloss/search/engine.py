@@ -14,9 +14,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autoloss.core.errors import ConfigError, first_line, require
+from autoloss.core.io.disk import disk_error
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import budget, stop
 from autoloss.search.heartbeat import GRACE, HEARTBEAT, WorkerWatch, send_heartbeats
+from autoloss.search.overdue import OverdueWatch
 from autoloss.search.runner import SCORE, Pruned, Report, Result, Runner
 from autoloss.search.search_json import MANY, write_search_json
 from autoloss.search.space import BASELINE, STATIC, Candidate, Space
@@ -70,10 +72,13 @@ class Search:
         self.study, self.space, self.runner, self.goals = study, space, runner, dict(goals)
         self.settings, self.directory, self.says = settings, directory, says
         self._started, self._watch = time.monotonic(), WorkerWatch(settings.grace)
+        self.overdue = OverdueWatch(study, settings.timeout)
+        self._told = set(budget.deaths(study))
 
     def work(self) -> None:
         """Run trials until the budget, the time or the patience is spent, and no other worker runs one."""
         budget.requeue_dead(self.study, self._watch)
+        self._tell_deaths()
         while not self._over():
             stop.check()
             if not budget.spent(self.study, self.settings.n_trials):
@@ -81,19 +86,30 @@ class Search:
             trial = budget.ask(self.study, self.settings.n_trials)
             if trial is not None:
                 self._run(trial)
+                self._tell_deaths()
             elif not self._wait_for_others():
-                return
+                break
         while self._wait_for_others():
             pass
+        self._tell_deaths()
 
-    def plan(self, parameters: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Queue the baseline, unless there is one that did not fail; in a new study also trials with ``parameters``."""
+    def plan(self, parameters: Sequence[Mapping[str, Any]] = (), turns: bool = False) -> None:
+        """Queue the baseline, unless there is one that did not fail; in a new study also trials with ``parameters``.
+
+        With ``turns`` each weighting is queued that was never tried, as far as the budget goes: in a few trials a
+        sampler might never choose it.
+        """
         trials = budget.kept(self.study)
         if not any(t.user_attrs.get("baseline") for t in trials if t.state != TrialState.FAIL):
             self.study.enqueue_trial({}, user_attrs={"baseline": True})
         if not trials:
             for number, one in enumerate(parameters):
                 self.study.enqueue_trial(dict(one), user_attrs={"planned": number})
+        if turns:
+            tried = {(t.params or t.system_attrs.get("fixed_params", {})).get("weighting") for t in trials}
+            left = self.settings.n_trials - max(1, len(trials))
+            for name in [one for one in self.space.turns if one not in tried][: max(0, left)]:
+                self.study.enqueue_trial({"weighting": name}, user_attrs={"planned": f"first {name}"})
 
     @property
     def reference(self) -> dict[str, float] | None:
@@ -110,7 +126,7 @@ class Search:
 
     def _run(self, trial: Trial) -> None:
         try:
-            with send_heartbeats(self.study, trial, self.settings.heartbeat):
+            with send_heartbeats(self.study, trial, self.settings.heartbeat), self.overdue.own(trial):
                 if not self._await_reference(trial):
                     budget.give_back(self.study, trial)
                     return
@@ -118,11 +134,20 @@ class Search:
         except UpdateFinishedTrialError:
             self.says(f"trial {trial.number}: its heartbeat was missing for too long, so another worker runs it now")
             return
+        except stop.Overdue:
+            return
         except BaseException:
             # The search was stopped, or the baseline is missing: the trial itself did not fail.
             budget.give_back(self.study, trial)
             raise
         self.says(trial_line(self.study, trial.number, self.settings.n_trials, time.monotonic() - self._started))
+
+    def _tell_deaths(self) -> None:
+        """Say which trials of any worker ended with their process, each once."""
+        for number, sentence in budget.deaths(self.study).items():
+            if number not in self._told:
+                self.says(f"trial {number}: {sentence}")
+                self._told.add(number)
 
     def _try(self, trial: Trial) -> None:
         started = time.monotonic()
@@ -141,6 +166,8 @@ class Search:
         except UpdateFinishedTrialError:
             raise
         except Exception as error:
+            if disk_error(error, directory) is not None:
+                raise  # every other trial would fail too: this one is given back
             sentence = first_line(error)
             trial.set_user_attr("error", sentence)
             self.study.tell(trial, state=TrialState.FAIL)
@@ -218,18 +245,20 @@ class Search:
     def _await_reference(self, trial: Trial) -> bool:
         """Wait until ``trial`` can be scored; ``False`` if the queued baseline must run first."""
         while self.reference is None and not trial.user_attrs.get("baseline"):
-            states = [t.state for t in budget.kept(self.study) if t.user_attrs.get("baseline")]
+            baselines = [t for t in budget.kept(self.study) if t.user_attrs.get("baseline")]
+            states = [t.state for t in baselines]
             if TrialState.WAITING in states:
                 return False
             if TrialState.RUNNING not in states and self.reference is None:
-                raise ConfigError("The equal-weights run must finish before others are scored, but it failed.")
+                why = next((f": {t.user_attrs['error']}" for t in baselines if "error" in t.user_attrs), ".")
+                raise ConfigError(f"The equal-weights run must finish before others are scored, but it failed{why}")
             stop.pause(self.settings.pause)
             budget.requeue_dead(self.study, self._watch)
         return True
 
     def _wait_for_others(self) -> bool:
         """Wait once, and return whether a trial of another worker may still have to be run here."""
-        if budget.requeue_dead(self.study, self._watch):
+        if budget.requeue_dead(self.study, self._watch) + self.overdue.end_others():
             return True
         if not self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             return False
@@ -237,7 +266,7 @@ class Search:
         return True
 
     def _over(self) -> bool:
-        if self.settings.timeout is not None and time.monotonic() - self._started > self.settings.timeout:
+        if self.overdue.over:
             return True
         if self.settings.patience is None or len(self.settings.objectives) > 1:
             return False

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -62,18 +64,44 @@ class WorkerWatch:
         self.grace = grace
         self._seen: dict[int, tuple[Any, float]] = {}
 
-    def dead(self, trial: FrozenTrial) -> bool:
-        """Whether the worker of the running ``trial`` is known to be dead."""
+    def death(self, trial: FrozenTrial) -> str | None:
+        """How the worker of the running ``trial`` died, as far as it is known; ``None`` while it may be alive."""
         worker = trial.user_attrs.get("worker")
         if worker and worker["host"] == _host():
-            return bool(_started(worker["pid"]) != worker["born"])
+            return _end(worker["pid"]) if _started(worker["pid"]) != worker["born"] else None
         # The worker runs on another machine, or it was killed before it wrote its name into the trial.
         now, heartbeat = time.monotonic(), trial.user_attrs.get("beat")
         seen, since = self._seen.get(trial.number, (None, None))
         if since is None or seen != heartbeat:
             self._seen[trial.number] = (heartbeat, now)
-            return False
-        return now - since > self.grace
+            return None
+        return f"sent no heartbeat for {self.grace:g} s" if now - since > self.grace else None
+
+
+def told(code: int) -> str:
+    """How a process ended, from its exit code as ``subprocess`` gives it.
+
+    >>> told(-9), told(7)
+    ('was killed by SIGKILL (as when memory runs out)', 'ended with exit code 7')
+    """
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was killed by {name}" + (" (as when memory runs out)" if name == "SIGKILL" else "")
+
+
+def _end(pid: int) -> str:
+    """How the dead process ``pid`` ended: Linux tells it as long as its parent has not asked."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        if fields[0] == "Z":
+            return told(os.waitstatus_to_exitcode(int(fields[-1])))
+    except (OSError, ValueError, IndexError):
+        pass
+    return "died (it crashed, was killed, or memory ran out)"
 
 
 def _host() -> str:

@@ -13,13 +13,14 @@ from autoloss.core.registry.lookup import registry
 from autoloss.core.space import Distribution
 from autoloss.report import write as write_report
 from autoloss.report.write import RUN
-from autoloss.search.budget import counted
+from autoloss.search.budget import counted, none_but_baseline
 from autoloss.search.confirm import chosen, confirm
 from autoloss.search.engine import Search, Settings
 from autoloss.search.output import Outcome
 from autoloss.search.runner import SCORE, Report, Result
-from autoloss.search.samplers import build_pruner, build_sampler
+from autoloss.search.samplers import build_pruner, build_sampler, sentences
 from autoloss.search.space import BASELINE, Candidate, Space, middle, normalising
+from autoloss.search.stop import no_exit
 from autoloss.search.study import NAME, open_storage, open_study
 from autoloss.training.balancer import Balancer
 
@@ -31,15 +32,24 @@ class UserTrial:
     """The argument of a user's training function: a balancer to train with, and :meth:`report` for metrics.
 
     ``parameters`` are the values of the other searched keys, by name. ``directory`` belongs to this trial alone.
-    ``test`` is true in a confirmation: then return the metrics on test data.
     """
 
     candidate: Candidate
     seed: int
     directory: Path
     balancer: Balancer
-    test: bool
+    _test: bool
     _report: Report
+    _asked: bool = False
+
+    @property
+    def test(self) -> bool:
+        """True in a confirmation: then return the metrics on test data.
+
+        A function that never reads it has no test data, and the confirmation says so.
+        """
+        self._asked = True
+        return self._test
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -77,7 +87,8 @@ def search(
     """Search which weighting, with which parameters, is best for ``run``, and whether it matters.
 
     ``run(trial)`` trains a model with ``trial.balancer`` and the seed ``trial.seed``, and returns its metrics; in a
-    confirmation, where ``trial.test`` is true, it returns the metrics on test data. Equal weights run first. At the
+    confirmation, where ``trial.test`` is true, it returns the metrics on test data; if it never reads ``trial.test``,
+    the confirmation speaks of validation data. Equal weights run first. At the
     end, equal weights and the best ``confirm_best`` candidates are trained again on ``confirm_seeds`` fresh seeds
     (``confirm_best=0`` leaves that out). A second call with the same ``directory`` continues the search.
 
@@ -104,25 +115,35 @@ def search(
     require(bool(metrics), "A search must have metrics", "metrics is empty", 'Write metrics={"error": "min"}.')
     names = list(dict.fromkeys([BASELINE, *weightings]))
     options = {name: dict(registry.load("weighting", name).search_space) for name in names}
-    terms = tuple(Balancer(losses, BASELINE, **(balancer or {})).player.terms.units)
+    player = Balancer(losses, BASELINE, **(balancer or {})).player
+    terms = tuple(unit for unit, kept in zip(player.terms.units, player.declared, strict=True) if not kept)
+    require(
+        bool(terms), "A search must have a loss whose weight it can choose", f"all of {list(losses)} are unbalanced"
+    )
     where, targets, keys = Path(directory), tuple(objectives), dict(space or {})
     defaults, wrap = {key: middle(d) for key, d in keys.items()}, normalising(names) if normalise else {}
     full_space = Space(terms, options, {}, keys, decades, defaults, wrap)
+    named = _by_name(sampler)
     pruned = build_pruner(_by_name(pruner), len(targets), 0)
     directions = ["maximize" if o == SCORE or metrics.get(o) == "max" else "minimize" for o in targets]
     about = {"losses": list(losses), "metrics": dict(metrics), "weightings": names, "space": str(full_space.keys)}
     study_name = NAME if storage is None else f"{NAME}/{where.name}"
     study = open_study(open_storage(storage, where), study_name, about, directions, pruned)
-    study.sampler = build_sampler(_by_name(sampler), seed + 1000 * len(study.trials), len(targets))
+    drawn = 0 if named["name"] == "qmc" else 1000 * len(study.trials)  # qmc keeps its sequence
+    study.sampler = build_sampler(named, seed + drawn, len(targets), full_space.branches, n_trials)
+    for line in (*full_space.left_out(n_trials), *sentences(named, full_space.branches, n_trials)):
+        says(line)
     if begun := len(counted(study)):
         says(f"{begun} finished, {max(0, n_trials - begun)} to go")
     runner = _FunctionRunner(run, losses, metrics, balancer or {})
     limits = Settings(n_trials, timeout, patience, targets, seed)
     engine = Search(study, full_space, runner, metrics, limits, where, says)
-    engine.plan()
+    engine.plan(turns=named["name"] != "grid")
     engine.work()
     confirmed = []
-    if confirm_best and len(targets) == 1:
+    if failed := none_but_baseline(study):
+        says(failed)
+    if confirm_best and len(targets) == 1 and not failed:
         confirmed = confirm(runner, chosen(study, confirm_best), metrics, confirm_seeds, where, seed)
     outcome = Outcome(study, metrics, targets, tuple(confirmed))
     outcome.write(where)
@@ -152,7 +173,9 @@ class _FunctionRunner:
         for name in (*RUN, "metrics.csv"):
             (directory / name).unlink(missing_ok=True)
         balancer = Balancer(self.losses, dict(candidate.weighting), log_dir=directory, **self.options)
-        found = self.run(UserTrial(candidate, seed, directory, balancer, test, report))
+        trial = UserTrial(candidate, seed, directory, balancer, test, report)
+        with no_exit():
+            found = self.run(trial)
         if isinstance(found, Mapping):
             balancer.measured(found, self.goals)
         balancer.close()
@@ -161,7 +184,7 @@ class _FunctionRunner:
         metrics = {str(name): float(value) for name, value in found.items()}
         weights, summary = balancer.weights, read_json(directory / "summary.json") or {}
         mean = float(summary.get("mean_weight_sum", sum(weights.values())))
-        return Result(metrics, metrics if test else {}, weights, mean)
+        return Result(metrics, metrics if test and trial._asked else {}, weights, mean)
 
 
 def _by_name(given: str | Mapping[str, Any]) -> Mapping[str, Any]:

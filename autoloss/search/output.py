@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -21,7 +20,8 @@ from autoloss.core.io.text_table import aligned, markdown, number
 from autoloss.core.metrics.pareto import front, knee
 from autoloss.search.budget import counted
 from autoloss.search.confirm import winner
-from autoloss.search.runner import SCORE, Confirmed
+from autoloss.search.override_text import written
+from autoloss.search.runner import NO_TEST, SCORE, TEST, VALIDATION, Confirmed
 from autoloss.search.search_json import write_search_json
 from autoloss.search.space import BASELINE, Candidate
 from autoloss.search.tensorboard import write_tensorboard
@@ -82,7 +82,7 @@ class Outcome:
             return [*lines, f"Verdict: {first} {verb} {place}; no other candidate helped."]
         return [
             *lines,
-            f"Verdict: {self._name(best)} is best of the confirmed candidates on validation data; on test data: "
+            f"Verdict: {self._name(best)} is best of the confirmed candidates on validation data; {self._where}: "
             f"{best.comparison.words}.",
         ]
 
@@ -98,7 +98,7 @@ class Outcome:
         """The tables and the verdict, for a terminal."""
         parts = [aligned(self.table(), left=(2,))]
         if self.confirmed:
-            parts += ["\nconfirmed on fresh seeds (score relative to equal weights, validation and test):"]
+            parts += [f"\nconfirmed on fresh seeds (score relative to equal weights, {self._data}):"]
             parts += [aligned(self._confirmed(), left=(0,))]
         return "\n".join([*parts, "", *self._failed(), *self.verdict])
 
@@ -108,7 +108,7 @@ class Outcome:
         if self.confirmed:
             parts += [
                 "",
-                "Confirmed on fresh seeds (score over equal weights):",
+                f"Confirmed on fresh seeds (score over equal weights, {self._data}):",
                 "",
                 markdown(self._confirmed()),
             ]
@@ -149,16 +149,30 @@ class Outcome:
         return [a["label"], number(a[SCORE], "+.4f"), *metrics, number(a["mean_weight_sum"], ".3g")]
 
     def _confirmed(self) -> list[list[str]]:
-        header = ["candidate", "seeds", "validation", "test", "95 % interval of the difference", "p (Holm)", "verdict"]
+        scores = [VALIDATION, TEST] if self._tested else [VALIDATION]
+        header = ["candidate", "seeds", *scores, "95 % interval of the difference", "p (Holm)", "verdict"]
         rows = []
         for c in sorted((c for c in self.confirmed if c.error is None), key=lambda c: -fmean(c.validation)):
-            both = [number(fmean(c.validation), "+.4f"), number(fmean(c.test), "+.4f")]
+            both = [number(fmean(of), "+.4f") for of in ((c.validation, c.test) if self._tested else (c.test,))]
             d = c.comparison
             more = (
                 ["", "", ""] if d is None else [f"{d.low:+.4f} to {d.high:+.4f}", number(d.p_corrected, ".3g"), d.words]
             )
             rows.append([self._name(c), str(len(c.test)), *both, *more])
         return [header, *rows]
+
+    @property
+    def _tested(self) -> bool:
+        return all(c.split == TEST for c in self.confirmed)
+
+    @property
+    def _data(self) -> str:
+        return "validation and test" if self._tested else NO_TEST
+
+    @property
+    def _where(self) -> str:
+        """Which data the verdict compares."""
+        return "on test data" if self._tested else f"on fresh seeds ({NO_TEST})"
 
     def _failed(self) -> list[str]:
         failed = [t for t in counted(self.study) if t.state == TrialState.FAIL]
@@ -178,15 +192,6 @@ def overrides(candidate: Candidate) -> list[str]:
     weighting = dict(candidate.weighting)
     lines = [f"weighting={weighting.pop('name')}"]
     for key, value in weighting.items():
-        lines.append(f"weighting.{key}={_written(value)}")
+        lines.append(f"weighting.{key}={written(value)}")
     lines += [f"losses.{term}={loss}" for term, loss in candidate.losses.items()]
-    return [*lines, *(f"{key}={value}" for key, value in candidate.keys.items())]
-
-
-def _written(value: Any) -> str:
-    """``value`` as Hydra's grammar writes it."""
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_written(of)}" for key, of in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(_written, value)) + "]"
-    return str(value)
+    return [*lines, *(f"{key}={written(value)}" for key, value in candidate.keys.items())]

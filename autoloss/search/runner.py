@@ -11,6 +11,8 @@ from autoloss.search.space import Candidate
 from autoloss.search.verdict import Comparison
 
 SCORE = "score"
+TEST, VALIDATION = "test", "validation"
+NO_TEST = "on validation data, on which the candidates were chosen: the problem has no test split"
 
 
 class Pruned(Exception):  # noqa: N818 - an event, not an error
@@ -45,6 +47,7 @@ class Runner(Protocol):
 class Confirmed:
     """A candidate that was trained again on fresh seeds: its score on each seed, over the baseline's mean metrics.
 
+    ``test`` are the scores that the verdict compares, on the data ``split``: without a test split those of validation.
     A candidate that failed on a seed has no scores; ``error`` says on which seed, and why.
     """
 
@@ -54,3 +57,4 @@ class Confirmed:
     test: tuple[float, ...]
     comparison: Comparison | None = None
     error: str | None = None
+    split: str = TEST

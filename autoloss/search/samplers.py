@@ -1,4 +1,4 @@
-"""Optuna's samplers and pruners by name."""
+"""Optuna's samplers and pruners by name; each sampler draws from the space that it is given."""
 
 from __future__ import annotations
 
@@ -7,20 +7,28 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from optuna import pruners, samplers
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import nsgaii
 
 from autoloss.core.errors import ConfigError, require, unknown
+from autoloss.search.conditional import Branches, Conditional, FromBest, Genetic, InSequence, OneSequence, Split
 
 SAMPLERS: dict[str, Callable[..., samplers.BaseSampler]] = {
     # The space is conditional: `group` models the parameters that occur together.
     "tpe": lambda seed, **more: samplers.TPESampler(seed=seed, multivariate=True, group=True, **more),
-    "gp": lambda seed, **more: samplers.GPSampler(seed=seed, **more),
-    "cmaes": lambda seed, **more: samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False, **more),
+    "gp": lambda seed, **more: samplers.GPSampler(seed=seed, warn_independent_sampling=False, **more),
+    "cmaes": lambda seed, n_startup_trials=6, **more: FromBest(
+        n_startup_trials, seed=seed, warn_independent_sampling=False, **more
+    ),
     "random": lambda seed, **more: samplers.RandomSampler(seed=seed, **more),
     # The grid's trials are queued; a trial beyond them is random.
     "grid": lambda seed, **more: samplers.RandomSampler(seed=seed, **more),
-    "qmc": lambda seed, **more: samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False, **more),
-    "nsga2": lambda seed, **more: samplers.NSGAIISampler(seed=seed, **more),
+    "qmc": lambda seed, **more: OneSequence(seed=seed, scramble=True, warn_independent_sampling=False, **more),
+    # With the operators of its paper; Optuna's default crossover makes no new number, and mutates at random.
+    "nsga2": lambda seed, **more: samplers.NSGAIISampler(
+        seed=seed, crossover=nsgaii.SBXCrossover(), mutation=nsgaii.PolynomialMutation(), **more
+    ),
 }
 PRUNERS: dict[str, Callable[..., pruners.BasePruner]] = {
     "none": pruners.NopPruner,
@@ -31,9 +39,24 @@ PRUNERS: dict[str, Callable[..., pruners.BasePruner]] = {
 }
 
 
-def build_sampler(node: Mapping[str, Any], seed: int, objectives: int) -> samplers.BaseSampler:
-    """The sampler that ``node`` (``name`` and its parameters) describes."""
+_STARTUP = {"gp": 10, "cmaes": 6}  # random trials before the first model, shared out among the weightings
+_NUMBERS: tuple[type, ...] = (FloatDistribution, IntDistribution)
+# What a sampler with a model of its own can draw; TPE draws the rest, and the weighting in a search over several.
+_MODELS: dict[str, tuple[type, ...]] = {"gp": (BaseDistribution,), "cmaes": _NUMBERS}
+
+
+def build_sampler(
+    node: Mapping[str, Any], seed: int, objectives: int, branches: Branches | None = None, trials: int = 40
+) -> samplers.BaseSampler:
+    """The sampler that ``node`` (``name`` and its parameters) describes, for the space ``branches``.
+
+    Without ``branches`` it is only checked. ``trials`` is the budget, which the size of a population follows.
+    """
     name, options = _name_and_options("sampler", node, SAMPLERS)
+    if name == "nsga2":
+        options.setdefault("population_size", population(trials))
+    if name in _STARTUP and branches is not None:
+        options.setdefault("n_startup_trials", max(3, _STARTUP[name] // max(1, len(branches.own))))
     fits = objectives == 1 or name != "cmaes"
     require(
         fits,
@@ -45,6 +68,8 @@ def build_sampler(node: Mapping[str, Any], seed: int, objectives: int) -> sample
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             sampler = SAMPLERS[name](seed, **options)
+            if branches is not None:
+                sampler = _given(name, sampler, seed, options, branches)
         if name == "cmaes":
             import cmaes  # noqa: F401 - Optuna imports it only at the first trial
     except ImportError as error:
@@ -54,6 +79,38 @@ def build_sampler(node: Mapping[str, Any], seed: int, objectives: int) -> sample
     except TypeError as error:
         raise ConfigError(f"Sampler {name!r} must be given its own options, but {error}.") from error
     return sampler
+
+
+def population(trials: int) -> int:
+    """The default size of a generation of nsga2: a quarter of the budget, and at most 50, as Optuna has it."""
+    return max(4, min(50, trials // 4))
+
+
+def sentences(node: Mapping[str, Any], branches: Branches, trials: int, key: str = "search.n_trials") -> list[str]:
+    """What the sampler leaves to another one, and which of the ``trials`` are random: to be said before a search."""
+    name, options = _name_and_options("sampler", node, SAMPLERS)
+    said = []
+    if name in _MODELS:
+        others = [branches.root] if len(branches.own) > 1 else []
+        others += [key for key, d in branches.all.items() if key != branches.root and not isinstance(d, _MODELS[name])]
+        if others:
+            draws = "a model of numbers for each weighting" if name == "cmaes" else "a model for each weighting"
+            draws = draws if len(branches.own) > 1 else "a model of numbers"
+            said.append(f"{name} has {draws}; tpe draws {', '.join(others)}.")
+    size = options.get("population_size", population(trials))
+    if name == "nsga2" and size >= trials:
+        said.append(f"nsga2 draws its first generation at random, and {key}={trials} ends within its {size}.")
+    return said
+
+
+def _given(
+    name: str, sampler: samplers.BaseSampler, seed: int, options: Mapping[str, Any], branches: Branches
+) -> samplers.BaseSampler:
+    if name in _MODELS:
+        return Split(lambda own: SAMPLERS[name](own, **options), branches, seed, _MODELS[name])
+    if name == "qmc":
+        return InSequence(sampler, branches)
+    return Genetic(sampler, branches) if name == "nsga2" else Conditional(sampler, branches)
 
 
 def build_pruner(node: Mapping[str, Any], objectives: int, folds: int) -> pruners.BasePruner:

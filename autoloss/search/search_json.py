@@ -16,6 +16,7 @@ from autoloss._version import __version__
 from autoloss.core.io.files import write_json
 from autoloss.core.metrics.pareto import front, knee
 from autoloss.search.budget import counted
+from autoloss.search.conditional import with_parameters
 from autoloss.search.runner import Confirmed
 
 MANY = 200  # from this number of trials on, the file is written after every tenth trial only
@@ -55,9 +56,9 @@ def write_search_json(
 
 def importance(study: Study, done: Sequence[FrozenTrial]) -> dict[str, float]:
     """How much of the first objective each parameter explains (PED-ANOVA); empty where the trials are too few."""
-    if len(done) < 8 or not any(t.params for t in done):
+    if len([t for t in done if t.params]) < 8:
         return {}
-    values = [t.values[0] for t in done if t.values]
+    values = [t.values[0] for t in done if t.values and t.params]
     if max(values) == min(values):
         return {}
     # PED-ANOVA takes a low target for a good one, in either direction of the study.
@@ -66,7 +67,10 @@ def importance(study: Study, done: Sequence[FrozenTrial]) -> dict[str, float]:
         # Warnings that it is experimental and that the study maximises: the sign takes care of that.
         warnings.simplefilter("ignore")
         try:
-            return get_param_importances(study, target=lambda t: sign * t.values[0])
+            # Equal weights that run first choose nothing: their score must not seem to come from a missing parameter.
+            part = with_parameters(study)
+            varied = {name for t in done for name, of in t.distributions.items() if not of.single()}
+            return get_param_importances(part, params=sorted(varied), target=lambda t: sign * t.values[0])
         except (RuntimeError, ValueError):
             return {}
 
@@ -97,7 +101,7 @@ def _trial(trial: FrozenTrial, on_front: bool) -> dict[str, Any]:
 def _confirmed(one: Confirmed) -> dict[str, Any]:
     c = one.comparison
     found = {"trial": one.trial, "label": one.candidate.label, "validation": list(one.validation)}
-    found |= {"test": list(one.test), "error": one.error}
+    found |= {"test": list(one.test), "split": one.split, "error": one.error}
     if c is not None:
         found |= {"difference": c.difference, "low": c.low, "high": c.high, "p": c.p_corrected, "words": c.words}
     return found

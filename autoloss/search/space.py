@@ -14,6 +14,7 @@ from autoloss.core.errors import require
 from autoloss.core.registry.lookup import registry
 from autoloss.core.space import Choice, Distribution, Interval, Range
 from autoloss.core.surgery import Surgery
+from autoloss.search.conditional import Branches, optuna_distribution
 
 BASELINE, STATIC = "equal", "fixed"
 
@@ -78,6 +79,27 @@ class Space:
         varies = bool(self.losses or self.keys)
         return [name for name in self.weightings if varies or name != BASELINE]
 
+    @property
+    def branches(self) -> Branches:
+        """The same space as Optuna's samplers need it."""
+        own = {
+            name: {f"{name}.{key}": optuna_distribution(d) for key, d in self._own(name).items()}
+            for name in self.options
+        }
+        shared = {f"losses.{term}": optuna_distribution(Choice(tuple(of))) for term, of in self.losses.items()}
+        return Branches({**shared, **{key: optuna_distribution(d) for key, d in self.keys.items()}}, "weighting", own)
+
+    @property
+    def turns(self) -> list[str]:
+        """The weightings in the order in which each is first tried, after equal weights."""
+        return [name for name in self.options if name != BASELINE]
+
+    def left_out(self, trials: int) -> list[str]:
+        """A sentence if ``trials`` are too few for each weighting to run once after equal weights."""
+        late = ", ".join(self.turns[max(0, trials - 1) :])
+        some = f"Equal weights run first, then each weighting in turn: search.n_trials={trials} is too few for"
+        return [f"{some} {late}. Set search.n_trials={len(self.turns) + 1} or more."] if late else []
+
     def suggest(self, trial: Trial) -> Candidate:
         """Ask the sampler of ``trial`` for a candidate; for the baseline the sampler is not asked."""
         if trial.user_attrs.get("baseline"):
@@ -109,10 +131,14 @@ class Space:
         """Every combination, with ``points`` values of each continuous parameter, as a sampler's parameters."""
         shared = {f"losses.{term}": list(of) for term, of in self.losses.items()}
         shared |= {key: values_of(d, points) for key, d in self.keys.items()}
+        each = []
         for name in self.options:
             axes = {f"{name}.{key}": values_of(d, points) for key, d in self._own(name).items()} | shared
-            for values in itertools.product(*axes.values()):
-                yield {"weighting": name, **dict(zip(axes, values, strict=True))}
+            values = itertools.product(*axes.values())
+            each.append([{"weighting": name, **dict(zip(axes, one, strict=True))} for one in values])
+        # In turn, so that a budget that is smaller than the grid reaches every weighting.
+        for ones in itertools.zip_longest(*each):
+            yield from (one for one in ones if one is not None)
 
     def _own(self, name: str) -> Mapping[str, Distribution]:
         if name == STATIC:

@@ -78,12 +78,29 @@ def open_study(
     if "about" not in study.user_attrs:
         study.set_user_attr("about", here)
         study.set_user_attr("version", __version__)
-    wanted, known = _leaves(reads(here)), _leaves(reads(study.user_attrs["about"]))
+    _check_same(name, reads(here), reads(study.user_attrs["about"]))
+    return study
+
+
+def check_study(
+    storage: BaseStorage,
+    name: str,
+    about: Mapping[str, Any],
+    reads: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+) -> None:
+    """Raise :class:`ConfigError` where :func:`open_study` would; create and write nothing."""
+    if name in optuna.get_all_study_names(storage):
+        known = optuna.load_study(study_name=name, storage=storage).user_attrs.get("about")
+        if known is not None:
+            _check_same(name, reads(json.loads(json.dumps(about))), reads(known))
+
+
+def _check_same(name: str, here: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    wanted, known = _leaves(here), _leaves(before)
     different = [key for key in {**wanted, **known} if wanted.get(key) != known.get(key)]
     found = ", ".join(f"{key}={known.get(key)!r} and not {wanted.get(key)!r}" for key in sorted(different))
     advice = "Give this search another name=, or start again with fresh=true."
     require(not different, "A study must continue with its own settings", f"{name!r} has {found}", advice)
-    return study
 
 
 def _journal(path: Path) -> BaseStorage:

@@ -15,7 +15,7 @@ from autoloss.core.table import Anchor, Entry, Losses, LossTable
 from autoloss.core.tensors.compile import uncompiled
 from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork
-from autoloss.training.record.cadence import Cadence
+from autoloss.training.record.cadence import ProbedTogether
 from autoloss.training.record.lazy_start import ClosedAtEnd, LazyRunDirectory
 from autoloss.training.step.build import build_sample_weighting, build_weighting
 from autoloss.training.step.item_counts import Items
@@ -41,12 +41,13 @@ class Balancer(ClosedAtEnd, OwnLoop):
             :meth:`stepped` says when a step is made.
         on_nonfinite: ``"raise"``, or ``"skip"`` to leave a batch out and count it.
         log_dir: the directory for the record, TensorBoard events and, in :meth:`close`, the report; none by default. It
-            belongs to one balancer at a time, and holds no record of other losses or of another weighting.
+            belongs to one balancer at a time, and holds no record of other losses or of another weighting. Of
+            several processes that train together the first one (rank 0) writes.
         record_every: how many steps lie between two rows of the record; ever more in a long training.
         sample_weighting: weighs the samples of losses with one value for each sample; given like ``weighting``.
         samples: how many samples the training data have, for sample weightings that keep a number for each.
         probe_every: if the weighting measures no gradients, how many steps lie between two measurements of them for the
-            record alone; 0 measures none.
+            record alone; 0 measures none. All processes that train together must be given the same number.
 
     >>> balancer = Balancer(["depth", "kl"], weighting="equal", base={"kl": 0.1})
     >>> balancer({"depth": torch.tensor(1.0), "kl": torch.tensor(2.0)})
@@ -83,7 +84,8 @@ class Balancer(ClosedAtEnd, OwnLoop):
         )
         if log_dir is not None:
             self.player.listener = self._run_directory.record
-            self.player.watch_gradients(Cadence(probe_every).due if probe_every else None)
+        if probe_every:
+            self.player.watch_gradients(ProbedTogether(probe_every, log_dir is not None))
 
     @property
     def weights(self) -> dict[str, float]:

@@ -210,7 +210,9 @@ def test_a_checkpoint_of_an_earlier_configuration_is_not_gone_on_with(here):
     assert here(*sweep, "problem.pairs=200", "trainer.max_epochs=2") == 0
     # Of another configuration in the same place, stopped before its first checkpoint.
     Faulty.seen, Faulty.fault = 5, staticmethod(lambda: [os.kill(os.getpid(), 2) for _ in range(2)])
-    assert here(*sweep, *SMALL) == 130
+    assert here(*sweep, *SMALL) == 2
+    assert Path("swept/one/checkpoints/last.ckpt").exists()
+    assert here(*sweep, *SMALL, "fresh=true") == 130
     assert not Path("swept/one/checkpoints/last.ckpt").exists()
 
 

@@ -179,3 +179,19 @@ def test_hydra_finds_the_sweeper_without_importing_torch_or_optuna():
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "AutolossSweeper" in out
     assert out.splitlines()[-1] == "set()"
+
+
+@pytest.mark.slow
+def test_a_sweep_draws_from_the_sampler_that_is_asked_for(autoloss, tmp_path):
+    found = {}
+    for sampler in ("random", "qmc", "cmaes"):
+        swept = ("weighting=choice(equal,dwa)", "optimizer.lr=interval(1e-4,1e-2)", "problem.pairs=64")
+        done = autoloss(
+            *("train", "-m", "hydra/sweeper=autoloss", f"hydra.sweep.dir={sampler}", *swept, "trainer.max_epochs=1"),
+            *(f"hydra.sweeper.sampler={sampler}", "hydra.sweeper.n_trials=9"),
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("cmaes has a model of numbers; tpe draws weighting." in done.stdout) == (sampler == "cmaes")
+        found[sampler] = [t.params.get("optimizer.lr") for t in trials(tmp_path / sampler)]
+    for sampler, values in found.items():
+        assert values not in [of for other, of in found.items() if other != sampler], sampler

@@ -57,6 +57,19 @@ def test_samples_without_a_label_are_absent(name: str, ignored: int, shape: tupl
     assert not gradient[2:].any()
 
 
+def test_a_mask_of_ones_own_leaves_out_more_and_brings_nothing_back() -> None:
+    logits, labels = drawn(())
+    labels[4:] = -100
+    values = CrossEntropy(ignore_index=-100)(logits, labels)
+    mask = torch.arange(8) >= 2
+    expected = float(values[2:4].mean())
+    assert reduced(Entry(values, mask)) == (pytest.approx(expected), 2)
+    samples, present = Entry(values, mask).samples()
+    assert present.tolist() == [False] * 2 + [True] * 2 + [False] * 4
+    assert torch.equal(samples[present], values[2:4])
+    assert reduced(_table(Term(logits, labels, mask), CrossEntropy(ignore_index=-100)).entry("a"))[1] == 2
+
+
 @pytest.mark.parametrize("name", IGNORING)
 @pytest.mark.parametrize("smooth", [0.0, 1.0])
 def test_an_image_without_labels_costs_nothing(name: str, smooth: float) -> None:

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from autoloss.app.composition import composed
 from autoloss.app.hydra_app import split
-from autoloss.app.overrides import directory_name
 from autoloss.app.prepare import prepare
+from autoloss.app.run_names import directory_name
 from tests.properties.odd import QUICK, THOROUGH, refusal
 
 KEYS = (
@@ -46,7 +46,7 @@ def understood(arguments):
         _, overrides = split(arguments)
         config = composed("train", overrides)
         prepare(config)
-        return directory_name(config, overrides)
+        return directory_name([config], overrides)
 
     name, refused = refusal(compose)
     assert refused or (name not in ("", ".", "..") and "/" not in name), name

@@ -47,7 +47,7 @@ def begin(tmp_path):
         made = build_pruner({"name": pruner} if isinstance(pruner, str) else pruner, len(directions), folds)
         about = {"goals": goals, "weightings": list(space.weightings)}
         study = open_study(open_storage(None, tmp_path), "autoloss", about, directions, made)
-        study.sampler = build_sampler({"name": sampler}, settings.seed, len(directions))
+        study.sampler = build_sampler({"name": sampler}, settings.seed, len(directions), space.branches, n_trials)
         says = says or (lambda line: None)
         return Search(study, space, runner or Instant(), goals, settings, tmp_path, says)
 

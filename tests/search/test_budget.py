@@ -123,6 +123,35 @@ def test_a_running_trial_of_a_dead_process_is_queued_again_once_however_many_loo
     assert [t.user_attrs for t in waiting] == [{"baseline": True, "again_for": 0}]
 
 
+@pytest.mark.parametrize("ends", [[-11, -11], [-9, 7]])
+def test_a_trial_whose_process_dies_twice_has_failed(begin, ends):
+    """However often others look, and whatever was stopped in between."""
+    search = begin(4)
+    search.plan()
+    search._run(budget.ask(search.study, 4))
+    for code in ends:
+        trial = budget.ask(search.study, 4)
+        search.space.suggest(trial)
+        budget.give_back(search.study, trial)  # stopped by a person: it did not die
+        trial = budget.ask(search.study, 4)
+        search.space.suggest(trial)
+        child = subprocess.Popen([sys.executable, "-c", "input()" if code < 0 else "raise SystemExit(7)"], stdin=-1)
+        trial.set_user_attr("worker", {**this_worker(), "pid": child.pid, "born": 1.0})
+        if code < 0:
+            child.send_signal(-code)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert budget.requeue_dead(search.study, WorkerWatch()) == 1
+        assert budget.requeue_dead(search.study, WorkerWatch()) == 0
+        child.communicate()
+    search.work()
+    done = budget.counted(search.study)
+    assert len(done) == 4
+    (failed,) = [t for t in done if t.state == TrialState.FAIL]
+    says = {-11: "was killed by SIGSEGV, twice.", -9: "(as when memory runs out), and then ended with exit code 7."}
+    assert failed.user_attrs["error"].endswith(says[ends[0]] if sys.platform == "linux" else ".")
+    assert failed.number == trial.number
+
+
 def test_a_process_number_that_is_used_again_is_another_process(begin):
     search = begin()
     search.plan()

@@ -3,7 +3,9 @@
 import os
 import random
 import re
+import time
 
+import optuna
 import pytest
 
 from autoloss.core.errors import ConfigError
@@ -168,3 +170,18 @@ def test_the_searchs_own_seed_is_not_fresh(tmp_path):
         found = fresh(5, seed)
         assert len(set(found)) == 5
         assert seed not in found
+
+
+def test_the_best_of_many_trials_are_found_at_once(finish):
+    def trial(number):
+        name = "equal" if number % 5 == 0 else "dwa"
+        candidate = {"weighting": {"name": name}, "losses": {}, "keys": {}}
+        attributes = {"candidate": candidate, "baseline": number == 0}
+        return optuna.trial.create_trial(value=float(number % 37), user_attrs=attributes)
+
+    study = optuna.create_study(direction="maximize")
+    study.add_trials([trial(number) for number in range(400)])
+    started = time.monotonic()
+    found = chosen(study, 3)
+    assert time.monotonic() - started < 0.5
+    assert [number for number, _ in found] == [110, 36, 73, 147]

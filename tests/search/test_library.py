@@ -13,7 +13,7 @@ from autoloss.core.space import Interval
 def run(trial):
     """Fits one number to two targets that pull at it unequally; what is wanted is the second."""
     x = torch.zeros(1, requires_grad=True)
-    noise = 1 + 0.02 * torch.randn(1).item()
+    noise = (1.01 if trial.test else 1) + 0.02 * torch.randn(1).item()
     for step in range(5):
         losses = {"near": (x - 1).square().sum(), "far": (x - 3).square().sum()}
         trial.balancer(losses).backward()
@@ -42,6 +42,19 @@ def test_it_finds_what_helps_and_says_so(tmp_path):
     assert json.loads((tmp_path / "search.json").read_text())["version"] == autoloss.__version__
     assert outcome.study.user_attrs["version"] == autoloss.__version__
     assert f"`autoloss search` {autoloss.__version__};" in outcome.best_yaml([]).splitlines()[0]
+
+
+def test_a_function_that_knows_no_test_data_is_confirmed_on_validation_data(tmp_path):
+    def without(trial):
+        loss = (trial.balancer.weights["far"] - 1.5) ** 2 + 0.01 * torch.randn(1).item()
+        return {"distance": abs(loss)}
+
+    outcome = search(tmp_path, without, n_trials=3)
+    assert {one.split for one in outcome.confirmed} == {"validation"}
+    for text in (outcome.text(), outcome.markdown()):
+        assert "on test data" not in text
+        assert "the problem has no test split" in text
+    assert '"split": "validation"' in (tmp_path / "search.json").read_text()
 
 
 def test_called_again_it_goes_on_and_says_so(tmp_path):

@@ -61,3 +61,16 @@ def test_the_weight_is_the_derivative_of_the_objective(signals_of):
     for variant, (a, b, _) in {"gaussian": (0.5, 1, 0.5), "laplace": (1, 0.5, 0.5)}.items():
         weighting = Uncertainty(variant, start=0.4).bind(["a"])
         assert float(weighting(signals_of(torch.ones(1)))) == pytest.approx(a * math.exp(-b * 0.4))
+
+
+@pytest.mark.parametrize("variant", ["gaussian", "softmax", "laplace"])
+def test_weights_end_at_the_bounds_that_the_documents_name(signals_of, variant):
+    """From 1e-20 to 1e20, whatever the factor of the log-variance is in the exponent."""
+    weighting = Uncertainty(variant, lr=10.0).bind(["zero", "huge"])
+    for _ in range(60):
+        weighting.update(signals_of(torch.tensor([0.0, 3e38])))
+    largest = math.exp(46.0) * (0.5 if variant == "gaussian" else 1.0)
+    smallest = math.exp(-46.0) * (0.5 if variant == "gaussian" else 1.0)
+    assert weighting(signals_of(torch.ones(2))).tolist() == pytest.approx([largest, smallest], rel=1e-4)
+    bound = 92.0 if variant == "laplace" else 46.0
+    assert weighting.log_variance.tolist() == pytest.approx([-bound, bound])

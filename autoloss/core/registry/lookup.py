@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import os
 import sys
@@ -149,8 +150,9 @@ def _entry_points(group: str) -> list[tuple[str, str, str, str]]:
 def imported(target: str) -> Any:
     """The object at ``module:Name``; without a name, the class that the built-in ``module`` is named after."""
     module_name, _, attribute = target.partition(":")
-    if ":" in target and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    if ":" in target and not _is_found(module_name.partition(".")[0]) and os.getcwd() not in sys.path:
+        # Last: a file here must not stand for an installed module. A file that is read may name only what was typed.
+        sys.path.append(os.getcwd())
     module = importlib.import_module(module_name)
     if attribute:
         found: Any = module
@@ -158,6 +160,10 @@ def imported(target: str) -> Any:
             found = getattr(found, part)
         return found
     return getattr(module, class_name(module_name.rpartition(".")[2]))
+
+
+def _is_found(package: str) -> bool:
+    return package in sys.modules or importlib.util.find_spec(package) is not None
 
 
 def class_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Sums and maxima over the processes of a distributed run; one process gets its own tensor back."""
+"""The processes of a distributed run: how many, which one, and sums and maxima over them; one gets its own back."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from torch import Tensor
 def world_size() -> int:
     """The number of processes that train together; 1 without ``torch.distributed``."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process among those that train together; 0 without ``torch.distributed``."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def sum_over_ranks(x: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:

@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.data import Dataset, default_collate
 
 from autoloss.core.datasets import size_of
-from autoloss.core.epoch_shuffle import EpochShuffle
+from autoloss.core.sample_order import EpochShuffle
 from autoloss.training.fleet.stacked import UnlikeError
 
 

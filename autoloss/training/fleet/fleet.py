@@ -169,7 +169,9 @@ class Fleet:
             for member in self.members:
                 member.player.declared = declared
             self._unbalanced.logical_or_(flags(declared, self._unbalanced.device))
-        reached, items, templates = None, (), {}
+        reached: tuple[bool, ...] | None = None
+        items: tuple[int, ...] = ()
+        templates: Mapping[str, Any] = {}
         if needs & GRADIENTS:
             parameters = isinstance(forward.anchor[0], str)
             tensors = [self.stacked.parameters[of] if isinstance(of, str) else of for of in forward.anchor]
@@ -316,7 +318,7 @@ class StackedWeighed:
             good &= torch.stack([of.flatten(1).isfinite().all(1) for of in parts.values()]).all(0)
         found = {} if bool(good.all()) else {m for m, ok in enumerate(good.tolist()) if not ok}
         low = [m for m, player in enumerate(players) if player.weighting.positive]
-        if low and bool((self.numbers["seen"][low].amin() < max(max(players[m].weighting.least()) for m in low))):
+        if low and bool(self.numbers["seen"][low].amin() < max(max(players[m].weighting.least()) for m in low)):
             found = {*found, *low}
         return sorted(found)
 

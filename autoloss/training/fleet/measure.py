@@ -28,8 +28,8 @@ def measure_members(
 ) -> tuple[Found, tuple[bool, ...], Tensor, tuple[int, ...]]:
     """Differentiate each of ``losses`` ([M] each) at ``tensors`` [M, ...] and compare the gradients of each member.
 
-    Returns the signals by name, [M, ...] each; which losses reach the anchor; the gradients [M, K, P]; and the number of
-    items of each loss.
+    Returns the signals by name, [M, ...] each; which losses reach the anchor; the gradients [M, K, P]; and the number
+    of items of each loss.
     """
     for tensor in tensors:
         check_carries(tensor.requires_grad, tensor.shape[1:])

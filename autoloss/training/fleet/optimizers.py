@@ -191,7 +191,8 @@ def _begin(state: dict[str, Tensor], parameter: Tensor) -> None:
 
 def _beside(read: Sequence[Mapping[str, float]], parameter: Tensor) -> Numbers:
     """The numbers of all members: those that differ as tensors [M, 1, ...] like ``parameter``."""
-    shape, found = (-1, *[1] * (parameter.dim() - 1)), {}
+    shape = (-1, *[1] * (parameter.dim() - 1))
+    found: dict[str, Any] = {}
     for name, value in read[0].items():
         each = [of[name] for of in read]
         if all(one == value for one in each):

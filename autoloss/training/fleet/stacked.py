@@ -128,7 +128,7 @@ class WithRules(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        plain = OUT_OF_PLACE.get(func)
+        plain: Any = OUT_OF_PLACE.get(func)
         if plain is None:
             return func(*args, **(kwargs or {}))
         return args[0].copy_(plain(*args, **(kwargs or {})))
@@ -185,8 +185,8 @@ def _leaves(path: Path, value: Any, seen: set[int]) -> Iterator[tuple[Path, Any]
             yield from _leaves((*path, key), inner, seen | {id(value)})
     elif isinstance(value, (list, tuple)):
         yield (*path, "length", FIXED), len(value)
-        for place, inner in enumerate(value):
-            yield from _leaves((*path, place), inner, seen | {id(value)})
+        for number, inner in enumerate(value):
+            yield from _leaves((*path, number), inner, seen | {id(value)})
     else:
         for place, inner in _hidden(value, seen | {id(value)}):
             yield (*path, *place, FIXED), inner

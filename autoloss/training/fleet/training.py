@@ -59,7 +59,7 @@ class Plan:
     epochs: int
     batch_size: int
     accumulate: int = 1
-    clip: Clip = Clip()
+    clip: Clip | None = None
     validate_every: int = 1
     record_every: int = 10
 
@@ -92,7 +92,8 @@ class FleetTraining:
     def train(self) -> list[Outcome]:
         """Train all; the outcomes in the order of the jobs."""
         try:
-            for self.epoch in range(self.plan.epochs):
+            for epoch in range(self.plan.epochs):
+                self.epoch = epoch
                 self._epoch()
                 if not self.running:
                     break
@@ -114,7 +115,7 @@ class FleetTraining:
                 self.fleet.step()
                 self.step, waiting = self.step + 1, 0
             if self.fleet.failed:
-                self._drop({m: error for m, error in self.fleet.failed.items()})
+                self._drop(dict(self.fleet.failed))
                 if not self.running:
                     return
             self.between()

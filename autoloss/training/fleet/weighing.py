@@ -171,7 +171,8 @@ def _learned(weighting: Weighting, window: Sequence[Numbers], layouts: Sequence[
 
 def _of(numbers: Numbers, member: int) -> Numbers:
     """The numbers of one member."""
-    return pytree.tree_map(lambda tensor: tensor[member], numbers)  # type: ignore[no-any-return]
+    found: Numbers = pytree.tree_map(lambda tensor: tensor[member], numbers)
+    return found
 
 
 def _losses(numbers: Numbers, layout: Layout) -> Reduced:

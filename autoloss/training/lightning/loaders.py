@@ -9,8 +9,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, default_collate
 
 from autoloss.core.datasets import size_of
-from autoloss.core.epoch_shuffle import EpochShuffle
 from autoloss.core.errors import ConfigError, LoaderError, require
+from autoloss.core.sample_order import EpochShuffle
 from autoloss.core.tensors.draws import SEEDS
 from autoloss.training.lightning.shared.rng import untouched_rng
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autoloss.core.errors import require
+from autoloss.core.tensors.ranks import world_size
 
 DENSE = 1000
 
@@ -34,3 +35,18 @@ class Cadence:
             return False
         stride = 1 << (number // self.dense + 1).bit_length() - 1
         return number % stride == 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProbedTogether:
+    """At which steps gradients are compared for the record alone: every ``every``-th, as :class:`Cadence` says.
+
+    Processes that train together measure together. So with several of them it does not matter whether this one
+    ``writes``; a single one that writes nothing measures nothing.
+    """
+
+    every: int
+    writes: bool
+
+    def __call__(self, step: int) -> bool:
+        return (self.writes or world_size() > 1) and Cadence(self.every).due(step)

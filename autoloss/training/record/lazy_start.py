@@ -13,6 +13,7 @@ from torch import Tensor
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import BusyError, ConfigError
+from autoloss.core.tensors.ranks import rank
 from autoloss.training.step.notes import Notes
 from autoloss.training.step.player import Player
 from autoloss.training.step.weigh import Weighed
@@ -26,6 +27,9 @@ Closed = TypeVar("Closed", bound="ClosedAtEnd")
 
 class LazyRunDirectory:
     """The :class:`RunDirectory` of a balancer, which its first step creates; no ``directory`` means no files.
+
+    Of several processes only that of rank 0 writes, whoever is given a ``directory``. Nothing here, nor in what it
+    calls, waits for another process.
 
     A loop that writes no files imports neither TensorBoard nor the code that makes pages. A deep copy of a balancer
     writes no files: two of them would write the same ones.
@@ -58,7 +62,7 @@ class LazyRunDirectory:
             self._run_directory.measured(clock, metrics, goals)
 
     def _open(self, clock: Clock) -> None:
-        if self._run_directory is not None or self.directory is None:
+        if self._run_directory is not None or self.directory is None or rank() != 0:
             return
         from autoloss.training.record.run_directory import RunDirectory
         from autoloss.training.record.unwritten import FULL, RecordWarning

@@ -17,6 +17,7 @@ from autoloss.core.errors import require
 from autoloss.core.io.files import write_json
 from autoloss.core.io.versions import versions
 from autoloss.core.need import GRADIENTS
+from autoloss.core.tensors.ranks import world_size
 from autoloss.report import read, write
 from autoloss.training.record.claim import check_earlier, claimed, plain
 from autoloss.training.record.csv_file import CsvFile
@@ -58,7 +59,9 @@ class RunDirectory:
     def record(self, weighed: Weighed, notes: Notes) -> None:
         """Record a micro-batch with its notes."""
         self.recorder.record(weighed, notes=notes)
-        if weighed.clock.step % self._check_every == 0:
+        # Of several processes all check at the same steps, by themselves: an error in this one alone would leave the
+        # others waiting for it.
+        if world_size() == 1 and weighed.clock.step % self._check_every == 0:
             self.player.check()
             self._describe()
 

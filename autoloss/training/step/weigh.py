@@ -13,6 +13,7 @@ from autoloss.core.need import GRADIENTS, Need
 from autoloss.core.signals import Signals
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable, Reduced
+from autoloss.core.tensors.ranks import world_size
 from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
 from autoloss.probe import Measured, measure
@@ -54,9 +55,13 @@ class Weighed:
         return Clock(self.signals.step, self.signals.epoch, self.signals.progress, self.signals.plateaus)
 
     def bare(self) -> Weighed:
-        """The same without a graph."""
+        """The same without a graph, to be recorded: over several ranks ``total`` is that of their batches together."""
         scalars = tuple(None if scalar is None else scalar.detach() for scalar in self.losses.scalars)
-        return replace(self, total=self.total.detach(), losses=replace(self.losses, scalars=scalars))
+        total = self.total.detach()
+        if world_size() > 1:
+            weights = self.weights if self.share is None else self.weights * self.share
+            total = (weights * self.losses.values).sum()
+        return replace(self, total=total, losses=replace(self.losses, scalars=scalars))
 
 
 def weigh(

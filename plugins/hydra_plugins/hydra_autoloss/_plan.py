@@ -16,6 +16,7 @@ from autoloss.app.overrides import rewritten
 from autoloss.app.search_space import distribution
 from autoloss.core.errors import require
 from autoloss.core.space import Choice, Distribution
+from autoloss.search.conditional import Branches, optuna_distribution
 from autoloss.search.space import BASELINE, suggest, values_of
 
 
@@ -43,6 +44,16 @@ class Plan:
         if "weighting" not in self.axes:
             return {}
         return {"weighting": BASELINE} if BASELINE in values_of(self.axes["weighting"], 2) else None
+
+    @property
+    def branches(self) -> Branches:
+        """The axes as Optuna's samplers need them."""
+        return Branches({key: optuna_distribution(of) for key, of in self.axes.items()})
+
+    def turns(self) -> list[dict[str, Any]]:
+        """The weightings that are swept, each once, without those of the baseline."""
+        names = values_of(self.axes["weighting"], 2) if "weighting" in self.axes else []
+        return [{"weighting": name} for name in names if {"weighting": name} != self.equal]
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
         """A value for each swept key, from the sampler behind ``trial``."""

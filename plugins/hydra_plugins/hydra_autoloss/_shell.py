@@ -17,7 +17,7 @@ from optuna.pruners import NopPruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from autoloss.app.composition import allow_new_terms, composed
+from autoloss.app.composition import added_dirs, allow_new_terms, composed
 from autoloss.app.factories import build_problem
 from autoloss.app.hydra_app import FAILED, USER_ERROR
 from autoloss.app.prepare import prepare
@@ -29,7 +29,7 @@ from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import budget
 from autoloss.search.heartbeat import WorkerWatch
 from autoloss.search.runner import SCORE
-from autoloss.search.samplers import build_sampler
+from autoloss.search.samplers import build_sampler, sentences
 from autoloss.search.space import BASELINE
 from autoloss.search.stop import Stopped
 from autoloss.search.study import NAME, open_storage, open_study
@@ -74,8 +74,7 @@ class Shell:
         build_sampler(sweeper.sampler, 0, 1)
         about_hydra: Any = OmegaConf.to_container(self.hydra.overrides.hydra, resolve=False)
         self._paths = [o for o in about_hydra if o.lstrip("+").startswith("hydra.searchpath")]
-        sources = self.hydra.runtime.config_sources
-        self._added = [s.path for s in sources if s.provider == "command-line" and s.schema == "file"]
+        self._added = added_dirs(self.hydra)
         self.plan = Plan.read(arguments, sweeper.hydra_context.config_loader)
         self.config = self._composed(overrides(self.plan.equal or {}))
         self.equal = self.plan.equal if self.config["weighting"]["name"] == BASELINE else None
@@ -99,7 +98,10 @@ class Shell:
         seed = self.config["seed"] if self.sweeper.seed is None else self.sweeper.seed
         # A resumed sampler must draw new values, so it needs another seed; qmc keeps its position in the study.
         drawn = 0 if self.sweeper.sampler["name"] == "qmc" else 1000 * len(self.study.trials)
-        self.study.sampler = build_sampler(self.sweeper.sampler, int(seed) + drawn, 1)
+        branches = self.plan.branches
+        self.study.sampler = build_sampler(self.sweeper.sampler, int(seed) + drawn, 1, branches, limit)
+        for line in sentences(self.sweeper.sampler, branches, limit, "hydra.sweeper.n_trials"):
+            say(line)
         begun = len(budget.counted(self.study))
         left = f"{begun} finished, {max(0, limit - begun)} to go" if begun else f"{limit} trials"
         say(f"{left} in {shown(self.directory)}, for the best {self.metric} ({goal})")
@@ -111,7 +113,8 @@ class Shell:
     def _composed(self, swept: Sequence[str]) -> dict[str, Any]:
         """The configuration of a job, after its components were built."""
         config = composed("train", [*self._paths, *self.plan.constant, *swept], self._added)
-        prepare(config)
+        here = str(self.hydra.launcher.get("_target_", "")).endswith("BasicLauncher")
+        prepare(config, here=here)
         return config
 
     def _metric(self, asked: str | None) -> str:
@@ -150,12 +153,11 @@ class Shell:
         not_failed = [t for t in kept if t.state != TrialState.FAIL]
         if self.equal is not None and not any(t.user_attrs.get("baseline") for t in not_failed):
             self._queue_baseline()
-        if self.sweeper.sampler["name"] != "grid":
-            return limit
-        grid = list(self.plan.grid(self.sweeper.grid_points))
-        for number, values in enumerate(grid if not kept else []):
+        grid = list(self.plan.grid(self.sweeper.grid_points)) if self.sweeper.sampler["name"] == "grid" else []
+        # With few trials a sampler might never choose some of the weightings.
+        for number, values in enumerate((grid or self.plan.turns()[: limit - 1]) if not kept else []):
             self.study.enqueue_trial(values, user_attrs={"planned": number})
-        return min(limit, len(grid) + (self.equal is not None))
+        return min(limit, len(grid) + (self.equal is not None)) if grid else limit
 
     def _queue_baseline(self) -> None:
         # If only the weighting is swept, the sampler can learn from this trial; else its other keys have no values.

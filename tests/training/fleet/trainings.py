@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from autoloss.core.clock import Clock
-from autoloss.core.epoch_shuffle import EpochShuffle
 from autoloss.core.problem import Outputs, Problem, Term
+from autoloss.core.sample_order import EpochShuffle
 from autoloss.core.table import Entry
 from autoloss.problems._tensors import TensorTable
 from autoloss.training.fleet.batches import StackedBatches, collated

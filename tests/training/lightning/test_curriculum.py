@@ -123,8 +123,8 @@ def test_ranks_share_the_order_out(monkeypatch, size):
     whole = list(paced("linear(0.3)", size=size))
     parts = []
     for rank in range(2):
-        monkeypatch.setattr("autoloss.training.lightning.curriculum.sampler.world_size", lambda: 2)
-        monkeypatch.setattr("torch.distributed.get_rank", lambda rank=rank: rank)
+        monkeypatch.setattr("autoloss.core.sample_order.world_size", lambda: 2)
+        monkeypatch.setattr("autoloss.core.sample_order.rank", lambda rank=rank: rank)
         order = paced("linear(0.3)", size=size)
         parts.append(list(order))
         assert len(order) == len(parts[-1]) == (size + 1) // 2

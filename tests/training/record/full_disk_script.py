@@ -25,4 +25,6 @@ for step in range(1000):
     balancer({"a": torch.tensor(float(step + 1), requires_grad=True), "b": torch.ones(())})
     if step % 100 == 99:
         balancer.measured({"error": 1 / step}, {"error": "min"})
+sys.stdout.write(f"trained {step + 1}\n")
 balancer.close()
+sys.stdout.write("closed\n")

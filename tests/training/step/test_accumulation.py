@@ -56,3 +56,46 @@ def test_four_micro_batches_teach_what_one_batch_does(weighting, at, masked):
 
 def test_what_learns_is_found():
     assert {"uncertainty", "gradnorm", "dwa", "imtl_l", "relobralo", "gradvac", "balancer"} <= set(LEARNING)
+
+
+@pytest.mark.parametrize("close", ["watched", "told"])
+@pytest.mark.parametrize("at", ["parameters", "features"])
+def test_a_window_that_is_not_counted_has_the_gram_of_one_batch(close, at):
+    """At parameters the gradients are held until the step: the inner products of micro-batches do not add up."""
+    torch.manual_seed(0)
+    x, seen = torch.randn(12, 3), []
+    for parts in (1, 3):
+        torch.manual_seed(0)
+        trunk, head = nn.Linear(3, 4), nn.Linear(4, 2)
+        optimizer = torch.optim.SGD([*trunk.parameters(), *head.parameters()], lr=0.1)
+        balancer = Balancer("ab", "gradnorm", accumulate=1 if close == "watched" else None)
+        weighting = balancer.player.weighting
+        weighting.update = lambda signals: seen.append(signals.gram)
+        if close == "watched":
+            balancer.watch(optimizer)
+        for part in x.chunk(parts):
+            features = trunk(part)
+            out = head(features)
+            losses = {"a": out[:, 0].square(), "b": (out[:, 1] - 1).abs()}
+            balancer(losses, anchor=trunk if at == "parameters" else features).backward()
+        optimizer.step()
+        if close == "told":
+            balancer.stepped()
+    torch.testing.assert_close(seen[1], seen[0])
+
+
+def test_a_frozen_total_is_the_same_part_of_the_window():
+    balancer = Balancer("ab", "equal")
+    losses = {"a": torch.tensor([1.0, 2.0]), "b": Entry(torch.ones(2), torch.tensor([True, False]))}
+    items = {"a": 8, "b": 4}
+    expected = (1 + 2) / 8 + 1 / 4
+    assert float(balancer(losses, items=items)) == pytest.approx(expected)
+    with balancer.frozen():
+        assert float(balancer(losses, items=items)) == pytest.approx(expected)
+    balancer.eval()
+    assert float(balancer(losses, items=items)) == pytest.approx(expected)
+    balancer.train()
+    fork = balancer.fork(torch.ones(2, 3, requires_grad=True))
+    with balancer.frozen():
+        forked = {"a": fork["a"][:, 0] * losses["a"], "b": Entry(fork["b"][:, 0], losses["b"].mask)}
+        assert float(balancer(forked, anchor=fork, items=items).detach()) == pytest.approx(expected)

@@ -177,6 +177,27 @@ def test_the_first_loss_that_does_not_reach_the_anchor_any_more_is_said_once() -
     assert not stepped(balancer, True)
 
 
+@pytest.mark.parametrize("weighting", ["mgda", "graddrop", "equal"])
+def test_through_a_fork_the_same_is_said_once(weighting: str) -> None:
+    balancer = Balancer(["a", "b"], weighting)
+
+    def step(detached: bool, absent: bool = False) -> list[str]:
+        features = torch.randn(4, 3, requires_grad=True)
+        fork = balancer.fork(features)
+        other = (fork["b"].detach() if detached else fork["b"]).abs().mean() * torch.ones((), requires_grad=True)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            balancer({"a": fork["a"].square().mean(), "b": None if absent else other}, anchor=fork).backward()
+        return [str(one.message) for one in caught if "reach the anchor" in str(one.message)]
+
+    assert not step(False)
+    assert not step(True, absent=True)
+    said = step(True)
+    assert len(said) == 1
+    assert "'b' should reach the anchor as before, but at step 2 it does not" in said[0]
+    assert not step(True)
+
+
 @pytest.mark.parametrize("kwargs", [{}, {"unbalanced": ["b"]}])
 def test_a_loss_that_never_did_or_need_not_is_not_said(kwargs) -> None:
     balancer = Balancer(["a", "b"], "mgda", **kwargs)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from autoloss import Balancer
-from autoloss.core.errors import ConfigError
+from autoloss.core.errors import ConfigError, SignalError
 from autoloss.core.registry.lookup import registry
 from autoloss.core.surgery import Surgery
 from autoloss.report import read
@@ -143,3 +143,31 @@ def test_an_exception_before_and_after_the_step_leaves_the_balancer_usable():
         balancer(losses_of(net, x))
     step(balancer, net, optimizer)
     assert balancer.calls == 3
+
+
+@pytest.mark.parametrize("weighting", ["famo", "auto_lambda", "learned", "coba", "uncertainty"])
+def test_after_an_exception_the_balancer_is_no_longer_inside_the_look_ahead(weighting):
+    """A plain step is refused as before if the weighting looks ahead, and is counted and learned from if not."""
+    net = network()
+    balancer, optimizer = Balancer(NAMES, weighting), torch.optim.SGD(net.parameters(), 0.1)
+    x = torch.randn(6, 3)
+
+    def of(net):
+        return losses_of(net, x)
+
+    def interrupted():
+        with balancer.lookahead(net, optimizer, train=of, held_out=of):
+            balancer(of(net))
+            raise MemoryError("out of memory")
+
+    with pytest.raises(MemoryError):
+        interrupted()
+    if weighting != "uncertainty":
+        with pytest.raises(SignalError, match="not inside a look-ahead"):
+            balancer(of(net))
+        return
+    before = balancer.weights
+    for number in range(1, 3):
+        balancer(of(net)).backward()
+        assert balancer.clock.step == number
+    assert balancer.weights != before

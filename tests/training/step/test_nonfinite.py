@@ -212,3 +212,19 @@ def test_a_training_in_float16_goes_on_where_gradients_overflow(module):
     trainer.fit(module, loader(data["train"], 8, 0, True), loader(data["val"], 8, 0, False))
     assert (moves.moved[0], moves.moved[-1]) == (False, True)
     assert module.player.last.isfinite().all()
+
+
+class Inverse(Weighting):
+    """Has no weight for a loss of 0."""
+
+    def forward(self, signals):
+        return 1 / signals.values
+
+
+def test_a_weight_that_overflows_with_a_loss_of_0_names_that_loss_and_the_remedy():
+    balancer = Balancer(["a", "b"], Inverse())
+    balancer({"a": torch.ones(()), "b": torch.ones(())})
+    with pytest.raises(NonFiniteError, match=r"not be 0 for long, but loss 'b' is, .* inf at step 1\. Give None where"):
+        balancer({"a": torch.tensor(1e-45), "b": torch.zeros(())})
+    with pytest.raises(NonFiniteError, match="Every weight must be finite, but that of loss 'a'"):
+        Balancer(["a", "b"], Inverse())({"a": torch.tensor(1e-45), "b": torch.ones(())})

@@ -21,8 +21,10 @@ class Progress(pl.Callback):
             )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Read by every process: a metric that is kept by each is put together when it is read.
+        metrics = trainer.callback_metrics
         if self._bar is not None:
-            values = {name.removeprefix("val/"): f"{float(v):.3g}" for name, v in trainer.callback_metrics.items()}
+            values = {name.removeprefix("val/"): f"{float(v):.3g}" for name, v in metrics.items()}
             self._bar.set_postfix(values, refresh=False)
             self._bar.update()
 

@@ -80,17 +80,20 @@ class RecordCallback(pl.Callback):
             self._recorder.flush()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Read by every process, whether it writes or not: a metric that each keeps is put together when it is read.
+        metrics = trainer.callback_metrics
         if self._recorder is None or self._metrics is None:
             return
-        found = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(("val/", "val_loss/"))}
+        found = {k: float(v) for k, v in metrics.items() if k.startswith(("val/", "val_loss/"))}
         found |= self._recorder.means()
         clock: Clock = pl_module.clock  # type: ignore[assignment]
         with self._recorder.unwritten.taken():
             self._metrics.append([(clock, found)])
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        found = trainer.callback_metrics
         if self._recorder is not None and self.config is not None:
-            metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+            metrics = {k: float(v) for k, v in found.items() if k.startswith("val/")}
             write_hparams(self._recorder.writer, self.config, metrics)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
-from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
-from torch.utils.data import DistributedSampler
 
+from autoloss.core.sample_order import SharedOrder
 from autoloss.core.schedules.schedule import Schedule
-from autoloss.core.tensors.draws import SEEDS
-from autoloss.core.tensors.ranks import world_size
 
 
-class PacedShuffle(DistributedSampler[Any]):
+class PacedShuffle(SharedOrder):
     """Draws passes over the easiest share c of the data, each in random order, until an epoch is full.
 
     An epoch has as many samples as the data, whatever c is. So steps, learning rates and progress are those of a
     training without a curriculum. ``pacing`` gives c before each pass, so that c also rises within an epoch. With
-    c = 1 the order is that of a plain shuffle. The order depends on the seed and the epoch only, and the ranks share
-    it. The class is a ``DistributedSampler`` because Lightning does not wrap those.
+    c = 1 the order is that of a plain shuffle.
     """
 
     def __init__(self, size: int, seed: int, pacing: Schedule | None = None) -> None:
-        # The base class's __init__ is not called: it needs the process group, which starts later.
-        self.size, self.seed, self.pacing, self.epoch = size, seed, pacing, 0
+        super().__init__(size, seed)
+        self.pacing = pacing
         self.epochs = 1.0
         self.easiest: Tensor | None = None
         self._passes: list[tuple[int, float]] = []
@@ -42,17 +36,8 @@ class PacedShuffle(DistributedSampler[Any]):
             return 1.0
         return self._passes[max(0, bisect_right(self._passes, place, key=lambda one: one[0]) - 1)][1]
 
-    def __len__(self) -> int:
-        return -(-self.size // world_size())
-
-    def __iter__(self) -> Iterator[Any]:
-        order = self._order()
-        ranks, whole = world_size(), len(self) * world_size()
-        order += order[: whole - len(order)]
-        return iter(order[dist.get_rank() if ranks > 1 else 0 :: ranks])
-
-    def _order(self) -> list[int]:
-        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % SEEDS)
+    def order(self) -> list[int]:
+        generator = self.generator()
         order: list[int] = []
         self._passes = []
         while len(order) < self.size:

@@ -1,0 +1,74 @@
+"""The study of a search: what identifies it, its name, its seed, and its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autoloss.app.current_config import current
+from autoloss.app.workers import helper_number
+from autoloss.core.errors import require
+
+# These keys change how a study is searched; with other values it is still the same study.
+SEARCH_SETTINGS = (
+    "n_trials",
+    "timeout",
+    "patience",
+    "workers",
+    "storage",
+    "confirm",
+    "confirm_seeds",
+    "sampler",
+    "pruner",
+)
+
+
+def check_study(config: Mapping[str, Any], directory: Path) -> None:
+    """Raise now if the study, where there is one already, cannot be continued or started anew."""
+    from autoloss.search.study import check_study as check
+    from autoloss.search.study import open_storage
+
+    storage = config["search"]["storage"]
+    if config["fresh"]:
+        require(storage is None, "fresh=true removes what lies in the directory", "the study is in search.storage")
+    elif storage is not None or (directory / "study.log").exists():
+        check(open_storage(storage, directory), study_name(storage, directory), study_config(config), current)
+
+
+def study_name(storage: str | None, directory: Path) -> str:
+    """The study's name: in a storage that several searches share, with that of its directory."""
+    from autoloss.search.study import NAME
+
+    return NAME if storage is None else f"{NAME}/{directory.name}"
+
+
+def sampler_seed(config: Mapping[str, Any], begun: int) -> int:
+    """A seed: the same at each first start with one worker, another for each worker and for a resumed study."""
+    if config["search"]["sampler"]["name"] == "qmc":
+        # All workers draw from one sequence; the study stores the position.
+        return int(config["seed"])
+    elsewhere = config["search"]["storage"] is not None
+    place = zlib.crc32(f"{socket.gethostname()} {os.getpid()}".encode()) % 1_000_000 if elsewhere else 0
+    return int(config["seed"] + 1000 * begun + helper_number() + 1_000_000 * place) % 2**32
+
+
+def study_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of ``config`` that identifies the study: all keys except those that say how to search."""
+    search = {key: value for key, value in config["search"].items() if key not in SEARCH_SETTINGS}
+    left_out = ("search", "name", "fresh", "ckpt", "load", "workers", "threads", "test", "weighting")
+    others = {k: v for k, v in config.items() if k not in left_out}
+    return json.loads(json.dumps({"search": search, **others, "wrap": config["weighting"].get("wrap")}))
+
+
+def delete_results(directory: Path) -> None:
+    """Remove what a search has left in ``directory``."""
+    for name in ("trials", "confirm"):
+        shutil.rmtree(directory / name, ignore_errors=True)
+    for name in ("study.log", "search.json", "leaderboard.csv", "leaderboard.md", "best.yaml", "report.html"):
+        (directory / name).unlink(missing_ok=True)

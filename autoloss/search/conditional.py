@@ -1,0 +1,234 @@
+"""Gives each of Optuna's samplers the space that it draws from.
+
+Gp, cmaes, qmc and nsga2 take the parameters that all earlier trials have. A search has none of these: its first trial,
+equal weights, chooses nothing, and each weighting has parameters of its own. So the space is given, not inferred.
+"""
+
+from __future__ import annotations
+
+import copy
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import BaseSampler, CmaEsSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from autoloss.core.space import Distribution, Interval, Range
+
+Parameters = Mapping[str, BaseDistribution]
+
+
+@dataclass(frozen=True, slots=True)
+class Branches:
+    """The parameters of a space: those that every trial has, and those ``own`` to a value of the parameter ``root``.
+
+    Without own parameters there need not be a root: it is then one of the ``shared`` parameters.
+    """
+
+    shared: Parameters
+    root: str = ""
+    own: Mapping[str, Parameters] = field(default_factory=dict)
+
+    @property
+    def all(self) -> dict[str, BaseDistribution]:
+        """Every parameter that can have more than one value."""
+        root = {self.root: CategoricalDistribution(list(self.own))} if self.own else {}
+        return _varying({**root, **{key: d for own in self.own.values() for key, d in own.items()}, **self.shared})
+
+    def of(self, value: Any) -> dict[str, BaseDistribution]:
+        """The parameters beside the root of a trial whose root has ``value``."""
+        return _varying({**self.own.get(value, {}), **self.shared})
+
+
+def optuna_distribution(distribution: Distribution) -> BaseDistribution:
+    """``distribution`` as Optuna has it."""
+    if isinstance(distribution, Interval):
+        return FloatDistribution(distribution.low, distribution.high, log=distribution.log)
+    if isinstance(distribution, Range):
+        return IntDistribution(distribution.low, distribution.high, log=distribution.log)
+    return CategoricalDistribution(distribution.options)
+
+
+class Conditional(BaseSampler):
+    """The sampler ``inner`` with its own way to learn the space: it can draw from a conditional one."""
+
+    def __init__(self, inner: BaseSampler, branches: Branches) -> None:
+        self.inner, self.branches = inner, branches
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The whole space; :meth:`sample_relative` draws some of it."""
+        return {} if trial.user_attrs.get("baseline") else self.branches.all
+
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Any) -> dict[str, Any]:
+        """Values for those parameters of ``search_space`` that the sampler draws together."""
+        return self.draw(study, trial) if search_space else {}
+
+    def draw(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
+        """Values for ``trial``, which is not the baseline."""
+        return self.inner.sample_relative(study, trial, self.inner.infer_relative_search_space(study, trial))
+
+    def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: Any) -> Any:
+        """A value for a parameter that :meth:`sample_relative` has not drawn."""
+        return self.inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def reseed_rng(self) -> None:
+        """Draw from another seed, in a process or thread of its own."""
+        self.inner.reseed_rng()
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Is called before ``trial`` is sampled."""
+        self.inner.before_trial(study, trial)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        """Is called when ``trial`` is finished."""
+        self.inner.after_trial(study, trial, state, values)
+
+
+class OneSequence(QMCSampler):
+    """Optuna's sampler of a sequence, with the trial's number as the position: no two workers draw the same point."""
+
+    position = 0
+
+    def _find_sample_id(self, study: Study, search_space: Parameters) -> int:
+        return self.position
+
+
+class FromBest(CmaEsSampler):
+    """Optuna's CMA-ES, which begins at the best of its ``start`` first trials instead of the middle of the space.
+
+    A search has few trials: so the first distribution is narrow, and a generation small.
+    """
+
+    def __init__(self, start: int, **options: Any) -> None:
+        super().__init__(**{"popsize": 4, **options}, n_startup_trials=start)
+        self._free = "x0" not in options
+        if self._sigma0 is None:
+            self._sigma0 = 0.1  # of the range of each number
+
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, Any]) -> dict[str, Any]:
+        """Values for all of ``search_space``, or none while the first trials are drawn at random."""
+        first = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])[: self._n_startup_trials]
+        if self._free and first and search_space:
+            sign = 1.0 if study.direction == StudyDirection.MINIMIZE else -1.0
+            best = min(first, key=lambda one: sign * float(one.value or 0.0))
+            self._x0 = {name: best.params[name] for name in search_space}
+        return super().sample_relative(study, trial, search_space)
+
+
+class InSequence(Conditional):
+    """Draws the point of ``trial`` from one sequence over the whole space; of other weightings nothing is used."""
+
+    inner: OneSequence
+
+    def draw(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
+        self.inner.position = trial.number
+        return self.inner.sample_relative(study, trial, self.branches.all)
+
+
+class Genetic(Conditional):
+    """Crosses trials of unlike weightings: what a parent's weighting has not is drawn at random, once."""
+
+    def draw(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
+        every = self.branches.all
+
+        def whole(one: FrozenTrial) -> FrozenTrial | None:
+            if one.state != TrialState.COMPLETE or not one.params:
+                return None
+            missing = [name for name in every if name not in one.params]
+            if not missing:
+                return one
+            random, filled = RandomSampler(seed=one.number), copy.copy(one)
+            drawn = {name: random.sample_independent(study, one, name, every[name]) for name in missing}
+            filled.distributions = {**one.distributions, **{name: every[name] for name in missing}}
+            filled.params = {**one.params, **drawn}
+            return filled
+
+        return self.inner.sample_relative(_part(study, whole), trial, every)
+
+
+class Split(Conditional):
+    """A sampler for each value of the root, which sees the trials with that value; TPE chooses the value.
+
+    ``kinds`` are the distributions that the sampler can draw from; TPE draws the others.
+    """
+
+    def __init__(
+        self, make: Callable[[int], BaseSampler], branches: Branches, seed: int, kinds: tuple[type, ...]
+    ) -> None:
+        super().__init__(make(seed), branches)
+        self.kinds = kinds
+        self.root = TPESampler(seed=seed)
+        self.each = {value: make((seed + zlib.crc32(str(value).encode())) % 2**32) for value in branches.own}
+
+    def draw(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
+        value = self._root(study, trial)
+        space = {name: d for name, d in self.branches.of(value).items() if isinstance(d, self.kinds)}
+        drawn = self.each.get(value, self.inner).sample_relative(self._with(study, value, space), trial, space)
+        return {**({self.branches.root: value} if len(self.each) > 1 else {}), **drawn}
+
+    def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: Any) -> Any:
+        sampler = self.inner if isinstance(param_distribution, self.kinds) else self.root
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def reseed_rng(self) -> None:
+        for sampler in (self.inner, self.root, *self.each.values()):
+            sampler.reseed_rng()
+
+    def _root(self, study: Study, trial: FrozenTrial) -> Any:
+        name, fixed = self.branches.root, trial.system_attrs.get("fixed_params", {})
+        if name in fixed or len(self.each) < 2:
+            return fixed.get(name, next(iter(self.each), None))
+        return self.root.sample_independent(study, trial, name, self.branches.all[name])
+
+    def _with(self, study: Study, value: Any, space: Parameters) -> Any:
+        """The study, with only those trials whose root has ``value``."""
+
+        def keep(one: FrozenTrial) -> FrozenTrial | None:
+            fits = not self.each or one.params.get(self.branches.root) == value
+            return one if fits and (one.state == TrialState.RUNNING or space.keys() <= one.params.keys()) else None
+
+        return _part(study, keep)
+
+
+class _Part:
+    """A study of which a sampler sees some trials."""
+
+    def __init__(self, study: Study, seen: Callable[[FrozenTrial], FrozenTrial | None]) -> None:
+        self._whole, self._seen = study, seen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, name)
+
+    def _get_trials(self, *arguments: Any, **options: Any) -> list[FrozenTrial]:
+        found = map(self._seen, self._whole._get_trials(*arguments, **options))
+        return [one for one in found if one is not None]
+
+    def get_trials(self, *arguments: Any, **options: Any) -> list[FrozenTrial]:
+        found = map(self._seen, self._whole.get_trials(*arguments, **options))
+        return [one for one in found if one is not None]
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        return self.get_trials()
+
+
+def _part(study: Study, seen: Callable[[FrozenTrial], FrozenTrial | None]) -> Any:
+    return _Part(study, seen)
+
+
+def with_parameters(study: Study) -> Any:
+    """The study without trials that chose nothing: a sampler learns nothing from equal weights that run first."""
+    return _part(study, lambda trial: trial if trial.params else None)
+
+
+def _varying(parameters: Parameters) -> dict[str, BaseDistribution]:
+    return {name: d for name, d in parameters.items() if not d.single()}

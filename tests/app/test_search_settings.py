@@ -1,0 +1,120 @@
+"""Settings of a training that a search, and the verbs that choose a weighting, take as `train` does."""
+
+import json
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+SMALL = ("problem.pairs=64", "trainer.max_epochs=1")
+NASTY = """
+import torch
+from autoloss import Outputs, Problem
+
+NAMES = ["1", "KL(q||p)", "a,b", "true", "seg.fg", "b/c", "with blank", "é", "it's"]
+
+
+class Nasty(Problem):
+    \"\"\"Losses with names that Hydra's grammar has another use for.\"\"\"
+
+    terms = {name: None for name in NAMES}
+    metrics = {"error": "min"}
+
+    def network(self):
+        return torch.nn.Linear(3, len(NAMES))
+
+    def outputs(self, network, batch):
+        y = network(batch[0])
+        errors = (y - batch[0].sum(1, keepdim=True)).square()
+        return Outputs({name: errors[:, i] for i, name in enumerate(NAMES)}, anchor=y)
+
+    def measure(self, outputs):
+        return {"error": sum(outputs.terms.values())}
+
+    def datasets(self, seed):
+        x = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
+        data = torch.utils.data.TensorDataset
+        return {"train": data(x[:64]), "val": data(x[64:])}
+
+"""
+
+
+def trials(directory):
+    storage = JournalStorage(JournalFileBackend(str(directory / "study.log")))
+    return optuna.load_study(study_name="autoloss", storage=storage).trials
+
+
+def test_an_unbalanced_loss_is_not_searched(autoloss, tmp_path):
+    command = ("search", *SMALL, "search.weightings=[fixed]", "unbalanced=[pixels]", "search.confirm=0")
+    done = autoloss(*command, "search.n_trials=3", "hydra.run.dir=here")
+    assert done.returncode == 0, done.stderr
+    for trial in trials(tmp_path / "here")[1:]:
+        weights = trial.user_attrs["candidate"]["weighting"]["weights"]
+        summary = json.loads((tmp_path / f"here/trials/{trial.number:04d}/summary.json").read_text())
+        assert set(weights) == {"left", "right"}
+        assert summary["final_weights"] == pytest.approx({**weights, "pixels": 1.0})
+        assert sum(summary["final_weights"].values()) == pytest.approx(3)
+
+
+def test_losses_of_any_name_are_searched_and_trained(autoloss, tmp_path):
+    (tmp_path / "nasty_names.py").write_text(NASTY)
+    common = ("problem=nasty_names:Nasty", "trainer.max_epochs=1")
+    command = ("search", *common, "search.weightings=[fixed]", "search.confirm=0", "search.n_trials=3")
+    done = autoloss(*command, "hydra.run.dir=here")
+    assert done.returncode == 0, done.stderr
+    assert "failed:" not in done.stdout
+    (one, *_) = [t for t in trials(tmp_path / "here") if not t.user_attrs.get("baseline")]
+    summary = json.loads((tmp_path / f"here/trials/{one.number:04d}/summary.json").read_text())
+    assert summary["final_weights"] == pytest.approx(one.user_attrs["candidate"]["weighting"]["weights"])
+    assert autoloss("train", "load=here/best.yaml", common[0], "hydra.run.dir=best").returncode == 0
+
+
+def test_a_search_says_before_what_it_leaves_out(autoloss):
+    done = autoloss("search", *SMALL, "search.weightings=[fixed,dwa]", "search.confirm=0", "search.n_trials=2")
+    assert done.returncode == 0, done.stderr
+    first = done.stdout.splitlines()[0]
+    assert "search.n_trials=2 is too few for dwa. Set search.n_trials=3 or more." in first
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("compare", "weighting=equal,uncertainty", "compare.seeds=1"),
+        ("search", "search.weightings=[uncertainty,dwa]", "search.n_trials=3", "search.confirm=0"),
+        ("diagnose", "diagnose.runs=1", "diagnose.epochs=1", "diagnose.lookahead=false"),
+        ("train", "weighting=equal"),
+        ("train", "-m", "weighting=equal,uncertainty"),
+    ],
+    ids=["compare", "search", "diagnose", "train", "sweep"],
+)
+def test_an_experiment_sets_its_own_weighting_alone(autoloss, tmp_path, command):
+    done = autoloss(*command, *SMALL, "experiment=kendall", "hydra.run.dir=here", "hydra.sweep.dir=here")
+    assert done.returncode == 0, done.stderr
+    assert "failed" not in done.stdout.replace("0 failed", "")
+    found = [json.loads(p.read_text())["config"]["weighting"] for p in (tmp_path / "here").rglob("summary.json")]
+    assert {"name": "equal", "wrap": []} in found
+    variants = [node["variant"] for node in found if node["name"] == "uncertainty"]
+    assert all(one == {"left": "softmax", "right": "softmax", "pixels": "gaussian"} for one in variants)
+
+
+def test_a_run_directory_stands_for_its_last_checkpoint(autoloss):
+    assert autoloss("train", *SMALL, "hydra.run.dir=first").returncode == 0
+    more = ("problem.pairs=64", "trainer.max_epochs=2", "hydra.run.dir=second")
+    done = autoloss("train", *more, "ckpt=first")
+    assert done.returncode == 0, done.stderr
+    assert "goes on from first/checkpoints/last.ckpt" in done.stdout
+    none = autoloss("train", *more, "ckpt=nowhere")
+    assert none.returncode == 2
+
+
+def test_a_search_in_which_only_equal_weights_finish_fails(autoloss, monkeypatch):
+    from autoloss.weightings.fixed import Fixed
+
+    def breaks(self, signals):
+        raise ArithmeticError("no weights today")
+
+    monkeypatch.setattr(Fixed, "forward", breaks)
+    done = autoloss("search", *SMALL, "search.weightings=[fixed]", "search.n_trials=3", "search.confirm=1")
+    assert done.returncode == 1
+    assert "all 2 beside equal weights failed: " in done.stderr
