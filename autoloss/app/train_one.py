@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +19,10 @@ from autoloss.app.directories import CHECKPOINT, TRAJECTORY
 from autoloss.app.prepare import PreparedRun, prepare
 from autoloss.app.ranks.environment import RankEnvironment
 from autoloss.app.ranks.lead import Others
-from autoloss.app.screen import report
+from autoloss.app.run_summary import check_finite, write_summary
 from autoloss.app.stop_callback import StopCallback
 from autoloss.app.trainer_flags import build_trainer
-from autoloss.core.errors import ConfigError, MetricError
-from autoloss.core.io.files import write_json
-from autoloss.core.io.versions import versions
+from autoloss.core.errors import ConfigError
 from autoloss.core.problem import Problem
 from autoloss.report.runs import FINISHED, INTERRUPTED
 from autoloss.search import stop
@@ -36,18 +32,6 @@ from autoloss.training.lightning.callbacks.record import RecordCallback
 from autoloss.training.lightning.callbacks.sample_grid import SampleGrid
 from autoloss.training.lightning.loaders import HeldOut, loader
 from autoloss.training.lightning.shared.checkpoint_file import CheckpointFile
-from autoloss.training.record.export import write_export
-from autoloss.training.step.player import Player
-
-CONVENTIONS = {
-    "weight": "effective: d(total)/d(loss), base weights included",
-    "values": "mean over the present items of all ranks",
-    "metrics": "mean over the split, at the last step",
-}
-FORKED = {
-    "weight": "of a loss's gradient at the shared features, base weight included; 1 where no weights can say it",
-    "heads": "not weighted: base weights alone, since the gradients met in a fork",
-}
 
 
 @stop.no_exit()
@@ -87,7 +71,7 @@ def _train(
     command: Sequence[str],
     prepared: PreparedRun | None,
 ) -> dict[str, Any]:
-    _quiet()
+    quiet()
     begun = time.perf_counter()
     if config["threads"]:
         torch.set_num_threads(config["threads"])
@@ -154,39 +138,24 @@ def _train(
         trainer.validate(module, loaders["val"], verbose=False)
     metrics = _metrics(trainer, "val", state == FINISHED)
     if state == FINISHED:
-        _check_finite(metrics, "validation")
+        check_finite(metrics, "validation")
     test_metrics = _tested(trainer, module, loaders) if config["test"] and state == FINISHED else {}
     if test_metrics:
-        _check_finite(test_metrics, "test")
+        check_finite(test_metrics, "test")
     if not trainer.is_global_zero:
         return {}
-    further = {name: player for name, player in module.players.items() if player is not module.player}
-    summary = {
-        "state": state,
-        "problem": config["problem"]["name"],
-        "weighting": config["weighting"]["name"],
-        "sample_weighting": config["sample_weighting"]["name"],
-        "seed": config["seed"],
-        "metrics": metrics,
-        "goals": {name: problem.metrics[name] for name in metrics if name in problem.metrics},
-        "final_weights": _weights(module.player),
-        # For a GAN, final_weights are the generator's; discriminator_weights are written beside them.
-        **{f"{name}_weights": _weights(player) for name, player in further.items()},
-        "mean_weight_sum": _mean_weight_sum(directory / TRAJECTORY, set(further)),
-        "skipped_batches": sum(player.nonfinite.skipped for player in module.players.values()),
-        "steps": steps,
-        "seconds": round(time.perf_counter() - begun, 2),
-        "conventions": CONVENTIONS | (FORKED if module.forked else {}),
-        "versions": versions("torch", "pytorch-lightning", "hydra-core"),
-        "overrides": list(overrides),
-        "command": list(command) or ["autoloss", "train", *overrides],
-        "config": dict(original),
-    }
-    if test_metrics:
-        summary["test_metrics"] = test_metrics
-    write_export(module.player.weighting, directory)
-    write_json(directory / "summary.json", summary)
-    report(directory)
+    summary = write_summary(
+        directory,
+        module,
+        original,
+        state=state,
+        metrics=metrics,
+        test_metrics=test_metrics,
+        steps=steps,
+        seconds=time.perf_counter() - begun,
+        overrides=overrides,
+        command=command,
+    )
     if state == INTERRUPTED:
         stop.check()
     return summary
@@ -218,15 +187,6 @@ def _metrics(trainer: pl.Trainer, split: str, needed: bool = True) -> dict[str, 
     return found
 
 
-def _check_finite(metrics: Mapping[str, float], split: str) -> None:
-    bad = ", ".join(f"{name} is {value}" for name, value in metrics.items() if not isfinite(value))
-    if bad:
-        raise MetricError(
-            f"Every metric must be finite at the end of a training, but on {split} data {bad}. "
-            "Look at the curves of the losses in the run's report, or lower optimizer.lr."
-        )
-
-
 def _checkpoints(config: Mapping[str, Any], directory: Path) -> list[Callback]:
     epochs, steps = config["checkpoint"]["every"], config["checkpoint"]["every_steps"]
     # Both callbacks write to the same file: only the newest checkpoint is kept.
@@ -240,24 +200,8 @@ def _checkpoints(config: Mapping[str, Any], directory: Path) -> list[Callback]:
     return found
 
 
-def _weights(player: Player) -> dict[str, float]:
-    return dict(zip(player.terms.names, player.last.tolist(), strict=True))
-
-
-def _mean_weight_sum(trajectory: Path, others: set[str]) -> float:
-    """The mean sum of the weights, without those of the players ``others``."""
-    with trajectory.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    sums = [sum(float(v) for tag, v in row.items() if v and _is_weight(tag, others)) for row in rows]
-    return sum(sums) / len(sums) if sums else float("nan")
-
-
-def _is_weight(tag: str, others: set[str]) -> bool:
-    kind, *names = tag.split("/")
-    return kind == "loss_weight" and names[0] not in others
-
-
-def _quiet() -> None:
+def quiet() -> None:
+    """Keep Lightning's notes and warnings from users who can do nothing about them."""
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     # Every Trainer warns of these, and a user of autoloss can do nothing about them.

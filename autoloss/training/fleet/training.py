@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,11 @@ class Plan:
     validate_every: int = 1
     record_every: int = 10
 
+    def steps(self, samples: int) -> int:
+        """The optimiser steps of a training on so many samples."""
+        batches = ceil(samples / self.batch_size)
+        return ceil(batches / self.accumulate) * self.epochs
+
 
 class FleetTraining:
     """Trains ``jobs`` as one. ``between`` is called after each step; what it raises ends all."""
@@ -82,7 +88,7 @@ class FleetTraining:
     @property
     def steps(self) -> int:
         """Optimiser steps of the whole training."""
-        return -(-len(self.batches) // self.plan.accumulate) * self.plan.epochs
+        return self.plan.steps(self.batches.size)
 
     @property
     def clock(self) -> Clock:

@@ -1,0 +1,269 @@
+"""Trains several runs: those that differ in numbers only as one fleet, the others one after the other."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.callbacks import Callback
+
+from autoloss.app.prepare import PreparedRun, prepare
+from autoloss.app.run_summary import check_finite, write_summary
+from autoloss.app.screen import say
+from autoloss.app.train_one import quiet, train
+from autoloss.core.errors import AutolossError, first_line
+from autoloss.core.need import GRADIENTS
+from autoloss.report.runs import FINISHED
+from autoloss.search import stop
+from autoloss.training.fleet.fleet import Clip, Member
+from autoloss.training.fleet.price import check_faster, price_alone
+from autoloss.training.fleet.shared_data import SharedData
+from autoloss.training.fleet.stacked import UnlikeError
+from autoloss.training.fleet.training import FleetTraining, Job, Outcome, Plan, Report
+from autoloss.training.lightning.callbacks.report_metrics import ReportMetrics
+from autoloss.training.lightning.run_module import RunModule
+
+# The values of the keys that a fleet takes: with another one the run is trained alone.
+PLAIN: Mapping[str, Any] = {"anchor": "features", "workers": 0, "on_nonfinite": "raise", "ckpt": None, "penalties": {}}
+TRAINER: Mapping[str, tuple[Any, ...]] = {
+    "accelerator": ("auto", "cpu"),
+    "devices": (1, "1", "auto"),
+    "strategy": ("auto", "single_device"),
+    "precision": ("32-true", 32, "32"),
+    "max_steps": (-1,),
+    "limit_train_batches": (1.0, None),
+    "limit_val_batches": (1.0, None),
+}
+FOLLOWED = {
+    "max_epochs",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "check_val_every_n_epoch",
+    "log_every_n_steps",
+}
+# What may differ between the members of a fleet; of the rest only the structure counts, or nothing may differ.
+FREE = ("seed", "weighting", "name", "fresh", "load", "test", "threads", "lr_schedule", "base")
+NUMBERS = ("losses", "optimizer")
+
+
+@dataclass(slots=True)
+class Request:
+    """A run to be trained, as for :func:`train`."""
+
+    config: Mapping[str, Any]
+    directory: Path
+    overrides: Sequence[str] = ()
+    title: str = ""
+    command: Sequence[str] = ()
+    report: Report | None = None
+    fold: tuple[int, int] | None = None
+
+
+Trained = dict[str, Any] | Exception
+
+
+@dataclass(slots=True)
+class FleetRuns:
+    """Trains runs, at most ``most`` of them at once. What it says of a group is said once."""
+
+    most: int = 16
+    says: Callable[[str], None] = say
+    _alone: dict[str, str] = field(default_factory=dict)
+
+    def train(self, requests: Sequence[Request]) -> list[Trained]:
+        """The summary of each run, or the error that ended it; a request to stop is raised."""
+        found: dict[int, Trained] = {}
+        groups: dict[str, list[int]] = {}
+        for i, request in enumerate(requests):
+            groups.setdefault(self._group(request), []).append(i)
+        for key, members in groups.items():
+            size = min(self.most, len(members))
+            for start in range(0, len(members), max(1, size)):
+                part = members[start : start + size]
+                together = [requests[i] for i in part]
+                found.update(zip(part, self._train_group(key, together), strict=True))
+        return [found[i] for i in range(len(requests))]
+
+    def _train_group(self, key: str, requests: Sequence[Request]) -> list[Trained]:
+        if len(requests) > 1 and key and key not in self._alone:
+            try:
+                return _Together(requests).train()
+            except UnlikeError as error:
+                self._alone[key] = str(error)
+                self.says(f"trained one by one: {first_line(error)}")
+            except (torch.OutOfMemoryError, MemoryError):
+                half = (len(requests) + 1) // 2
+                self.most = min(self.most, half)
+                self.says(f"memory ran out: fleets of {half} from now on")
+                return [*self._train_group(key, requests[:half]), *self._train_group(key, requests[half:])]
+        return [_alone(request) for request in requests]
+
+    def _group(self, request: Request) -> str:
+        """What must be the same in one fleet; empty for a run that is trained alone."""
+        return structure_of(request.config) if not obstacle(request.config) else ""
+
+
+def obstacle(config: Mapping[str, Any]) -> str:
+    """The key of ``config`` that a fleet does not follow; empty if there is none."""
+    for key, value in PLAIN.items():
+        if config[key] != value:
+            return key
+    if config["record"]["probe_every"]:
+        return "record.probe_every"
+    if config["checkpoint"]["every"] or config["checkpoint"]["every_steps"]:
+        return "checkpoint"
+    if config["sample_weighting"]["name"] != "uniform":
+        return "sample_weighting"
+    if config["module"] and config["module"].get("name") not in (None, "multitask"):
+        return "module"
+    trainer = config["trainer"]
+    if trainer["max_epochs"] is None or trainer["max_epochs"] < 1:
+        return "trainer.max_epochs"
+    for flag, value in trainer.items():
+        if flag not in FOLLOWED and value not in TRAINER.get(flag, ()):
+            return f"trainer.{flag}"
+    # A fleet on an accelerator is not tried yet.
+    return "trainer.accelerator" if trainer["accelerator"] == "auto" and torch.accelerator.is_available() else ""
+
+
+def structure_of(config: Mapping[str, Any]) -> str:
+    """What must be the same for the runs of one fleet, as text."""
+    kept = {key: value for key, value in config.items() if key not in FREE}
+    kept |= {key: _without_numbers(config[key]) for key in NUMBERS}
+    return json.dumps(kept, sort_keys=True, default=str)
+
+
+def _without_numbers(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, float, Mapping, list, tuple)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _without_numbers(inner) for key, inner in value.items()}
+    return [_without_numbers(inner) for inner in value] if isinstance(value, (list, tuple)) else 0
+
+
+class _Together:
+    """One fleet of runs."""
+
+    def __init__(self, requests: Sequence[Request]) -> None:
+        quiet()
+        self.requests = list(requests)
+        self.begun = time.perf_counter()
+
+    def train(self) -> list[Trained]:
+        found: list[Trained | None] = [None] * len(self.requests)
+        built: list[tuple[int, PreparedRun, RunModule, Job]] = []
+        shared = SharedData()
+        for i, request in enumerate(self.requests):
+            try:
+                built.append((i, *_built(request, shared)))
+            except UnlikeError:
+                raise
+            except Exception as error:
+                found[i] = error
+        # Weightings that compare gradients cost K passes for all members: the others are a fleet of their own.
+        costly = [one for one in built if one[2].player.weighting.needs & GRADIENTS]
+        for part in (costly, [one for one in built if one not in costly]):
+            if part:
+                for (i, prepared, module, _), outcome in zip(part, self._run(part), strict=True):
+                    found[i] = self._result(self.requests[i], prepared, module, outcome)
+        return [one if one is not None else RuntimeError("not trained") for one in found]
+
+    def _run(self, part: Sequence[tuple[int, PreparedRun, RunModule, Job]]) -> list[Outcome]:
+        jobs = [job for _, _, _, job in part]
+        config = part[0][1].config
+        plan = _plan(config)
+        if config["threads"]:
+            torch.set_num_threads(config["threads"])
+        alone = price_alone(jobs[0], plan) if len(jobs) > 1 else None
+        training = FleetTraining(jobs, plan, between=stop.check)
+        if alone is not None:
+            check_faster(training, alone)
+        return training.train()
+
+    def _result(self, request: Request, prepared: PreparedRun, module: RunModule, outcome: Outcome) -> Trained:
+        if isinstance(outcome.error, Exception):
+            return outcome.error
+        try:
+            check_finite(outcome.metrics, "validation")
+            if outcome.test_metrics:
+                check_finite(outcome.test_metrics, "test")
+        except AutolossError as error:
+            return error
+        return write_summary(
+            request.directory,
+            module,
+            request.config,
+            state=FINISHED,
+            metrics=outcome.metrics,
+            test_metrics=outcome.test_metrics,
+            steps=outcome.steps,
+            seconds=(time.perf_counter() - self.begun) / len(self.requests),
+            overrides=request.overrides,
+            command=request.command,
+        )
+
+
+def _built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule, Job]:
+    """The parts of a run, built as for a run alone."""
+    prepared = prepare(request.config)
+    prepared.restore_random()
+    config, problem = prepared.config, prepared.problem
+    if prepared.learns_from_held_out:
+        raise UnlikeError(
+            f"{prepared.ingredients.weighting.title()!r} learns from held-out data, which a fleet has not."
+        )
+    fold, seed = request.fold, config["seed"]
+    data = problem.datasets(seed) if fold is None else problem.folds(fold[1], seed)[fold[0]]
+    data = {split: shared.one(split, dataset) for split, dataset in data.items()}
+    module = prepared.module(data["train"])
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimizer = prepared.ingredients.optimizer(parameters)
+    plan = _plan(config)
+    steps = plan.steps(len(data["train"]))  # type: ignore[arg-type]
+    member = Member(
+        problem,
+        module.network,  # type: ignore[arg-type]
+        module.losses,
+        module.player,
+        optimizer,
+        prepared.ingredients.scheduler(optimizer, steps),
+    )
+    request.directory.mkdir(parents=True, exist_ok=True)
+    test = bool(config["test"]) and "test" in data
+    return prepared, module, Job(member, request.directory, seed, data, request.report, config, test)
+
+
+def _plan(config: Mapping[str, Any]) -> Plan:
+    trainer = config["trainer"]
+    size = float(trainer.get("gradient_clip_val") or 0.0)
+    by_value = trainer.get("gradient_clip_algorithm") == "value"
+    return Plan(
+        trainer["max_epochs"],
+        config["batch_size"],
+        trainer.get("accumulate_grad_batches") or 1,
+        (Clip(value=size) if by_value else Clip(norm=size)) if size else None,
+        trainer.get("check_val_every_n_epoch") or 1,
+        config["record"]["every"],
+    )
+
+
+def _alone(request: Request) -> Trained:
+    callbacks: list[Callback] = [] if request.report is None or request.fold else [ReportMetrics(request.report)]
+    try:
+        return train(
+            request.config,
+            request.directory,
+            request.overrides,
+            callbacks=callbacks,
+            title=request.title,
+            fold=request.fold,
+            command=request.command,
+        )
+    except Exception as error:
+        return error
