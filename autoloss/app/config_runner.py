@@ -8,12 +8,11 @@ from statistics import fmean
 from typing import Any
 
 from autoloss.app.composition import composed
+from autoloss.app.fleet_runs import FleetRuns, Request, Trained, train_alone
 from autoloss.app.overrides import rewritten
-from autoloss.app.train_one import train
 from autoloss.search.output import overrides
-from autoloss.search.runner import Report, Result
+from autoloss.search.runner import Report, Result, Task
 from autoloss.search.space import Candidate
-from autoloss.training.lightning.callbacks.report_metrics import ReportMetrics
 
 
 class ConfigRunner:
@@ -24,26 +23,64 @@ class ConfigRunner:
     """
 
     def __init__(
-        self, settings: Sequence[str], config_dirs: Sequence[str], folds: int = 0, has_test: bool = True
+        self,
+        settings: Sequence[str],
+        config_dirs: Sequence[str],
+        folds: int = 0,
+        has_test: bool = True,
+        fleet: int = 1,
     ) -> None:
         self.settings, self.config_dirs, self.folds = list(settings), list(config_dirs), folds
-        self.has_test = has_test
+        self.has_test, self.fleet = has_test, FleetRuns(fleet)
 
     def __call__(self, candidate: Candidate, seed: int, directory: Path, report: Report, test: bool = False) -> Result:
-        chosen = rewritten(overrides(candidate))
-        whole = [*self.settings, *chosen, f"seed={seed}", f"test={test and self.has_test}"]
-        config = composed("train", whole, self.config_dirs)
-        title = directory.name
-        if self.folds < 2 or test:
+        results = []
+        for fold, request in enumerate(self._requests(Task(candidate, seed, directory, report, test))):
+            results.append(_result(train_alone(request)))
+            if request.fold:
+                report(fold, results[-1].metrics)
+        return results[0] if len(results) == 1 else _mean(results)
+
+    def many(self, tasks: Sequence[Task]) -> list[Result | Exception]:
+        """The results of ``tasks``, which are trained at once where they can be."""
+        asked: list[list[Request] | Exception] = []
+        for task in tasks:
+            try:
+                asked.append(self._requests(task))
+            except Exception as error:
+                asked.append(error)
+        trained = iter(self.fleet.train([one for of in asked if isinstance(of, list) for one in of]))
+        return [
+            _collected(task, [next(trained) for _ in of]) if isinstance(of, list) else of
+            for task, of in zip(tasks, asked, strict=True)
+        ]
+
+    def _requests(self, task: Task) -> list[Request]:
+        chosen = rewritten(overrides(task.candidate))
+        whole = [*self.settings, *chosen, f"seed={task.seed}", f"test={task.test and self.has_test}"]
+        config, title = composed("train", whole, self.config_dirs), task.directory.name
+        if self.folds < 2 or task.test:
             command = ["autoloss", "train", *whole]
-            summary = train(config, directory, chosen, callbacks=[ReportMetrics(report)], title=title, command=command)
-            return _result(summary)
-        summaries: list[dict[str, Any]] = []
-        for fold in range(self.folds):
-            inside = directory / f"fold_{fold}"
-            summaries.append(train(config, inside, chosen, fold=(fold, self.folds), title=f"{title} fold {fold}"))
-            report(fold, summaries[-1]["metrics"])
-        return _mean([_result(summary) for summary in summaries])
+            return [Request(config, task.directory, chosen, title, command, task.report)]
+        return [
+            Request(config, task.directory / f"fold_{i}", chosen, f"{title} fold {i}", fold=(i, self.folds))
+            for i in range(self.folds)
+        ]
+
+
+def _collected(task: Task, trained: Sequence[Trained]) -> Result | Exception:
+    """The result of a task: that of its run, or the mean over its folds, each of which is reported."""
+    results = []
+    try:
+        for fold, one in enumerate(trained):
+            if isinstance(one, Exception):
+                raise one
+            results.append(_result(one))
+            if len(trained) > 1:
+                task.report(fold, one["metrics"])
+    except Exception as error:
+        return error
+    return results[0] if len(results) == 1 else _mean(results)
 
 
 def _result(summary: Mapping[str, Any]) -> Result:

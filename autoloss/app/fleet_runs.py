@@ -16,12 +16,12 @@ from autoloss.app.prepare import PreparedRun, prepare
 from autoloss.app.run_summary import check_finite, write_summary
 from autoloss.app.screen import say
 from autoloss.app.train_one import quiet, train
-from autoloss.core.errors import AutolossError, first_line
+from autoloss.core.errors import AutolossError, require
 from autoloss.core.need import GRADIENTS
 from autoloss.report.runs import FINISHED
 from autoloss.search import stop
-from autoloss.training.fleet.fleet import Clip, Member
-from autoloss.training.fleet.price import check_faster, price_alone
+from autoloss.training.fleet.fleet import Clip, Member, check_members
+from autoloss.training.fleet.price import check_faster
 from autoloss.training.fleet.shared_data import SharedData
 from autoloss.training.fleet.stacked import UnlikeError
 from autoloss.training.fleet.training import FleetTraining, Job, Outcome, Plan, Report
@@ -66,6 +66,16 @@ class Request:
 
 
 Trained = dict[str, Any] | Exception
+AUTO = 16  # of more members one costs hardly less, and a sampler learns more seldom
+
+
+def fleet_size(given: Any, key: str = "search.fleet") -> int:
+    """How many members a fleet has at most; ``auto`` lets autoloss choose."""
+    if given == "auto":
+        return AUTO
+    good = isinstance(given, int) and not isinstance(given, bool) and given >= 1
+    require(good, f"{key} must be auto, or a number of at least 1", f"it is {given!r}", "1 trains one after the other.")
+    return int(given)
 
 
 @dataclass(slots=True)
@@ -74,14 +84,18 @@ class FleetRuns:
 
     most: int = 16
     says: Callable[[str], None] = say
-    _alone: dict[str, str] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
+    _tried: set[str] = field(default_factory=set)
 
     def train(self, requests: Sequence[Request]) -> list[Trained]:
         """The summary of each run, or the error that ended it; a request to stop is raised."""
         found: dict[int, Trained] = {}
         groups: dict[str, list[int]] = {}
         for i, request in enumerate(requests):
-            groups.setdefault(self._group(request), []).append(i)
+            key = obstacle(request.config)
+            if key and len(requests) > 1:
+                self._say(f"A fleet does not follow {key}.")
+            groups.setdefault("" if key else structure_of(request.config), []).append(i)
         for key, members in groups.items():
             size = min(self.most, len(members))
             for start in range(0, len(members), max(1, size)):
@@ -91,12 +105,13 @@ class FleetRuns:
         return [found[i] for i in range(len(requests))]
 
     def _train_group(self, key: str, requests: Sequence[Request]) -> list[Trained]:
-        if len(requests) > 1 and key and key not in self._alone:
+        if len(requests) > 1 and key:
+            together = _Together(requests, self._tried)
             try:
-                return _Together(requests).train()
-            except UnlikeError as error:
-                self._alone[key] = str(error)
-                self.says(f"trained one by one: {first_line(error)}")
+                found = together.train()
+                if together.why:
+                    self._say(together.why)
+                return found
             except (torch.OutOfMemoryError, MemoryError):
                 half = (len(requests) + 1) // 2
                 self.most = min(self.most, half)
@@ -104,9 +119,10 @@ class FleetRuns:
                 return [*self._train_group(key, requests[:half]), *self._train_group(key, requests[half:])]
         return [_alone(request) for request in requests]
 
-    def _group(self, request: Request) -> str:
-        """What must be the same in one fleet; empty for a run that is trained alone."""
-        return structure_of(request.config) if not obstacle(request.config) else ""
+    def _say(self, why: str) -> None:
+        if why not in self._told:
+            self._told.add(why)
+            self.says(f"trained one by one: {why}")
 
 
 def obstacle(config: Mapping[str, Any]) -> str:
@@ -150,10 +166,12 @@ def _without_numbers(value: Any) -> Any:
 class _Together:
     """One fleet of runs."""
 
-    def __init__(self, requests: Sequence[Request]) -> None:
+    def __init__(self, requests: Sequence[Request], tried: set[str]) -> None:
         quiet()
+        self.tried = tried  # structures that were found to be faster together
         self.requests = list(requests)
         self.begun = time.perf_counter()
+        self.why = ""  # why some were not trained together
 
     def train(self) -> list[Trained]:
         found: list[Trained | None] = [None] * len(self.requests)
@@ -163,15 +181,23 @@ class _Together:
             try:
                 built.append((i, *_built(request, shared)))
             except UnlikeError:
-                raise
+                found[i] = _alone(request)
             except Exception as error:
                 found[i] = error
         # Weightings that compare gradients cost K passes for all members: the others are a fleet of their own.
         costly = [one for one in built if one[2].player.weighting.needs & GRADIENTS]
         for part in (costly, [one for one in built if one not in costly]):
-            if part:
-                for (i, prepared, module, _), outcome in zip(part, self._run(part), strict=True):
-                    found[i] = self._result(self.requests[i], prepared, module, outcome)
+            try:
+                outcomes = self._run(part) if len(part) > 1 else []
+            except (torch.OutOfMemoryError, MemoryError):
+                raise
+            except Exception as error:
+                # What vmap cannot do, torch says in exceptions of many kinds. A fault of the problem is raised alone.
+                self.why, outcomes = str(error).splitlines()[0], []
+            for (i, _, module, _), outcome in zip(part, outcomes, strict=False):
+                found[i] = self._result(self.requests[i], module, outcome)
+            for i, *_ in part[len(outcomes) :]:
+                found[i] = _alone(self.requests[i])
         return [one if one is not None else RuntimeError("not trained") for one in found]
 
     def _run(self, part: Sequence[tuple[int, PreparedRun, RunModule, Job]]) -> list[Outcome]:
@@ -180,13 +206,12 @@ class _Together:
         plan = _plan(config)
         if config["threads"]:
             torch.set_num_threads(config["threads"])
-        alone = price_alone(jobs[0], plan) if len(jobs) > 1 else None
-        training = FleetTraining(jobs, plan, between=stop.check)
-        if alone is not None:
-            check_faster(training, alone)
-        return training.train()
+        if (key := structure_of(config)) not in self.tried:
+            check_faster(jobs, plan)
+            self.tried.add(key)
+        return FleetTraining(jobs, plan, between=stop.check).train()
 
-    def _result(self, request: Request, prepared: PreparedRun, module: RunModule, outcome: Outcome) -> Trained:
+    def _result(self, request: Request, module: RunModule, outcome: Outcome) -> Trained:
         if isinstance(outcome.error, Exception):
             return outcome.error
         try:
@@ -234,6 +259,7 @@ def _built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule
         optimizer,
         prepared.ingredients.scheduler(optimizer, steps),
     )
+    check_members([member])
     request.directory.mkdir(parents=True, exist_ok=True)
     test = bool(config["test"]) and "test" in data
     return prepared, module, Job(member, request.directory, seed, data, request.report, config, test)
@@ -253,17 +279,22 @@ def _plan(config: Mapping[str, Any]) -> Plan:
     )
 
 
+def train_alone(request: Request) -> dict[str, Any]:
+    """Train one run; the metrics of each validation are reported, if it is no fold."""
+    callbacks: list[Callback] = [] if request.report is None else [ReportMetrics(request.report)]
+    return train(
+        request.config,
+        request.directory,
+        request.overrides,
+        callbacks=callbacks,
+        title=request.title,
+        fold=request.fold,
+        command=request.command,
+    )
+
+
 def _alone(request: Request) -> Trained:
-    callbacks: list[Callback] = [] if request.report is None or request.fold else [ReportMetrics(request.report)]
     try:
-        return train(
-            request.config,
-            request.directory,
-            request.overrides,
-            callbacks=callbacks,
-            title=request.title,
-            fold=request.fold,
-            command=request.command,
-        )
+        return train_alone(request)
     except Exception as error:
         return error

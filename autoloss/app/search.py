@@ -93,6 +93,7 @@ def job(config: DictConfig) -> float | None:
 
 def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int:
     from autoloss.app.config_runner import ConfigRunner
+    from autoloss.app.fleet_runs import fleet_size
     from autoloss.app.search_space import build_space
     from autoloss.app.splits import has_test
     from autoloss.search.budget import counted, none_but_baseline, release
@@ -120,9 +121,11 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
         for line in (*few, *sentences(search["sampler"], space.branches, search["n_trials"])):
             say(line)
         say(_start_line(begun, search["n_trials"], directory))
-    limits = Settings(search["n_trials"], _seconds(search["timeout"]), search["patience"], objectives, config["seed"])
+    fleet = fleet_size(search["fleet"])
+    timeout, patience = _seconds(search["timeout"]), search["patience"]
+    limits = Settings(search["n_trials"], timeout, patience, objectives, config["seed"], fleet=fleet)
     settings = [*settings, *_without_checkpoints(config)]
-    runner = ConfigRunner(settings, _dirs, search["folds"], has_test(config, problem))
+    runner = ConfigRunner(settings, _dirs, search["folds"], has_test(config, problem), fleet)
     if not helper:
         write_json(directory / "command.json", {"command": ["autoloss", "search", *map(without_passwords, _typed)]})
     worker = Search(study, space, runner, problem.metrics, limits, directory, says=say)
@@ -141,7 +144,7 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
                     say("\nconfirming on fresh seeds ...")
                 candidates = chosen(study, search["confirm"])
                 confirmed = confirm(
-                    runner, candidates, problem.metrics, search["confirm_seeds"], directory, config["seed"]
+                    runner, candidates, problem.metrics, search["confirm_seeds"], directory, config["seed"], fleet
                 )
     except Stopped:
         outcome = Outcome(study, problem.metrics, objectives)
@@ -181,6 +184,7 @@ def _show(outcome: Any, config: Mapping[str, Any], settings: Sequence[str], dire
 
 def _check(config: Mapping[str, Any]) -> Problem:
     """Raise now for what would fail after training has begun; return the problem, which the search uses."""
+    from autoloss.app.fleet_runs import fleet_size
     from autoloss.app.prepare import prepare
     from autoloss.app.ranks.environment import on_one_device
     from autoloss.app.search_space import build_space
@@ -199,6 +203,7 @@ def _check(config: Mapping[str, Any]) -> Problem:
                 f"An objective must be score or a metric, but there is no metric {name!r}: {sorted(problem.metrics)}."
             )
     Settings(search["n_trials"], _seconds(search["timeout"]), search["patience"], objectives)
+    fleet_size(search["fleet"])
     build_sampler(search["sampler"], 0, len(objectives))
     build_pruner(search["pruner"], len(objectives), search["folds"])
     build_space(config, problem)

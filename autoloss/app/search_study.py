@@ -21,6 +21,7 @@ SEARCH_SETTINGS = (
     "timeout",
     "patience",
     "workers",
+    "fleet",
     "storage",
     "confirm",
     "confirm_seeds",

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from autoloss.search.heartbeat import WorkerWatch, this_worker
 
 LEFT_OUT = "left_out"
+FLEET, ALONE = "fleet", "alone"  # how many trials ran at once; a trial that must run alone, since its fleet died
 DEATH = "death"  # how the process ended that died while it ran this trial
 MOST_DEATHS = 2  # then the trial has failed
 # Why a trial was queued. Of several trials that were queued for the same reason, only the first runs.
@@ -70,9 +71,12 @@ def requeue_dead(study: Study, watch: WorkerWatch) -> int:
 def died(study: Study, trial: FrozenTrial | Trial, how: str) -> bool:
     """Queue a trial again whose process ended without a result; the second time it has failed, and counts.
 
-    ``how`` says how the process ended. ``False`` if another worker did this.
+    ``how`` says how the process ended. ``False`` if another worker did this. Of several trials that ran at once nobody
+    knows which one it was: each runs again, alone.
     """
     try:
+        if trial.user_attrs.get(FLEET, 1) > 1:
+            return give_back(study, trial, alone=True)
         study._storage.set_trial_user_attr(trial._trial_id, DEATH, how)
         ends = _ends(study, study._storage.get_trial(trial._trial_id))
         if len(ends) < MOST_DEATHS:
@@ -99,8 +103,11 @@ def release(study: Study, pid: int) -> None:
             give_back(study, trial)
 
 
-def give_back(study: Study, trial: FrozenTrial | Trial) -> bool:
-    """Leave a running trial out of the budget and queue its parameters again; ``False`` if another worker did."""
+def give_back(study: Study, trial: FrozenTrial | Trial, alone: bool = False) -> bool:
+    """Leave a running trial out of the budget and queue its parameters again; ``False`` if another worker did.
+
+    ``alone`` says that it must not run with others then.
+    """
     frozen = study._storage.get_trial(trial._trial_id)
     surplus = frozen.user_attrs.get(LEFT_OUT) == "surplus"
     try:
@@ -113,7 +120,9 @@ def give_back(study: Study, trial: FrozenTrial | Trial) -> bool:
     if not surplus:
         purpose = {key: value for key, value in frozen.user_attrs.items() if key in PURPOSES}
         parameters = frozen.params or frozen.system_attrs.get("fixed_params") or {}
-        study.enqueue_trial(parameters, user_attrs={**purpose, "again_for": frozen.number})
+        study.enqueue_trial(
+            parameters, user_attrs={**purpose, **({ALONE: True} if alone else {}), "again_for": frozen.number}
+        )
     return not surplus
 
 

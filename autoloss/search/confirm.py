@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from math import isfinite
 from pathlib import Path
 from statistics import fmean
@@ -18,7 +19,7 @@ from autoloss.core.io.lock import lock
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import stop
 from autoloss.search.budget import MOST_DEATHS
-from autoloss.search.runner import TEST, VALIDATION, Confirmed, Result, Runner
+from autoloss.search.runner import TEST, VALIDATION, Confirmed, FleetRunner, Result, Runner, Task
 from autoloss.search.space import BASELINE, Candidate
 from autoloss.search.verdict import compare
 
@@ -52,15 +53,19 @@ def confirm(
     seeds: int,
     directory: Path,
     seed: int = 0,
+    fleet: int = 1,
 ) -> list[Confirmed]:
     """Train ``candidates`` (equal weights first) again on ``seeds`` fresh seeds each, and compare them.
 
-    The search's own ``seed`` is never among them.
+    The search's own ``seed`` is never among them. With a ``fleet`` above 1 the runs are trained at once, if the runner
+    can do that; where the process died then, they are run again one by one.
     Workers share these runs: a worker locks a run's directory, and reads the results of the finished ones.
     """
     chosen_seeds = fresh(seeds, seed)
     jobs = [(number, candidate, one) for one in chosen_seeds for number, candidate in candidates]
     pending = list(jobs)
+    if fleet > 1 and isinstance(runner, FleetRunner):
+        _run_many(runner, pending, directory)
     while pending:
         left = []
         for number, candidate, seed in pending:
@@ -124,6 +129,27 @@ def _compared(
     ]
 
 
+def _run_many(runner: FleetRunner, jobs: Sequence[tuple[int, Candidate, int]], directory: Path) -> None:
+    """Train at once what no other worker trains, what is not done, and what no process died of."""
+    with ExitStack() as around:
+        tasks = []
+        for number, candidate, seed in jobs:
+            place = _place(directory, number, seed)
+            done = [(place / name).exists() for name in ("confirmed.json", "begun.json")]
+            if not any(done) and around.enter_context(lock(place / LOCK)):
+                write_json(place / "begun.json", 0)
+                tasks.append(Task(candidate, seed, place, _silent, test=True))
+        try:
+            for task, found in zip(tasks, runner.many(tasks) if tasks else [], strict=True):
+                _write(found, task.directory)
+                (task.directory / "begun.json").unlink()
+        except BaseException:
+            # It was stopped: no process died.
+            for task in tasks:
+                (task.directory / "begun.json").unlink(missing_ok=True)
+            raise
+
+
 def _run(runner: Runner, candidate: Candidate, seed: int, place: Path) -> None:
     """Train once, and write the result. The second time that its process dies meanwhile, that is the result."""
     begun = place / "begun.json"
@@ -143,12 +169,19 @@ def _run(runner: Runner, candidate: Candidate, seed: int, place: Path) -> None:
 
 
 def _train(runner: Runner, candidate: Candidate, seed: int, place: Path) -> None:
+    found: Result | Exception
     try:
-        result: Result = runner(candidate, seed, place, _silent, test=True)
+        found = runner(candidate, seed, place, _silent, test=True)
     except Exception as error:
-        if disk_error(error, place) is not None:
-            raise
-        write_json(place / "confirmed.json", {"error": first_line(error)})
+        found = error
+    _write(found, place)
+
+
+def _write(result: Result | Exception, place: Path) -> None:
+    if isinstance(result, Exception):
+        if disk_error(result, place) is not None:
+            raise result
+        write_json(place / "confirmed.json", {"error": first_line(result)})
         return
     split = TEST if result.test_metrics else VALIDATION
     test = dict(result.test_metrics or result.metrics)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autoloss.core.errors import ConfigError, first_line, require
 from autoloss.core.io.disk import disk_error
-from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import budget, stop
 from autoloss.search.heartbeat import GRACE, HEARTBEAT, WorkerWatch, send_heartbeats
 from autoloss.search.overdue import OverdueWatch
-from autoloss.search.runner import SCORE, Pruned, Report, Result, Runner
+from autoloss.search.queued import match_baseline, offer, plan
+from autoloss.search.runner import SCORE, FleetRunner, Pruned, Result, Runner, Task
+from autoloss.search.scores import Scores, reporter_into
 from autoloss.search.search_json import MANY, write_search_json
-from autoloss.search.space import BASELINE, STATIC, Candidate, Space
+from autoloss.search.space import Candidate, Space
 from autoloss.search.trial_line import trial_line
 
 
@@ -30,7 +32,8 @@ class Settings:
     """How long to search, and for which objectives.
 
     A worker sends a heartbeat every ``heartbeat`` seconds, and counts as dead after ``grace`` seconds without one;
-    it waits ``pause`` seconds before it looks again at what others do.
+    it waits ``pause`` seconds before it looks again at what others do. Up to ``fleet`` trials are trained at once, if
+    the runner can do that.
     """
 
     n_trials: int = 40
@@ -41,6 +44,7 @@ class Settings:
     heartbeat: float = HEARTBEAT
     grace: float = GRACE
     pause: float = 0.5
+    fleet: int = 1
 
     def __post_init__(self) -> None:
         require(self.n_trials >= 1, "search.n_trials must be at least 1", f"it is {self.n_trials}")
@@ -48,7 +52,22 @@ class Settings:
         require(
             self.patience is None or self.patience >= 1, "search.patience must be at least 1", f"it is {self.patience}"
         )
+        require(
+            self.fleet >= 1, "search.fleet must be at least 1, which trains one trial at a time", f"it is {self.fleet}"
+        )
         require(bool(self.objectives), "A search must have an objective", "search.objectives is empty")
+
+
+@dataclass(slots=True)
+class _Begun:
+    """A trial that was begun: what is to be trained, or why it cannot be; ``curve`` are the baseline's metrics."""
+
+    trial: Trial
+    started: float
+    baseline: bool
+    task: Task | None = None
+    error: Exception | None = None
+    curve: dict[int, Mapping[str, float]] = field(default_factory=dict)
 
 
 class Search:
@@ -71,6 +90,7 @@ class Search:
                 )
         self.study, self.space, self.runner, self.goals = study, space, runner, dict(goals)
         self.settings, self.directory, self.says = settings, directory, says
+        self.scores = Scores(study, goals, settings.objectives)
         self._started, self._watch = time.monotonic(), WorkerWatch(settings.grace)
         self.overdue = OverdueWatch(study, settings.timeout)
         self._told = set(budget.deaths(study))
@@ -81,11 +101,12 @@ class Search:
         self._tell_deaths()
         while not self._over():
             stop.check()
-            if not budget.spent(self.study, self.settings.n_trials):
-                self._match_baseline()
-            trial = budget.ask(self.study, self.settings.n_trials)
-            if trial is not None:
-                self._run(trial)
+            trials = self._asked()
+            together = [trial for trial in trials if budget.ALONE not in trial.user_attrs]
+            for group in [together, *([trial] for trial in trials if trial not in together)]:
+                if group:
+                    self._run(group)
+            if trials:
                 self._tell_deaths()
             elif not self._wait_for_others():
                 break
@@ -94,53 +115,57 @@ class Search:
         self._tell_deaths()
 
     def plan(self, parameters: Sequence[Mapping[str, Any]] = (), turns: bool = False) -> None:
-        """Queue the baseline, unless there is one that did not fail; in a new study also trials with ``parameters``.
-
-        With ``turns`` each weighting is queued that was never tried, as far as the budget goes: in a few trials a
-        sampler might never choose it.
-        """
-        trials = budget.kept(self.study)
-        if not any(t.user_attrs.get("baseline") for t in trials if t.state != TrialState.FAIL):
-            self.study.enqueue_trial({}, user_attrs={"baseline": True})
-        if not trials:
-            for number, one in enumerate(parameters):
-                self.study.enqueue_trial(dict(one), user_attrs={"planned": number})
-        if turns:
-            tried = {(t.params or t.system_attrs.get("fixed_params", {})).get("weighting") for t in trials}
-            left = self.settings.n_trials - max(1, len(trials))
-            for name in [one for one in self.space.turns if one not in tried][: max(0, left)]:
-                self.study.enqueue_trial({"weighting": name}, user_attrs={"planned": f"first {name}"})
+        """Queue the trials that come first: :func:`autoloss.search.queued.plan`."""
+        plan(self.study, self.space, self.settings.n_trials, parameters, turns)
 
     @property
     def reference(self) -> dict[str, float] | None:
         """The baseline's metrics, which scores are relative to; ``None`` until it is finished."""
-        for trial in self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
-            if trial.user_attrs.get("baseline"):
-                return dict(trial.user_attrs["metrics"])
-        return None
+        return self.scores.reference
 
-    def score(self, metrics: Mapping[str, float]) -> float:
-        """The mean relative improvement of ``metrics`` over the baseline, whose own score is 0."""
-        reference = self.reference
-        return relative_improvement(metrics, reference, self.goals) if reference else 0.0
+    def _asked(self) -> list[Trial]:
+        """The next trials: one, or as many as a fleet has once the baseline is finished."""
+        size = self.settings.fleet if isinstance(self.runner, FleetRunner) and self.reference is not None else 1
+        found: list[Trial] = []
+        while len(found) < size:
+            if not budget.spent(self.study, self.settings.n_trials):
+                match_baseline(self.study, self.space)
+            trial = budget.ask(self.study, self.settings.n_trials)
+            if trial is None:
+                break
+            found.append(trial)
+        return found
 
-    def _run(self, trial: Trial) -> None:
+    def _run(self, trials: Sequence[Trial]) -> None:
+        """Run ``trials`` at once."""
+        running = list(trials)
         try:
-            with send_heartbeats(self.study, trial, self.settings.heartbeat), self.overdue.own(trial):
-                if not self._await_reference(trial):
-                    budget.give_back(self.study, trial)
+            with ExitStack() as around:
+                for trial in trials:
+                    if len(trials) > 1:
+                        trial.set_user_attr(budget.FLEET, len(trials))
+                    around.enter_context(send_heartbeats(self.study, trial, self.settings.heartbeat))
+                # Where one hangs, all do.
+                around.enter_context(self.overdue.own(trials[0]))
+                if not all(self._await_reference(trial) for trial in trials):
+                    self._give_back(running)
                     return
-                self._try(trial)
+                self._try(running)
         except UpdateFinishedTrialError:
-            self.says(f"trial {trial.number}: its heartbeat was missing for too long, so another worker runs it now")
-            return
+            numbers = " and ".join(str(trial.number) for trial in running)
+            self.says(f"trial {numbers}: its heartbeat was missing for too long, so another worker runs it now")
+            self._give_back(running)
         except stop.Overdue:
-            return
+            self._give_back(running[1:])
         except BaseException:
-            # The search was stopped, or the baseline is missing: the trial itself did not fail.
-            budget.give_back(self.study, trial)
+            # The search was stopped, or the baseline is missing: the trials themselves did not fail.
+            self._give_back(running)
             raise
-        self.says(trial_line(self.study, trial.number, self.settings.n_trials, time.monotonic() - self._started))
+
+    def _give_back(self, trials: Sequence[Trial]) -> None:
+        for trial in trials:
+            with suppress(UpdateFinishedTrialError):
+                budget.give_back(self.study, trial)
 
     def _tell_deaths(self) -> None:
         """Say which trials of any worker ended with their process, each once."""
@@ -149,24 +174,60 @@ class Search:
                 self.says(f"trial {number}: {sentence}")
                 self._told.add(number)
 
-    def _try(self, trial: Trial) -> None:
-        started = time.monotonic()
-        baseline, curve = bool(trial.user_attrs.get("baseline")), dict[int, Mapping[str, float]]()
+    def _try(self, running: list[Trial]) -> None:
+        """Train the ``running`` trials and tell their results; those that are told are removed from the list."""
+        begun = [self._begin(trial) for trial in running]
+        tasks = [one.task for one in begun if one.task is not None]
+        outcomes = iter(self._trained(tasks))
+        for one in begun:
+            outcome = one.error if one.task is None else next(outcomes)
+            assert outcome is not None
+            self._end(one, outcome)
+            running.remove(one.trial)
+            number, budgeted = one.trial.number, self.settings.n_trials
+            self.says(trial_line(self.study, number, budgeted, time.monotonic() - self._started))
+
+    def _begin(self, trial: Trial) -> _Begun:
+        begun = _Begun(trial, time.monotonic(), bool(trial.user_attrs.get("baseline")))
         directory = self.directory / "trials" / f"{trial.number:04d}"
         try:
             candidate = self.space.suggest(trial)
             trial.set_user_attr("candidate", candidate.plain())
             trial.set_user_attr("label", candidate.label)
-            report = _reporter_into(curve) if baseline else self._reporter(trial)
-            result = self.runner(candidate, self.settings.seed, directory, report)
-            self._check(result.metrics)
+            report = reporter_into(begun.curve) if begun.baseline else self.scores.reporter(trial)
+            begun.task = Task(candidate, self.settings.seed, directory, report)
+        except UpdateFinishedTrialError:
+            raise
+        except Exception as error:
+            begun.error = error
+        return begun
+
+    def _trained(self, tasks: Sequence[Task]) -> list[Result | Exception]:
+        if len(tasks) > 1 and isinstance(self.runner, FleetRunner):
+            return self.runner.many(tasks)
+        found: list[Result | Exception] = []
+        for task in tasks:
+            try:
+                found.append(self.runner(task.candidate, task.seed, task.directory, task.report))
+            except UpdateFinishedTrialError:
+                raise
+            except Exception as error:
+                found.append(error)
+        return found
+
+    def _end(self, begun: _Begun, outcome: Result | Exception) -> None:
+        trial, baseline = begun.trial, begun.baseline
+        try:
+            if isinstance(outcome, Exception):
+                raise outcome
+            self._check(outcome.metrics)
         except Pruned:
-            trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
+            trial.set_user_attr("seconds", round(time.monotonic() - begun.started, 3))
             self.study.tell(trial, state=TrialState.PRUNED)
         except UpdateFinishedTrialError:
             raise
         except Exception as error:
-            if disk_error(error, directory) is not None:
+            if disk_error(error, self.directory / "trials" / f"{trial.number:04d}") is not None:
                 raise  # every other trial would fail too: this one is given back
             sentence = first_line(error)
             trial.set_user_attr("error", sentence)
@@ -174,12 +235,14 @@ class Search:
             if baseline:
                 raise ConfigError(f"The equal-weights run must finish, but it failed: {sentence}") from error
         else:
-            trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
+            assert begun.task is not None
+            assert isinstance(outcome, Result)
+            trial.set_user_attr("seconds", round(time.monotonic() - begun.started, 3))
             if baseline:
                 # Its scores are known only now that it is finished; pruners compare other trials with them.
-                for step, metrics in curve.items():
-                    self._report(trial, step, metrics, result.metrics)
-            self._tell(trial, candidate, result)
+                for step, metrics in begun.curve.items():
+                    self.scores.report(trial, step, metrics, outcome.metrics)
+            self._tell(trial, begun.task.candidate, outcome)
         self._write(trial.number)
 
     def _write(self, number: int) -> None:
@@ -196,51 +259,10 @@ class Search:
         trial.set_user_attr("metrics", dict(result.metrics))
         trial.set_user_attr("final_weights", dict(result.final_weights))
         trial.set_user_attr("mean_weight_sum", result.mean_weight_sum)
-        score = self.score(result.metrics)
+        score = self.scores.score(result.metrics)
         trial.set_user_attr("score", score)
         self.study.tell(trial, [score if name == SCORE else result.metrics[name] for name in self.settings.objectives])
-        self._offer(candidate, result)
-
-    def _offer(self, candidate: Candidate, result: Result) -> None:
-        """Queue a trial with the final weights of a dynamic method as fixed weights, once for each method."""
-        name = str(candidate.weighting["name"])
-        offered = {t.user_attrs.get("offered") for t in self.study.get_trials(deepcopy=False)}
-        terms = set(self.space.terms)
-        if (
-            name in (BASELINE, STATIC, *offered)
-            or STATIC not in self.space.weightings
-            or terms - set(result.final_weights)
-        ):
-            return
-        shared = {f"losses.{term}": loss for term, loss in candidate.losses.items()} | dict(candidate.keys)
-        static = self.space.static_parameters(result.final_weights)
-        self.study.enqueue_trial({"weighting": STATIC, **static, **shared}, user_attrs={"offered": name})
-
-    def _match_baseline(self) -> None:
-        """Where other keys vary, queue equal weights as often as any other weighting is tried."""
-        if not (self.space.keys or self.space.losses):
-            return
-        parameters = [t.params or t.system_attrs.get("fixed_params", {}) for t in budget.kept(self.study)]
-        names = [one.get("weighting", BASELINE) for one in parameters]
-        others = [names.count(name) for name in self.space.weightings if name != BASELINE]
-        # Queued before the others' next trial, which may be the last one of the budget.
-        if others and names.count(BASELINE) <= max(others):
-            self.study.enqueue_trial({"weighting": BASELINE})
-
-    def _reporter(self, trial: Trial) -> Report:
-        def report(step: int, metrics: Mapping[str, float]) -> None:
-            reference = self.reference
-            if reference is not None and self._report(trial, step, metrics, reference) and trial.should_prune():
-                raise Pruned
-
-        return report
-
-    def _report(self, trial: Trial, step: int, metrics: Mapping[str, float], reference: Mapping[str, float]) -> bool:
-        name = self.settings.objectives[0]
-        if len(self.settings.objectives) > 1 or not set(self.goals) <= set(metrics):
-            return False
-        trial.report(relative_improvement(metrics, reference, self.goals) if name == SCORE else metrics[name], step)
-        return True
+        offer(self.study, self.space, candidate, result)
 
     def _await_reference(self, trial: Trial) -> bool:
         """Wait until ``trial`` can be scored; ``False`` if the queued baseline must run first."""
@@ -281,10 +303,3 @@ def best_of(study: Study, trials: Sequence[FrozenTrial]) -> FrozenTrial:
     """The best of the completed ``trials`` of a study with one objective; the earliest of equal ones."""
     sign = 1.0 if study.direction.name == "MAXIMIZE" else -1.0
     return max(trials, key=lambda t: (sign * float(t.value or 0.0), -t.number))
-
-
-def _reporter_into(curve: dict[int, Mapping[str, float]]) -> Report:
-    def report(step: int, metrics: Mapping[str, float]) -> None:
-        curve[step] = dict(metrics)
-
-    return report

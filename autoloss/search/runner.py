@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from autoloss.search.space import Candidate
 from autoloss.search.verdict import Comparison
@@ -41,6 +41,25 @@ class Runner(Protocol):
     def __call__(
         self, candidate: Candidate, seed: int, directory: Path, report: Report, test: bool = False
     ) -> Result: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One training that a runner is asked for."""
+
+    candidate: Candidate
+    seed: int
+    directory: Path
+    report: Report
+    test: bool = False
+
+
+@runtime_checkable
+class FleetRunner(Runner, Protocol):
+    """A runner that can train several candidates at once."""
+
+    def many(self, tasks: Sequence[Task]) -> list[Result | Exception]:
+        """The result of each task, or the error that ended it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,58 @@
+"""Scores: the relative improvement over the baseline, which pruners see while a trial runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+
+from autoloss.core.metrics.score import relative_improvement
+from autoloss.search.runner import SCORE, Pruned, Report
+
+
+class Scores:
+    """Scores the metrics of a study's trials; ``goals`` are the problem's metrics, ``objectives`` the search's."""
+
+    def __init__(self, study: Study, goals: Mapping[str, str], objectives: tuple[str, ...]) -> None:
+        self.study, self.goals, self.objectives = study, dict(goals), objectives
+
+    @property
+    def reference(self) -> dict[str, float] | None:
+        """The baseline's metrics, which scores are relative to; ``None`` until it is finished."""
+        for trial in self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
+            if trial.user_attrs.get("baseline"):
+                return dict(trial.user_attrs["metrics"])
+        return None
+
+    def score(self, metrics: Mapping[str, float]) -> float:
+        """The mean relative improvement of ``metrics`` over the baseline, whose own score is 0."""
+        reference = self.reference
+        return relative_improvement(metrics, reference, self.goals) if reference else 0.0
+
+    def reporter(self, trial: Trial) -> Report:
+        """Reports the metrics of a running trial, and ends it where the pruner says so."""
+
+        def report(step: int, metrics: Mapping[str, float]) -> None:
+            reference = self.reference
+            if reference is not None and self.report(trial, step, metrics, reference) and trial.should_prune():
+                raise Pruned
+
+        return report
+
+    def report(self, trial: Trial, step: int, metrics: Mapping[str, float], reference: Mapping[str, float]) -> bool:
+        """Tell the pruner the metrics at ``step``; ``False`` where it cannot use them."""
+        name = self.objectives[0]
+        if len(self.objectives) > 1 or not set(self.goals) <= set(metrics):
+            return False
+        trial.report(relative_improvement(metrics, reference, self.goals) if name == SCORE else metrics[name], step)
+        return True
+
+
+def reporter_into(curve: dict[int, Mapping[str, float]]) -> Report:
+    """Keeps the metrics of each step in ``curve``."""
+
+    def report(step: int, metrics: Mapping[str, float]) -> None:
+        curve[step] = dict(metrics)
+
+    return report

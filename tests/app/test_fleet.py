@@ -1,0 +1,201 @@
+"""`autoloss search search.fleet=...`: trials that are trained as one."""
+
+import csv
+import json
+import shlex
+
+import pytest
+import torch
+
+from autoloss.app.composition import composed
+from autoloss.app.fleet_runs import FleetRuns, Request, train_alone
+from autoloss.training.fleet.price import SlowerError
+from autoloss.training.fleet.training import FleetTraining
+
+SMALL = ("problem.pairs=200", "trainer.max_epochs=2")
+FREE = "autoloss.training.fleet.price.LIGHTNING"  # a fleet of so few members need not be faster
+
+
+@pytest.fixture
+def worth_it(monkeypatch):
+    monkeypatch.setattr(FREE, 1e9)
+
+
+@pytest.fixture
+def members(monkeypatch):
+    """How many members each fleet had that was trained."""
+    found = []
+    train = FleetTraining.train
+    monkeypatch.setattr(FleetTraining, "train", lambda self: (found.append(len(self.jobs)), train(self))[1])
+    return found
+
+
+def request(place, name, *overrides, report=None):
+    config = composed("train", [*SMALL, "checkpoint.every=0", *overrides], [])
+    return Request(config, place / name, overrides, name, report=report)
+
+
+def rows(place):
+    with (place / "trajectory.csv").open(newline="") as file:
+        return [{name: float(x or "nan") for name, x in row.items()} for row in csv.DictReader(file)]
+
+
+def test_a_search_trains_at_once_and_finds_what_each_trial_finds_alone(autoloss, tmp_path, worth_it, members):
+    more = ("search.fleet=4", "search.n_trials=7", "search.confirm=1", "search.confirm_seeds=2", "name=mine")
+    done = autoloss("search", *SMALL, *more)
+    assert done.returncode == 0, done.stderr
+    assert sum(members) >= 4 + 4
+    root = tmp_path / "outputs/search/mine"
+    assert "confirmed on fresh seeds" in done.stdout
+    summaries = sorted(root.glob("trials/*/summary.json"))
+    assert len(summaries) == 7
+    for path in summaries[1:4]:
+        summary = json.loads(path.read_text())
+        again = autoloss(*summary["command"][1:], f"hydra.run.dir={tmp_path / path.parent.name}")
+        assert again.returncode == 0, again.stderr
+        alone = json.loads((tmp_path / path.parent.name / "summary.json").read_text())
+        for key in ("metrics", "final_weights"):
+            assert summary[key] == pytest.approx(alone[key], rel=1e-4)
+        assert summary["steps"] == alone["steps"]
+        ours, theirs = rows(path.parent), rows(tmp_path / path.parent.name)
+        assert [row["step"] for row in ours] == [row["step"] for row in theirs]
+        assert ours[-1] == pytest.approx(theirs[-1], rel=1e-3, abs=1e-6, nan_ok=True)
+        for name in ("metrics.csv", "record.json", "report.html"):
+            assert (path.parent / name).is_file()
+    assert len(list(root.glob("confirm/*/*/confirmed.json"))) == 4
+    assert shlex.split(done.stdout.rpartition("train the best: ")[2].splitlines()[0])[:2] == ["autoloss", "train"]
+
+
+def test_the_same_command_again_trains_nothing_twice(autoloss, worth_it, members):
+    command = ("search", *SMALL, "search.fleet=3", "search.n_trials=5", "search.confirm=0", "name=mine")
+    assert autoloss(*command).returncode == 0
+    before = len(members)
+    done = autoloss(*command)
+    assert done.returncode == 0, done.stderr
+    assert len(members) == before
+    more = autoloss(*command, "search.n_trials=7")
+    assert more.returncode == 0, more.stderr
+    assert more.stdout.count(" done: ") == 2
+
+
+def test_what_a_fleet_cannot_do_is_trained_alone_and_one_line_says_why(tmp_path, worth_it, members):
+    said = []
+    runs = FleetRuns(says=said.append)
+    found = runs.train(
+        [
+            request(tmp_path, "a", "weighting=equal"),
+            request(tmp_path, "b", "weighting=famo"),
+            request(tmp_path, "c", "weighting=uncertainty", "seed=1"),
+            request(tmp_path, "d", "sample_weighting=super_loss"),
+            request(tmp_path, "e", "sample_weighting=super_loss", "seed=1"),
+        ]
+    )
+    assert [one["weighting"] for one in found] == ["equal", "famo", "uncertainty", "equal", "equal"]
+    assert members == [2]
+    assert said == ["trained one by one: A fleet does not follow sample_weighting."]
+
+
+def test_a_network_that_cannot_be_mapped_is_trained_alone(tmp_path, worth_it, members, monkeypatch):
+    from autoloss.problems.two_digits import TwoDigits
+
+    outputs = TwoDigits.outputs
+
+    def reads(self, network, batch):
+        found = outputs(self, network, batch)
+        found.anchor.sum().item()
+        return found
+
+    monkeypatch.setattr(TwoDigits, "outputs", reads)
+    said = []
+    found = FleetRuns(says=said.append).train([request(tmp_path, name, f"seed={name}") for name in "01"])
+    assert all(one["state"] == "finished" for one in found)
+    assert members == []
+    assert len(said) == 1
+    assert ".item()" in said[0]
+
+
+def test_a_fleet_that_costs_more_is_not_used(tmp_path, members, monkeypatch):
+    monkeypatch.setattr(FREE, -1e9)
+    said = []
+    found = FleetRuns(says=said.append).train([request(tmp_path, name, f"seed={name}") for name in "01"])
+    assert all(one["state"] == "finished" for one in found)
+    assert members == []
+    assert "must cost less than its members one by one" in said[0]
+    assert issubclass(SlowerError, Exception)
+
+
+def test_where_memory_runs_out_the_fleet_is_halved(tmp_path, worth_it, members, monkeypatch):
+    train = FleetTraining.train
+
+    def small(self):
+        if len(self.jobs) > 2:
+            raise torch.OutOfMemoryError("no room")
+        return train(self)
+
+    monkeypatch.setattr(FleetTraining, "train", small)
+    said = []
+    found = FleetRuns(says=said.append).train([request(tmp_path, name, f"seed={name}") for name in "0123"])
+    assert [one["seed"] for one in found] == [0, 1, 2, 3]
+    assert said == ["memory ran out: fleets of 2 from now on"]
+
+
+def test_a_member_whose_loss_is_not_finite_fails_alone(tmp_path, worth_it, members):
+    found = FleetRuns().train(
+        [
+            request(tmp_path, "a", "weighting=fixed", "optimizer.lr=0.01"),
+            request(tmp_path, "b", "weighting=fixed", "optimizer.lr=1e30", "seed=1"),
+            request(tmp_path, "c", "weighting=fixed", "optimizer.lr=0.01", "seed=2"),
+        ]
+    )
+    assert members == [3]
+    assert isinstance(found[1], Exception)
+    with pytest.raises(type(found[1])) as alone:
+        train_alone(request(tmp_path, "alone", "weighting=fixed", "optimizer.lr=1e30", "seed=1"))
+    assert str(alone.value) == str(found[1])
+    for i, name in ((0, "a"), (2, "c")):
+        expected = train_alone(
+            request(
+                tmp_path,
+                f"{name} alone",
+                *request(tmp_path, name).overrides,
+                f"seed={i}",
+                "weighting=fixed",
+                "optimizer.lr=0.01",
+            )
+        )
+        assert found[i]["metrics"] == pytest.approx(expected["metrics"], rel=1e-4)
+
+
+def test_a_report_can_end_a_member(tmp_path, worth_it, members):
+    class Enough(Exception):
+        pass
+
+    def report(epoch, metrics):
+        seen.append((epoch, sorted(metrics)))
+        if epoch == 1:
+            raise Enough
+
+    seen = []
+    found = FleetRuns().train(
+        [request(tmp_path, "a", report=report), request(tmp_path, "b", "seed=1"), request(tmp_path, "c", "seed=2")]
+    )
+    assert isinstance(found[0], Enough)
+    assert seen == [(1, ["left_error", "pixels_mse", "right_error"])]
+    assert [one["steps"] for one in found[1:]] == [4, 4]
+    assert not (tmp_path / "a" / "summary.json").exists()
+
+
+def test_a_pruner_acts_on_members(autoloss, worth_it, members):
+    more = ("search.fleet=4", "search.n_trials=9", "search.pruner=successive_halving", "search.confirm=0")
+    done = autoloss("search", "problem.pairs=200", "trainer.max_epochs=6", *more)
+    assert done.returncode == 0, done.stderr
+    assert max(members) > 1
+    assert "pruned" in done.stdout
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "many", "1.5", "true"])
+def test_a_size_that_is_none_is_one_sentence(autoloss, given):
+    done = autoloss("search", *SMALL, f"search.fleet={given}")
+    assert done.returncode == 2
+    assert "search.fleet must be" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
