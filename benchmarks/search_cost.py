@@ -43,7 +43,7 @@ def search(name: str, *overrides: str) -> tuple[float, float]:
 # Times the engine, from the first trial to the last, and the part of this that train() takes.
 TIMED = """
 import sys, time
-import autoloss.app.config_runner as runner
+import autoloss.app.fleet_runs as runner
 from autoloss.app.main import main
 from autoloss.search.engine import Search
 whole, inside, work, train = [0.0, 0.0], [0.0], Search.work, runner.train

@@ -24,7 +24,7 @@ from autoloss.training.fleet.fleet import Clip, Member, check_members
 from autoloss.training.fleet.price import check_faster
 from autoloss.training.fleet.shared_data import SharedData
 from autoloss.training.fleet.stacked import UnlikeError
-from autoloss.training.fleet.training import FleetTraining, Job, Outcome, Plan, Report
+from autoloss.training.fleet.training import FleetTraining, Job, MemberResult, Plan, Report
 from autoloss.training.lightning.callbacks.report_metrics import ReportMetrics
 from autoloss.training.lightning.run_module import RunModule
 
@@ -200,7 +200,7 @@ class _Together:
                 found[i] = _alone(self.requests[i])
         return [one if one is not None else RuntimeError("not trained") for one in found]
 
-    def _run(self, part: Sequence[tuple[int, PreparedRun, RunModule, Job]]) -> list[Outcome]:
+    def _run(self, part: Sequence[tuple[int, PreparedRun, RunModule, Job]]) -> list[MemberResult]:
         jobs = [job for _, _, _, job in part]
         config = part[0][1].config
         plan = _plan(config)
@@ -211,7 +211,7 @@ class _Together:
             self.tried.add(key)
         return FleetTraining(jobs, plan, between=stop.check).train()
 
-    def _result(self, request: Request, module: RunModule, outcome: Outcome) -> Trained:
+    def _result(self, request: Request, module: RunModule, outcome: MemberResult) -> Trained:
         if isinstance(outcome.error, Exception):
             return outcome.error
         try:

@@ -12,7 +12,7 @@ from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from autoloss.core.errors import ConfigError, first_line, require
 from autoloss.core.io.disk import disk_error
@@ -21,7 +21,7 @@ from autoloss.search.heartbeat import GRACE, HEARTBEAT, WorkerWatch, send_heartb
 from autoloss.search.overdue import OverdueWatch
 from autoloss.search.queued import match_baseline, offer, plan
 from autoloss.search.runner import SCORE, FleetRunner, Pruned, Result, Runner, Task
-from autoloss.search.scores import Scores, reporter_into
+from autoloss.search.scores import Scores, best_of, reporter_into
 from autoloss.search.search_json import MANY, write_search_json
 from autoloss.search.space import Candidate, Space
 from autoloss.search.trial_line import trial_line
@@ -102,11 +102,8 @@ class Search:
         while not self._over():
             stop.check()
             trials = self._asked()
-            together = [trial for trial in trials if budget.ALONE not in trial.user_attrs]
-            for group in [together, *([trial] for trial in trials if trial not in together)]:
-                if group:
-                    self._run(group)
             if trials:
+                self._run(trials)
                 self._tell_deaths()
             elif not self._wait_for_others():
                 break
@@ -124,8 +121,11 @@ class Search:
         return self.scores.reference
 
     def _asked(self) -> list[Trial]:
-        """The next trials: one, or as many as a fleet has once the baseline is finished."""
+        """The next trials: one, or as many as a fleet has once the baseline is finished and no trial must run alone."""
         size = self.settings.fleet if isinstance(self.runner, FleetRunner) and self.reference is not None else 1
+        waiting = self.study.get_trials(deepcopy=False, states=[TrialState.WAITING]) if size > 1 else []
+        if any(budget.ALONE in trial.user_attrs for trial in waiting):
+            size = 1
         found: list[Trial] = []
         while len(found) < size:
             if not budget.spent(self.study, self.settings.n_trials):
@@ -297,9 +297,3 @@ class Search:
             return False
         best = best_of(self.study, done)
         return len([t for t in budget.counted(self.study) if t.number > best.number]) >= self.settings.patience
-
-
-def best_of(study: Study, trials: Sequence[FrozenTrial]) -> FrozenTrial:
-    """The best of the completed ``trials`` of a study with one objective; the earliest of equal ones."""
-    sign = 1.0 if study.direction.name == "MAXIMIZE" else -1.0
-    return max(trials, key=lambda t: (sign * float(t.value or 0.0), -t.number))

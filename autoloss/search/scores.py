@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from optuna.study import Study
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.search.runner import SCORE, Pruned, Report
@@ -56,3 +56,9 @@ def reporter_into(curve: dict[int, Mapping[str, float]]) -> Report:
         curve[step] = dict(metrics)
 
     return report
+
+
+def best_of(study: Study, trials: Sequence[FrozenTrial]) -> FrozenTrial:
+    """The best of the completed ``trials`` of a study with one objective; the earliest of equal ones."""
+    sign = 1.0 if study.direction.name == "MAXIMIZE" else -1.0
+    return max(trials, key=lambda t: (sign * float(t.value or 0.0), -t.number))

@@ -44,8 +44,8 @@ class Job:
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What came of a member: its metrics, and what ended it early, if anything did."""
+class MemberResult:
+    """The result of a member: its metrics, and the error that ended it early, if there was one."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     test_metrics: dict[str, float] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class FleetTraining:
     def __init__(self, jobs: Sequence[Job], plan: Plan, between: Callable[[], None] = lambda: None) -> None:
         self.plan, self.between = plan, between
         self.running = list(jobs)
-        self.outcomes = {id(job): Outcome() for job in jobs}
+        self.outcomes = {id(job): MemberResult() for job in jobs}
         self.jobs = list(jobs)
         self.fleet = Fleet([job.member for job in jobs], plan.accumulate, plan.clip)
         self.batches = StackedBatches([job.data["train"] for job in jobs], [job.seed for job in jobs], plan.batch_size)
@@ -95,7 +95,7 @@ class FleetTraining:
         """Where training stands."""
         return Clock(self.step, self.epoch, min(1.0, self.step / self.steps))
 
-    def train(self) -> list[Outcome]:
+    def train(self) -> list[MemberResult]:
         """Train all; the outcomes in the order of the jobs."""
         try:
             for epoch in range(self.plan.epochs):

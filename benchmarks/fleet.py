@@ -1,0 +1,219 @@
+"""What a step of a member costs in a fleet, as a ratio to the same step alone.
+
+python benchmarks/fleet.py [--today PATH] [--rounds 3] [--epochs 6]
+
+``--today`` is the command `autoloss` of another installation (version 0.1.0, say), whose `autoloss train` is measured
+in the same run. All is CPU time of the process, on one thread. `autoloss train` is measured as the difference between a
+long and a short run, so that its start does not count; a hand-written loop and a fleet, by their steps. The rows take
+turns in each round, and the table shows medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import nn
+
+from autoloss.core.clock import Clock
+from autoloss.core.problem import Outputs, Problem, Term
+from autoloss.core.registry.lookup import registry
+from autoloss.problems._tensors import TensorTable
+from autoloss.training.fleet.batches import StackedBatches, collated
+from autoloss.training.fleet.fleet import Fleet, Member
+from autoloss.training.step.build import build_loss, build_weighting
+from autoloss.training.step.entries import table_of
+from autoloss.training.step.player import Player
+
+SIZES = (1, 2, 4, 8, 16, 32, 64)
+WEIGHTINGS = ("equal", "uncertainty", "gradnorm", "mgda")
+
+
+class Convolutions(Problem):
+    """A small convolution with two heads, on drawn pictures."""
+
+    terms = {"kind": "cross_entropy", "mean": "mse"}
+    metrics = {"error": "min"}
+
+    def datasets(self, seed: int) -> dict[str, TensorTable]:
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(512, 1, 28, 28, generator=generator)
+        return {"train": TensorTable(x=x, kind=torch.randint(10, (512,), generator=generator), mean=x.mean((1, 2, 3)))}
+
+    def network(self) -> nn.Module:
+        layers = (
+            nn.Conv2d(1, 16, 3, 2),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, 2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(1152, 64),
+        )
+        return nn.ModuleDict({"trunk": nn.Sequential(*layers), "kind": nn.Linear(64, 10), "mean": nn.Linear(64, 1)})
+
+    def outputs(self, network: Any, batch: Any) -> Outputs:
+        features = network["trunk"](batch["x"]).relu()
+        kind, mean = (
+            Term(network["kind"](features), batch["kind"]),
+            Term(network["mean"](features)[:, 0], batch["mean"]),
+        )
+        return Outputs({"kind": kind, "mean": mean}, anchor=features)
+
+    def measure(self, outputs: Outputs) -> dict[str, torch.Tensor]:
+        kind = outputs.term("kind")
+        return {"error": (kind.prediction.argmax(1) != kind.target).float()}
+
+
+def member(problem: Problem, seed: int, weighting: str) -> Member:
+    """A fresh member."""
+    torch.manual_seed(seed)
+    network = problem.network()
+    losses = {name: build_loss(loss) for name, loss in problem.terms.items() if loss}
+    player = Player(list(problem.terms), build_weighting(weighting))
+    return Member(problem, network, losses, player, torch.optim.Adam(network.parameters(), lr=0.01))
+
+
+def fleet_step(problem: Problem, size: int, weighting: str, batch_size: int) -> Callable[[], float]:
+    """A step of a fleet; the seconds of a member-step."""
+    data = problem.datasets(0)["train"]
+    fleet = Fleet([member(problem, seed, weighting) for seed in range(size)])
+    batches = StackedBatches([data] * size, range(size), batch_size)
+    state: dict[str, Any] = {"step": 0, "epoch": iter(())}
+
+    def step() -> float:
+        begun = time.process_time()
+        batch = next(state["epoch"], None)
+        if batch is None:
+            state["epoch"] = batches.epoch(state["step"])
+            batch = next(state["epoch"])
+        fleet.micro_batch(batch, Clock(state["step"], 0, min(1.0, state["step"] / 1000)))
+        fleet.step()
+        state["step"] += 1
+        return (time.process_time() - begun) / size
+
+    return step
+
+
+def own_step(problem: Problem, weighting: str, batch_size: int) -> Callable[[], float]:
+    """A step of a hand-written loop with the same losses and weighting."""
+    data, one = problem.datasets(0)["train"], member(problem, 0, weighting)
+    order: list[int] = []
+    state = {"step": 0}
+
+    def step() -> float:
+        begun = time.process_time()
+        if len(order) < batch_size:
+            order[:] = torch.randperm(len(data)).tolist()  # type: ignore[arg-type]
+        rows, order[:] = order[:batch_size], order[batch_size:]
+        clock = Clock(state["step"], 0, min(1.0, state["step"] / 1000))
+        outputs = problem.outputs(one.network, collated(data, rows))
+        weighed = one.player.step(table_of(outputs, one.losses, one.player, clock), clock)
+        assert weighed is not None
+        one.optimizer.zero_grad()
+        weighed.total.backward()
+        one.player.commit()
+        one.optimizer.step()
+        state["step"] += 1
+        return time.process_time() - begun
+
+    return step
+
+
+def trained(command: str, problem: str, weighting: str, epochs: int, steps: int, own: bool = True) -> float:
+    """The CPU seconds of a step of `autoloss train`, from a short and a long run; ``own``: of this installation."""
+
+    def seconds(number: int) -> float:
+        with tempfile.TemporaryDirectory() as place:
+            chosen = (
+                f"problem={problem}",
+                f"weighting={weighting}",
+                f"trainer.max_epochs={number}",
+                "checkpoint.every=0",
+            )
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+            if not own:
+                environment.pop("PYTHONPATH", None)
+            done = subprocess.run(
+                [*command.split(), "train", *chosen, "threads=1"],
+                cwd=place,
+                env=environment,
+                capture_output=True,
+                text=True,
+            )
+            if done.returncode:
+                raise SystemExit(done.stdout + done.stderr)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    return (seconds(2 + epochs) - seconds(2)) / (epochs * steps)
+
+
+def measured(step: Callable[[], float], number: int) -> float:
+    """The median of ``number`` steps, after some that do not count."""
+    for _ in range(4):
+        step()
+    return median(step() for _ in range(number))
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--today", default="")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=30)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    digits = registry.build("problem", "two_digits")
+    found: dict[tuple[str, str], list[float]] = {}
+    for _ in range(given.rounds):
+        for weighting in WEIGHTINGS:
+            now = trained(f"{sys.executable} -m autoloss", "two_digits", weighting, given.epochs, 32)
+            found.setdefault((weighting, "autoloss train"), []).append(now)
+            if given.today:
+                old = trained(str(Path(given.today).absolute()), "two_digits", weighting, given.epochs, 32, own=False)
+                found.setdefault((weighting, "autoloss train of the other installation"), []).append(old)
+            own = measured(own_step(digits, weighting, 128), given.steps)
+            found.setdefault((weighting, "a hand-written loop"), []).append(own)
+            for size in SIZES:
+                cost = measured(fleet_step(digits, size, weighting, 128), max(4, given.steps // size))
+                found.setdefault((weighting, f"fleet of {size}"), []).append(cost)
+        for name, problem, size, batch in (
+            ("klein_gordon", registry.build("problem", "klein_gordon"), 16, 128),
+            ("a convolution", Convolutions(), 8, 64),
+        ):
+            alone = measured(own_step(problem, "equal", batch), given.steps)
+            found.setdefault((name, "a hand-written loop"), []).append(alone)
+            cost = measured(fleet_step(problem, size, "equal", batch), max(4, given.steps // size))
+            found.setdefault((name, f"fleet of {size}"), []).append(cost)
+    print(f"torch {torch.__version__}, cpu, 1 thread, {given.rounds} rounds\n")
+    print("`two_digits`: CPU milliseconds of a step of one training (and its part of a hand-written loop's)\n")
+    rows = list(dict.fromkeys(row for weighting, row in found if weighting in WEIGHTINGS))
+    print("| | " + " | ".join(WEIGHTINGS) + " |\n|---|" + "---|" * len(WEIGHTINGS))
+    for row in rows:
+        cells = []
+        for weighting in WEIGHTINGS:
+            pairs = zip(found[weighting, row], found[weighting, "a hand-written loop"], strict=True)
+            share = median(a / b for a, b in pairs)
+            cells.append(f"{1000 * median(found[weighting, row]):.2f} ({share:.2f})")
+        print(f"| {row} | " + " | ".join(cells) + " |")
+    print("\n| | alone | in a fleet | ratio |\n|---|---|---|---|")
+    for name, size in (("klein_gordon", 16), ("a convolution", 8)):
+        alone, together = found[name, "a hand-written loop"], found[name, f"fleet of {size}"]
+        ratio = median(a / b for a, b in zip(together, alone, strict=True))
+        print(f"| {name}, {size} members | {1000 * median(alone):.2f} | {1000 * median(together):.2f} | {ratio:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
