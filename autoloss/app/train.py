@@ -234,8 +234,6 @@ def _checked(
     A check composes the configuration and builds its components. A sweeper other than Hydra's own chooses its jobs
     later: then only the overrides that all its jobs share are checked.
     """
-    from autoloss.app.prepare import prepare
-
     task_overrides = [
         o for o in overrides if o.startswith("hydra.searchpath") or not o.startswith(("hydra.", "hydra/"))
     ]
@@ -247,11 +245,12 @@ def _checked(
     global _jobs
     _jobs = 0 if other_sweeper else len(to_check)
     here = override_value(overrides, "hydra/launcher") in (None, "basic")
-    configs = []
-    for job_overrides in to_check:
-        config = composed("train", job_overrides, config_dirs(flags))
+    configs = [composed("train", job_overrides, config_dirs(flags)) for job_overrides in to_check]
+    # torch and Lightning take seconds to import: a misspelt key was answered before.
+    from autoloss.app.prepare import prepare
+
+    for config in configs:
         prepared = prepare(config, here=here)
-        configs.append(config)
     # A sweep builds each job again when it runs: it must not keep the data of all its jobs in memory.
     _prepared[:] = [] if swept else [prepared]
     return to_check, configs

@@ -1,6 +1,7 @@
 """describe, plugins, help and tab completion."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -53,8 +54,18 @@ def test_help_names_every_verb(mistaken):
 QUICK = [["--help"], ["plugins"], ["train", "--help"], ["-sc", "query=bash"]]
 
 
-@pytest.mark.parametrize("arguments", QUICK, ids=" ".join)
-def test_what_must_be_quick_imports_no_torch(arguments, tmp_path):
+MISTYPED = [
+    "train weigthing=equal",
+    "train -m weigthing=equal,dwa",
+    "search weigthing=equal",
+    "compare weighting=equal,dwa weigthing=equal",
+    "diagnose weigthing=equal",
+    "meta problems=[two_digits] weigthing=equal",
+]
+
+
+def imported(arguments, place):
+    """What a new process says, and which of the slow packages it has imported."""
     code = (
         "import sys; sys.argv = ['autoloss', *sys.argv[1:]]\n"
         "from autoloss.app.main import main\n"
@@ -63,10 +74,25 @@ def test_what_must_be_quick_imports_no_torch(arguments, tmp_path):
         "print([m for m in ('torch', 'pytorch_lightning', 'optuna') if m in sys.modules], file=sys.stderr)"
     )
     env = {"COMP_LINE": "autoloss train weighting=grad", "COMP_POINT": "29", "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=env, cwd=tmp_path
-    )
-    assert done.stderr.splitlines()[-1] == "[]", done.stderr
+    if path := os.environ.get("PYTHONPATH"):
+        env["PYTHONPATH"] = path
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=env, cwd=place)
+    *said, found = done.stderr.splitlines()
+    return said, found
+
+
+@pytest.mark.parametrize("arguments", QUICK, ids=" ".join)
+def test_what_must_be_quick_imports_no_torch(arguments, tmp_path):
+    said, found = imported(arguments, tmp_path)
+    assert found == "[]", said
+
+
+@pytest.mark.parametrize("line", MISTYPED)
+def test_a_misspelt_key_is_answered_before_torch_and_lightning_are_imported(line, tmp_path):
+    said, found = imported(line.split(), tmp_path)
+    assert said == ["autoloss: No key is called 'weigthing'. Did you mean 'weighting'?"]
+    assert "torch" not in found
+    assert "lightning" not in found
 
 
 def test_tab_completion_offers_registered_names(tmp_path):
