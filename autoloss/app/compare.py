@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autoloss.app.comparison import Cell, measured, show
 from autoloss.app.composition import composed, jobs, parsed
@@ -16,7 +19,10 @@ from autoloss.core.errors import ConfigError, require
 from autoloss.core.io.files import write_json
 from autoloss.core.io.occupied import COMMAND, COMPARE, check_free
 
-_HOW = ("compare.seeds", "compare.folds", "compare.baseline")
+if TYPE_CHECKING:
+    from autoloss.app.fleet_runs import FleetRuns, Request
+
+_HOW = ("compare.seeds", "compare.folds", "compare.baseline", "compare.fleet")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,6 +34,9 @@ def main(arguments: Sequence[str]) -> int:
     configs = {label: composed("compare", list(chosen), base) for label, chosen in choices.items()}
     first = next(iter(configs.values()))
     baseline = _baseline(configs, first["compare"]["baseline"])
+    from autoloss.app.fleet_runs import FleetRuns, fleet_size  # it imports torch: a misspelt key was answered before
+
+    fleet = fleet_size(first["compare"]["fleet"], "compare.fleet")
     _check(configs, overrides)
     directory = _directory(overrides, list(configs.values()))
     check_free(directory, COMPARE)
@@ -44,13 +53,20 @@ def main(arguments: Sequence[str]) -> int:
     cells: dict[str, list[Cell]] = {label: [] for label in configs}
     places: dict[str, list[str]] = {label: [] for label in configs}
     failed: list[str] = []
-    for (part, label), (place, whole) in runs.items():
-        summary = _run(whole, repeats[part], place, list(choices[label]), f"{label}, {part}")
+    asked = [
+        _Run(whole, repeats[part], place, list(choices[label]), f"{label}, {part}")
+        for (part, label), (place, whole) in runs.items()
+    ]
+    together = FleetRuns(fleet)
+    summaries: list[Cell | None] = []
+    for some in [asked] if fleet > 1 else [[one] for one in asked]:
+        summaries += _trained(some, together)
+    for (part, label), run, summary in zip(runs, asked, summaries, strict=True):
         if summary is None:
             failed.append(f"{label}, {part}")
         else:
             cells[label].append(summary)
-            places[label].append(place.relative_to(directory).as_posix())
+            places[label].append(run.place.relative_to(directory).as_posix())
     show(cells, places, baseline, directory, failed, first["compare"]["folds"])
     return 1 if failed else 0
 
@@ -65,27 +81,50 @@ def _whole(config: Cell, settings: Cell) -> Cell:
     return {key: value for key, value in config.items() if key not in ("compare", "hydra")} | settings["config"]
 
 
-def _run(whole: Cell, settings: Cell, place: Path, overrides: list[str], title: str) -> Cell | None:
-    from autoloss.app.train_one import train
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run of a comparison."""
 
-    with run_lock(place, title, waits=True):
-        if not whole["fresh"] and (before := finished(place, whole)):
-            say(f"{title}: finished before, skipped (fresh=true runs it again)")
-            return before
-        check_run(place, whole)
-        for stale in ("summary.json", "failed.json"):
-            (place / stale).unlink(missing_ok=True)
-        try:
-            write_json(place / "config.json", whole)
-            more = [] if settings["fold"] else [f"{key}={value}" for key, value in settings["config"].items()]
-            own = [one for one in overrides if not one.startswith("hydra.")]
-            command = ["autoloss", "train", *own, *more, f"test={whole['test']}"]
-            summary = train(whole, place, overrides, title=title, fold=settings["fold"], command=command)
-        except Exception as error:
-            record_failure(place, error)
-            return None
-    say(f"{title}: " + "  ".join(f"{name} {value:.4g}" for name, value in measured(summary).items()))
-    return summary
+    whole: Cell
+    settings: Cell
+    place: Path
+    overrides: list[str]
+    title: str
+
+    def request(self) -> Request:
+        """What is to be trained."""
+        from autoloss.app.fleet_runs import Request
+
+        more = [] if self.settings["fold"] else [f"{key}={value}" for key, value in self.settings["config"].items()]
+        own = [one for one in self.overrides if not one.lstrip("+~").startswith(("hydra.", "compare."))]
+        command = ["autoloss", "train", *own, *more, f"test={self.whole['test']}"]
+        return Request(self.whole, self.place, self.overrides, self.title, command, fold=self.settings["fold"])
+
+
+def _trained(runs: Sequence[_Run], together: FleetRuns) -> list[Cell | None]:
+    """The summary of each of ``runs``, which are trained at once; ``None`` for one that failed."""
+    found: dict[int, Cell | None] = {}
+    with ExitStack() as locks:
+        for i, run in enumerate(runs):
+            locks.enter_context(run_lock(run.place, run.title, waits=True))
+            if not run.whole["fresh"] and (before := finished(run.place, run.whole)):
+                say(f"{run.title}: finished before, skipped (fresh=true runs it again)")
+                found[i] = before
+                continue
+            check_run(run.place, run.whole)
+            for stale in ("summary.json", "failed.json"):
+                (run.place / stale).unlink(missing_ok=True)
+            write_json(run.place / "config.json", run.whole)
+        left = [i for i in range(len(runs)) if i not in found]
+        for i, summary in zip(left, together.train([runs[i].request() for i in left]), strict=True):
+            if isinstance(summary, Exception):
+                record_failure(runs[i].place, summary)
+                found[i] = None
+            else:
+                numbers = "  ".join(f"{name} {value:.4g}" for name, value in measured(summary).items())
+                say(f"{runs[i].title}: {numbers}")
+                found[i] = summary
+    return [found[i] for i in range(len(runs))]
 
 
 def _choices(overrides: Sequence[str]) -> dict[str, list[str]]:

@@ -199,3 +199,30 @@ def test_a_size_that_is_none_is_one_sentence(autoloss, given):
     assert done.returncode == 2
     assert "search.fleet must be" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_comparison_trains_at_once_and_finds_the_same(autoloss, tmp_path, worth_it, members):
+    command = ("compare", "problem.pairs=200", "trainer.max_epochs=2", "weighting=equal,uncertainty,gradnorm")
+    one = autoloss(*command, "compare.seeds=3", f"hydra.run.dir={tmp_path / 'one'}")
+    assert one.returncode == 0, one.stderr
+    assert members == []
+    many = autoloss(*command, "compare.seeds=3", "compare.fleet=auto", f"hydra.run.dir={tmp_path / 'many'}")
+    assert many.returncode == 0, many.stderr
+    assert sorted(members) == [3, 6]
+    for path in (tmp_path / "one").rglob("summary.json"):
+        other = tmp_path / "many" / path.relative_to(tmp_path / "one")
+        ours, theirs = json.loads(path.read_text()), json.loads(other.read_text())
+        for key in ("metrics", "test_metrics", "final_weights"):
+            assert ours[key] == pytest.approx(theirs[key], rel=1e-4)
+        assert ours["command"] == theirs["command"]
+    rerun = autoloss(*ours["command"][1:], f"hydra.run.dir={tmp_path / 'rerun'}")
+    assert rerun.returncode == 0, rerun.stderr
+    again = autoloss(*command, "compare.seeds=3", "compare.fleet=auto", f"hydra.run.dir={tmp_path / 'many'}")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("finished before, skipped") == 9
+
+
+def test_folds_are_members_too(autoloss, worth_it, members):
+    done = autoloss("compare", *SMALL, "weighting=equal,uncertainty", "compare.folds=3", "compare.fleet=8")
+    assert done.returncode == 0, done.stderr
+    assert members == [6]
