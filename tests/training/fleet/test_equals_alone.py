@@ -53,6 +53,13 @@ def test_every_weighting(weighting, missing):
     check(lambda problem, seed: member(problem, seed, weighting), Three(missing=missing))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("weighting", list(weightings()), ids=lambda of: of["name"])
+@pytest.mark.parametrize("missing", [False, True], ids=["whole", "missing"])
+def test_every_weighting_after_51_steps(weighting, missing):
+    check(lambda problem, seed: member(problem, seed, weighting), Three(missing=missing), epochs=17)
+
+
 @pytest.mark.parametrize("weighting", ["equal", "uncertainty", "gradnorm", "balancer", "mgda", "rlw"])
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("parameters", [False, True], ids=["features", "parameters"])

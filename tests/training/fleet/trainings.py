@@ -19,7 +19,7 @@ from autoloss.training.step.build import build_loss, build_weighting
 from autoloss.training.step.entries import table_of
 from autoloss.training.step.player import Player
 
-SAMPLES, BATCH, EPOCHS = 40, 16, 17  # two whole batches and a smaller one in each epoch: 51 steps
+SAMPLES, BATCH = 40, 16  # two whole batches and a smaller one in each epoch
 MEMBERS = 3
 
 
@@ -95,21 +95,21 @@ def member(
     )
 
 
-def steps_of(accumulate: int = 1) -> int:
+def steps_of(epochs: int, accumulate: int = 1) -> int:
     """The optimiser steps of a training."""
-    return EPOCHS * -(-len(range(0, SAMPLES, BATCH)) // accumulate)
+    return epochs * -(-len(range(0, SAMPLES, BATCH)) // accumulate)
 
 
 def train_fleet(
-    members: Sequence[Member], datasets: Sequence[Any], accumulate: int = 1, clip: Clip | None = None
+    members: Sequence[Member], datasets: Sequence[Any], epochs: int = 4, accumulate: int = 1, clip: Clip | None = None
 ) -> tuple[Fleet, list[Tensor]]:
     """Train ``members`` as one; the fleet, and the weights [M, N] of each micro-batch."""
     fleet = Fleet(members, accumulate, clip)
     batches, step, found = StackedBatches(datasets, range(len(members)), BATCH), 0, []
-    for epoch in range(EPOCHS):
+    for epoch in range(epochs):
         waiting = 0
         for number, batch in enumerate(batches.epoch(epoch), 1):
-            clock = Clock(step, epoch, step / steps_of(accumulate))
+            clock = Clock(step, epoch, step / steps_of(epochs, accumulate))
             found.append(fleet.micro_batch(batch, clock).weights.clone())
             waiting += 1
             if waiting == accumulate or number == len(batches):
@@ -119,14 +119,16 @@ def train_fleet(
     return fleet, found
 
 
-def train_alone(member: Member, dataset: Any, seed: int, accumulate: int = 1, clip: Clip | None = None) -> list[Tensor]:
+def train_alone(
+    member: Member, dataset: Any, seed: int, epochs: int = 4, accumulate: int = 1, clip: Clip | None = None
+) -> list[Tensor]:
     """Train one member as a loop of one's own does; the weights [N] of each micro-batch."""
     order, step, found = EpochShuffle(len(dataset), seed), 0, []
-    for epoch in range(EPOCHS):
+    for epoch in range(epochs):
         order.set_epoch(epoch)
         rows, waiting = list(order), 0
         for start in range(0, len(rows), BATCH):
-            clock = Clock(step, epoch, step / steps_of(accumulate))
+            clock = Clock(step, epoch, step / steps_of(epochs, accumulate))
             for loss in member.losses.values():
                 loss.follow(clock.progress)
             batch = collated(dataset, rows[start : start + BATCH])
