@@ -9,6 +9,7 @@ import torch
 
 from autoloss.app.composition import composed
 from autoloss.app.fleet_runs import FleetRuns, Request, train_alone
+from autoloss.app.overrides import rewritten
 from autoloss.training.fleet.price import SlowerError
 from autoloss.training.fleet.training import FleetTraining
 
@@ -226,3 +227,40 @@ def test_folds_are_members_too(autoloss, worth_it, members):
     done = autoloss("compare", *SMALL, "weighting=equal,uncertainty", "compare.folds=3", "compare.fleet=8")
     assert done.returncode == 0, done.stderr
     assert members == [6]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("trainer.accumulate_grad_batches=3",),
+        ("trainer.gradient_clip_val=0.1",),
+        ("trainer.gradient_clip_val=0.01", "+trainer.gradient_clip_algorithm=value"),
+        ("trainer.check_val_every_n_epoch=2", "batch_size=64"),
+        ("groups.both=[left,right]", "base.both=linear(0.5,1)", "weighting=gradnorm", "unbalanced=[pixels]"),
+        ("losses.left=focal", "losses.left.gamma=linear(0,2)", "weighting=uncertainty"),
+        ("optimizer=sgd", "optimizer.lr=0.1", "lr_schedule=constant", "weighting=dwa"),
+        ("problem=klein_gordon", "problem.points=256", "weighting=lr_annealing"),
+        ("problem=helmholtz", "problem.points=256", "weighting=gradnorm", "record.every=1"),
+    ],
+    ids=lambda options: options[0],
+)
+def test_each_option_gives_what_it_gives_alone(tmp_path, worth_it, members, options):
+    def made(name, seed):
+        chosen = [*(o for o in SMALL if "problem" not in o or not any(p.startswith("problem=") for p in options))]
+        config = composed("train", rewritten([*chosen, "checkpoint.every=0", f"seed={seed}", *options]), [])
+        return Request(config, tmp_path / name, options, name)
+
+    found = FleetRuns().train([made(f"fleet {seed}", seed) for seed in range(3)])
+    assert members == [3]
+    for seed, one in enumerate(found):
+        alone = train_alone(made(f"alone {seed}", seed))
+        assert one["steps"] == alone["steps"]
+        for key in ("metrics", "final_weights"):
+            assert one[key] == pytest.approx(alone[key], rel=2e-3)
+        ours, theirs = rows(tmp_path / f"fleet {seed}"), rows(tmp_path / f"alone {seed}")
+        assert [row["step"] for row in ours] == [row["step"] for row in theirs]
+        assert ours[0] == pytest.approx(theirs[0], rel=1e-4, abs=1e-6, nan_ok=True)
+        assert ours[-1] == pytest.approx(theirs[-1], rel=2e-2, abs=1e-4, nan_ok=True)
+        one_metrics, other = [(tmp_path / f"{way} {seed}" / "metrics.csv").read_text() for way in ("fleet", "alone")]
+        assert one_metrics.splitlines()[0] == other.splitlines()[0]
+        assert len(one_metrics.splitlines()) == len(other.splitlines())

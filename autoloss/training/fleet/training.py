@@ -127,6 +127,8 @@ class FleetTraining:
             self.between()
 
     def _record(self, weighed: StackedWeighed) -> None:
+        if self._last is not None and self._last.layout.clock.step == self.step:
+            return  # of several micro-batches in a step the first is recorded
         self._last = weighed
         for m, job in enumerate(self.running):
             record = self._records[id(job)]
