@@ -30,7 +30,8 @@ from autoloss.core.problem import Outputs, Problem, Term
 from autoloss.core.registry.lookup import registry
 from autoloss.problems._tensors import TensorTable
 from autoloss.training.fleet.batches import StackedBatches, collated
-from autoloss.training.fleet.fleet import Fleet, Member
+from autoloss.training.fleet.fleet import Fleet
+from autoloss.training.fleet.member import Member
 from autoloss.training.step.build import build_loss, build_weighting
 from autoloss.training.step.entries import table_of
 from autoloss.training.step.player import Player

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from autoloss.app.fleet_groups import obstacle, structure_of
 from autoloss.app.prepare import PreparedRun, prepare
 from autoloss.app.run_summary import check_finite, write_summary
 from autoloss.app.screen import say
@@ -20,36 +20,14 @@ from autoloss.core.errors import AutolossError, require
 from autoloss.core.need import GRADIENTS
 from autoloss.report.runs import FINISHED
 from autoloss.search import stop
-from autoloss.training.fleet.fleet import Clip, Member, check_members
+from autoloss.training.fleet.fleet import Clip
+from autoloss.training.fleet.member import Member, check_members
 from autoloss.training.fleet.price import check_faster
 from autoloss.training.fleet.shared_data import SharedData
 from autoloss.training.fleet.stacked import UnlikeError
 from autoloss.training.fleet.training import FleetTraining, Job, MemberResult, Plan, Report
 from autoloss.training.lightning.callbacks.report_metrics import ReportMetrics
 from autoloss.training.lightning.run_module import RunModule
-
-# The values of the keys that a fleet takes: with another one the run is trained alone.
-PLAIN: Mapping[str, Any] = {"anchor": "features", "workers": 0, "on_nonfinite": "raise", "ckpt": None, "penalties": {}}
-TRAINER: Mapping[str, tuple[Any, ...]] = {
-    "accelerator": ("auto", "cpu"),
-    "devices": (1, "1", "auto"),
-    "strategy": ("auto", "single_device"),
-    "precision": ("32-true", 32, "32"),
-    "max_steps": (-1,),
-    "limit_train_batches": (1.0, None),
-    "limit_val_batches": (1.0, None),
-}
-FOLLOWED = {
-    "max_epochs",
-    "accumulate_grad_batches",
-    "gradient_clip_val",
-    "gradient_clip_algorithm",
-    "check_val_every_n_epoch",
-    "log_every_n_steps",
-}
-# What may differ between the members of a fleet; of the rest only the structure counts, or nothing may differ.
-FREE = ("seed", "weighting", "name", "fresh", "load", "test", "threads", "lr_schedule", "base")
-NUMBERS = ("losses", "optimizer")
 
 
 @dataclass(slots=True)
@@ -123,44 +101,6 @@ class FleetRuns:
         if why not in self._told:
             self._told.add(why)
             self.says(f"trained one by one: {why}")
-
-
-def obstacle(config: Mapping[str, Any]) -> str:
-    """The key of ``config`` that a fleet does not follow; empty if there is none."""
-    for key, value in PLAIN.items():
-        if config[key] != value:
-            return key
-    if config["record"]["probe_every"]:
-        return "record.probe_every"
-    if config["checkpoint"]["every"] or config["checkpoint"]["every_steps"]:
-        return "checkpoint"
-    if config["sample_weighting"]["name"] != "uniform":
-        return "sample_weighting"
-    if config["module"] and config["module"].get("name") not in (None, "multitask"):
-        return "module"
-    trainer = config["trainer"]
-    if trainer["max_epochs"] is None or trainer["max_epochs"] < 1:
-        return "trainer.max_epochs"
-    for flag, value in trainer.items():
-        if flag not in FOLLOWED and value not in TRAINER.get(flag, ()):
-            return f"trainer.{flag}"
-    # A fleet on an accelerator is not tried yet.
-    return "trainer.accelerator" if trainer["accelerator"] == "auto" and torch.accelerator.is_available() else ""
-
-
-def structure_of(config: Mapping[str, Any]) -> str:
-    """What must be the same for the runs of one fleet, as text."""
-    kept = {key: value for key, value in config.items() if key not in FREE}
-    kept |= {key: _without_numbers(config[key]) for key in NUMBERS}
-    return json.dumps(kept, sort_keys=True, default=str)
-
-
-def _without_numbers(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, (int, float, Mapping, list, tuple)):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): _without_numbers(inner) for key, inner in value.items()}
-    return [_without_numbers(inner) for inner in value] if isinstance(value, (list, tuple)) else 0
 
 
 class _Together:

@@ -7,39 +7,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import AutolossError, LabelError, SignalError
-from autoloss.core.loss import Loss
-from autoloss.core.need import GRADIENTS, OUTCOME, Need
-from autoloss.core.problem import Problem
-from autoloss.core.signals import Signals
-from autoloss.core.surgery import Surgery
+from autoloss.core.need import GRADIENTS, Need
 from autoloss.core.table import Reduced
 from autoloss.core.tensors.constants import flags
-from autoloss.probe import Measured
 from autoloss.training.fleet.forward import Forward, MemberModel, StackedForward
-from autoloss.training.fleet.measure import like, measure_members
-from autoloss.training.fleet.optimizers import kind_of, signature
-from autoloss.training.fleet.stacked import Stacked, UnlikeError, structure
+from autoloss.training.fleet.measure import measure_members
+from autoloss.training.fleet.member import Member, check_members
+from autoloss.training.fleet.optimizers import kind_of
+from autoloss.training.fleet.stacked import Stacked, structure
+from autoloss.training.fleet.stacked_weighed import StackedWeighed
 from autoloss.training.fleet.weighing import Layout, Numbers, Party
-from autoloss.training.step.player import Player
-from autoloss.training.step.weigh import Weighed
-
-
-@dataclass(slots=True)
-class Member:
-    """One training: its network, losses, player and optimiser, all fresh; ``key`` is the caller's name for it."""
-
-    problem: Problem
-    network: nn.Module
-    losses: Mapping[str, Loss]
-    player: Player
-    optimizer: Optimizer
-    scheduler: Any = None
-    key: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,88 +243,6 @@ class Fleet:
             factor = (self.clip.norm / (norms + 1e-6)).clamp(max=1.0)
             for gradient in gradients:
                 gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
-
-
-@dataclass(frozen=True, slots=True)
-class StackedWeighed:
-    """A micro-batch of M members: their losses [M, N], and the numbers that the weightings saw and gave."""
-
-    losses: Reduced
-    numbers: Numbers
-    layout: Layout
-
-    @property
-    def weights(self) -> Tensor:
-        """The effective weights [M, N]."""
-        weights: Tensor = self.numbers["weights"]
-        return weights
-
-    def of(self, m: int) -> Weighed:
-        """The micro-batch of member ``m``."""
-        numbers, layout, clock = self.numbers, self.layout, self.layout.clock
-        losses = replace(
-            self.losses,
-            scalars=tuple(None if scalar is None else scalar[m] for scalar in self.losses.scalars),
-            values=self.losses.values[m],
-            counts=self.losses.counts[m],
-            present=self.losses.present[m],
-        )
-        measured = None
-        if layout.reached is not None:
-            signals = {
-                name: like(name, layout.templates[name], {key: of[m] for key, of in parts.items()})
-                for name, parts in numbers["signals"].items()
-            }
-            reached = flags(layout.reached, losses.values.device)
-            measured = Measured(reached, signals, None, layout.items, whole=all(layout.reached), here=layout.reached)
-        signals_of = Signals(
-            layout.terms.units,
-            numbers["seen"][m],
-            numbers["balanced"][m],
-            clock.step,
-            clock.epoch,
-            clock.progress,
-            clock.plateaus,
-            whole=layout.whole and "unbalanced" not in numbers,
-            **{f"measured_{name}": value for name, value in (measured.signals if measured else {}).items()},
-        )
-        weights = self.weights[m]
-        total = (weights * losses.values).sum()
-        return Weighed(total, weights, losses, signals_of, numbers["unit_counts"][m], measured)
-
-    def suspects(self, players: Sequence[Player]) -> list[int]:
-        """The members whose losses, gradients or weights are not finite, or below what their weighting needs."""
-        good = self.losses.values.isfinite().all(1) & self.weights.isfinite().all(1)
-        for parts in self.numbers.get("signals", {}).values():
-            good &= torch.stack([of.flatten(1).isfinite().all(1) for of in parts.values()]).all(0)
-        found = {} if bool(good.all()) else {m for m, ok in enumerate(good.tolist()) if not ok}
-        low = [m for m, player in enumerate(players) if player.weighting.positive]
-        if low and bool(self.numbers["seen"][low].amin() < max(max(players[m].weighting.least()) for m in low)):
-            found = {*found, *low}
-        return sorted(found)
-
-
-def check_members(members: Sequence[Member]) -> None:
-    """Raise :class:`UnlikeError` unless the ``members`` can be trained as one."""
-    first = members[0]
-    for member in members:
-        player, weighting = member.player, member.player.weighting
-        if isinstance(weighting, Surgery) or player.samples is not None or weighting.needs & OUTCOME:
-            what = "weights samples" if player.samples is not None else "looks ahead, or has no weights"
-            raise UnlikeError(
-                f"A fleet takes weightings of losses, but {weighting.title()!r} {what}. It is trained alone."
-            )
-        if signature(member.optimizer) != signature(first.optimizer):
-            raise UnlikeError("Members of a fleet must have one kind of optimiser, but they differ. Train them apart.")
-        terms, other = player.terms, first.player.terms
-        if (terms.names, terms.members, terms.grouped) != (other.names, other.members, other.grouped):
-            raise UnlikeError(
-                "Members of a fleet must have the same losses and groups, but they differ. Train them apart."
-            )
-        if player.nonfinite.skips:
-            raise UnlikeError(
-                "on_nonfinite=skip leaves batches out, which a fleet cannot. The member is trained alone."
-            )
 
 
 def _chosen(numbers: Numbers, members: Sequence[int], size: int) -> Numbers:

@@ -10,7 +10,8 @@ import torch
 
 from autoloss.core.clock import Clock
 from autoloss.training.fleet.batches import StackedBatches, collated
-from autoloss.training.fleet.fleet import Fleet, Member
+from autoloss.training.fleet.fleet import Fleet
+from autoloss.training.fleet.member import Member
 from autoloss.training.fleet.stacked import UnlikeError
 from autoloss.training.fleet.training import Job, Plan
 from autoloss.training.fleet.weighing import TRIALS

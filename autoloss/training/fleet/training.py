@@ -16,8 +16,10 @@ from torch.utils.data import Dataset
 from autoloss.core.clock import Clock
 from autoloss.core.need import GRADIENTS
 from autoloss.training.fleet.batches import StackedBatches, in_order, stacked
-from autoloss.training.fleet.fleet import Clip, Fleet, Member, StackedWeighed
+from autoloss.training.fleet.fleet import Clip, Fleet
 from autoloss.training.fleet.forward import MemberModel
+from autoloss.training.fleet.member import Member
+from autoloss.training.fleet.stacked_weighed import StackedWeighed
 from autoloss.training.record.csv_file import CsvFile
 from autoloss.training.record.recorder import Recorder
 from autoloss.training.record.tensorboard import write_hparams, write_text

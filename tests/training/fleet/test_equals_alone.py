@@ -141,6 +141,12 @@ def test_what_cannot_be_one_says_why():
     problem = Three()
     for make, says in (
         (lambda seed: member(problem, seed, "famo"), "'famo' looks ahead"),
+        (
+            lambda seed: member(
+                problem, seed, {"name": "scheduled", "by": "plateau", "schedules": {"code": "step(1,0.1,2)"}}
+            ),
+            "follows plateaus",
+        ),
         (lambda seed: member(problem, seed, "equal", on_nonfinite="skip"), "on_nonfinite=skip"),
         (lambda seed: member(problem, seed, "equal", lambda of, s: torch.optim.RMSprop(of)), "SGD, Adam or AdamW"),
         (lambda seed: member(problem, seed, "equal", losses={"kind": "focal"} if seed else None), "differ in numbers"),

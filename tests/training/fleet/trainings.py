@@ -14,7 +14,8 @@ from autoloss.core.sample_order import EpochShuffle
 from autoloss.core.table import Entry
 from autoloss.problems._tensors import TensorTable
 from autoloss.training.fleet.batches import StackedBatches, collated
-from autoloss.training.fleet.fleet import Clip, Fleet, Member
+from autoloss.training.fleet.fleet import Clip, Fleet
+from autoloss.training.fleet.member import Member
 from autoloss.training.step.build import build_loss, build_weighting
 from autoloss.training.step.entries import table_of
 from autoloss.training.step.player import Player

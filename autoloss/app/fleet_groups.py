@@ -1,0 +1,70 @@
+"""Which runs can be one fleet, told from their configurations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+# The values of the keys that a fleet takes: with another one the run is trained alone.
+PLAIN: Mapping[str, Any] = {"anchor": "features", "workers": 0, "on_nonfinite": "raise", "ckpt": None, "penalties": {}}
+TRAINER: Mapping[str, tuple[Any, ...]] = {
+    "accelerator": ("auto", "cpu"),
+    "devices": (1, "1", "auto"),
+    "strategy": ("auto", "single_device"),
+    "precision": ("32-true", 32, "32"),
+    "max_steps": (-1,),
+    "limit_train_batches": (1.0, None),
+    "limit_val_batches": (1.0, None),
+}
+FOLLOWED = {
+    "max_epochs",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "check_val_every_n_epoch",
+    "log_every_n_steps",
+}
+# What may differ between the members of a fleet; of the rest only the structure counts, or nothing may differ.
+FREE = ("seed", "weighting", "name", "fresh", "load", "test", "threads", "lr_schedule", "base")
+NUMBERS = ("losses", "optimizer")
+
+
+def obstacle(config: Mapping[str, Any]) -> str:
+    """The key of ``config`` that a fleet does not follow; empty if there is none."""
+    for key, value in PLAIN.items():
+        if config[key] != value:
+            return key
+    if config["record"]["probe_every"]:
+        return "record.probe_every"
+    if config["checkpoint"]["every"] or config["checkpoint"]["every_steps"]:
+        return "checkpoint"
+    if config["sample_weighting"]["name"] != "uniform":
+        return "sample_weighting"
+    if config["module"] and config["module"].get("name") not in (None, "multitask"):
+        return "module"
+    trainer = config["trainer"]
+    if trainer["max_epochs"] is None or trainer["max_epochs"] < 1:
+        return "trainer.max_epochs"
+    for flag, value in trainer.items():
+        if flag not in FOLLOWED and value not in TRAINER.get(flag, ()):
+            return f"trainer.{flag}"
+    # A fleet on an accelerator is not tried yet.
+    return "trainer.accelerator" if trainer["accelerator"] == "auto" and torch.accelerator.is_available() else ""
+
+
+def structure_of(config: Mapping[str, Any]) -> str:
+    """What must be the same for the runs of one fleet, as text."""
+    kept = {key: value for key, value in config.items() if key not in FREE}
+    kept |= {key: _without_numbers(config[key]) for key in NUMBERS}
+    return json.dumps(kept, sort_keys=True, default=str)
+
+
+def _without_numbers(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, float, Mapping, list, tuple)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _without_numbers(inner) for key, inner in value.items()}
+    return [_without_numbers(inner) for inner in value] if isinstance(value, (list, tuple)) else 0

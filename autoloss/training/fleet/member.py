@@ -1,0 +1,58 @@
+"""One member of a fleet, and whether it can be one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from autoloss.core.loss import Loss
+from autoloss.core.need import OUTCOME
+from autoloss.core.problem import Problem
+from autoloss.core.surgery import Surgery
+from autoloss.training.fleet.optimizers import signature
+from autoloss.training.fleet.stacked import UnlikeError
+from autoloss.training.step.player import Player
+
+
+@dataclass(slots=True)
+class Member:
+    """One training: its network, losses, player and optimiser, all fresh; ``key`` is the caller's name for it."""
+
+    problem: Problem
+    network: nn.Module
+    losses: Mapping[str, Loss]
+    player: Player
+    optimizer: Optimizer
+    scheduler: Any = None
+    key: Any = None
+
+
+def check_members(members: Sequence[Member]) -> None:
+    """Raise :class:`UnlikeError` unless the ``members`` can be trained as one."""
+    first = members[0]
+    for member in members:
+        player, weighting = member.player, member.player.weighting
+        if isinstance(weighting, Surgery) or player.samples is not None or weighting.needs & OUTCOME:
+            what = "weights samples" if player.samples is not None else "looks ahead, or has no weights"
+            raise UnlikeError(
+                f"A fleet takes weightings of losses, but {weighting.title()!r} {what}. It is trained alone."
+            )
+        if "plateau" in weighting.follows:
+            raise UnlikeError(
+                f"Members of a fleet have one clock, but {weighting.title()!r} follows plateaus. It is trained alone."
+            )
+        if signature(member.optimizer) != signature(first.optimizer):
+            raise UnlikeError("Members of a fleet must have one kind of optimiser, but they differ. Train them apart.")
+        terms, other = player.terms, first.player.terms
+        if (terms.names, terms.members, terms.grouped) != (other.names, other.members, other.grouped):
+            raise UnlikeError(
+                "Members of a fleet must have the same losses and groups, but they differ. Train them apart."
+            )
+        if player.nonfinite.skips:
+            raise UnlikeError(
+                "on_nonfinite=skip leaves batches out, which a fleet cannot. The member is trained alone."
+            )
