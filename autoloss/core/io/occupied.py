@@ -54,8 +54,8 @@ def check_free(directory: Path, kind: str) -> None:
     for name in _OVERWRITTEN:
         if link := next((one for one in directory.glob(name) if one.is_symlink()), None):
             raise ConfigError(
-                f"A run must write files of its own, but {str(link)!r} is a symbolic link. Remove it, or choose another "
-                "directory."
+                f"A run must write files of its own, but {str(link)!r} is a symbolic link. Remove it, or choose "
+                "another directory."
             )
     found = holds(directory)
     if found not in (None, kind):
