@@ -10,6 +10,7 @@ from typing import Any
 from autoloss.app.composition import composed
 from autoloss.app.overrides import rewritten
 from autoloss.app.train_one import train
+from autoloss.report.record import declared_unbalanced
 from autoloss.search.output import overrides
 from autoloss.search.runner import Report, Result
 from autoloss.search.space import Candidate
@@ -37,18 +38,23 @@ class ConfigRunner:
         if self.folds < 2 or test:
             command = ["autoloss", "train", *whole]
             summary = train(config, directory, chosen, callbacks=[ReportMetrics(report)], title=title, command=command)
-            return _result(summary)
-        summaries: list[dict[str, Any]] = []
+            return _result(summary, directory)
+        results: list[Result] = []
         for fold in range(self.folds):
             inside = directory / f"fold_{fold}"
-            summaries.append(train(config, inside, chosen, fold=(fold, self.folds), title=f"{title} fold {fold}"))
-            report(fold, summaries[-1]["metrics"])
-        return _mean([_result(summary) for summary in summaries])
+            summary = train(config, inside, chosen, fold=(fold, self.folds), title=f"{title} fold {fold}")
+            results.append(_result(summary, inside))
+            report(fold, results[-1].metrics)
+        return _mean(results)
 
 
-def _result(summary: Mapping[str, Any]) -> Result:
+def _result(summary: Mapping[str, Any], directory: Path) -> Result:
     return Result(
-        summary["metrics"], summary.get("test_metrics", {}), summary["final_weights"], summary["mean_weight_sum"]
+        summary["metrics"],
+        summary.get("test_metrics", {}),
+        summary["final_weights"],
+        summary["mean_weight_sum"],
+        declared_unbalanced(directory),
     )
 
 
@@ -57,5 +63,9 @@ def _mean(results: Sequence[Result]) -> Result:
         return {name: fmean(get(r)[name] for r in results) for name in get(results[0])}
 
     return Result(
-        over(lambda r: r.metrics), {}, over(lambda r: r.final_weights), fmean(r.mean_weight_sum for r in results)
+        over(lambda r: r.metrics),
+        {},
+        over(lambda r: r.final_weights),
+        fmean(r.mean_weight_sum for r in results),
+        results[0].unbalanced,
     )

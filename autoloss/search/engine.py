@@ -17,6 +17,7 @@ from autoloss.core.errors import ConfigError, first_line, require
 from autoloss.core.io.disk import disk_error
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import budget, stop
+from autoloss.search.balanced import balanced, finished_baseline
 from autoloss.search.heartbeat import GRACE, HEARTBEAT, WorkerWatch, send_heartbeats
 from autoloss.search.overdue import OverdueWatch
 from autoloss.search.runner import SCORE, Pruned, Report, Result, Runner
@@ -114,10 +115,8 @@ class Search:
     @property
     def reference(self) -> dict[str, float] | None:
         """The baseline's metrics, which scores are relative to; ``None`` until it is finished."""
-        for trial in self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
-            if trial.user_attrs.get("baseline"):
-                return dict(trial.user_attrs["metrics"])
-        return None
+        done = finished_baseline(self.study)
+        return dict(done.user_attrs["metrics"]) if done is not None else None
 
     def score(self, metrics: Mapping[str, float]) -> float:
         """The mean relative improvement of ``metrics`` over the baseline, whose own score is 0."""
@@ -130,6 +129,9 @@ class Search:
                 if not self._await_reference(trial):
                     budget.give_back(self.study, trial)
                     return
+                self.space, left_out = balanced(self.space, self.study)
+                if left_out:
+                    self.says(left_out)
                 self._try(trial)
         except UpdateFinishedTrialError:
             self.says(f"trial {trial.number}: its heartbeat was missing for too long, so another worker runs it now")
@@ -196,6 +198,8 @@ class Search:
         trial.set_user_attr("metrics", dict(result.metrics))
         trial.set_user_attr("final_weights", dict(result.final_weights))
         trial.set_user_attr("mean_weight_sum", result.mean_weight_sum)
+        if result.unbalanced:
+            trial.set_user_attr("unbalanced", list(result.unbalanced))
         score = self.score(result.metrics)
         trial.set_user_attr("score", score)
         self.study.tell(trial, [score if name == SCORE else result.metrics[name] for name in self.settings.objectives])
