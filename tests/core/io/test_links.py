@@ -81,10 +81,13 @@ def test_a_log_is_not_written_through_a_link(tmp_path, target):
         pass
 
 
-def test_garbage_in_the_middle_of_a_journal_is_one_sentence(tmp_path):
+@pytest.mark.parametrize(
+    "garbage", [b"\x00garbage{\n", b'{"op_code": 99, "worker_id": "x"}\n', b"[]\n", b'{"op_code": 0}\n']
+)
+def test_garbage_in_the_middle_of_a_journal_is_one_sentence(tmp_path, garbage):
     storage = open_storage(None, tmp_path)
     storage.create_new_study(directions=[1], study_name="one")
     log = tmp_path / "study.log"
-    log.write_bytes(b"\x00garbage{\n" + log.read_bytes())
+    log.write_bytes(garbage + log.read_bytes())
     with pytest.raises(ConfigError, match=r"study.log' is damaged: .*Restore it, or start again with fresh=true"):
         open_storage(None, tmp_path)
