@@ -187,7 +187,9 @@ def test_a_failed_trial_is_listed(autoloss, tmp_path):
         "    def update(self, signals):\n        pass\n"
     )
     done = autoloss("search", *SMALL, *QUIET, "search.weightings=[mine:Broken]", "search.n_trials=3")
-    assert done.returncode == 0, done.stderr
+    # Nothing but equal weights finished.
+    assert done.returncode == 1, done.stderr
+    assert "all 2 beside equal weights failed: OSError: disk on fire" in done.stderr
     assert "failed: trial 1: OSError: disk on fire" in done.stdout
     root = tmp_path / "outputs/search/mine"
     assert "disk on fire" in (root / "leaderboard.md").read_text()
