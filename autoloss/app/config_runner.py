@@ -10,6 +10,7 @@ from typing import Any
 from autoloss.app.composition import composed
 from autoloss.app.fleet_runs import FleetRuns, Request, Trained, train_alone
 from autoloss.app.overrides import rewritten
+from autoloss.report.record import declared_unbalanced
 from autoloss.search.output import overrides
 from autoloss.search.runner import Report, Result, Task
 from autoloss.search.space import Candidate
@@ -36,7 +37,7 @@ class ConfigRunner:
     def __call__(self, candidate: Candidate, seed: int, directory: Path, report: Report, test: bool = False) -> Result:
         results = []
         for fold, request in enumerate(self._requests(Task(candidate, seed, directory, report, test))):
-            results.append(_result(train_alone(request)))
+            results.append(_result(train_alone(request), request.directory))
             if request.fold:
                 report(fold, results[-1].metrics)
         return results[0] if len(results) == 1 else _mean(results)
@@ -51,7 +52,7 @@ class ConfigRunner:
                 asked.append(error)
         trained = iter(self.fleet.train([one for of in asked if isinstance(of, list) for one in of]))
         return [
-            _collected(task, [next(trained) for _ in of]) if isinstance(of, list) else of
+            _collected(task, [(one.directory, next(trained)) for one in of]) if isinstance(of, list) else of
             for task, of in zip(tasks, asked, strict=True)
         ]
 
@@ -68,14 +69,14 @@ class ConfigRunner:
         ]
 
 
-def _collected(task: Task, trained: Sequence[Trained]) -> Result | Exception:
+def _collected(task: Task, trained: Sequence[tuple[Path, Trained]]) -> Result | Exception:
     """The result of a task: that of its run, or the mean over its folds, each of which is reported."""
     results = []
     try:
-        for fold, one in enumerate(trained):
+        for fold, (directory, one) in enumerate(trained):
             if isinstance(one, Exception):
                 raise one
-            results.append(_result(one))
+            results.append(_result(one, directory))
             if len(trained) > 1:
                 task.report(fold, one["metrics"])
     except Exception as error:
@@ -83,9 +84,13 @@ def _collected(task: Task, trained: Sequence[Trained]) -> Result | Exception:
     return results[0] if len(results) == 1 else _mean(results)
 
 
-def _result(summary: Mapping[str, Any]) -> Result:
+def _result(summary: Mapping[str, Any], directory: Path) -> Result:
     return Result(
-        summary["metrics"], summary.get("test_metrics", {}), summary["final_weights"], summary["mean_weight_sum"]
+        summary["metrics"],
+        summary.get("test_metrics", {}),
+        summary["final_weights"],
+        summary["mean_weight_sum"],
+        declared_unbalanced(directory),
     )
 
 
@@ -94,5 +99,9 @@ def _mean(results: Sequence[Result]) -> Result:
         return {name: fmean(get(r)[name] for r in results) for name in get(results[0])}
 
     return Result(
-        over(lambda r: r.metrics), {}, over(lambda r: r.final_weights), fmean(r.mean_weight_sum for r in results)
+        over(lambda r: r.metrics),
+        {},
+        over(lambda r: r.final_weights),
+        fmean(r.mean_weight_sum for r in results),
+        results[0].unbalanced,
     )

@@ -108,7 +108,9 @@ def problem_node(name: str) -> dict[str, Any]:
     listing = registry.find("problem", name)
     terms, recipe = attribute(listing, "terms", {}), attribute(listing, "recipe", {})
     parameters = plain_defaults(listing)
-    chosen = [{f"/loss@_global_.losses.{term}": loss} for term, loss in dict(terms).items() if loss is not None]
+    # Hydra has another meaning for these signs; such a term has its own loss without the configuration.
+    kept = {term: loss for term, loss in dict(terms).items() if loss is not None and not {*".:[]"} & {*term}}
+    chosen = [{f"/loss@_global_.losses.{term}": loss} for term, loss in kept.items()]
     others = attribute(listing, "discriminator_terms", {})
     chosen += [{f"/loss@_global_.discriminator.losses.{term}": loss} for term, loss in dict(others).items() if loss]
     module = {"override /module": attribute(listing, "module", DEFAULT_MODULE)}

@@ -20,6 +20,7 @@ from autoloss.app.run_names import directory_name
 from autoloss.app.screen import report, say, shown
 from autoloss.app.search_study import (
     SEARCH_SETTINGS,
+    check_candidates,
     check_study,
     delete_results,
     sampler_seed,
@@ -143,6 +144,7 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
                 if not helper:
                     say("\nconfirming on fresh seeds ...")
                 candidates = chosen(study, search["confirm"])
+                check_candidates(candidates, space, str(shown(directory)))
                 confirmed = confirm(
                     runner, candidates, problem.metrics, search["confirm_seeds"], directory, config["seed"], fleet
                 )

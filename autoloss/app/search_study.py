@@ -7,13 +7,19 @@ import os
 import shutil
 import socket
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoloss.app.current_config import current
+from autoloss.app.trust import import_paths
 from autoloss.app.workers import helper_number
 from autoloss.core.errors import require
+from autoloss.core.space import Choice
+from autoloss.search.override_text import written
+
+if TYPE_CHECKING:
+    from autoloss.search.space import Candidate, Space
 
 # These keys change how a study is searched; with other values it is still the same study.
 SEARCH_SETTINGS = (
@@ -47,6 +53,29 @@ def study_name(storage: str | None, directory: Path) -> str:
     from autoloss.search.study import NAME
 
     return NAME if storage is None else f"{NAME}/{directory.name}"
+
+
+def check_candidates(candidates: Sequence[tuple[int, Candidate]], space: Space, place: str) -> None:
+    """Raise if one of the ``candidates`` of the study in ``place`` is none that ``space`` offers.
+
+    Another person may have written the study: what it says must import nothing, and set no other key.
+    """
+    from autoloss.search.output import overrides
+
+    varied = [of.options for of in space.keys.values() if isinstance(of, Choice)]
+    losses = [f"losses.{term}={loss}" for term, options in space.losses.items() for loss in options]
+    offered = import_paths([f"offered={written([[*space.weightings], space.wrap, *varied])}", *losses])
+    for number, candidate in candidates:
+        lines = overrides(candidate)
+        strange = [f"{path!r}" for path in import_paths(lines) if path not in offered]
+        strange += [key for key in candidate.keys if key not in space.keys and key not in space.defaults]
+        strange += [f"losses.{term}" for term in candidate.losses if term not in space.losses]
+        require(
+            not strange,
+            "A study must hold only what its search offers",
+            f"trial {number} of {place!r} has {', '.join(strange)}",
+            "Somebody else has written it: start again with fresh=true.",
+        )
 
 
 def sampler_seed(config: Mapping[str, Any], begun: int) -> int:

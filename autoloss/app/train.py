@@ -199,7 +199,7 @@ def _train(
     checkpoint = _checkpoint(config, directory, swept)
     stale = ["summary.json", "failed.json"]
     if checkpoint is not None:
-        say(f"{title}: goes on from {checkpoint}")
+        say(f"{title}: goes on from {shown(Path(checkpoint))}")
     else:
         # The checkpoint of another configuration: if this run were killed before its first checkpoint, the next
         # start would go on from this one.

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from autoloss.app.parent import WAITS, tie, untie
 from autoloss.app.screen import say
+from autoloss.core.io.files import refuse_link
 from autoloss.search import stop
 from autoloss.search.heartbeat import told
 
@@ -65,7 +66,7 @@ class Workers:
         torch.set_num_threads(threads)
         self.directory.mkdir(parents=True, exist_ok=True)
         for number in range(1, self.count + 1):
-            log = (self.directory / f"worker-{number}.log").open("wb")
+            log = open(self.directory / f"worker-{number}.log", "wb", opener=refuse_link)
             read, write, tied = tie()
             environment = {**os.environ, _HELPER: str(number), "OMP_NUM_THREADS": str(threads), **tied}
             command = [sys.executable, "-m", "autoloss", *self.arguments]

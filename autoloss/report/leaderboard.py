@@ -135,7 +135,9 @@ def as_text(board: Leaderboard) -> str:
 def notes(board: Leaderboard) -> list[str]:
     """The meaning of the score, and the runs that are missing from the table."""
     lines = []
-    if board.baseline is not None:
+    if board.entrants and not board.metrics:
+        lines.append("The runs have no metric in common, so there is no score.")
+    elif board.baseline is not None:
         goals = ", ".join(f"{name} ({goal})" for name, goal in board.goals.items())
         lines.append(
             f"score: mean relative improvement over {board.baseline!r} of {goals} on validation data; "

@@ -181,6 +181,12 @@ def read_record(directory: Path) -> RunRecord:
     return RunRecord(directory, run, columns, curves, parts, config or (about or {}).get("config", {}), gaps)
 
 
+def declared_unbalanced(directory: Path) -> tuple[str, ...]:
+    """The units of the run in ``directory`` that were named unbalanced, in the configuration or by the training."""
+    players = (read_mapping(directory / "record.json") or {}).get("players", {})
+    return tuple(unit for player in players.values() for unit in player.get("unbalanced", ()))
+
+
 def read_columns(path: Path) -> Table:
     """The columns of a CSV file of numbers; empty cells are NaN, and a line that was cut off is left out."""
     if not path.exists():

@@ -10,8 +10,11 @@ import copy
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+import numpy as np
+from optuna._transform import _SearchSpaceTransform
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -105,7 +108,9 @@ class OneSequence(QMCSampler):
 class FromBest(CmaEsSampler):
     """Optuna's CMA-ES, which begins at the best of its ``start`` first trials instead of the middle of the space.
 
-    A search has few trials: so the first distribution is narrow, and a generation small.
+    A search has few trials: so the first distribution is narrow, and a generation small. Optuna keeps the state in the
+    study as a pickle, and whoever wrote the study decides what unpickling it runs. Here nothing is kept: the state is
+    computed again from the trials.
     """
 
     def __init__(self, start: int, **options: Any) -> None:
@@ -113,15 +118,37 @@ class FromBest(CmaEsSampler):
         self._free = "x0" not in options
         if self._sigma0 is None:
             self._sigma0 = 0.1  # of the range of each number
+        self._space: tuple[dict[str, Any], StudyDirection] = ({}, StudyDirection.MINIMIZE)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, Any]) -> dict[str, Any]:
         """Values for all of ``search_space``, or none while the first trials are drawn at random."""
-        first = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])[: self._n_startup_trials]
+        self._space = (search_space, study.direction)
+        first = _by_end(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))[: self._n_startup_trials]
         if self._free and first and search_space:
-            sign = 1.0 if study.direction == StudyDirection.MINIMIZE else -1.0
-            best = min(first, key=lambda one: sign * float(one.value or 0.0))
+            best = min(first, key=lambda one: self._sign * float(one.value or 0.0))
             self._x0 = {name: best.params[name] for name in search_space}
         return super().sample_relative(study, trial, search_space)
+
+    @property
+    def _sign(self) -> float:
+        return 1.0 if self._space[1] == StudyDirection.MINIMIZE else -1.0
+
+    def _split_optimizer_str(self, optimizer_str: str) -> dict[str, str]:
+        return {}  # is stored with the trial
+
+    def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> Any:
+        trans = _SearchSpaceTransform(self._space[0], transform_step=not self._with_margin, transform_0_1=True)
+        optimizer = self._init_optimizer(trans, self._space[1])
+        ended = _by_end(completed_trials)
+        while True:
+            told = self._get_solution_trials(ended, optimizer.generation)[: optimizer.population_size]
+            if len(told) < optimizer.population_size:
+                return optimizer
+            optimizer.tell([(self._point(trans, one), self._sign * float(one.value or 0.0)) for one in told])
+
+    def _point(self, trans: _SearchSpaceTransform, trial: FrozenTrial) -> Any:
+        at = trial.system_attrs["x_for_tell"] if self._with_margin else None
+        return trans.transform(trial.params) if at is None else np.array(at)
 
 
 class InSequence(Conditional):
@@ -228,6 +255,11 @@ def _part(study: Study, seen: Callable[[FrozenTrial], FrozenTrial | None]) -> An
 def with_parameters(study: Study) -> Any:
     """The study without trials that chose nothing: a sampler learns nothing from equal weights that run first."""
     return _part(study, lambda trial: trial if trial.params else None)
+
+
+def _by_end(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """``trials`` in the order in which they ended: a trial that ends later changes nothing before it."""
+    return sorted(trials, key=lambda one: (one.datetime_complete or datetime.min, one.number))
 
 
 def _varying(parameters: Parameters) -> dict[str, BaseDistribution]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -17,6 +16,7 @@ from optuna.trial import Trial, TrialState
 from autoloss.core.errors import ConfigError, first_line, require
 from autoloss.core.io.disk import disk_error
 from autoloss.search import budget, stop
+from autoloss.search.balanced import balanced
 from autoloss.search.heartbeat import GRACE, HEARTBEAT, WorkerWatch, send_heartbeats
 from autoloss.search.overdue import OverdueWatch
 from autoloss.search.queued import match_baseline, offer, plan
@@ -150,6 +150,9 @@ class Search:
                 if not all(self._await_reference(trial) for trial in trials):
                     self._give_back(running)
                     return
+                self.space, left_out = balanced(self.space, self.study)
+                if left_out:
+                    self.says(left_out)
                 self._try(running)
         except UpdateFinishedTrialError:
             numbers = " and ".join(str(trial.number) for trial in running)
@@ -220,7 +223,7 @@ class Search:
         try:
             if isinstance(outcome, Exception):
                 raise outcome
-            self._check(outcome.metrics)
+            self.scores.check(outcome.metrics)
         except Pruned:
             trial.set_user_attr("seconds", round(time.monotonic() - begun.started, 3))
             self.study.tell(trial, state=TrialState.PRUNED)
@@ -249,16 +252,12 @@ class Search:
         if number < MANY or number % 10 == 0:
             write_search_json(self.directory, self.study, self.goals, self.settings.objectives)
 
-    def _check(self, metrics: Mapping[str, float]) -> None:
-        missing = ", ".join(name for name in self.goals if name not in metrics)
-        require(not missing, "A run must report every metric", f"{missing} is missing: {dict(metrics)}")
-        bad = ", ".join(f"{name} is {metrics[name]}" for name in self.goals if not math.isfinite(metrics[name]))
-        require(not bad, "Every metric must be finite", bad)
-
     def _tell(self, trial: Trial, candidate: Candidate, result: Result) -> None:
         trial.set_user_attr("metrics", dict(result.metrics))
         trial.set_user_attr("final_weights", dict(result.final_weights))
         trial.set_user_attr("mean_weight_sum", result.mean_weight_sum)
+        if result.unbalanced:
+            trial.set_user_attr("unbalanced", list(result.unbalanced))
         score = self.scores.score(result.metrics)
         trial.set_user_attr("score", score)
         self.study.tell(trial, [score if name == SCORE else result.metrics[name] for name in self.settings.objectives])

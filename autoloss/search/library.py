@@ -12,6 +12,7 @@ from autoloss.core.io.files import read_json
 from autoloss.core.registry.lookup import registry
 from autoloss.core.space import Distribution
 from autoloss.report import write as write_report
+from autoloss.report.record import declared_unbalanced
 from autoloss.report.write import RUN
 from autoloss.search.budget import counted, none_but_baseline
 from autoloss.search.confirm import chosen, confirm
@@ -183,8 +184,9 @@ class _FunctionRunner:
             raise ConfigError(f"run(trial) must return metrics by name, but it returned {type(found).__name__}.")
         metrics = {str(name): float(value) for name, value in found.items()}
         weights, summary = balancer.weights, read_json(directory / "summary.json") or {}
+        kept = declared_unbalanced(directory)
         mean = float(summary.get("mean_weight_sum", sum(weights.values())))
-        return Result(metrics, metrics if test and trial._asked else {}, weights, mean)
+        return Result(metrics, metrics if test and trial._asked else {}, weights, mean, kept)
 
 
 def _by_name(given: str | Mapping[str, Any]) -> Mapping[str, Any]:

@@ -37,7 +37,14 @@ def written(value: Any) -> str:
 
 
 def quoted(text: str) -> str:
-    """``text`` as a quoted string; backslashes are doubled only where they stand before a quote or the end."""
+    """``text`` as a quoted string, in which ``${`` is text too.
+
+    Hydra reads two backslashes as one only before a quote or the end, and OmegaConf only before ``${``.
+
+    >>> quoted("a'b"), quoted("${seed}")
+    ("'a\\\\'b'", "'\\\\${seed}'")
+    """
+    text = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", text)
     return "'" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text) + "'"
 
 

@@ -21,12 +21,16 @@ class Pruned(Exception):  # noqa: N818 - an event, not an error
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The results of one training: validation metrics, test metrics if asked for, and the weights."""
+    """The results of one training: validation metrics, test metrics if asked for, and the weights.
+
+    ``unbalanced`` are the losses that the training declared unbalanced: they keep their base weight.
+    """
 
     metrics: Mapping[str, float]
     test_metrics: Mapping[str, float] = field(default_factory=dict)
     final_weights: Mapping[str, float] = field(default_factory=dict)
     mean_weight_sum: float = float("nan")
+    unbalanced: tuple[str, ...] = ()
 
 
 class Report(Protocol):

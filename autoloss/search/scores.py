@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial
 
+from autoloss.core.errors import require
 from autoloss.core.metrics.score import relative_improvement
+from autoloss.search.balanced import finished_baseline
 from autoloss.search.runner import SCORE, Pruned, Report
 
 
@@ -20,15 +23,20 @@ class Scores:
     @property
     def reference(self) -> dict[str, float] | None:
         """The baseline's metrics, which scores are relative to; ``None`` until it is finished."""
-        for trial in self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
-            if trial.user_attrs.get("baseline"):
-                return dict(trial.user_attrs["metrics"])
-        return None
+        done = finished_baseline(self.study)
+        return dict(done.user_attrs["metrics"]) if done is not None else None
 
     def score(self, metrics: Mapping[str, float]) -> float:
         """The mean relative improvement of ``metrics`` over the baseline, whose own score is 0."""
         reference = self.reference
         return relative_improvement(metrics, reference, self.goals) if reference else 0.0
+
+    def check(self, metrics: Mapping[str, float]) -> None:
+        """Raise :class:`ConfigError` unless every metric of the problem is there and finite."""
+        missing = ", ".join(name for name in self.goals if name not in metrics)
+        require(not missing, "A run must report every metric", f"{missing} is missing: {dict(metrics)}")
+        bad = ", ".join(f"{name} is {metrics[name]}" for name in self.goals if not math.isfinite(metrics[name]))
+        require(not bad, "Every metric must be finite", bad)
 
     def reporter(self, trial: Trial) -> Report:
         """Reports the metrics of a running trial, and ends it where the pruner says so."""

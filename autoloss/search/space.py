@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optuna.trial import Trial
@@ -99,6 +99,10 @@ class Space:
         late = ", ".join(self.turns[max(0, trials - 1) :])
         some = f"Equal weights run first, then each weighting in turn: search.n_trials={trials} is too few for"
         return [f"{some} {late}. Set search.n_trials={len(self.turns) + 1} or more."] if late else []
+
+    def without(self, units: Sequence[str]) -> Space:
+        """The same space with no weights for ``units``, which keep their base weight."""
+        return replace(self, terms=tuple(term for term in self.terms if term not in units))
 
     def suggest(self, trial: Trial) -> Candidate:
         """Ask the sampler of ``trial`` for a candidate; for the baseline the sampler is not asked."""

@@ -109,7 +109,10 @@ def _journal(path: Path) -> BaseStorage:
             raise ConfigError(f"A study must be a file of its own, but {str(one)!r} is a symbolic link. Remove it.")
     try:
         return JournalStorage(JournalFileBackend(str(path), lock_obj=_Lock(str(path))))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except OSError:
+        raise
+    except Exception as error:
+        # Optuna checks nothing of what it reads: a line of another program may raise anything.
         raise ConfigError(
             f"A study's journal must be lines of JSON as Optuna wrote them, but {str(path)!r} is damaged: "
             f"{first_line(error)}. Restore it, or start again with fresh=true."

@@ -132,3 +132,12 @@ def test_output_that_nobody_reads_ends_no_run(tmp_path, both):
     full = f"{shlex.join([sys.executable, '-m', 'autoloss', 'plugins'])} > /dev/full; echo $?"
     done = subprocess.run(["bash", "-c", full], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (done.stdout.strip(), done.stderr) == ("0", "")
+    assert disk_error(PermissionError(1, "Operation not permitted"), Path()) is None  # os.kill
+    assert disk_error(PermissionError(13, "Permission denied", "x"), Path()) is not None
+
+
+def test_code_that_makes_a_directory_twice_has_an_error_of_its_own(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    assert disk_error(FileExistsError(17, "File exists", str(tmp_path)), Path()) is None
+    for place in ("file", "file/run"):
+        assert "is one" in str(disk_error(NotADirectoryError(20, "Not a directory", str(tmp_path / place)), Path()))

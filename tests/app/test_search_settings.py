@@ -10,9 +10,9 @@ from optuna.storages.journal import JournalFileBackend
 SMALL = ("problem.pairs=64", "trainer.max_epochs=1")
 NASTY = """
 import torch
-from autoloss import Outputs, Problem
+from autoloss import Outputs, Problem, Term
 
-NAMES = ["1", "KL(q||p)", "a,b", "true", "seg.fg", "b/c", "with blank", "é", "it's"]
+NAMES = ["1", "KL(q||p)", "a,b", "true", "seg.fg", "b/c", "with blank", "é", "it's", "${seed}", "a:b", "[x]"]
 
 
 class Nasty(Problem):
@@ -37,6 +37,18 @@ class Nasty(Problem):
         data = torch.utils.data.TensorDataset
         return {"train": data(x[:64]), "val": data(x[64:])}
 
+
+class WithLosses(Nasty):
+    terms = {name: "mse" for name in NAMES}
+
+    def outputs(self, network, batch):
+        y, target = network(batch[0]), batch[0].sum(1)
+        kept = {"balanced": False}
+        terms = {name: Term(y[:, i], target, **(kept if name == "b/c" else {})) for i, name in enumerate(NAMES)}
+        return Outputs(terms, anchor=y)
+
+    def measure(self, outputs):
+        return {"error": (outputs.term("1").prediction - outputs.term("1").target).square()}
 """
 
 
@@ -57,16 +69,18 @@ def test_an_unbalanced_loss_is_not_searched(autoloss, tmp_path):
         assert sum(summary["final_weights"].values()) == pytest.approx(3)
 
 
-def test_losses_of_any_name_are_searched_and_trained(autoloss, tmp_path):
+@pytest.mark.parametrize("problem", ["Nasty", "WithLosses"])
+def test_losses_of_any_name_are_searched_and_trained(autoloss, tmp_path, problem):
     (tmp_path / "nasty_names.py").write_text(NASTY)
-    common = ("problem=nasty_names:Nasty", "trainer.max_epochs=1")
+    common = (f"problem=nasty_names:{problem}", "trainer.max_epochs=1")
     command = ("search", *common, "search.weightings=[fixed]", "search.confirm=0", "search.n_trials=3")
     done = autoloss(*command, "hydra.run.dir=here")
     assert done.returncode == 0, done.stderr
     assert "failed:" not in done.stdout
     (one, *_) = [t for t in trials(tmp_path / "here") if not t.user_attrs.get("baseline")]
     summary = json.loads((tmp_path / f"here/trials/{one.number:04d}/summary.json").read_text())
-    assert summary["final_weights"] == pytest.approx(one.user_attrs["candidate"]["weighting"]["weights"])
+    kept = {"b/c": 1.0} if problem == "WithLosses" else {}  # its training declares it unbalanced
+    assert summary["final_weights"] == pytest.approx({**one.user_attrs["candidate"]["weighting"]["weights"], **kept})
     assert autoloss("train", "load=here/best.yaml", common[0], "hydra.run.dir=best").returncode == 0
 
 

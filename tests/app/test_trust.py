@@ -2,12 +2,18 @@
 
 import pytest
 import yaml
+from optuna import load_study
+from optuna.trial import create_trial
 from torch.optim import SGD, Optimizer
 
 from autoloss.app.instantiate import factory
+from autoloss.app.search_study import check_candidates
 from autoloss.app.trust import check_loaded, import_paths, was_typed
 from autoloss.core.errors import ConfigError
 from autoloss.core.io.text_table import markdown
+from autoloss.core.space import Choice
+from autoloss.search.space import Space
+from autoloss.search.study import open_storage
 
 EVIL = "import pathlib\npathlib.Path('owned').touch()\n"
 
@@ -85,3 +91,40 @@ def test_a_name_does_not_break_out_of_its_cell():
     table = markdown([["run"], ["<script>alert(1)</script>|x\n| y"]])
     assert table.splitlines()[-1] == r"| &lt;script>alert(1)&lt;/script>\|x \| y |"
     assert len(table.splitlines()) == 3
+
+
+def test_a_strangers_study_imports_nothing(autoloss, tmp_path):
+    (tmp_path / "evil.py").write_text(EVIL)
+    command = ("search", "problem.pairs=200", "trainer.max_epochs=1", "name=theirs", "search.weightings=[dwa]")
+    confirmed = ("search.confirm=1", "search.confirm_seeds=2")
+    assert autoloss(*command, "search.n_trials=2", "search.confirm=0").returncode == 0
+    study = load_study(study_name="autoloss", storage=open_storage(None, tmp_path / "outputs/search/theirs"))
+    last = study.trials[1]
+    for candidate, found in (
+        ({"weighting": {"name": "evil:Weighting"}, "losses": {}, "keys": {}}, "'evil:Weighting'"),
+        ({"weighting": {"name": "dwa", "wrap": ["evil:Wrap"]}, "losses": {}, "keys": {}}, "'evil:Wrap'"),
+        ({"weighting": {"name": "dwa"}, "losses": {"left": "evil:loss"}, "keys": {}}, "'evil:loss', losses.left"),
+        ({"weighting": {"name": "dwa"}, "losses": {}, "keys": {"hydra.run.dir": "x"}}, "hydra.run.dir"),
+    ):
+        attributes = {**last.user_attrs, "candidate": candidate}
+        value = study.best_value + 1
+        study.add_trial(
+            create_trial(params=last.params, distributions=last.distributions, value=value, user_attrs=attributes)
+        )
+        done = autoloss(*command, *confirmed, "search.n_trials=2")
+        assert done.returncode == 2, done.stdout
+        assert "A study must hold only what its search offers" in done.stderr
+        assert f"has {found}. " in done.stderr
+    assert not (tmp_path / "owned").exists()
+
+
+def test_what_a_search_offers_may_be_imported():
+    space = Space(
+        ("a", "b"),
+        {"equal": {}, "mine:Weighting": {}},
+        {"a": ("mse", "[mae,mine:loss]")},
+        {"optimizer.x": Choice(("mine:x", "y"))},
+        wrap={"mine:Weighting": ["ema", {"mine:Wrap": {"speed": 1}}]},
+    )
+    candidate = space.candidate("mine:Weighting", {}, {"a": "[mae,mine:loss]"}, {"optimizer.x": "mine:x"})
+    check_candidates([(1, candidate)], space, "study")

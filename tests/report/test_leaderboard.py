@@ -4,7 +4,7 @@ import csv
 import io
 from pathlib import Path
 
-from autoloss.report.leaderboard import as_csv, build
+from autoloss.report.leaderboard import as_csv, build, notes
 from autoloss.report.runs import Run
 
 
@@ -42,3 +42,9 @@ def test_a_name_is_no_formula_in_a_spreadsheet():
     assert header[5:7] == [f"'{evil}", "'+plus"]
     assert row[1] == "'@evil"
     assert row[5] == "-0.5"
+
+
+def test_runs_without_a_metric_in_common_have_no_score():
+    other = {"weighting": "equal", "metrics": {"x": 1.0}, "goals": {"x": "min"}, "mean_weight_sum": 1.0}
+    board = build([run(), Run(Path("b"), other | {"overrides": ["weighting=equal", "problem=b"]})])
+    assert notes(board) == ["The runs have no metric in common, so there is no score."]

@@ -4,6 +4,7 @@ import random
 
 import pytest
 from hydra.core.override_parser.types import QuotedString
+from omegaconf import OmegaConf
 
 from autoloss.app.overrides import parse, rewritten
 from autoloss.core.registry.lookup import registry
@@ -13,6 +14,7 @@ from autoloss.search.space import Candidate
 
 NAMES = (
     *("1", "KL(q||p)", "a,b", "true", "seg.fg", "b/c", "with blank", "é", "it's", 'q"', "a\\", "\\'", "a\\'b", " lead"),
+    *("${seed}", "\\${oc.env:HOME}", "a\\\\${", "$", "${"),
     *("null", "NaN", "1e5", "{x}", "[y]", "linear(0,1)", "a=b", "日本", "-", "tab\t", "a:b", "#c", "%", "pairs", "inf"),
 )
 
@@ -27,6 +29,7 @@ def plain(value):
 
 def read(value):
     found = plain(parse(rewritten([f"weighting.weights={written(value)}"]))[0].value())
+    found = OmegaConf.to_container(OmegaConf.create({"read": found}), resolve=True)["read"]
     return dict(found["pairs"]) if isinstance(found, dict) and isinstance(found.get("pairs"), list) else found
 
 
@@ -39,7 +42,7 @@ def test_a_name_is_read_back(name):
 def test_any_text_is_read_back():
     draw = random.Random(0)
     for _ in range(1000):
-        name = "".join(draw.choice("a1'\"\\ ,:={}[]()|é.~/") for _ in range(draw.randint(1, 7)))
+        name = "".join(draw.choice("a1'\"\\ ,:=${}[]()|é.~/") for _ in range(draw.randint(1, 7)))
         assert read(name) == name
         assert read({name: 0.5}) == {name: 0.5}
 
@@ -53,5 +56,6 @@ def test_other_values_keep_their_kind(value):
 def test_the_weights_of_a_candidate_reach_the_weighting():
     weights = {name: 0.5 + i for i, name in enumerate(NAMES)}
     line = rewritten(overrides(Candidate({"name": "fixed", "weights": weights})))[1]
-    fixed = registry.load("weighting", "fixed")(plain(parse([line])[0].value()))
+    given = OmegaConf.create({"read": plain(parse([line])[0].value())})
+    fixed = registry.load("weighting", "fixed")(OmegaConf.to_container(given, resolve=True)["read"])
     assert fixed.given == weights

@@ -1,9 +1,10 @@
 """Each sampler draws from its own method: its trials are not those of random search, and models find the optimum."""
 
 import math
+import pickle
 
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from autoloss.core.space import Choice, Interval
 from autoloss.search.conditional import Split, with_parameters
@@ -112,3 +113,34 @@ def test_importances_come_from_what_varies(proposals):
     done = [t for t in study.trials if t.state == TrialState.COMPLETE]
     assert importance(study, done) == {"fixed.decades_b": 1.0}
     assert len(with_parameters(study).trials) == 19
+
+
+class Evil:
+    """Its pickle creates a file where it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_a_foreign_study_unpickles_nothing(begin, instant, tmp_path):
+    """Optuna keeps the state of CMA-ES in the study as a pickle, and loads it again."""
+    work = begin(20, instant(distance), space=TWO, sampler="cmaes")
+    work.plan()
+    work.work()
+    assert not [key for trial in work.study.trials for key in trial.system_attrs if "optimizer" in key]
+    done = work.study.trials[-1]
+    bait = create_trial(
+        params=done.params,
+        distributions=done.distributions,
+        value=done.value,
+        system_attrs={"cma:optimizer:0": pickle.dumps(Evil(tmp_path / "bait")).hex(), "cma:generation": 0},
+        user_attrs=done.user_attrs,
+    )
+    work.study.add_trial(bait)
+    begin(24, instant(distance), space=TWO, sampler="cmaes").work()
+    assert not (tmp_path / "bait").exists()
+    generations = [trial.system_attrs.get("cma:generation", 0) for trial in work.study.trials]
+    assert max(generations) >= 2  # it learned from its trials

@@ -63,6 +63,10 @@ def _sentence(error: OSError, directory: Path) -> str | None:
             f"The disk must have room for what a run writes, but that of {place!r} has none: {why}. "
             "Free some, and give the same command again."
         )
+    if number == errno.ELOOP:
+        return f"A file that is written must be no symbolic link, but {place!r} is one. Remove it."
+    if error.filename is None:
+        return None  # of a process or a connection, not of a file
     if number in _REFUSED:
         return (
             f"A command must be allowed to use its files, but {place!r} is refused: {why}. "
@@ -70,6 +74,10 @@ def _sentence(error: OSError, directory: Path) -> str | None:
         )
     if number == errno.ENAMETOOLONG:
         return f"A path must be short enough for the file system, but {place!r} is not: {why}. Write a shorter name=."
-    if number in _NO_DIRECTORY:
+    if number in _NO_DIRECTORY and _is_in_a_file(Path(place)):
         return f"A directory must not be a file, but a part of {place!r} is one: {why}. Choose another, {_ELSEWHERE}."
     return None
+
+
+def _is_in_a_file(place: Path) -> bool:
+    return any(part.exists() and not part.is_dir() for part in (place, *place.parents))

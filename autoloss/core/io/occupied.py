@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from autoloss.core.errors import OccupiedError
+from autoloss.core.errors import ConfigError, OccupiedError
 from autoloss.core.io.files import read_json
 
 RUN, SWEEP, SEARCH, COMPARE, DIAGNOSE, META = "run", "sweep", "search", "compare", "diagnose", "meta"
@@ -18,6 +18,7 @@ WORDS = {
     DIAGNOSE: "a diagnosis",
     META: "a learned rule",
 }
+_OVERWRITTEN = (".hydra", ".hydra/*.yaml", "multirun.yaml", "worker-*.log")
 _VERBS = {"train": SWEEP, "search": SEARCH, "compare": COMPARE, "diagnose": DIAGNOSE, "meta": META}
 # Files of each, in this order: a sweep by hydra/sweeper=autoloss has a study too, and an old directory no command.
 _SIGNS = {
@@ -45,7 +46,17 @@ def holds(directory: Path) -> str | None:
 
 
 def check_free(directory: Path, kind: str) -> None:
-    """Raise :class:`OccupiedError` if ``directory`` holds something else than ``kind``."""
+    """Raise :class:`OccupiedError` if ``directory`` holds something else than ``kind``.
+
+    A symbolic link in the place of a file that Hydra or a worker overwrites is a :class:`ConfigError`: its target
+    would be overwritten, and whoever made the directory chose the target.
+    """
+    for name in _OVERWRITTEN:
+        if link := next((one for one in directory.glob(name) if one.is_symlink()), None):
+            raise ConfigError(
+                f"A run must write files of its own, but {str(link)!r} is a symbolic link. Remove it, or choose "
+                "another directory."
+            )
     found = holds(directory)
     if found not in (None, kind):
         raise OccupiedError(

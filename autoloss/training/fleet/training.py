@@ -250,10 +250,11 @@ class _Record:
     def __init__(self, job: Job, every: int) -> None:
         player = job.member.player
         measures = {"": bool(player.weighting.needs & GRADIENTS)}
-        self.config = job.config
+        self.config, self._player = job.config, player
         self.recorder = Recorder(job.directory, {"": player.terms}, every, measures=measures)
         self._metrics = CsvFile(job.directory / "metrics.csv")
         self._open = True
+        self.recorder.describe_unbalanced("", player.declared_units)
         if self.config is not None:
             write_text(self.recorder.writer, "configuration", self.config)
 
@@ -263,6 +264,7 @@ class _Record:
 
     def validated(self, clock: Clock, found: Mapping[str, float]) -> None:
         """Write a row of ``metrics.csv`` and TensorBoard's curves."""
+        self.recorder.describe_unbalanced("", self._player.declared_units)
         self._metrics.append([(clock, {**found, **self.recorder.means()})])
         for tag, value in found.items():
             self.recorder.writer.add_scalar(tag, value, clock.step)
@@ -276,4 +278,5 @@ class _Record:
         """Write what is left."""
         if self._open:
             self._open = False
+            self.recorder.describe_unbalanced("", self._player.declared_units)
             self.recorder.close()

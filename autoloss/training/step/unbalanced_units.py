@@ -33,6 +33,11 @@ class UnbalancedUnits(StateModule):
         """Which units keep their base weight, [K] bool."""
         return self.unbalanced > 0.5
 
+    @property
+    def declared_units(self) -> list[str]:
+        """The units that keep their base weight because the user, or the problem, says so."""
+        return [unit for unit, declared in zip(self.terms.units, self.declared, strict=True) if declared]
+
     def declare(self, table: LossTable) -> None:
         """Note the units that ``table`` declares not to be balanced."""
         entries = [[table.entry(self.terms.names[i]) for i in members] for members in self.terms.members]

@@ -111,10 +111,4 @@ def _players(module: pl.LightningModule) -> Mapping[str, Player]:
 
 def _describe_unbalanced(recorder: Recorder, module: pl.LightningModule) -> None:
     for name, player in _players(module).items():
-        units = zip(player.terms.units, player.declared, strict=True)
-        recorder.describe_unbalanced(name, [unit for unit, declared in units if declared])
-
-
-def _steps(module: pl.LightningModule) -> int:
-    clock: Clock = module.clock  # type: ignore[assignment]
-    return clock.step
+        recorder.describe_unbalanced(name, player.declared_units)

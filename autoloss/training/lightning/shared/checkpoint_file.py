@@ -34,7 +34,7 @@ class CheckpointFile(TorchCheckpointIO):
                 found = torch.load(path, map_location=map_location or "cpu", weights_only=True)
         except Exception as error:
             # Unknown bytes may raise any exception.
-            what = first_line(error).rstrip(".")
+            what = first_line(error).partition(". ")[0].rstrip(".")  # torch then advises to load what is not safe
             raise ConfigError(
                 f"A checkpoint must be complete and hold only tensors and plain values, but {str(path)!r} does "
                 f"not load: {what}. Use one that autoloss has written."
