@@ -128,7 +128,7 @@ def test_a_trial_whose_process_dies_twice_has_failed(begin, ends):
     """However often others look, and whatever was stopped in between."""
     search = begin(4)
     search.plan()
-    search._run(budget.ask(search.study, 4))
+    search._run([budget.ask(search.study, 4)])
     for code in ends:
         trial = budget.ask(search.study, 4)
         search.space.suggest(trial)

@@ -50,7 +50,7 @@ def test_a_trial_that_hangs_here_is_cut_and_counts_as_a_death(begin, instant, im
 def test_a_worker_that_hangs_is_ended_by_the_process_that_started_it(begin, impatient):
     search, ended = begin(50, timeout=0.2), []
     search.plan()
-    search._run(budget.ask(search.study, 50))
+    search._run([budget.ask(search.study, 50)])
     hung = budget.ask(search.study, 50)
     search.space.suggest(hung)
     search.overdue.ends = ended.extend

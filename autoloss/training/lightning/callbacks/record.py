@@ -112,3 +112,8 @@ def _players(module: pl.LightningModule) -> Mapping[str, Player]:
 def _describe_unbalanced(recorder: Recorder, module: pl.LightningModule) -> None:
     for name, player in _players(module).items():
         recorder.describe_unbalanced(name, player.declared_units)
+
+
+def _steps(module: pl.LightningModule) -> int:
+    clock: Clock = module.clock  # type: ignore[assignment]
+    return clock.step
