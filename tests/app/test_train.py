@@ -176,7 +176,7 @@ def test_losses_combine_and_follow_schedules_by_configuration_alone(autoloss, tm
         ("weighting=fixed weighting.weights.left=-1", "must be finite and not negative, but weights.left=-1."),
         (
             "weighting=fixed weighting.weights.left=nan",
-            "`weights.left` of weighting 'fixed' must be a finite number, but it is nan.",
+            "A weight must be finite and not negative, but weights.left=nan.",
         ),
         ("weighting=gradnorm weighting.wrap=[emma]", "No wrapper is called 'emma'. Did you mean 'ema'?"),
         ("on_nonfinite=ignore", "on_nonfinite must be one of raise, skip, but it is 'ignore'."),
