@@ -190,6 +190,7 @@ def test_a_failed_trial_is_listed(autoloss, tmp_path, weightings, code):
     done = autoloss("search", *SMALL, *QUIET, f"search.weightings=[{weightings}]", "search.n_trials=3")
     # Without a trial that finishes, beside equal weights, the search failed.
     assert done.returncode == code, done.stderr
+    assert ("all 2 beside equal weights failed: OSError: disk on fire" in done.stderr) == (code == 1)
     assert "failed: trial 1: OSError: disk on fire" in done.stdout
     root = tmp_path / "outputs/search/mine"
     assert "disk on fire" in (root / "leaderboard.md").read_text()
