@@ -19,7 +19,6 @@ from torch.utils.data import Dataset
 
 from autoloss.app.directories import CHECKPOINT, TRAJECTORY
 from autoloss.app.prepare import PreparedRun, prepare
-from autoloss.app.ranks.environment import RankEnvironment
 from autoloss.app.ranks.lead import Others
 from autoloss.app.screen import report
 from autoloss.app.stop_callback import StopCallback
@@ -129,7 +128,7 @@ def _train(
             StopCallback(directory / CHECKPOINT if checkpoints else None),
             *checkpoints,
         ],
-        plugins=[CheckpointFile(), RankEnvironment()],
+        plugins=[CheckpointFile()],
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=bool(checkpoints),
