@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins import file_config_source as of_hydra
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
@@ -12,8 +12,12 @@ from hydra.plugins.config_source import ConfigResult
 from autoloss.core.io.yaml_file import read_text
 
 
-class LimitedFileSource(FileConfigSource):
-    """Checks a file before Hydra reads it."""
+class FileConfigSource(of_hydra.FileConfigSource):
+    """Checks a file before Hydra reads it.
+
+    A process of a launcher gets the registry from here, and then Hydra registers its own source. Hydra compares the
+    names: it leaves one with the same name in place, and raises an error at another.
+    """
 
     def load_config(self, config_path: str) -> ConfigResult:
         path = Path(self.path, self._normalize_file_name(config_path))
@@ -25,4 +29,4 @@ class LimitedFileSource(FileConfigSource):
 def limit_files() -> None:
     """Let Hydra read files by it; a second call does no harm."""
     Plugins.instance()  # this registers Hydra's own
-    SourcesRegistry.instance().types[LimitedFileSource.scheme()] = LimitedFileSource
+    SourcesRegistry.instance().types[FileConfigSource.scheme()] = FileConfigSource

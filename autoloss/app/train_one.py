@@ -17,7 +17,6 @@ from torch.utils.data import Dataset
 
 from autoloss.app.directories import CHECKPOINT, TRAJECTORY
 from autoloss.app.prepare import PreparedRun, prepare
-from autoloss.app.ranks.environment import RankEnvironment
 from autoloss.app.ranks.lead import Others
 from autoloss.app.run_summary import check_finite, write_summary
 from autoloss.app.stop_callback import StopCallback
@@ -113,7 +112,7 @@ def _train(
             StopCallback(directory / CHECKPOINT if checkpoints else None),
             *checkpoints,
         ],
-        plugins=[CheckpointFile(), RankEnvironment()],
+        plugins=[CheckpointFile()],
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=bool(checkpoints),

@@ -6,22 +6,24 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, get_type_hints
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.accelerators import CPUAccelerator
 
+from autoloss.app.ranks.environment import RankEnvironment
 from autoloss.core.errors import ConfigError
 from autoloss.core.registry.parameters import faults
 
 LOGGERS = ("pytorch_lightning", "lightning_fabric")
 # What training gives the Trainer itself; a flag of the same name is refused.
 _OURS: dict[str, Any] = {
-    **{"default_root_dir": ".", "logger": True, "callbacks": [], "plugins": [], "enable_progress_bar": False},
+    **{"default_root_dir": ".", "logger": True, "callbacks": [], "enable_progress_bar": False},
     **{"enable_model_summary": False, "enable_checkpointing": False, "num_sanity_val_steps": 0},
 }
 _ANY_MACHINE = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto"}
@@ -70,7 +72,7 @@ def _unchanged() -> Iterator[None]:
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
     deterministic = torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
-    environment = dict(os.environ)
+    environment, rank = dict(os.environ), getattr(rank_zero_only, "rank", 0)
     for name in levels:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
@@ -84,14 +86,18 @@ def _unchanged() -> Iterator[None]:
         for key in set(os.environ) - set(environment):
             del os.environ[key]
         os.environ.update(environment)
+        rank_zero_only.rank = rank  # type: ignore[attr-defined]
 
 
-def build_trainer(flags: Mapping[str, Any], **others: Any) -> pl.Trainer:
-    """The Trainer; raises :class:`ConfigError` if the flags, or this machine, do not suit it."""
+def build_trainer(flags: Mapping[str, Any], plugins: Sequence[Any] = (), **others: Any) -> pl.Trainer:
+    """The Trainer; raises :class:`ConfigError` if the flags, or this machine, do not suit it.
+
+    It takes its place among several processes from :class:`RankEnvironment`, not from the variables of Slurm.
+    """
     # These start the processes otherwise, which autoloss does itself.
     strategy = re.sub(r"^ddp_(spawn|fork|notebook)(?=_|$)", "ddp", str(flags.get("strategy", "auto")))
     try:
-        return pl.Trainer(**{**flags, "strategy": strategy}, **others)
+        return pl.Trainer(**{**flags, "strategy": strategy}, plugins=[*plugins, RankEnvironment()], **others)
     except _REFUSED as error:
         message = " ".join(str(error).split()).rstrip(".!")
         raise ConfigError(f"The keys trainer.* must suit Lightning's Trainer, but it says: {message}.") from error

@@ -56,7 +56,7 @@ def build_sampler(
     if name == "nsga2":
         options.setdefault("population_size", population(trials))
     if name in _STARTUP and branches is not None:
-        options.setdefault("n_startup_trials", max(3, _STARTUP[name] // max(1, len(branches.own))))
+        options.setdefault("n_startup_trials", _startup(name, branches))
     fits = objectives == 1 or name != "cmaes"
     require(
         fits,
@@ -81,6 +81,10 @@ def build_sampler(
     return sampler
 
 
+def _startup(name: str, branches: Branches) -> int:
+    return max(3, _STARTUP[name] // max(1, len(branches.own)))
+
+
 def population(trials: int) -> int:
     """The default size of a generation of nsga2: a quarter of the budget, and at most 50, as Optuna has it."""
     return max(4, min(50, trials // 4))
@@ -97,6 +101,11 @@ def sentences(node: Mapping[str, Any], branches: Branches, trials: int, key: str
             draws = "a model of numbers for each weighting" if name == "cmaes" else "a model for each weighting"
             draws = draws if len(branches.own) > 1 else "a model of numbers"
             said.append(f"{name} has {draws}; tpe draws {', '.join(others)}.")
+        first = options.get("n_startup_trials", _startup(name, branches))
+        # Equal weights run first. With more trials, some weighting has a model.
+        if trials - 1 <= first * max(1, len(branches.own)):
+            whose = "the first {} trials of each weighting" if len(branches.own) > 1 else "its first {} trials"
+            said.append(f"{name} draws {whose.format(first)} at random, and {key}={trials} ends within them.")
     size = options.get("population_size", population(trials))
     if name == "nsga2" and size >= trials:
         said.append(f"nsga2 draws its first generation at random, and {key}={trials} ends within its {size}.")

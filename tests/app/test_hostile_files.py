@@ -3,7 +3,10 @@
 import time
 
 import pytest
+from hydra._internal.core_plugins import file_config_source as of_hydra
+from hydra._internal.sources_registry import SourcesRegistry
 
+from autoloss.app.file_source import FileConfigSource, limit_files
 from tests.core.io.test_yaml_file import BOMBS
 
 PLACES = {
@@ -48,3 +51,9 @@ def test_a_value_of_replay_that_cannot_be_read_is_one_sentence(autoloss, tmp_pat
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "weighting.alpha" in done.stderr
+
+
+def test_a_process_of_a_launcher_keeps_the_limits():
+    limit_files()
+    SourcesRegistry.instance().register(of_hydra.FileConfigSource)  # as Hydra does in such a process
+    assert SourcesRegistry.instance().types["file"] is FileConfigSource

@@ -156,6 +156,19 @@ def test_a_launcher_may_have_other_devices_than_this_machine():
         prepare(elsewhere)
 
 
+def test_the_variables_of_slurm_refuse_no_trainer(monkeypatch):
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
+
+    from autoloss.app.trainer_flags import check_trainer
+
+    for name, value in {"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_JOB_ID": "7"}.items():
+        monkeypatch.setenv(name, value)
+    rank = getattr(rank_zero_only, "rank", 0)
+    for devices in (1, 2):
+        check_trainer({"devices": devices, "accelerator": "cpu"})
+    assert rank_zero_only.rank == rank
+
+
 BROKEN = "Every metric must be finite at the end of a training, but on validation data error is nan."
 
 

@@ -179,21 +179,22 @@ def test_a_signal_reaches_every_worker(started, tmp_path):
     assert "stopped by SIGTERM" in log.read_text()
 
 
-def test_a_failed_trial_is_listed(autoloss, tmp_path):
+@pytest.mark.parametrize(("weightings", "code"), [("mine:Broken", 1), ("mine:Broken,dwa", 0)])
+def test_a_failed_trial_is_listed(autoloss, tmp_path, weightings, code):
     (tmp_path / "mine.py").write_text(
         "from autoloss.core.weighting import Weighting\n"
         "class Broken(Weighting):\n"
         "    def forward(self, signals):\n        raise OSError('disk on fire')\n"
         "    def update(self, signals):\n        pass\n"
     )
-    done = autoloss("search", *SMALL, *QUIET, "search.weightings=[mine:Broken]", "search.n_trials=3")
-    # Nothing but equal weights finished.
-    assert done.returncode == 1, done.stderr
-    assert "all 2 beside equal weights failed: OSError: disk on fire" in done.stderr
+    done = autoloss("search", *SMALL, *QUIET, f"search.weightings=[{weightings}]", "search.n_trials=3")
+    # Without a trial that finishes, beside equal weights, the search failed.
+    assert done.returncode == code, done.stderr
+    assert ("all 2 beside equal weights failed: OSError: disk on fire" in done.stderr) == (code == 1)
     assert "failed: trial 1: OSError: disk on fire" in done.stdout
     root = tmp_path / "outputs/search/mine"
     assert "disk on fire" in (root / "leaderboard.md").read_text()
-    assert (root / "leaderboard.csv").read_text().count("disk on fire") == 2
+    assert (root / "leaderboard.csv").read_text().count("disk on fire") == 1 + code
 
 
 def test_folds_and_several_objectives(autoloss, tmp_path):

@@ -181,17 +181,40 @@ def test_hydra_finds_the_sweeper_without_importing_torch_or_optuna():
     assert out.splitlines()[-1] == "set()"
 
 
+# With options that let each method begin within a few trials.
+SAMPLERS = {
+    "random": "random",
+    "tpe": "{name:tpe,n_startup_trials:3}",
+    "gp": "{name:gp,n_startup_trials:3}",
+    "cmaes": "cmaes",
+    "qmc": "qmc",
+    "nsga2": "nsga2",
+}
+
+
 @pytest.mark.slow
 def test_a_sweep_draws_from_the_sampler_that_is_asked_for(autoloss, tmp_path):
     found = {}
-    for sampler in ("random", "qmc", "cmaes"):
+    for sampler, given in SAMPLERS.items():
         swept = ("weighting=choice(equal,dwa)", "optimizer.lr=interval(1e-4,1e-2)", "problem.pairs=64")
         done = autoloss(
             *("train", "-m", "hydra/sweeper=autoloss", f"hydra.sweep.dir={sampler}", *swept, "trainer.max_epochs=1"),
-            *(f"hydra.sweeper.sampler={sampler}", "hydra.sweeper.n_trials=9"),
+            *(f"hydra.sweeper.sampler={given}", "hydra.sweeper.n_trials=9"),
         )
         assert done.returncode == 0, done.stderr
         assert ("cmaes has a model of numbers; tpe draws weighting." in done.stdout) == (sampler == "cmaes")
         found[sampler] = [t.params.get("optimizer.lr") for t in trials(tmp_path / sampler)]
     for sampler, values in found.items():
+        assert len(set(values)) > 5, sampler
         assert values not in [of for other, of in found.items() if other != sampler], sampler
+
+
+def test_a_sweep_too_short_for_a_model_says_so(autoloss):
+    for sampler, sentence in (
+        ("gp", "gp draws its first 10 trials at random, and hydra.sweeper.n_trials=2 ends within them."),
+        ("nsga2", "nsga2 draws its first generation at random, and hydra.sweeper.n_trials=2 ends within its 4."),
+    ):
+        swept = (f"hydra.sweep.dir={sampler}", f"hydra.sweeper.sampler={sampler}", "optimizer.lr=interval(1e-4,1e-2)")
+        done = autoloss("train", "-m", "hydra/sweeper=autoloss", "hydra.sweeper.n_trials=2", *swept, *SMALL)
+        assert done.returncode == 0, done.stderr
+        assert sentence in done.stdout

@@ -92,6 +92,24 @@ def test_each_weighting_has_its_turn_and_few_trials_say_so(begin, instant):
     ]
 
 
+@pytest.mark.parametrize(
+    ("sampler", "space", "trials", "said"),
+    [
+        ({"name": "gp"}, TWO, 11, "gp draws its first 10 trials at random, and search.n_trials=11 ends within them."),
+        ({"name": "gp"}, TWO, 12, None),
+        ({"name": "gp", "n_startup_trials": 3}, TWO, 5, None),
+        ({"name": "cmaes"}, TWO, 7, "cmaes draws its first 6 trials at random"),
+        ({"name": "cmaes"}, SEVERAL, 10, "cmaes draws the first 3 trials of each weighting at random"),
+        ({"name": "cmaes"}, SEVERAL, 11, None),
+        ({"name": "nsga2"}, TWO, 4, "nsga2 draws its first generation at random"),
+    ],
+)
+def test_a_budget_that_ends_before_the_model_begins_is_said(sampler, space, trials, said):
+    found = [line for line in sentences(sampler, space.branches, trials) if "at random" in line]
+    assert len(found) == (said is not None)
+    assert (said or "") in "".join(found)
+
+
 def test_what_a_sampler_cannot_draw_is_said():
     mixed = Space(("a", "b"), {"equal": {}, "fixed": {}}, keys={"on": Choice((True, False))})
     assert sentences({"name": "gp"}, TWO.branches, 40) == []

@@ -26,7 +26,7 @@ class AutolossSweeperConf:
     n_trials: int = 20
     # The number of runs that the launcher gets together.
     n_jobs: int = 1
-    # tpe, gp, cmaes, random, grid, qmc, or {name: tpe, n_startup_trials: 5}.
+    # tpe, gp, cmaes, random, grid, qmc, nsga2, or {name: tpe, n_startup_trials: 5}.
     sampler: Any = "tpe"
     # The objective: score, or a metric of the problem. Null: score if a run of the sweep can have equal weights, else
     # the first metric.
