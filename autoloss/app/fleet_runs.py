@@ -134,8 +134,8 @@ class _Together:
             except Exception as error:
                 # What vmap cannot do, torch says in exceptions of many kinds. A fault of the problem is raised alone.
                 self.why, outcomes = str(error).splitlines()[0], []
-            for (i, _, module, _), outcome in zip(part, outcomes, strict=False):
-                found[i] = self._result(self.requests[i], module, outcome)
+            for (i, prepared, module, _), outcome in zip(part, outcomes, strict=False):
+                found[i] = self._result(self.requests[i], prepared, module, outcome)
             for i, *_ in part[len(outcomes) :]:
                 found[i] = _alone(self.requests[i])
         return [one if one is not None else RuntimeError("not trained") for one in found]
@@ -151,7 +151,7 @@ class _Together:
             self.tried.add(key)
         return FleetTraining(jobs, plan, between=stop.check).train()
 
-    def _result(self, request: Request, module: RunModule, outcome: MemberResult) -> Trained:
+    def _result(self, request: Request, prepared: PreparedRun, module: RunModule, outcome: MemberResult) -> Trained:
         if isinstance(outcome.error, Exception):
             return outcome.error
         try:
@@ -163,7 +163,8 @@ class _Together:
         return write_summary(
             request.directory,
             module,
-            request.config,
+            prepared.config,
+            given=request.config,
             state=FINISHED,
             metrics=outcome.metrics,
             test_metrics=outcome.test_metrics,

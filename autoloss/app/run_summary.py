@@ -33,6 +33,7 @@ def write_summary(
     module: RunModule,
     config: Mapping[str, Any],
     *,
+    given: Mapping[str, Any],
     state: str,
     metrics: Mapping[str, float],
     test_metrics: Mapping[str, float],
@@ -41,7 +42,10 @@ def write_summary(
     overrides: Sequence[str],
     command: Sequence[str],
 ) -> dict[str, Any]:
-    """Write ``summary.json``, what the weighting exports and the page of a run of ``config``; return the summary."""
+    """Write ``summary.json``, what the weighting exports and the page of a run of ``config``; return the summary.
+
+    ``given`` is the configuration as it was given, perhaps without keys that have defaults.
+    """
     further = {name: player for name, player in module.players.items() if player is not module.player}
     goals = module.problem.metrics
     summary = {
@@ -63,7 +67,7 @@ def write_summary(
         "versions": versions("torch", "pytorch-lightning", "hydra-core"),
         "overrides": list(overrides),
         "command": list(command) or ["autoloss", "train", *overrides],
-        "config": dict(config),
+        "config": dict(given),
     }
     if test_metrics:
         summary["test_metrics"] = dict(test_metrics)

@@ -146,7 +146,8 @@ def _train(
     summary = write_summary(
         directory,
         module,
-        original,
+        config,
+        given=original,
         state=state,
         metrics=metrics,
         test_metrics=test_metrics,
