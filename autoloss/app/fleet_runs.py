@@ -44,6 +44,8 @@ class Request:
 
 
 Trained = dict[str, Any] | Exception
+Built = tuple[int, PreparedRun, RunModule, Job]
+ENOUGH = 12  # members for which a fleet of their own is worth it
 AUTO = 16  # of more members one costs hardly less, and a sampler learns more seldom
 
 
@@ -115,7 +117,7 @@ class _Together:
 
     def train(self) -> list[Trained]:
         found: list[Trained | None] = [None] * len(self.requests)
-        built: list[tuple[int, PreparedRun, RunModule, Job]] = []
+        built: list[Built] = []
         shared = SharedData()
         for i, request in enumerate(self.requests):
             try:
@@ -124,9 +126,7 @@ class _Together:
                 found[i] = _alone(request)
             except Exception as error:
                 found[i] = error
-        # Weightings that compare gradients cost K passes for all members: the others are a fleet of their own.
-        costly = [one for one in built if one[2].player.weighting.needs & GRADIENTS]
-        for part in (costly, [one for one in built if one not in costly]):
+        for part in _parts(built):
             try:
                 outcomes = self._run(part) if len(part) > 1 else []
             except (torch.OutOfMemoryError, MemoryError):
@@ -140,7 +140,7 @@ class _Together:
                 found[i] = _alone(self.requests[i])
         return [one if one is not None else RuntimeError("not trained") for one in found]
 
-    def _run(self, part: Sequence[tuple[int, PreparedRun, RunModule, Job]]) -> list[MemberResult]:
+    def _run(self, part: Sequence[Built]) -> list[MemberResult]:
         jobs = [job for _, _, _, job in part]
         config = part[0][1].config
         plan = _plan(config)
@@ -173,6 +173,17 @@ class _Together:
             overrides=request.overrides,
             command=request.command,
         )
+
+
+def _parts(built: Sequence[Built]) -> list[list[Built]]:
+    """The fleets that the members make.
+
+    Weightings that compare gradients cost K passes for all members of a fleet, so where there are enough of either kind
+    they have a fleet of their own. A small fleet costs more for each member than those passes do.
+    """
+    costly = [one for one in built if one[2].player.weighting.needs & GRADIENTS]
+    plain = [one for one in built if one not in costly]
+    return [costly, plain] if min(len(costly), len(plain)) >= ENOUGH else [list(built)]
 
 
 def _built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule, Job]:
