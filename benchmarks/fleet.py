@@ -2,8 +2,8 @@
 
 python benchmarks/fleet.py [--today PATH] [--rounds 3] [--epochs 6]
 
-``--today`` is the command `autoloss` of another installation (version 0.1.0, say), whose `autoloss train` is measured
-in the same run. All is CPU time of the process, on one thread. `autoloss train` is measured as the difference between a
+``--today`` is the Python of another installation (version 0.1.0, say), whose `autoloss train` is measured in the same
+run. All is CPU time of the process, on one thread. `autoloss train` is measured as the difference between a
 long and a short run, so that its start does not count; a hand-written loop and a fleet, by their steps. The rows take
 turns in each round, and the table shows medians.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -130,34 +129,40 @@ def own_step(problem: Problem, weighting: str, batch_size: int) -> Callable[[], 
     return step
 
 
-def trained(command: str, problem: str, weighting: str, epochs: int, steps: int, own: bool = True) -> float:
+# In a process of its own: the start does not count, and another installation can be measured too.
+TIMED = """
+import sys, time, tempfile, pathlib, torch
+from autoloss.app.composition import composed
+try:
+    from autoloss.app.train_one import train
+except ImportError:  # 0.1.0
+    from autoloss.app.run import train
+torch.set_num_threads(1)
+def seconds(epochs):
+    config = composed("train", [*sys.argv[1:3], f"trainer.max_epochs={epochs}", "checkpoint.every=0", "threads=1"], [])
+    with tempfile.TemporaryDirectory() as place:
+        begun = time.process_time()
+        train(config, pathlib.Path(place))
+        return time.process_time() - begun
+epochs, steps = int(sys.argv[3]), int(sys.argv[4])
+seconds(1)
+print((seconds(2 + epochs) - seconds(2)) / (epochs * steps))
+"""
+
+
+def trained(python: str, problem: str, weighting: str, epochs: int, steps: int, own: bool = True) -> float:
     """The CPU seconds of a step of `autoloss train`, from a short and a long run; ``own``: of this installation."""
-
-    def seconds(number: int) -> float:
-        with tempfile.TemporaryDirectory() as place:
-            chosen = (
-                f"problem={problem}",
-                f"weighting={weighting}",
-                f"trainer.max_epochs={number}",
-                "checkpoint.every=0",
-            )
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-            if not own:
-                environment.pop("PYTHONPATH", None)
-            done = subprocess.run(
-                [*command.split(), "train", *chosen, "threads=1"],
-                cwd=place,
-                env=environment,
-                capture_output=True,
-                text=True,
-            )
-            if done.returncode:
-                raise SystemExit(done.stdout + done.stderr)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-    return (seconds(2 + epochs) - seconds(2)) / (epochs * steps)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if not own:
+        environment.pop("PYTHONPATH", None)
+    chosen = [f"problem={problem}", f"weighting={weighting}", str(epochs), str(steps)]
+    with tempfile.TemporaryDirectory() as place:
+        done = subprocess.run(
+            [python, "-W", "ignore", "-c", TIMED, *chosen], cwd=place, env=environment, capture_output=True, text=True
+        )
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)
+    return float(done.stdout.splitlines()[-1])
 
 
 def measured(step: Callable[[], float], number: int) -> float:
@@ -180,7 +185,7 @@ def main() -> None:
     found: dict[tuple[str, str], list[float]] = {}
     for _ in range(given.rounds):
         for weighting in WEIGHTINGS:
-            now = trained(f"{sys.executable} -m autoloss", "two_digits", weighting, given.epochs, 32)
+            now = trained(sys.executable, "two_digits", weighting, given.epochs, 32)
             found.setdefault((weighting, "autoloss train"), []).append(now)
             if given.today:
                 old = trained(str(Path(given.today).absolute()), "two_digits", weighting, given.epochs, 32, own=False)
