@@ -88,7 +88,8 @@ class Fleet:
         """Let the weightings learn from the window, and make the optimiser's step."""
         window, self._window = self._window, []
         for members, party in self.parties:
-            party.learn([_chosen(numbers, members, len(self)) for numbers, _ in window], [of for _, of in window])
+            own = [self._own(members, numbers, layout) for numbers, layout in window]
+            party.learn([numbers for numbers, _ in own], [layout for _, layout in own])
         self._clip()
         self.optimizer.step()
         for member in self.members:
@@ -174,7 +175,7 @@ class Fleet:
         if any(declared) or (reached is not None and not all(reached)):
             numbers["unbalanced"] = self._unbalanced
         if reached is not None:
-            self._note_reached(losses, reached, declared)
+            self._note_reached(losses, reached, declared, clock.step)
         layout = Layout(terms, clock, losses.whole, losses.masked, any(declared), reached, items, templates)
         return numbers, layout
 
@@ -192,20 +193,22 @@ class Fleet:
             found.append(torch.stack(weighted).sum(0) if weighted else None)
         return found
 
-    def _note_reached(self, losses: Reduced, reached: Sequence[bool], declared: Sequence[bool]) -> None:
-        device = self._unbalanced.device
+    def _note_reached(self, losses: Reduced, reached: Sequence[bool], declared: Sequence[bool], step: int) -> None:
+        device, units = self._unbalanced.device, self.members[0].player.terms.members
         if all(reached) and not any(declared):
-            self._unbalanced.zero_()
-            return
-        here = torch.stack([losses.present[:, list(of)].any(1) for of in self.members[0].player.terms.members], 1)
-        unbalanced = torch.where(here, ~flags(tuple(reached), device), self._unbalanced)
-        self._unbalanced = unbalanced.logical_or(flags(tuple(declared), device)).float()
+            found = torch.zeros_like(self._unbalanced)
+        else:
+            here = torch.stack([losses.present[:, list(of)].any(1) for of in units], 1)
+            found = torch.where(here, ~flags(tuple(reached), device), self._unbalanced)
+            found = found.logical_or(flags(tuple(declared), device)).float()
+        compares = flags(tuple(self._compares(m, step) for m in range(len(self))), device)
+        self._unbalanced = torch.where(compares[:, None], found, self._unbalanced)
 
     def _ask(self, numbers: Numbers, layout: Layout, forward: Forward) -> StackedWeighed:
         parts: list[tuple[list[int], tuple[Tensor, ...]]] = []
         with torch.no_grad():
             for members, party in self.parties:
-                parts.append((members, party.ask(_chosen(numbers, members, len(self)), layout)))
+                parts.append((members, party.ask(*self._own(members, numbers, layout))))
         order = [m for members, _ in parts for m in members]
         found = [torch.cat(of) if len(of) > 1 else of[0] for of in zip(*(of for _, of in parts), strict=True)]
         if order != list(range(len(self))):
@@ -216,7 +219,21 @@ class Fleet:
         losses = replace(
             forward.losses, scalars=tuple(None if one is None else one.detach() for one in forward.losses.scalars)
         )
-        return StackedWeighed(losses, numbers, layout)
+        return StackedWeighed(
+            losses, numbers, layout, tuple(self._compares(m, layout.clock.step) for m in range(len(self)))
+        )
+
+    def _compares(self, m: int, step: int) -> bool:
+        """Whether the weighting of member ``m`` compares gradients at ``step``."""
+        return bool(self.members[m].player.weighting.needs_at(step) & GRADIENTS)
+
+    def _own(self, members: Sequence[int], numbers: Numbers, layout: Layout) -> tuple[Numbers, Layout]:
+        """The part of ``members``; weightings that compare no gradients do not see those that others need."""
+        if layout.reached is not None and not any(self._compares(m, layout.clock.step) for m in members):
+            hidden = {"signals", "rows"} if layout.declared else {"signals", "rows", "unbalanced"}
+            numbers = {key: value for key, value in numbers.items() if key not in hidden}
+            layout = replace(layout, reached=None, items=(), templates={})
+        return _chosen(numbers, members, len(self)), layout
 
     def _note_wrong(self, forward: Forward) -> None:
         for (term, rule), rows in forward.wrong.items():

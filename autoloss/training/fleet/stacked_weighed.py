@@ -20,11 +20,15 @@ from autoloss.training.step.weigh import Weighed
 
 @dataclass(frozen=True, slots=True)
 class StackedWeighed:
-    """A micro-batch of M members: their losses [M, N], and the numbers that the weightings saw and gave."""
+    """A micro-batch of M members: their losses [M, N], and the numbers that the weightings saw and gave.
+
+    ``compares`` says which members' weightings compare gradients in this step: the others do not see them.
+    """
 
     losses: Reduced
     numbers: Numbers
     layout: Layout
+    compares: tuple[bool, ...]
 
     @property
     def weights(self) -> Tensor:
@@ -43,7 +47,7 @@ class StackedWeighed:
             present=self.losses.present[m],
         )
         measured = None
-        if layout.reached is not None:
+        if layout.reached is not None and self.compares[m]:
             signals = {
                 name: like(name, layout.templates[name], {key: of[m] for key, of in parts.items()})
                 for name, parts in numbers["signals"].items()
@@ -58,7 +62,7 @@ class StackedWeighed:
             clock.epoch,
             clock.progress,
             clock.plateaus,
-            whole=layout.whole and "unbalanced" not in numbers,
+            whole=layout.whole and not (layout.declared or (measured and "unbalanced" in numbers)),
             **{f"measured_{name}": value for name, value in (measured.signals if measured else {}).items()},
         )
         weights = self.weights[m]

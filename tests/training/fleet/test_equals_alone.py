@@ -128,6 +128,16 @@ def test_weightings_that_differ():
     assert sorted(len(members) for members, _ in fleet.parties) == [1, 1, 1]
 
 
+@pytest.mark.parametrize("names", [["gradnorm", "uncertainty", "relobralo"], ["dwa", "mgda", "equal"]])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_weighting_does_not_see_the_gradients_that_another_needs(names, accumulate):
+    """A loss that does not reach the anchor keeps its base weight where gradients are compared, and nowhere else."""
+    problem = Three(aside=True)
+    fleet = check(lambda problem, seed: member(problem, seed, names[seed]), problem, accumulate=accumulate)
+    compares = [fleet.weighed.of(m).measured is not None for m in range(3)]
+    assert compares == [name in ("gradnorm", "mgda") for name in names]
+
+
 def test_losses_that_are_not_balanced():
     check(lambda problem, seed: member(problem, seed, "gradnorm", unbalanced=["code"], base={"code": 0.1}))
 

@@ -25,13 +25,19 @@ MEMBERS = 3
 
 
 class Three(Problem):
-    """Three losses of different kinds and scales; ``missing``: one has a mask, and one is often absent."""
+    """Three losses of different kinds and scales.
+
+    ``missing``: one has a mask, and one is often absent; ``aside``: one does not reach the anchor.
+    """
 
     terms = {"kind": "cross_entropy", "size": "mse", "code": None}
     metrics = {"error": "min", "size_mse": "min"}
 
-    def __init__(self, missing: bool = False, parameters: bool = False, normalised: bool = False) -> None:
+    def __init__(
+        self, missing: bool = False, parameters: bool = False, normalised: bool = False, aside: bool = False
+    ) -> None:
         super().__init__()
+        self.aside = aside
         self.missing, self.parameters, self.normalised = missing, parameters, normalised
         self.calls = 0
 
@@ -60,6 +66,8 @@ class Three(Problem):
         # A smaller batch has one loss less.
         if not self.missing or len(batch["x"]) == BATCH:
             terms["code"] = Entry(0.1 * features.square().mean(1) + 0.01)
+        if self.aside:
+            terms["code"] = Entry(network["size"].weight.square().mean())
         anchor = list(network["trunk"].parameters()) if self.parameters else features
         return Outputs(terms, anchor=anchor)
 
