@@ -11,6 +11,7 @@ from torch import Tensor
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import AutolossError, LabelError, SignalError
+from autoloss.core.loss import Loss
 from autoloss.core.need import GRADIENTS, Need
 from autoloss.core.table import Reduced
 from autoloss.core.tensors.constants import flags
@@ -20,7 +21,7 @@ from autoloss.training.fleet.member import Member, check_members
 from autoloss.training.fleet.optimizers import kind_of
 from autoloss.training.fleet.stacked import Stacked, structure
 from autoloss.training.fleet.stacked_weighed import StackedWeighed
-from autoloss.training.fleet.weighing import Layout, Numbers, Party
+from autoloss.training.fleet.weighing import Layout, Numbers, Party, without_gradients
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Fleet:
         check_members(self.members)
         self.accumulate, self.clip = accumulate, clip or Clip()
         self.models = [MemberModel(member.network, member.losses) for member in self.members]
+        self._scheduled = self._with_schedules()
         self.stacked = Stacked(self.models)
         first = self.members[0]
         self.forward = StackedForward(self.stacked, first.problem, first.player)
@@ -103,6 +105,7 @@ class Fleet:
         gone = [self.members[i] for i in members]
         self.members = [self.members[i] for i in kept]
         self.models = [self.models[i] for i in kept]
+        self._scheduled = self._with_schedules()
         self.failed = {}
         if not kept:
             return gone
@@ -125,12 +128,14 @@ class Fleet:
             member.player.last.copy_(self.last[m])
             member.player.unbalanced.copy_(self._unbalanced[m])
 
+    def _with_schedules(self) -> list[Loss]:
+        return [part for model in self.models for part in model.parts() if part.schedules]
+
     def _follow(self, progress: float) -> None:
         """Set the numbers of losses that have a schedule."""
-        scheduled = [part for model in self.models for part in model.parts() if part.schedules]
-        for part in scheduled:
+        for part in self._scheduled:
             part.follow(progress)
-        if scheduled:
+        if self._scheduled:
             self.stacked.read_numbers()
 
     def _parties(self) -> list[tuple[list[int], Party]]:
@@ -144,9 +149,10 @@ class Fleet:
         terms = player.terms
         declared = tuple(a or b for a, b in zip(player.declared, forward.declared, strict=True))
         numbers: Numbers = {"values": losses.values, "counts": losses.counts, "present": losses.present}
-        base = [member.player.terms.base for member in self.members]
+        base, own = [member.player.terms.base for member in self.members], terms
         if any(of != base[0] for of in base):
             numbers["base"] = torch.tensor(base, dtype=torch.float32, device=losses.values.device)
+            own = terms.with_base(numbers["base"].unbind(1))
         if declared != player.declared:
             for member in self.members:
                 member.player.declared = declared
@@ -160,16 +166,14 @@ class Fleet:
             trained = [i for i, of in enumerate(tensors) if of.requires_grad or not parameters]
             place = {i: new for new, i in enumerate(trained)}
             of_loss = [tuple(place[i] for i in of if i in place) for of in forward.of_loss]
-            found, reached, rows, items = measure_members(
-                self._units(losses, numbers), [tensors[i] for i in trained], of_loss, needs, parameters
+            numbers["signals"], templates, reached, rows, items = measure_members(
+                own.scalars(losses), [tensors[i] for i in trained], of_loss, needs, parameters
             )
             if not any(reached):
                 raise SignalError(
                     "An anchor must be reached by at least one loss, but none of the losses depends on it. Compute the "
                     "losses from the very tensor that is the anchor."
                 )
-            templates = found
-            numbers["signals"] = {name: _tensors(name, value) for name, value in found.items()}
             if parameters and self.accumulate > 1:
                 numbers["rows"] = rows
         if any(declared) or (reached is not None and not all(reached)):
@@ -178,20 +182,6 @@ class Fleet:
             self._note_reached(losses, reached, declared, clock.step)
         layout = Layout(terms, clock, losses.whole, losses.masked, any(declared), reached, items, templates)
         return numbers, layout
-
-    def _units(self, losses: Reduced, numbers: Numbers) -> list[Tensor | None]:
-        """The losses [M] of the units, with their graph; a group's is the sum with base weights."""
-        terms = self.members[0].player.terms
-        found: list[Tensor | None] = []
-        for members, grouped in zip(terms.members, terms.grouped, strict=True):
-            parts = [(i, scalar) for i in members if (scalar := losses.scalars[i]) is not None]
-            if not grouped:
-                found.append(parts[0][1] if parts else None)
-                continue
-            base = [numbers["base"][:, i] if "base" in numbers else terms.base[i] for i, _ in parts]
-            weighted = [factor * scalar for factor, (_, scalar) in zip(base, parts, strict=True)]
-            found.append(torch.stack(weighted).sum(0) if weighted else None)
-        return found
 
     def _note_reached(self, losses: Reduced, reached: Sequence[bool], declared: Sequence[bool], step: int) -> None:
         device, units = self._unbalanced.device, self.members[0].player.terms.members
@@ -230,9 +220,7 @@ class Fleet:
     def _own(self, members: Sequence[int], numbers: Numbers, layout: Layout) -> tuple[Numbers, Layout]:
         """The part of ``members``; weightings that compare no gradients do not see those that others need."""
         if layout.reached is not None and not any(self._compares(m, layout.clock.step) for m in members):
-            hidden = {"signals", "rows"} if layout.declared else {"signals", "rows", "unbalanced"}
-            numbers = {key: value for key, value in numbers.items() if key not in hidden}
-            layout = replace(layout, reached=None, items=(), templates={})
+            numbers, layout = without_gradients(numbers, layout)
         return _chosen(numbers, members, len(self)), layout
 
     def _note_wrong(self, forward: Forward) -> None:
@@ -272,9 +260,3 @@ def _chosen(numbers: Numbers, members: Sequence[int], size: int) -> Numbers:
         else value[at]
         for key, value in numbers.items()
     }
-
-
-def _tensors(name: str, value: Any) -> dict[str, Tensor]:
-    from autoloss.core.signals import AT_ANCHOR
-
-    return next(one for one in AT_ANCHOR if one.name == name).tensors(value)

@@ -25,11 +25,11 @@ def measure_members(
     of_loss: Sequence[Sequence[int]],
     needs: Need,
     parameters: bool,
-) -> tuple[Found, tuple[bool, ...], Tensor, tuple[int, ...]]:
+) -> tuple[dict[str, dict[str, Tensor]], Found, tuple[bool, ...], Tensor, tuple[int, ...]]:
     """Differentiate each of ``losses`` ([M] each) at ``tensors`` [M, ...] and compare the gradients of each member.
 
-    Returns the signals by name, [M, ...] each; which losses reach the anchor; the gradients [M, K, P]; and the number
-    of items of each loss.
+    Returns the tensors of the signals by name, [M, ...] each; a template of each signal, for :func:`like`; which losses
+    reach the anchor; the gradients [M, K, P]; and the number of items of each loss.
     """
     for tensor in tensors:
         check_carries(tensor.requires_grad, tensor.shape[1:])
@@ -61,7 +61,7 @@ def measure_members(
 
     with torch.no_grad(), torch.autocast(rows.device.type, enabled=False):
         measured = mapped(signals, rows)
-    return {name: like(name, templates[name], parts) for name, parts in measured.items()}, tuple(reached), rows, items
+    return measured, templates, tuple(reached), rows, items
 
 
 def like(name: str, template: Any, parts: Mapping[str, Tensor]) -> Any:

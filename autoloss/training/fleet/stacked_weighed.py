@@ -8,12 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from autoloss.core.signals import Signals
 from autoloss.core.table import Reduced
-from autoloss.core.tensors.constants import flags
-from autoloss.probe import Measured
-from autoloss.training.fleet.measure import like
-from autoloss.training.fleet.weighing import Layout, Numbers
+from autoloss.training.fleet.weighing import Layout, Numbers, member_of, weighed_of, without_gradients
 from autoloss.training.step.player import Player
 from autoloss.training.step.weigh import Weighed
 
@@ -38,44 +34,20 @@ class StackedWeighed:
 
     def of(self, m: int) -> Weighed:
         """The micro-batch of member ``m``."""
-        numbers, layout, clock = self.numbers, self.layout, self.layout.clock
-        losses = replace(
-            self.losses,
-            scalars=tuple(None if scalar is None else scalar[m] for scalar in self.losses.scalars),
-            values=self.losses.values[m],
-            counts=self.losses.counts[m],
-            present=self.losses.present[m],
-        )
-        measured = None
-        if layout.reached is not None and self.compares[m]:
-            signals = {
-                name: like(name, layout.templates[name], {key: of[m] for key, of in parts.items()})
-                for name, parts in numbers["signals"].items()
-            }
-            reached = flags(layout.reached, losses.values.device)
-            measured = Measured(reached, signals, None, layout.items, whole=all(layout.reached), here=layout.reached)
-        signals_of = Signals(
-            layout.terms.units,
-            numbers["seen"][m],
-            numbers["balanced"][m],
-            clock.step,
-            clock.epoch,
-            clock.progress,
-            clock.plateaus,
-            whole=layout.whole and not (layout.declared or (measured and "unbalanced" in numbers)),
-            **{f"measured_{name}": value for name, value in (measured.signals if measured else {}).items()},
-        )
-        weights = self.weights[m]
-        total = (weights * losses.values).sum()
-        return Weighed(total, weights, losses, signals_of, numbers["unit_counts"][m], measured)
+        numbers, layout = {key: of for key, of in self.numbers.items() if key != "rows"}, self.layout
+        if layout.reached is not None and not self.compares[m]:
+            numbers, layout = without_gradients(numbers, layout)
+        found = weighed_of(member_of(numbers, m), layout)
+        scalars = tuple(None if scalar is None else scalar[m] for scalar in self.losses.scalars)
+        return replace(found, losses=replace(found.losses, scalars=scalars))
 
     def suspects(self, players: Sequence[Player]) -> list[int]:
         """The members whose losses, gradients or weights are not finite, or below what their weighting needs."""
         good = self.losses.values.isfinite().all(1) & self.weights.isfinite().all(1)
         for parts in self.numbers.get("signals", {}).values():
             good &= torch.stack([of.flatten(1).isfinite().all(1) for of in parts.values()]).all(0)
-        found = {} if bool(good.all()) else {m for m, ok in enumerate(good.tolist()) if not ok}
+        found = set[int]() if bool(good.all()) else {m for m, ok in enumerate(good.tolist()) if not ok}
         low = [m for m, player in enumerate(players) if player.weighting.positive]
         if low and bool(self.numbers["seen"][low].amin() < max(max(players[m].weighting.least()) for m in low)):
-            found = {*found, *low}
+            found |= {*low}
         return sorted(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -57,13 +57,35 @@ def ask_one(weighting: Weighting, numbers: Numbers, layout: Layout) -> tuple[Ten
     return weights, signals.values, signals.present, counts
 
 
-def learn_one(
-    weighting: Weighting, window: Sequence[Numbers], layouts: Sequence[Layout]
-) -> list[tuple[str, Tensor, Tensor, Tensor]]:
-    """Let ``weighting`` learn from a window; where to keep the change, the new and the old values of each buffer."""
-    signals = _signals(window, layouts)
-    present = None if signals.whole else signals.present
-    return changes(weighting, lambda: weighting.update(signals), signals.finite(), present)
+def member_of(numbers: Numbers, member: int) -> Numbers:
+    """The numbers of one member."""
+    found: Numbers = pytree.tree_map(lambda tensor: tensor[member], numbers)
+    return found
+
+
+def without_gradients(numbers: Numbers, layout: Layout) -> tuple[Numbers, Layout]:
+    """What a weighting sees that compares no gradients, where others do."""
+    hidden = {"signals", "rows"} if layout.declared else {"signals", "rows", "unbalanced"}
+    left = {key: value for key, value in numbers.items() if key not in hidden}
+    return left, replace(layout, reached=None, items=(), templates={})
+
+
+def weighed_of(numbers: Numbers, layout: Layout) -> Weighed:
+    """A micro-batch of one member, without a graph; ``numbers`` hold what the weighting saw and gave, too."""
+    measured, clock, losses = _measured(numbers, layout), layout.clock, _losses(numbers, layout)
+    signals = Signals(
+        layout.terms.units,
+        numbers["seen"],
+        numbers["balanced"],
+        clock.step,
+        clock.epoch,
+        clock.progress,
+        clock.plateaus,
+        whole=layout.whole and "unbalanced" not in numbers and all(layout.reached or ()),
+        **{f"measured_{name}": value for name, value in (measured.signals if measured else {}).items()},
+    )
+    total = (numbers["weights"] * losses.values).sum()
+    return Weighed(total, numbers["weights"], losses, signals, numbers["unit_counts"], measured)
 
 
 class Party:
@@ -150,13 +172,13 @@ class Party:
 
     @staticmethod
     def _each(weightings: Sequence[Weighting], numbers: Numbers, layout: Layout) -> tuple[Tensor, ...]:
-        found = [ask_one(weighting, _of(numbers, m), layout) for m, weighting in enumerate(weightings)]
+        found = [ask_one(weighting, member_of(numbers, m), layout) for m, weighting in enumerate(weightings)]
         return tuple(torch.stack(of) for of in zip(*found, strict=True))
 
 
 def _learn_each(weightings: Sequence[Weighting], window: Sequence[Numbers], layouts: Sequence[Layout]) -> None:
     for m, weighting in enumerate(weightings):
-        signals = _signals([_of(numbers, m) for numbers in window], layouts)
+        signals = _signals([member_of(numbers, m) for numbers in window], layouts)
         if next(weighting.buffers(), None) is None:
             weighting.update(signals)
             continue
@@ -165,14 +187,11 @@ def _learn_each(weightings: Sequence[Weighting], window: Sequence[Numbers], layo
 
 
 def _learned(weighting: Weighting, window: Sequence[Numbers], layouts: Sequence[Layout]) -> dict[str, Tensor]:
-    found = learn_one(weighting, window, layouts)
+    """Let ``weighting`` learn from a window; its buffers then."""
+    signals = _signals(window, layouts)
+    present = None if signals.whole else signals.present
+    found = changes(weighting, lambda: weighting.update(signals), signals.finite(), present)
     return {name: torch.where(keep, now, before) for name, keep, now, before in found}
-
-
-def _of(numbers: Numbers, member: int) -> Numbers:
-    """The numbers of one member."""
-    found: Numbers = pytree.tree_map(lambda tensor: tensor[member], numbers)
-    return found
 
 
 def _losses(numbers: Numbers, layout: Layout) -> Reduced:
@@ -192,25 +211,8 @@ def _measured(numbers: Numbers, layout: Layout) -> Measured | None:
 
 
 def _signals(window: Sequence[Numbers], layouts: Sequence[Layout]) -> Signals:
-    """What the micro-batches of a window say as one batch; they hold what the weighting saw, too."""
-    steps = []
-    for numbers, layout in zip(window, layouts, strict=True):
-        measured = _measured(numbers, layout)
-        clock = layout.clock
-        signals = Signals(
-            layout.terms.units,
-            numbers["seen"],
-            numbers["balanced"],
-            clock.step,
-            clock.epoch,
-            clock.progress,
-            clock.plateaus,
-            whole=layout.whole and "unbalanced" not in numbers and all(layout.reached or ()),
-            **{f"measured_{name}": value for name, value in (measured.signals if measured else {}).items()},
-        )
-        losses = _losses(numbers, layout)
-        steps.append(Weighed(losses.values, numbers["weights"], losses, signals, numbers["unit_counts"], measured))
-    found = Window(steps).take()
+    """What the micro-batches of a window say as one batch."""
+    found = Window([weighed_of(*pair) for pair in zip(window, layouts, strict=True)]).take()
     assert found is not None
     return found
 
