@@ -16,6 +16,7 @@ from autoloss.app.prepare import PreparedRun, prepare
 from autoloss.app.run_summary import check_finite, write_summary
 from autoloss.app.screen import say
 from autoloss.app.train_one import quiet, train
+from autoloss.core.datasets import size_of
 from autoloss.core.errors import AutolossError, require
 from autoloss.core.need import GRADIENTS
 from autoloss.report.runs import FINISHED
@@ -89,8 +90,8 @@ class FleetRuns:
             together = _Together(requests, self._tried)
             try:
                 found = together.train()
-                if together.why:
-                    self._say(together.why)
+                for why in together.whys:
+                    self._say(why)
                 return found
             except (torch.OutOfMemoryError, MemoryError):
                 half = (len(requests) + 1) // 2
@@ -113,32 +114,39 @@ class _Together:
         self.tried = tried  # structures that were found to be faster together
         self.requests = list(requests)
         self.begun = time.perf_counter()
-        self.why = ""  # why some were not trained together
+        self.whys: list[str] = []  # why some were not trained together
 
     def train(self) -> list[Trained]:
-        found: list[Trained | None] = [None] * len(self.requests)
+        found: dict[int, Trained] = {}
         built: list[Built] = []
         shared = SharedData()
         for i, request in enumerate(self.requests):
             try:
                 built.append((i, *_built(request, shared)))
-            except UnlikeError:
-                found[i] = _alone(request)
             except Exception as error:
-                found[i] = error
+                # A fault of the run itself is raised alone, too.
+                found[i] = self._alone(i, error)
         for part in _parts(built):
             try:
                 outcomes = self._run(part) if len(part) > 1 else []
             except (torch.OutOfMemoryError, MemoryError):
                 raise
             except Exception as error:
-                # What vmap cannot do, torch says in exceptions of many kinds. A fault of the problem is raised alone.
-                self.why, outcomes = str(error).splitlines()[0], []
+                # What vmap cannot do, torch says in exceptions of many kinds.
+                found.update({i: self._alone(i, error) for i, *_ in part})
+                continue
             for (i, prepared, module, _), outcome in zip(part, outcomes, strict=False):
                 found[i] = self._result(self.requests[i], prepared, module, outcome)
             for i, *_ in part[len(outcomes) :]:
                 found[i] = _alone(self.requests[i])
-        return [one if one is not None else RuntimeError("not trained") for one in found]
+        return [found[i] for i in range(len(self.requests))]
+
+    def _alone(self, i: int, error: Exception) -> Trained:
+        """Train a run alone that cannot be a member because of ``error``, and keep the reason if it trains then."""
+        trained = _alone(self.requests[i])
+        if not isinstance(trained, Exception):
+            self.whys.append(str(error).splitlines()[0])
+        return trained
 
     def _run(self, part: Sequence[Built]) -> list[MemberResult]:
         jobs = [job for _, _, _, job in part]
@@ -181,8 +189,9 @@ def _parts(built: Sequence[Built]) -> list[list[Built]]:
     Weightings that compare gradients cost K passes for all members of a fleet, so where there are enough of either kind
     they have a fleet of their own. A small fleet costs more for each member than those passes do.
     """
-    costly = [one for one in built if one[2].player.weighting.needs & GRADIENTS]
-    plain = [one for one in built if one not in costly]
+    plain, costly = (
+        [one for one in built if bool(one[2].player.weighting.needs & GRADIENTS) is way] for way in (False, True)
+    )
     return [costly, plain] if min(len(costly), len(plain)) >= ENOUGH else [list(built)]
 
 
@@ -202,7 +211,7 @@ def _built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = prepared.ingredients.optimizer(parameters)
     plan = _plan(config)
-    steps = plan.steps(len(data["train"]))  # type: ignore[arg-type]
+    steps = plan.steps(size_of(data["train"], "A fleet", "Write __len__."))
     member = Member(
         problem,
         module.network,  # type: ignore[arg-type]

@@ -32,7 +32,8 @@ def members(monkeypatch):
 
 
 def request(place, name, *overrides, report=None):
-    config = composed("train", [*SMALL, "checkpoint.every=0", *overrides], [])
+    chosen = [one for one in SMALL if "pairs" not in one or "problem=digits_gan" not in overrides]
+    config = composed("train", [*chosen, "checkpoint.every=0", *overrides], [])
     return Request(config, place / name, overrides, name, report=report)
 
 
@@ -93,7 +94,46 @@ def test_what_a_fleet_cannot_do_is_trained_alone_and_one_line_says_why(tmp_path,
     )
     assert [one["weighting"] for one in found] == ["equal", "famo", "uncertainty", "equal", "equal"]
     assert members == [2]
-    assert said == ["trained one by one: A fleet does not follow sample_weighting."]
+    assert said == [
+        "trained one by one: A fleet does not follow sample_weighting.",
+        "trained one by one: A fleet takes weightings of losses, but 'famo' looks ahead, or has no weights. "
+        "It is trained alone.",
+    ]
+
+
+def test_a_stream_and_a_network_pair_are_trained_alone(tmp_path, worth_it, members, monkeypatch):
+    from torch.utils.data import IterableDataset
+
+    from autoloss.problems.two_digits import TwoDigits
+
+    class Stream(IterableDataset):
+        def __init__(self, table):
+            self.table = table
+
+        def __iter__(self):
+            return (self.table[i] for i in range(200))
+
+    datasets = TwoDigits.datasets
+    monkeypatch.setattr(
+        TwoDigits, "datasets", lambda self, seed: {**(of := datasets(self, seed)), "train": Stream(of["train"])}
+    )
+    said = []
+    constant = ("lr_schedule=constant", "weighting=uncertainty")
+    found = FleetRuns(says=said.append).train(
+        [
+            *(request(tmp_path, name, f"seed={name}", *constant) for name in "01"),
+            *(
+                request(tmp_path, f"gan{name}", "problem=digits_gan", "trainer.max_epochs=1", f"seed={name}")
+                for name in "01"
+            ),
+        ]
+    )
+    assert [one["state"] for one in found] == ["finished"] * 4
+    assert members == []
+    assert said == [
+        "trained one by one: A fleet does not follow module.",
+        "trained one by one: A fleet needs data with a length and an order, but Stream is a stream. Write __len__.",
+    ]
 
 
 def test_a_network_that_cannot_be_mapped_is_trained_alone(tmp_path, worth_it, members, monkeypatch):
