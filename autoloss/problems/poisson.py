@@ -14,7 +14,7 @@ from autoloss.problems._physics import Physics, grid
 from autoloss.problems._tensors import Batch
 
 
-class PoissonEquation(Physics):
+class Poisson(Physics):
     """Solves ``u_xx + u_yy = f`` on [-1, 1]^2 with u given at the edge, by a physics-informed network.
 
     ``f`` and the edge are such that ``u = exp(-((x - 0.5)^2 + (y - 0.5)^2) / (2 width^2)) + (x^2 - y^2) / 2``: the

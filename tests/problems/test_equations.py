@@ -9,12 +9,12 @@ from autoloss.core.errors import ConfigError
 from autoloss.problems._field import Field, Jet
 from autoloss.problems.allen_cahn import DIFFUSION, REACTION, AllenCahn, spectral, start
 from autoloss.problems.navier_stokes import NavierStokes
-from autoloss.problems.poisson import PoissonEquation
+from autoloss.problems.poisson import Poisson
 from autoloss.problems.wave import Wave
 
 EXACT = [
-    pytest.param(lambda: PoissonEquation(points=64), id="poisson"),
-    pytest.param(lambda: PoissonEquation(width=0.4, points=64), id="another width"),
+    pytest.param(lambda: Poisson(points=64), id="poisson"),
+    pytest.param(lambda: Poisson(width=0.4, points=64), id="another width"),
     pytest.param(lambda: Wave(points=64), id="wave"),
     pytest.param(lambda: Wave(speed=1.5, frequency=3, points=64), id="another wave"),
     pytest.param(lambda: NavierStokes(points=64), id="navier_stokes"),
@@ -134,7 +134,7 @@ def test_a_periodic_network_has_no_loss_for_its_ends_and_a_plain_one_has():
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: PoissonEquation(width=0.0), "`width` must be above 0"),
+    (lambda: Poisson(width=0.0), "`width` must be above 0"),
     (lambda: Wave(speed=-1.0), "`speed` must be above 0"),
     (lambda: Wave(frequency=1.5), "`frequency` must be a whole number"),
     (lambda: NavierStokes(reynolds=0.0), "`reynolds` must be above 0"),
