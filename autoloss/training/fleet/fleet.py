@@ -21,7 +21,7 @@ from autoloss.training.fleet.member import Member, check_members
 from autoloss.training.fleet.optimizers import kind_of
 from autoloss.training.fleet.stacked import Stacked, structure
 from autoloss.training.fleet.stacked_weighed import StackedWeighed
-from autoloss.training.fleet.weighing import Layout, Numbers, Party, without_gradients
+from autoloss.training.fleet.weighing import TRIALS, Layout, Numbers, Party, without_gradients
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,15 @@ class Fleet:
 
     A member equals the same training alone. Call :meth:`micro_batch` for each batch and :meth:`step` for each optimiser
     step. ``failed`` holds the errors of members whose losses or labels were wrong; :meth:`drop` takes them out.
+    In the first ``compared`` steps mapped weightings are compared with those that are called one by one.
     """
 
-    def __init__(self, members: Sequence[Member], accumulate: int = 1, clip: Clip | None = None) -> None:
+    def __init__(
+        self, members: Sequence[Member], accumulate: int = 1, clip: Clip | None = None, compared: int = TRIALS
+    ) -> None:
         self.members = list(members)
         check_members(self.members)
-        self.accumulate, self.clip = accumulate, clip or Clip()
+        self.accumulate, self.clip, self.compared = accumulate, clip or Clip(), compared
         self.models = [MemberModel(member.network, member.losses) for member in self.members]
         self._scheduled = self._with_schedules()
         self.stacked = Stacked(self.models)
@@ -64,12 +67,15 @@ class Fleet:
 
     def micro_batch(self, batch: Any, clock: Clock) -> StackedWeighed:
         """Weigh the losses of ``batch`` [M, B, ...] and add the gradients of the totals."""
-        needs = Need(0)
+        needs, least = Need(0), Need(0)
         for member in self.members:
             needs |= member.player.weighting.needs_at(clock.step)
+            least |= member.player.weighting.needs_here(clock.step, anchored=False)
             member.player.terms.follow(clock.progress)
         self._follow(clock.progress)
-        forward = self.forward(batch, clock, bool(needs & GRADIENTS))
+        forward = self.forward(batch, clock, bool(needs & GRADIENTS), optional=not least & GRADIENTS)
+        if not forward.anchor:
+            needs &= least
         self._note_wrong(forward)
         numbers, layout = self._seen(forward, clock, needs)
         weighed = self._ask(numbers, layout, forward)
@@ -142,7 +148,7 @@ class Fleet:
         alike: dict[str, list[int]] = {}
         for m, member in enumerate(self.members):
             alike.setdefault(structure(member.player.weighting), []).append(m)
-        return [(of, Party([self.members[m].player.weighting for m in of])) for of in alike.values()]
+        return [(of, Party([self.members[m].player.weighting for m in of], self.compared)) for of in alike.values()]
 
     def _seen(self, forward: Forward, clock: Clock, needs: Need) -> tuple[Numbers, Layout]:
         losses, player = forward.losses, self.members[0].player

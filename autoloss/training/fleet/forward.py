@@ -81,17 +81,23 @@ class StackedForward:
             assert isinstance(model, MemberModel)
             note(model)
 
-    def __call__(self, batch: Any, clock: Clock, anchored: bool) -> Forward:
-        """The losses for ``batch`` [M, B, ...]; the places where gradients are compared are found if ``anchored``."""
+    def __call__(self, batch: Any, clock: Clock, anchored: bool, optional: bool = False) -> Forward:
+        """The losses for ``batch`` [M, B, ...]; the places where gradients are compared are found if ``anchored``.
+
+        Where these are ``optional``, a problem without an anchor has none.
+        """
         layout: dict[str, Any] = {}
         terms = self.player.terms
+
+        def wanted(table: LossTable) -> bool:
+            return anchored and not (optional and table.anchor is None)
 
         def one(model: MemberModel, batch: Any) -> list[Tensor]:
             outputs = self.problem.outputs(model.network, batch)
             table = table_of(outputs, model.by_term(), self.player, clock)
             losses = table.reduced(terms.names)
             here = [i for i, scalar in enumerate(losses.scalars) if scalar is not None]
-            features, names, of_loss = _anchor(table, model, self.player) if anchored else ((), (), ())
+            features, names, of_loss = _anchor(table, model, self.player) if wanted(table) else ((), (), ())
             wrong = {key: row for part in model.parts() for key, row in _taken(part).items()}
             layout.update(here=here, names=names, of_loss=of_loss, wrong=list(wrong), features=len(features))
             layout.update(whole=losses.whole, masked=losses.masked, declared=_declared(table, self.player))

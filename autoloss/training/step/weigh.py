@@ -93,7 +93,7 @@ def weigh(
             "in a problem: copies, anchor = self.branch(features)."
         )
     losses = table.reduced(terms.names)
-    needs = weighting.needs_at(clock.step)
+    needs = weighting.needs_here(clock.step, anchored=table.anchor is not None)
     measured = None
     if needs & GRADIENTS:
         point = locate(table.anchor, terms.units, weighting.title())

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from autoloss.core.errors import SignalError
 from autoloss.core.need import OUTCOME
 from autoloss.core.registry.lookup import registry
 from autoloss.core.surgery import Surgery
@@ -67,6 +68,17 @@ def test_windows_and_places(weighting, accumulate, parameters):
     """The last window of an epoch is shorter, and so is its last batch."""
     problem = Three(missing=True, parameters=parameters)
     check(lambda problem, seed: member(problem, seed, weighting), problem, accumulate=accumulate)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_without_an_anchor(mixed):
+    """What compares gradients where it can follows values; one that cannot do without is an error as alone."""
+    problem = Three(anchored=False)
+    names = ["auto", "dwa", "auto"] if mixed else ["auto"] * MEMBERS
+    fleet = check(lambda problem, seed: member(problem, seed, names[seed]), problem)
+    assert fleet.members[0].player.weighting.norms.isnan().all()
+    with pytest.raises(SignalError, match="'gradnorm' needs gradients at an anchor"):
+        check(lambda problem, seed: member(problem, seed, "auto" if seed else "gradnorm"), problem)
 
 
 OPTIMIZERS = {
