@@ -29,6 +29,13 @@ def main(arguments: Sequence[str]) -> int:
         return code
     folders = config_dirs(flags)
     whole = composed("meta", list(overrides), folders)
+    if whole["meta"]["by"] == "evolution":
+        return _evolved(whole, overrides, arguments)
+    require(
+        whole["meta"]["by"] == "hypergradients",
+        "meta.by must be hypergradients or evolution",
+        f"it is {whole['meta']['by']!r}",
+    )
     problems, unseen = [str(one) for one in whole["problems"]], whole["unseen"]
     turns = episodes(problems, whole["meta"]["rounds"], whole["seed"])
     require(unseen not in problems, "The unseen problem must not be learned on", f"{unseen!r} is one of problems")
@@ -57,6 +64,19 @@ def main(arguments: Sequence[str]) -> int:
         say("The rule was not tested on another problem. Write unseen=PROBLEM to do so.")
         return 0
     return _tried(tests, directory)
+
+
+def _evolved(whole: Mapping[str, Any], overrides: Sequence[str], arguments: Sequence[str]) -> int:
+    from autoloss.app.evolve import check, evolve
+
+    check(whole)
+    directory = typed_directory(overrides, "hydra.run.dir", whole)
+    directory = directory or OUTPUTS / "meta" / directory_name(
+        [whole], overrides, ("meta.by", "meta.generations"), prefix="evolution"
+    )
+    check_free(directory, META)
+    write_json(directory / COMMAND, {"command": ["autoloss", "meta", *arguments]})
+    return evolve(whole, directory)
 
 
 def _tests(
