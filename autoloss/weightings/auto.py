@@ -106,16 +106,22 @@ class Auto(Weighting):
         return weights * torch.where(kept > 0, kept, 1.0) ** self.keep  # 0 / 0 where no loss has a gradient
 
     def update(self, signals: Signals) -> None:
-        levels = self._levels(signals)
-        self.levels.copy_(levels)
-        self.first.copy_(torch.where(self.first.isnan(), levels, self.first))
-        if signals.measured_gram is not None:
+        compares = signals.measured_gram is not None
+        if compares:
             self.norms.copy_(self._norms(signals))
+        if not compares or self._uses_losses():
+            levels = self._levels(signals)
+            self.levels.copy_(levels)
+            self.first.copy_(torch.where(self.first.isnan(), levels, self.first))
+
+    def _uses_losses(self) -> bool:
+        """Whether the rule with an anchor has a part that depends on the losses' values."""
+        return _on(self.loss, self.loss_slope, self.fall, self.fall_slope)
 
     def _score(self, signals: Signals, norms: Tensor) -> Tensor:
         p = signals.progress
         score = (self.norm + self.norm_slope * p) * _logarithms(signals, norms)
-        if _on(self.loss, self.loss_slope, self.fall, self.fall_slope):
+        if self._uses_losses():
             levels = self._levels(signals)
             now = _logarithms(signals, levels)
             first = _logarithms(signals, torch.where(self.first.isnan(), levels, self.first))

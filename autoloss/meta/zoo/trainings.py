@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from autoloss.core.clock import Clock
+from autoloss.core.problem import Outputs, Problem
 from autoloss.meta.zoo.families import Setting
 from autoloss.meta.zoo.made import KNOWN, SCALES
 from autoloss.training.fleet.fleet import Fleet
@@ -23,11 +26,35 @@ WORST = 1e6  # a training that failed
 Weightings = Sequence[str | Mapping[str, Any]]
 
 
-def outcomes(setting: Setting, weightings: Weightings, starts: int = 1) -> Tensor:
+class WithoutAnchor(Problem):
+    """A problem that does not say where gradients could be compared."""
+
+    def __init__(self, inner: Problem) -> None:
+        super().__init__()
+        self.inner, self.terms, self.metrics = inner, inner.terms, inner.metrics
+        self.tasks = getattr(inner, "tasks", ())
+
+    def datasets(self, seed: int) -> Mapping[str, Dataset[Any]]:
+        return self.inner.datasets(seed)
+
+    def network(self) -> nn.Module:
+        return self.inner.network()
+
+    def outputs(self, network: nn.Module, batch: Any) -> Outputs:
+        return replace(self.inner.outputs(network, batch), anchor=None)
+
+    def measure(self, outputs: Outputs) -> Mapping[str, Tensor]:
+        return self.inner.measure(outputs)
+
+
+def outcomes(setting: Setting, weightings: Weightings, starts: int = 1, anchored: bool = True) -> Tensor:
     """The metrics on validation data after each training, [weightings, problems, starts, metrics], all above 0.
 
     ``starts`` initial networks are tried for each problem, the same for all weightings; so is the order of the data.
+    Unless it is ``anchored``, there is no place where gradients are compared.
     """
+    if not anchored:
+        setting = replace(setting, problem=WithoutAnchor(setting.problem))
     made, columns = _members(setting, weightings, starts)
     fleet, data = Fleet(made, compared=0), {split: _stacked(of) for split, of in columns.items()}
     order = torch.Generator().manual_seed(setting.seeds[0])
