@@ -25,7 +25,7 @@ from autoloss.meta.zoo.trainings import outcomes
 BASELINE = "equal"
 HALF = {"name": "auto", "norm": 0.5, "loss": 0.0, "fall": 0.0, "cosine": 0.0, "norm_slope": 0.0, "keep": 0.0}
 ROWS: Mapping[str, Any] = {
-    "equal": "equal",
+    BASELINE: BASELINE,
     "auto": "auto",
     "half balance": HALF,
     "half balance, length kept": {**HALF, "keep": 1.0},
@@ -37,29 +37,36 @@ ROWS: Mapping[str, Any] = {
 }
 VALUES = ("equal", "auto", "uncertainty", "imtl_l", "dwa")  # rows that need no anchor
 MEAN, WORSE, SHARE = 0.08, -0.05, 1 / 20  # the bars for auto on families that it has not seen
+KEPT = ("families", "each", "problems", "starts", "seed", "values")  # options that a record was made with
 Found = dict[str, dict[str, list[float]]]  # by row and family, the gain on each problem
 
 
 def measured(
-    families: Mapping[str, Draw],
-    rows: Mapping[str, Any],
-    each: int,
-    problems: int,
-    starts: int,
-    seed: int,
-    anchored: bool,
+    families: Mapping[str, Draw], rows: Mapping[str, Any], options: argparse.Namespace, record: Path | None = None
 ) -> Found:
-    """The gains of all rows; a line for each setting is printed as it is done."""
+    """The gains of all rows; what is on ``record`` with the same ``options`` is not trained again."""
+    key = {name: getattr(options, name) for name in KEPT}
+    known = json.loads(record.read_text()) if record is not None and record.exists() else {}
+    if known.get("options") != key:
+        known = {"options": key, "rows": {}}
     found: Found = {row: {family: [] for family in families} for row in rows}
-    for setting in settings(families, each, problems, seed):
-        begun = time.process_time()
-        metrics = outcomes(setting, list(rows.values()), starts, anchored)
-        gained = gains(metrics, metrics[list(rows).index(BASELINE)]).mean(-1)
-        for row, of in zip(rows, gained.tolist(), strict=True):
-            found[row][setting.family] += of
-        shown = "  ".join(f"{row} {sum(of) / len(of):+.3f}" for row, of in zip(rows, gained.tolist(), strict=True))
-        seconds = time.process_time() - begun
-        print(f"{setting.family}, {setting.optimizer}, {setting.steps} steps, {seconds:.0f} s: {shown}", flush=True)
+    for number, setting in enumerate(settings(families, options.each, options.problems, options.seed)):
+        place = f"{setting.family} {number % options.each}"
+        titles = {row: f"{row} {json.dumps(rule, sort_keys=True)}" for row, rule in rows.items()}
+        missing = {row: rule for row, rule in rows.items() if place not in known["rows"].get(titles[row], {})}
+        if missing:
+            begun = time.process_time()
+            metrics = outcomes(setting, [BASELINE, *missing.values()], options.starts, not options.values)
+            gained = gains(metrics[1:], metrics[:1]).mean(-1).tolist()
+            for row, of in zip(missing, gained, strict=True):
+                known["rows"].setdefault(titles[row], {})[place] = [round(gain, 5) for gain in of]
+            if record is not None:
+                record.write_text(json.dumps(known, indent=1) + "\n")
+            shown = "  ".join(f"{row} {sum(of) / len(of):+.3f}" for row, of in zip(missing, gained, strict=True))
+            seconds = time.process_time() - begun
+            print(f"{place}, {setting.optimizer}, {setting.steps} steps, {seconds:.0f} s: {shown}", flush=True)
+        for row in rows:
+            found[row][setting.family] += known["rows"][titles[row]][place]
     return found
 
 
@@ -121,15 +128,14 @@ def main() -> None:
     parser.add_argument(
         "--more", type=json.loads, default={}, help='further rows: {"steep": {"name": "auto", "norm": 1}}'
     )
+    parser.add_argument("--record", type=Path, default=None, help="a JSON file of what was measured, and will be")
     parser.add_argument("--out", type=Path, default=None, help="a file of Markdown to append the table to")
     options = parser.parse_args()
     torch.set_num_threads(1)
     families = UNSEEN if options.families == "unseen" else LEARN
     names = options.rows or (VALUES if options.values else list(ROWS))
     rows = {**{name: ROWS[name] for name in names}, **options.more}
-    found = measured(
-        families, rows, options.each, options.problems, options.starts, options.seed, anchored=not options.values
-    )
+    found = measured(families, rows, options, options.record)
     count = options.each * options.problems * len(families)
     lines = [
         f"Families {'never seen' if options.families == 'unseen' else 'that auto was learned on'}"

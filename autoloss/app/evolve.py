@@ -10,6 +10,7 @@ from autoloss.app.screen import say, shown
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.io.files import write_json, write_text
 from autoloss.core.io.occupied import readable
+from autoloss.search import stop
 
 if TYPE_CHECKING:
     from autoloss.meta.evolution import Generation
@@ -51,7 +52,7 @@ def evolve(whole: Mapping[str, Any], directory: Path) -> int:
         known=known,
     )
     rows: list[Generation] = []
-    for generation in evolution.run():
+    for generation in evolution.run(stop.check):
         rows.append(generation)
         known[generation.number :] = [list(generation.worths)]
         write_json(directory / LOG, known)

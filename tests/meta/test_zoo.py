@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import autoloss.meta.zoo
+from autoloss.core.errors import SignalError
 from autoloss.core.registry.lookup import registry
 from autoloss.meta.zoo.equations import EQUATIONS, Equations
 from autoloss.meta.zoo.families import LEARN, UNSEEN, settings
@@ -161,3 +162,12 @@ def test_pure_noise_has_nothing_to_learn():
         target = target - target.mean(0)
         fit = columns["x"] @ torch.linalg.lstsq(columns["x"], target).solution
         assert 1 - (target - fit).square().sum() / target.square().sum() < 0.15
+
+
+def test_without_an_anchor_auto_follows_values_and_others_say_what_they_need():
+    setting = of("teachers", problems=2, steps=4)
+    anchored, values = (outcomes(setting, ["equal", "auto"], anchored=way) for way in (True, False))
+    torch.testing.assert_close(anchored[0], values[0])
+    assert not torch.equal(anchored[1], values[1])
+    with pytest.raises(SignalError, match="needs gradients at an anchor"):
+        outcomes(setting, ["equal", "gradnorm"], anchored=False)
