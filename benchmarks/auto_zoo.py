@@ -23,12 +23,12 @@ from autoloss.meta.zoo.families import LEARN, UNSEEN, Draw, settings
 from autoloss.meta.zoo.trainings import outcomes
 
 BASELINE = "equal"
-HALF = {"name": "auto", "norm": 0.5, "loss": 0.0, "fall": 0.0, "cosine": 0.0, "norm_slope": 0.0, "keep": 0.0}
+# The averages of the prototype: a decay of 0.9, and weights that sum to their number.
+HALF = {"name": "auto", "norm": 0.5, "keep": 0.0, "decay": 0.9}
 ROWS: Mapping[str, Any] = {
     BASELINE: BASELINE,
     "auto": "auto",
     "half balance": HALF,
-    "half balance, length kept": {**HALF, "keep": 1.0},
     "full balance": {**HALF, "norm": 1.0},
     "uncertainty": "uncertainty",
     "imtl_l": "imtl_l",
@@ -37,7 +37,7 @@ ROWS: Mapping[str, Any] = {
 }
 VALUES = ("equal", "auto", "uncertainty", "imtl_l", "dwa")  # rows that need no anchor
 MEAN, WORSE, SHARE = 0.08, -0.05, 1 / 20  # the bars for auto on families that it has not seen
-KEPT = ("families", "each", "problems", "starts", "seed", "values")  # options that a record was made with
+KEPT = ("families", "only", "each", "problems", "starts", "seed", "values")  # options that a record was made with
 Found = dict[str, dict[str, list[float]]]  # by row and family, the gain on each problem
 
 
@@ -124,6 +124,7 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=2, help="initial networks of each problem")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--values", action="store_true", help="without an anchor")
+    parser.add_argument("--only", nargs="+", default=None, help="some of the families")
     parser.add_argument("--rows", nargs="+", default=None)
     parser.add_argument(
         "--more", type=json.loads, default={}, help='further rows: {"steep": {"name": "auto", "norm": 1}}'
@@ -133,6 +134,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     families = UNSEEN if options.families == "unseen" else LEARN
+    families = {name: of for name, of in families.items() if name in (options.only or families)}
     names = options.rows or (VALUES if options.values else list(ROWS))
     rows = {**{name: ROWS[name] for name in names}, **options.more}
     found = measured(families, rows, options, options.record)

@@ -17,7 +17,7 @@ from autoloss.weightings.auto import Auto
 class Bowl(Evolution):
     """Candidates are worth more the nearer they are to a point, instead of being trained."""
 
-    best = {"norm": 0.8, "loss": -0.2, "fall": 0.1, "norm_slope": 0.3, "cosine": -0.1}
+    best = {"norm": 0.8, "loss": -0.2, "fall": 0.1}
     asked = 0
 
     def judge(self, candidates, seed, between=lambda: None):

@@ -58,16 +58,16 @@ def outcomes(setting: Setting, weightings: Weightings, starts: int = 1, anchored
     made, columns = _members(setting, weightings, starts)
     fleet, data = Fleet(made, compared=0), {split: _stacked(of) for split, of in columns.items()}
     order = torch.Generator().manual_seed(setting.seeds[0])
-    rows = torch.empty(0, dtype=torch.long)
+    epoch, rows = -1, torch.empty(0, dtype=torch.long)
     for step in range(setting.steps):
         if len(rows) < setting.batch:
-            rows = torch.randperm(next(iter(data["train"].values())).shape[1], generator=order)
+            epoch, rows = epoch + 1, torch.randperm(next(iter(data["train"].values())).shape[1], generator=order)
         taken, rows = rows[: setting.batch], rows[setting.batch :]
         progress = step / setting.steps
         batch = {name: column.index_select(1, taken) for name, column in data["train"].items()}
         if KNOWN in batch:
             batch[KNOWN] = progress >= batch["start"]
-        fleet.micro_batch(batch, Clock(step, 0, progress))
+        fleet.micro_batch(batch, Clock(step, epoch, progress))
         fleet.step()
     return _measured(fleet, setting, data["val"]).view(len(weightings), len(setting.seeds), starts, -1)
 
