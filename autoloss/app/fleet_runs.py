@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ class Request:
 Trained = dict[str, Any] | Exception
 Built = tuple[int, PreparedRun, RunModule, Job]
 ENOUGH = 12  # members for which a fleet of their own is worth it
+_NO_CHECKPOINTS = {"every": 0, "every_steps": 0}
 AUTO = 16  # of more members one costs hardly less, and a sampler learns more seldom
 
 
@@ -61,33 +62,41 @@ def fleet_size(given: Any, key: str = "search.fleet") -> int:
 
 @dataclass(slots=True)
 class FleetRuns:
-    """Trains runs, at most ``most`` of them at once. What it says of a group is said once."""
+    """Trains runs, at most ``most`` of them at once. What it says of a group is said once.
+
+    A run that cannot be in a fleet is trained by ``alone``. So is one that writes checkpoints; without ``checkpoints``
+    it is in a fleet, and writes none.
+    """
 
     most: int = 16
     says: Callable[[str], None] = say
+    alone: Callable[[Request], Trained] = field(default_factory=lambda: _alone)
+    checkpoints: bool = True
     _told: set[str] = field(default_factory=set)
     _tried: set[str] = field(default_factory=set)
 
     def train(self, requests: Sequence[Request]) -> list[Trained]:
         """The summary of each run, or the error that ended it; a request to stop is raised."""
-        found: dict[int, Trained] = {}
+        found = dict(self.each(requests))
+        return [found[i] for i in range(len(requests))]
+
+    def each(self, requests: Sequence[Request]) -> Iterator[tuple[int, Trained]]:
+        """The position of each request, with the result of its run, as soon as a fleet has ended."""
         groups: dict[str, list[int]] = {}
         for i, request in enumerate(requests):
-            key = obstacle(request.config)
+            key = obstacle(request.config if self.checkpoints else {**request.config, "checkpoint": _NO_CHECKPOINTS})
             if key and len(requests) > 1:
                 self._say(f"A fleet does not follow {key}.")
             groups.setdefault("" if key else structure_of(request.config), []).append(i)
         for key, members in groups.items():
-            size = min(self.most, len(members))
+            size = min(self.most, len(members)) if key else 1
             for start in range(0, len(members), max(1, size)):
                 part = members[start : start + size]
-                together = [requests[i] for i in part]
-                found.update(zip(part, self._train_group(key, together), strict=True))
-        return [found[i] for i in range(len(requests))]
+                yield from zip(part, self._train_group(key, [requests[i] for i in part]), strict=True)
 
     def _train_group(self, key: str, requests: Sequence[Request]) -> list[Trained]:
         if len(requests) > 1 and key:
-            together = _Together(requests, self._tried)
+            together = _Together(requests, self._tried, self.alone)
             try:
                 found = together.train()
                 for why in together.whys:
@@ -98,7 +107,7 @@ class FleetRuns:
                 self.most = min(self.most, half)
                 self.says(f"memory ran out: fleets of {half} from now on")
                 return [*self._train_group(key, requests[:half]), *self._train_group(key, requests[half:])]
-        return [_alone(request) for request in requests]
+        return [self.alone(request) for request in requests]
 
     def _say(self, why: str) -> None:
         if why not in self._told:
@@ -109,8 +118,9 @@ class FleetRuns:
 class _Together:
     """One fleet of runs."""
 
-    def __init__(self, requests: Sequence[Request], tried: set[str]) -> None:
+    def __init__(self, requests: Sequence[Request], tried: set[str], alone: Callable[[Request], Trained]) -> None:
         quiet()
+        self.alone = alone
         self.tried = tried  # structures that were found to be faster together
         self.requests = list(requests)
         self.begun = time.perf_counter()
@@ -138,16 +148,17 @@ class _Together:
             for (i, prepared, module, _), outcome in zip(part, outcomes, strict=False):
                 found[i] = self._result(self.requests[i], prepared, module, outcome)
             for i, *_ in part[len(outcomes) :]:
-                found[i] = _alone(self.requests[i])
+                found[i] = self.alone(self.requests[i])
         return [found[i] for i in range(len(self.requests))]
 
     def _alone(self, i: int, error: Exception) -> Trained:
         """Train a run alone that cannot be a member because of ``error``, and keep the reason if it trains then."""
-        trained = _alone(self.requests[i])
+        trained = self.alone(self.requests[i])
         if not isinstance(trained, Exception):
             self.whys.append(str(error).splitlines()[0])
         return trained
 
+    @stop.no_exit()
     def _run(self, part: Sequence[Built]) -> list[MemberResult]:
         jobs = [job for _, _, _, job in part]
         config = part[0][1].config
@@ -195,6 +206,7 @@ def _parts(built: Sequence[Built]) -> list[list[Built]]:
     return [costly, plain] if min(len(costly), len(plain)) >= ENOUGH else [list(built)]
 
 
+@stop.no_exit()
 def _built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule, Job]:
     """The parts of a run, built as for a run alone."""
     prepared = prepare(request.config)

@@ -1,0 +1,103 @@
+"""Trains the jobs of a sweep as fleets, each in its own directory, as jobs that Hydra starts one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from autoloss.app.directories import check_run, finished
+from autoloss.app.fleet_runs import FleetRuns, Request, Trained
+from autoloss.app.run_lock import run_lock
+from autoloss.app.screen import say
+from autoloss.app.train_job import TrainJob
+from autoloss.core.errors import AutolossError
+
+_WITHOUT = "; those of a fleet write no checkpoints (hydra.launcher.checkpoints=true: one by one, with them)"
+Run = Callable[[int, Trained | None], None]
+
+
+def train_jobs(jobs: Sequence[TrainJob | None], run: Run, most: int, checkpoints: bool) -> None:
+    """Call ``run`` once for each of ``jobs``: with its place, and with its result if it was trained in a fleet.
+
+    With ``None`` for a result ``run`` trains the job, or skips it. ``None`` among the jobs stands for one whose
+    configuration cannot be told here. A fleet has at most ``most`` members, and writes no ``checkpoints`` (see
+    :class:`FleetRuns`).
+    """
+    with _Held() as held:
+        waiting = [i for i in held.take(jobs) if _must_be_trained(jobs[i])]
+        done: set[int] = set()
+
+        def hand_over(i: int, trained: Trained | None) -> None:
+            done.add(i)
+            held.free(jobs[i])
+            run(i, trained)
+
+        place = {job.directory: i for i in waiting if (job := jobs[i]) is not None}
+
+        def alone(request: Request) -> Trained:
+            hand_over(place[request.directory], None)
+            return finished(request.directory, request.config) or RuntimeError(f"{request.title} failed")
+
+        requests = [_request(jobs[i]) for i in waiting]
+        if len(waiting) > 1:
+            asked = not checkpoints and any(any(request.config["checkpoint"].values()) for request in requests)
+            say(f"{len(waiting)} runs, at most {most} at once" + (_WITHOUT if asked else ""))
+        for number, trained in FleetRuns(most, alone=alone, checkpoints=checkpoints).each(requests):
+            if waiting[number] not in done:
+                hand_over(waiting[number], trained)
+    for i in range(len(jobs)):
+        if i not in done:
+            run(i, None)
+
+
+class _Held:
+    """The directories of the jobs that are trained here, locked until the result of each is handed over."""
+
+    def __init__(self) -> None:
+        self._locks: dict[Path, ExitStack] = {}
+
+    def __enter__(self) -> _Held:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        for directory in list(self._locks):
+            self._locks.pop(directory).close()
+
+    def take(self, jobs: Sequence[TrainJob | None]) -> list[int]:
+        """Lock the directory of each job; the places of the jobs, the first one where two share a directory."""
+        first: dict[Path, int] = {}
+        for i, job in enumerate(jobs):
+            if job is not None:
+                first.setdefault(job.directory, i)
+        for directory, i in sorted(first.items()):
+            # In this order two processes that train the same jobs never wait for each other.
+            job = jobs[i]
+            assert job is not None
+            self._locks[directory] = ExitStack()
+            self._locks[directory].enter_context(run_lock(directory, job.title, waits=True))
+        return sorted(first.values())
+
+    def free(self, job: TrainJob | None) -> None:
+        """Unlock the directory of ``job``."""
+        if job is not None and (stack := self._locks.pop(job.directory, None)) is not None:
+            stack.close()
+
+
+def _must_be_trained(job: TrainJob | None) -> bool:
+    """Whether ``job`` is trained from its first step: what it is refused for, its own start says."""
+    assert job is not None
+    try:
+        if job.finished() or job.checkpoint():
+            return False
+        check_run(job.directory, job.config)
+    except AutolossError:
+        return False
+    return True
+
+
+def _request(job: TrainJob | None) -> Request:
+    assert job is not None
+    job.begin()
+    return Request(job.config, job.directory, job.overrides, job.title)
