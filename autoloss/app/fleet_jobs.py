@@ -15,6 +15,7 @@ from autoloss.app.train_job import TrainJob
 from autoloss.core.errors import AutolossError
 
 _WITHOUT = "; those of a fleet write no checkpoints (hydra.launcher.checkpoints=true: one by one, with them)"
+MARK = "in_fleet"  # a file in a run's directory while a fleet trains it; it stays if the process dies
 Run = Callable[[int, Trained | None], None]
 
 
@@ -23,7 +24,8 @@ def train_jobs(jobs: Sequence[TrainJob | None], run: Run, most: int, checkpoints
 
     With ``None`` for a result ``run`` trains the job, or skips it. ``None`` among the jobs stands for one whose
     configuration cannot be told here. A fleet has at most ``most`` members, and writes no ``checkpoints`` (see
-    :class:`FleetRuns`).
+    :class:`FleetRuns`). The runs of a fleet whose process died are trained alone the next time, after the others: one
+    of them may have killed it.
     """
     with _Held() as held:
         waiting = [i for i in held.take(jobs) if _must_be_trained(jobs[i])]
@@ -40,16 +42,18 @@ def train_jobs(jobs: Sequence[TrainJob | None], run: Run, most: int, checkpoints
             hand_over(place[request.directory], None)
             return finished(request.directory, request.config) or RuntimeError(f"{request.title} failed")
 
-        requests = [_request(jobs[i]) for i in waiting]
+        requests = [held.begin(jobs[i]) for i in waiting]
         if len(waiting) > 1:
             asked = not checkpoints and any(any(request.config["checkpoint"].values()) for request in requests)
             say(f"{len(waiting)} runs, at most {most} at once" + (_WITHOUT if asked else ""))
         for number, trained in FleetRuns(most, alone=alone, checkpoints=checkpoints).each(requests):
             if waiting[number] not in done:
                 hand_over(waiting[number], trained)
-    for i in range(len(jobs)):
+    for i, job in enumerate(jobs):
         if i not in done:
             run(i, None)
+            if job is not None:
+                (job.directory / MARK).unlink(missing_ok=True)
 
 
 class _Held:
@@ -57,13 +61,14 @@ class _Held:
 
     def __init__(self) -> None:
         self._locks: dict[Path, ExitStack] = {}
+        self._begun: set[Path] = set()
 
     def __enter__(self) -> _Held:
         return self
 
     def __exit__(self, *error: Any) -> None:
         for directory in list(self._locks):
-            self._locks.pop(directory).close()
+            self._free(directory)
 
     def take(self, jobs: Sequence[TrainJob | None]) -> list[int]:
         """Lock the directory of each job; the places of the jobs, the first one where two share a directory."""
@@ -80,24 +85,32 @@ class _Held:
         return sorted(first.values())
 
     def free(self, job: TrainJob | None) -> None:
-        """Unlock the directory of ``job``."""
-        if job is not None and (stack := self._locks.pop(job.directory, None)) is not None:
-            stack.close()
+        """Unlock the directory of ``job``, which no fleet trains any more."""
+        if job is not None:
+            self._free(job.directory)
+
+    def _free(self, directory: Path) -> None:
+        if (stack := self._locks.pop(directory, None)) is not None:
+            with stack:
+                if directory in self._begun:
+                    (directory / MARK).unlink(missing_ok=True)
+
+    def begin(self, job: TrainJob | None) -> Request:
+        """Mark ``job`` as trained in a fleet; the request for its training."""
+        assert job is not None
+        job.begin()
+        self._begun.add(job.directory)
+        (job.directory / MARK).touch()
+        return Request(job.config, job.directory, job.overrides, job.title)
 
 
 def _must_be_trained(job: TrainJob | None) -> bool:
-    """Whether ``job`` is trained from its first step: what it is refused for, its own start says."""
+    """Whether a fleet may train ``job``, from its first step; what it is refused for, its own start says."""
     assert job is not None
     try:
-        if job.finished() or job.checkpoint():
+        if job.finished() or job.checkpoint() or (job.directory / MARK).exists():
             return False
         check_run(job.directory, job.config)
     except AutolossError:
         return False
     return True
-
-
-def _request(job: TrainJob | None) -> Request:
-    assert job is not None
-    job.begin()
-    return Request(job.config, job.directory, job.overrides, job.title)
