@@ -28,7 +28,7 @@ FOLLOWED = {
     "log_every_n_steps",
 }
 # What may differ between the members of a fleet; of the rest only the structure counts, or nothing may differ.
-FREE = ("seed", "weighting", "name", "fresh", "load", "test", "threads", "lr_schedule", "base")
+FREE = ("seed", "weighting", "sample_weighting", "name", "fresh", "load", "test", "threads", "lr_schedule", "base")
 NUMBERS = ("losses", "optimizer")
 
 
@@ -41,8 +41,6 @@ def obstacle(config: Mapping[str, Any]) -> str:
         return "record.probe_every"
     if config["checkpoint"]["every"] or config["checkpoint"]["every_steps"]:
         return "checkpoint"
-    if config["sample_weighting"]["name"] != "uniform":
-        return "sample_weighting"
     if config["module"] and config["module"].get("name") not in (None, "multitask"):
         return "module"
     trainer = config["trainer"]

@@ -19,6 +19,7 @@ from autoloss.training.fleet.forward import Forward, MemberModel, StackedForward
 from autoloss.training.fleet.measure import measure_members
 from autoloss.training.fleet.member import Member, check_members
 from autoloss.training.fleet.optimizers import kind_of
+from autoloss.training.fleet.samples import FleetSamples
 from autoloss.training.fleet.stacked import Stacked, structure
 from autoloss.training.fleet.stacked_weighed import StackedWeighed
 from autoloss.training.fleet.weighing import Layout, Numbers, Party, without_gradients
@@ -47,7 +48,8 @@ class Fleet:
         self._scheduled = self._with_schedules()
         self.stacked = Stacked(self.models)
         first = self.members[0]
-        self.forward = StackedForward(self.stacked, first.problem, first.player)
+        self.samples = FleetSamples([member.player for member in self.members])
+        self.forward = StackedForward(self.stacked, first.problem, first.player, self.samples)
         kind = kind_of(first.optimizer)
         self.optimizer = kind([member.optimizer for member in self.members], list(self.stacked.parameters.values()))
         for member in self.members:
@@ -92,6 +94,7 @@ class Fleet:
         for members, party in self.parties:
             own = [self._own(members, numbers, layout) for numbers, layout in window]
             party.learn([numbers for numbers, _ in own], [layout for _, layout in own])
+        self.samples.learn()
         self._clip()
         self.optimizer.step()
         for member in self.members:
@@ -110,6 +113,7 @@ class Fleet:
         if not kept:
             return gone
         self.stacked.keep(kept)
+        self.samples.keep(kept)
         self.forward.player = self.members[0].player
         self.optimizer.keep(kept, list(self.stacked.parameters.values()))
         chosen = torch.tensor(kept, device=self.last.device)
@@ -210,7 +214,11 @@ class Fleet:
             forward.losses, scalars=tuple(None if one is None else one.detach() for one in forward.losses.scalars)
         )
         return StackedWeighed(
-            losses, numbers, layout, tuple(self._compares(m, layout.clock.step) for m in range(len(self)))
+            losses,
+            numbers,
+            layout,
+            tuple(self._compares(m, layout.clock.step) for m in range(len(self))),
+            self.samples.last,
         )
 
     def _compares(self, m: int, step: int) -> bool:

@@ -16,6 +16,7 @@ from autoloss.core.problem import Problem
 from autoloss.core.table import LossTable, Reduced
 from autoloss.core.tensors.deferred_checks import DeferredChecks
 from autoloss.probe.anchor import named
+from autoloss.training.fleet.samples import FleetSamples
 from autoloss.training.fleet.stacked import Stacked
 from autoloss.training.step.entries import table_of
 from autoloss.training.step.player import Player
@@ -75,8 +76,8 @@ class Noted(DeferredChecks):
 class StackedForward:
     """Computes the losses of M members at once. ``stacked`` are :class:`MemberModel`."""
 
-    def __init__(self, stacked: Stacked, problem: Problem, player: Player) -> None:
-        self.stacked, self.problem, self.player = stacked, problem, player
+    def __init__(self, stacked: Stacked, problem: Problem, player: Player, samples: FleetSamples) -> None:
+        self.stacked, self.problem, self.player, self.samples = stacked, problem, player, samples
         for model in stacked.modules:
             assert isinstance(model, MemberModel)
             note(model)
@@ -89,6 +90,8 @@ class StackedForward:
         def one(model: MemberModel, batch: Any) -> list[Tensor]:
             outputs = self.problem.outputs(model.network, batch)
             table = table_of(outputs, model.by_term(), self.player, clock)
+            if self.samples:
+                table = self.samples.weigh(table, clock)
             losses = table.reduced(terms.names)
             here = [i for i, scalar in enumerate(losses.scalars) if scalar is not None]
             features, names, of_loss = _anchor(table, model, self.player) if anchored else ((), (), ())

@@ -14,6 +14,7 @@ from autoloss.core.need import OUTCOME
 from autoloss.core.problem import Problem
 from autoloss.core.surgery import Surgery
 from autoloss.training.fleet.optimizers import signature
+from autoloss.training.fleet.samples import NOT_FOLLOWED
 from autoloss.training.fleet.stacked import UnlikeError
 from autoloss.training.step.player import Player
 
@@ -36,10 +37,15 @@ def check_members(members: Sequence[Member]) -> None:
     first = members[0]
     for member in members:
         player, weighting = member.player, member.player.weighting
-        if isinstance(weighting, Surgery) or player.samples is not None or weighting.needs & OUTCOME:
-            what = "weights samples" if player.samples is not None else "looks ahead, or has no weights"
+        if isinstance(weighting, Surgery) or weighting.needs & OUTCOME:
             raise UnlikeError(
-                f"A fleet takes weightings of losses, but {weighting.title()!r} {what}. It is trained alone."
+                f"A fleet takes weightings of losses, but {weighting.title()!r} looks ahead, or has no weights. It is "
+                "trained alone."
+            )
+        if player.samples is not None and player.samples.needs & NOT_FOLLOWED:
+            raise UnlikeError(
+                f"A fleet does not measure what each sample does, but {player.samples.title!r} learns from that. It is "
+                "trained alone."
             )
         if "plateau" in weighting.follows:
             raise UnlikeError(

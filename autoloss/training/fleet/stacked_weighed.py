@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from autoloss.core.table import Reduced
+from autoloss.training.fleet.samples import StackedSampled
 from autoloss.training.fleet.weighing import Layout, Numbers, member_of, weighed_of, without_gradients
 from autoloss.training.step.player import Player
 from autoloss.training.step.weigh import Weighed
@@ -25,6 +26,7 @@ class StackedWeighed:
     numbers: Numbers
     layout: Layout
     compares: tuple[bool, ...]
+    sampled: StackedSampled | None = None
 
     @property
     def weights(self) -> Tensor:
@@ -39,7 +41,8 @@ class StackedWeighed:
             numbers, layout = without_gradients(numbers, layout)
         found = weighed_of(member_of(numbers, m), layout)
         scalars = tuple(None if scalar is None else scalar[m] for scalar in self.losses.scalars)
-        return replace(found, losses=replace(found.losses, scalars=scalars))
+        sampled = () if self.sampled is None else self.sampled.of(m)
+        return replace(found, losses=replace(found.losses, scalars=scalars), sampled=sampled)
 
     def suspects(self, players: Sequence[Player]) -> list[int]:
         """The members whose losses, gradients or weights are not finite, or below what their weighting needs."""
