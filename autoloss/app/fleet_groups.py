@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 # The values of the keys that a fleet takes: with another one the run is trained alone.
-PLAIN: Mapping[str, Any] = {"anchor": "features", "workers": 0, "on_nonfinite": "raise", "ckpt": None, "penalties": {}}
+PLAIN: Mapping[str, Any] = {"anchor": "features", "workers": 0, "on_nonfinite": "raise", "ckpt": None}
 TRAINER: Mapping[str, tuple[Any, ...]] = {
     "accelerator": ("auto", "cpu"),
     "devices": (1, "1", "auto"),
@@ -29,7 +29,7 @@ FOLLOWED = {
 }
 # What may differ between the members of a fleet; of the rest only the structure counts, or nothing may differ.
 FREE = ("seed", "weighting", "sample_weighting", "name", "fresh", "load", "test", "threads", "lr_schedule", "base")
-NUMBERS = ("losses", "optimizer")
+NUMBERS = ("losses", "optimizer", "penalties")
 
 
 def obstacle(config: Mapping[str, Any]) -> str:

@@ -219,6 +219,7 @@ def _built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule
         module.player,
         optimizer,
         prepared.ingredients.scheduler(optimizer, steps),
+        penalties=module.penalties,  # type: ignore[arg-type]
     )
     check_members([member])
     request.directory.mkdir(parents=True, exist_ok=True)

@@ -89,17 +89,14 @@ def test_what_a_fleet_cannot_do_is_trained_alone_and_one_line_says_why(tmp_path,
             request(tmp_path, "b", "weighting=famo"),
             request(tmp_path, "c", "weighting=uncertainty", "seed=1"),
             request(tmp_path, "d", "on_nonfinite=skip"),
-            request(tmp_path, "e", "sample_weighting=data_parameters", "sample_weighting.terms=[left]"),
-            request(tmp_path, "f", "sample_weighting=super_loss", "seed=1"),
+            request(tmp_path, "e", "sample_weighting=super_loss", "seed=1"),
         ]
     )
-    assert [one["weighting"] for one in found] == ["equal", "famo", "uncertainty", "equal", "equal", "equal"]
+    assert [one["weighting"] for one in found] == ["equal", "famo", "uncertainty", "equal", "equal"]
     assert members == [3]
     assert said == [
         "trained one by one: A fleet does not follow on_nonfinite.",
         "trained one by one: A fleet takes weightings of losses, but 'famo' looks ahead, or has no weights. "
-        "It is trained alone.",
-        "trained one by one: A fleet does not measure what each sample does, but 'data_parameters' learns from that. "
         "It is trained alone.",
     ]
 
@@ -283,6 +280,7 @@ def test_folds_are_members_too(autoloss, worth_it, members):
         ("losses.left=focal", "losses.left.gamma=linear(0,2)", "weighting=uncertainty"),
         ("optimizer=sgd", "optimizer.lr=0.1", "lr_schedule=constant", "weighting=dwa"),
         ("sample_weighting=super_loss", "trainer.accumulate_grad_batches=2", "record.every=1"),
+        ("penalties.orthogonality.factor=linear(0,0.01)", "penalties.sparsity.factor=0.001", "weighting=gradnorm"),
         ("problem=klein_gordon", "problem.points=256", "weighting=lr_annealing"),
         ("problem=helmholtz", "problem.points=256", "weighting=gradnorm", "record.every=1"),
     ],

@@ -23,6 +23,7 @@ from autoloss.training.fleet.samples import FleetSamples
 from autoloss.training.fleet.stacked import Stacked, structure
 from autoloss.training.fleet.stacked_weighed import StackedWeighed
 from autoloss.training.fleet.weighing import Layout, Numbers, Party, without_gradients
+from autoloss.training.step.penalties import Penalties
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Fleet:
         self.members = list(members)
         check_members(self.members)
         self.accumulate, self.clip = accumulate, clip or Clip()
-        self.models = [MemberModel(member.network, member.losses) for member in self.members]
+        self.models = [MemberModel(one.network, one.losses, one.penalties) for one in self.members]
         self._scheduled = self._with_schedules()
         self.stacked = Stacked(self.models)
         first = self.members[0]
@@ -132,11 +133,13 @@ class Fleet:
             member.player.last.copy_(self.last[m])
             member.player.unbalanced.copy_(self._unbalanced[m])
 
-    def _with_schedules(self) -> list[Loss]:
-        return [part for model in self.models for part in model.parts() if part.schedules]
+    def _with_schedules(self) -> list[Loss | Penalties]:
+        losses = [part for model in self.models for part in model.parts() if part.schedules]
+        penalties = [of for of in (member.penalties for member in self.members) if of is not None and of.scheduled]
+        return [*losses, *penalties]
 
     def _follow(self, progress: float) -> None:
-        """Set the numbers of losses that have a schedule."""
+        """Set the numbers of losses and penalties that have a schedule."""
         for part in self._scheduled:
             part.follow(progress)
         if self._scheduled:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,16 +19,18 @@ from autoloss.probe.anchor import named
 from autoloss.training.fleet.samples import FleetSamples
 from autoloss.training.fleet.stacked import Stacked
 from autoloss.training.step.entries import table_of
+from autoloss.training.step.penalties import Penalised, Penalties
 from autoloss.training.step.player import Player
 
 
 class MemberModel(nn.Module):
-    """What has parameters in a member: its network and its losses."""
+    """What has parameters in a member: its network, its losses and its penalties."""
 
-    def __init__(self, network: nn.Module, losses: Mapping[str, Loss]) -> None:
+    def __init__(self, network: nn.Module, losses: Mapping[str, Loss], penalties: Penalties | None = None) -> None:
         super().__init__()
         self.network = network
         self.names, self.losses = tuple(losses), nn.ModuleList(losses.values())
+        self.penalties = Penalised(penalties or Penalties({}))
 
     def by_term(self) -> dict[str, Loss]:
         """The losses by term."""
@@ -92,6 +94,7 @@ class StackedForward:
             table = table_of(outputs, model.by_term(), self.player, clock)
             if self.samples:
                 table = self.samples.weigh(table, clock)
+            table = replace(table, entries={**table.entries, **model.penalties.entries(model.network)})
             losses = table.reduced(terms.names)
             here = [i for i, scalar in enumerate(losses.scalars) if scalar is not None]
             features, names, of_loss = _anchor(table, model, self.player) if anchored else ((), (), ())

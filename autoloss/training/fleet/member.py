@@ -16,12 +16,16 @@ from autoloss.core.surgery import Surgery
 from autoloss.training.fleet.optimizers import signature
 from autoloss.training.fleet.samples import NOT_FOLLOWED
 from autoloss.training.fleet.stacked import UnlikeError
+from autoloss.training.step.penalties import Penalties
 from autoloss.training.step.player import Player
 
 
 @dataclass(slots=True)
 class Member:
-    """One training: its network, losses, player and optimiser, all fresh; ``key`` is the caller's name for it."""
+    """One training: its network, losses, player and optimiser, all fresh; ``key`` is the caller's name for it.
+
+    The player's losses are those of the problem and the ``penalties``, if there are any: bound to the network.
+    """
 
     problem: Problem
     network: nn.Module
@@ -30,6 +34,7 @@ class Member:
     optimizer: Optimizer
     scheduler: Any = None
     key: Any = None
+    penalties: Penalties | None = None
 
 
 def check_members(members: Sequence[Member]) -> None:

@@ -14,15 +14,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from autoloss.core.clock import Clock
-from autoloss.core.need import GRADIENTS
 from autoloss.training.fleet.batches import StackedBatches, in_order, stacked
 from autoloss.training.fleet.fleet import Clip, Fleet
 from autoloss.training.fleet.forward import MemberModel
 from autoloss.training.fleet.member import Member
+from autoloss.training.fleet.member_record import MemberRecord
 from autoloss.training.fleet.stacked_weighed import StackedWeighed
-from autoloss.training.record.csv_file import CsvFile
-from autoloss.training.record.recorder import Recorder
-from autoloss.training.record.tensorboard import write_hparams, write_text
 from autoloss.training.step.entries import table_of
 
 Report = Callable[[int, Mapping[str, float]], None]
@@ -83,7 +80,9 @@ class FleetTraining:
         self.fleet = Fleet([job.member for job in jobs], plan.accumulate, plan.clip)
         self.batches = StackedBatches([job.data["train"] for job in jobs], [job.seed for job in jobs], plan.batch_size)
         self.step, self.epoch = 0, 0
-        self._records = {id(job): _Record(job, plan.record_every) for job in jobs}
+        self._records = {
+            id(job): MemberRecord(job.member.player, job.directory, job.config, plan.record_every) for job in jobs
+        }
         self._last: StackedWeighed | None = None
         self._mapped_metrics = True
 
@@ -242,41 +241,3 @@ class FleetTraining:
         finally:
             for model in self.fleet.models:
                 model.train()
-
-
-class _Record:
-    """The record of one member."""
-
-    def __init__(self, job: Job, every: int) -> None:
-        player = job.member.player
-        measures = {"": bool(player.weighting.needs & GRADIENTS)}
-        self.config, self._player = job.config, player
-        self.recorder = Recorder(job.directory, {"": player.terms}, every, measures=measures)
-        self._metrics = CsvFile(job.directory / "metrics.csv")
-        self._open = True
-        self.recorder.describe_unbalanced("", player.declared_units)
-        if self.config is not None:
-            write_text(self.recorder.writer, "configuration", self.config)
-
-    def due(self, step: int) -> bool:
-        """Whether ``step`` has a row."""
-        return self.recorder.cadence.due(step)
-
-    def validated(self, clock: Clock, found: Mapping[str, float]) -> None:
-        """Write a row of ``metrics.csv`` and TensorBoard's curves."""
-        self.recorder.describe_unbalanced("", self._player.declared_units)
-        self._metrics.append([(clock, {**found, **self.recorder.means()})])
-        for tag, value in found.items():
-            self.recorder.writer.add_scalar(tag, value, clock.step)
-
-    def end(self, metrics: Mapping[str, float]) -> None:
-        """Write the row of TensorBoard's table."""
-        if self.config is not None:
-            write_hparams(self.recorder.writer, self.config, {f"val/{name}": x for name, x in metrics.items()})
-
-    def close(self) -> None:
-        """Write what is left."""
-        if self._open:
-            self._open = False
-            self.recorder.describe_unbalanced("", self._player.declared_units)
-            self.recorder.close()
