@@ -39,8 +39,8 @@ def obstacle(config: Mapping[str, Any]) -> str:
             return key
     if config["record"]["probe_every"]:
         return "record.probe_every"
-    if config["checkpoint"]["every"] or config["checkpoint"]["every_steps"]:
-        return "checkpoint"
+    if config["checkpoint"]["every_steps"]:
+        return "checkpoint.every_steps"
     if config["module"] and config["module"].get("name") not in (None, "multitask"):
         return "module"
     trainer = config["trainer"]

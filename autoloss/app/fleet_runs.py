@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from autoloss.app.fleet_checkpoints import MemberCheckpoint
 from autoloss.app.fleet_groups import obstacle, structure_of
 from autoloss.app.prepare import PreparedRun, prepare
 from autoloss.app.run_summary import check_finite, write_summary
@@ -224,7 +225,20 @@ def _built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule
     check_members([member])
     request.directory.mkdir(parents=True, exist_ok=True)
     test = bool(config["test"]) and "test" in data
-    return prepared, module, Job(member, request.directory, seed, data, request.report, config, test)
+    checkpoint = MemberCheckpoint(request.directory, config, module, member) if plan.checkpoint_every else None
+    report = _report(module, request.report)
+    return prepared, module, Job(member, request.directory, seed, data, report, config, test, checkpoint)
+
+
+def _report(module: RunModule, report: Report | None) -> Report:
+    """What a member does after each validation: as its module does alone, it counts plateaus."""
+
+    def both(epoch: int, metrics: Mapping[str, float]) -> None:
+        module.see_metrics(metrics)
+        if report is not None:
+            report(epoch, metrics)
+
+    return both
 
 
 def _plan(config: Mapping[str, Any]) -> Plan:
@@ -238,6 +252,7 @@ def _plan(config: Mapping[str, Any]) -> Plan:
         (Clip(value=size) if by_value else Clip(norm=size)) if size else None,
         trainer.get("check_val_every_n_epoch") or 1,
         config["record"]["every"],
+        config["checkpoint"]["every"],
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor
 
 from autoloss.core.clock import Clock
-from autoloss.core.errors import AutolossError, LabelError, SignalError
+from autoloss.core.errors import AutolossError, EmptySelectionWarning, LabelError, SignalError
 from autoloss.core.loss import Loss
 from autoloss.core.need import GRADIENTS, Need
 from autoloss.core.table import Reduced
@@ -57,6 +59,7 @@ class Fleet:
             member.optimizer._opt_called = True  # type: ignore[attr-defined]  # its scheduler would warn
         self.parties = self._parties()
         self.failed: dict[int, AutolossError] = {}
+        self._remarked: set[tuple[str, str]] = set()
         self.weighed: StackedWeighed | None = None
         self.last = torch.stack([member.player.last for member in self.members])
         self._unbalanced = torch.stack([member.player.unbalanced for member in self.members])
@@ -74,6 +77,7 @@ class Fleet:
         self._follow(clock.progress)
         forward = self.forward(batch, clock, bool(needs & GRADIENTS))
         self._note_wrong(forward)
+        self._note_absent(forward)
         numbers, layout = self._seen(forward, clock, needs)
         weighed = self._ask(numbers, layout, forward)
         parts = [
@@ -133,6 +137,18 @@ class Fleet:
             member.player.last.copy_(self.last[m])
             member.player.unbalanced.copy_(self._unbalanced[m])
 
+    @contextmanager
+    def optimizer_state(self, m: int) -> Iterator[None]:
+        """Within it the optimiser of member ``m`` has the state that the fleet keeps for it."""
+        own = self.members[m].optimizer
+        for parameter, state in zip(self.models[m].parameters(), self.optimizer.state, strict=True):
+            if state:
+                own.state[parameter] = self.optimizer.state_of(m, state)
+        try:
+            yield
+        finally:
+            own.state.clear()
+
     def _with_schedules(self) -> list[Loss | Penalties]:
         losses = [part for model in self.models for part in model.parts() if part.schedules]
         penalties = [of for of in (member.penalties for member in self.members) if of is not None and of.scheduled]
@@ -186,6 +202,9 @@ class Fleet:
         if any(declared) or (reached is not None and not all(reached)):
             numbers["unbalanced"] = self._unbalanced
         if reached is not None:
+            for m, member in enumerate(self.members):
+                if self._compares(m, clock.step):
+                    member.player.reach.see(losses.scalars, reached, declared, clock.step)
             self._note_reached(losses, reached, declared, clock.step)
         layout = Layout(terms, clock, losses.whole, losses.masked, any(declared), reached, items, templates)
         return numbers, layout
@@ -241,6 +260,19 @@ class Fleet:
                     if wrong:
                         found = f"loss {term!r} was given {value:g}" if term else f"one is {value:g}"
                         self.failed.setdefault(m, LabelError(f"{rule}, but {found}."))
+
+    def _note_absent(self, forward: Forward) -> None:
+        """Give the warnings of a batch that has nothing for a loss, each member its own."""
+        losses = forward.losses
+        masked = [i for i, of in enumerate(losses.masked) if of]
+        if masked and not bool(losses.present[:, masked].all()):
+            for member, present in zip(self.members, losses.present, strict=True):
+                member.player.nonfinite.note_absent(losses.masked, present)
+        for key, empty in forward.empty.items():
+            if key not in self._remarked and bool(empty.any()):
+                self._remarked.add(key)
+                about = f"Loss {key[0]!r}: " if key[0] else ""
+                warnings.warn(about + key[1], EmptySelectionWarning, stacklevel=2)
 
     def _note_nonfinite(self, weighed: StackedWeighed) -> None:
         for m in weighed.suspects([member.player for member in self.members]):

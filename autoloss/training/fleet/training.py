@@ -25,12 +25,22 @@ from autoloss.training.step.entries import table_of
 Report = Callable[[int, Mapping[str, float]], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far a training is after a whole epoch: epochs, optimiser steps, and batches of the epoch."""
+
+    epochs: int
+    steps: int
+    batches: int
+
+
 @dataclass(slots=True)
 class Job:
     """One member's training: where it is recorded, its data, and the order of its data.
 
     ``report`` is called with the epoch (from 1) and the metrics of each validation; what it raises ends the member.
-    ``config`` becomes the row of the member in TensorBoard's table.
+    ``config`` becomes the row of the member in TensorBoard's table. ``checkpoint`` writes a checkpoint, every so many
+    epochs as the plan says.
     """
 
     member: Member
@@ -40,6 +50,7 @@ class Job:
     report: Report | None = None
     config: Mapping[str, Any] | None = None
     test: bool = False
+    checkpoint: Callable[[Reached], None] | None = None
 
 
 @dataclass(slots=True)
@@ -62,6 +73,7 @@ class Plan:
     clip: Clip | None = None
     validate_every: int = 1
     record_every: int = 10
+    checkpoint_every: int = 0
 
     def steps(self, samples: int) -> int:
         """The optimiser steps of a training on so many samples."""
@@ -106,6 +118,8 @@ class FleetTraining:
                     break
                 if (self.epoch + 1) % self.plan.validate_every == 0:
                     self._validate()
+                if self.plan.checkpoint_every and (self.epoch + 1) % self.plan.checkpoint_every == 0:
+                    self._checkpoint()
             self._end()
         finally:
             for record in self._records.values():
@@ -149,6 +163,14 @@ class FleetTraining:
                 ended[m] = error
         if ended:
             self._drop(ended)
+
+    def _checkpoint(self) -> None:
+        self.fleet.settle()
+        reached = Reached(self.epoch + 1, self.step, len(self.batches))
+        for m, job in enumerate(self.running):
+            if job.checkpoint is not None:
+                with self.fleet.optimizer_state(m):
+                    job.checkpoint(reached)
 
     def _drop(self, errors: Mapping[int, BaseException]) -> None:
         for m, error in errors.items():
