@@ -37,8 +37,6 @@ def obstacle(config: Mapping[str, Any]) -> str:
     for key, value in PLAIN.items():
         if config[key] != value:
             return key
-    if config["record"]["probe_every"]:
-        return "record.probe_every"
     if config["checkpoint"]["every_steps"]:
         return "checkpoint.every_steps"
     if config["module"] and config["module"].get("name") not in (None, "multitask"):

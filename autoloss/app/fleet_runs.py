@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import Callback
 
 from autoloss.app.fleet_checkpoints import MemberCheckpoint
 from autoloss.app.fleet_groups import obstacle, structure_of
+from autoloss.app.fleet_progress import fleet_progress
 from autoloss.app.prepare import PreparedRun, prepare
 from autoloss.app.run_summary import check_finite, write_summary
 from autoloss.app.screen import say
@@ -25,6 +26,7 @@ from autoloss.search import stop
 from autoloss.training.fleet.fleet import Clip
 from autoloss.training.fleet.member import Member, check_members
 from autoloss.training.fleet.price import check_faster
+from autoloss.training.fleet.room import NoRoomError, check_room
 from autoloss.training.fleet.shared_data import SharedData
 from autoloss.training.fleet.stacked import UnlikeError
 from autoloss.training.fleet.training import FleetTraining, Job, MemberResult, Plan, Report
@@ -94,11 +96,15 @@ class FleetRuns:
                 for why in together.whys:
                     self._say(why)
                 return found
+            except NoRoomError as error:
+                self.says(f"memory has room for {error.room} at once: fleets of {error.room} from now on")
+                size = error.room
             except (torch.OutOfMemoryError, MemoryError):
-                half = (len(requests) + 1) // 2
-                self.most = min(self.most, half)
-                self.says(f"memory ran out: fleets of {half} from now on")
-                return [*self._train_group(key, requests[:half]), *self._train_group(key, requests[half:])]
+                size = (len(requests) + 1) // 2
+                self.says(f"memory ran out: fleets of {size} from now on")
+            self.most = min(self.most, size)
+            parts = [requests[start : start + size] for start in range(0, len(requests), size)]
+            return [one for part in parts for one in self._train_group(key, part)]
         return [_alone(request) for request in requests]
 
     def _say(self, why: str) -> None:
@@ -156,9 +162,12 @@ class _Together:
         if config["threads"]:
             torch.set_num_threads(config["threads"])
         if (key := structure_of(config)) not in self.tried:
+            check_room(jobs[0], plan, len(jobs))
             check_faster(jobs, plan)
             self.tried.add(key)
-        return FleetTraining(jobs, plan, between=stop.check).train()
+        training = FleetTraining(jobs, plan, between=stop.check)
+        with fleet_progress(training, part[0][1].problem.metrics):
+            return training.train()
 
     def _result(self, request: Request, prepared: PreparedRun, module: RunModule, outcome: MemberResult) -> Trained:
         if isinstance(outcome.error, Exception):
@@ -253,6 +262,7 @@ def _plan(config: Mapping[str, Any]) -> Plan:
         trainer.get("check_val_every_n_epoch") or 1,
         config["record"]["every"],
         config["checkpoint"]["every"],
+        config["record"]["probe_every"],
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from autoloss.core.clock import Clock
-from autoloss.core.errors import AutolossError, EmptySelectionWarning, LabelError, SignalError
+from autoloss.core.errors import AutolossError, SignalError
 from autoloss.core.loss import Loss
 from autoloss.core.need import GRADIENTS, Need
 from autoloss.core.table import Reduced
@@ -20,6 +19,7 @@ from autoloss.core.tensors.constants import flags
 from autoloss.training.fleet.forward import Forward, MemberModel, StackedForward
 from autoloss.training.fleet.measure import measure_members
 from autoloss.training.fleet.member import Member, check_members
+from autoloss.training.fleet.notices import not_finite, warn_of_absent, wrong_labels
 from autoloss.training.fleet.optimizers import kind_of
 from autoloss.training.fleet.samples import FleetSamples
 from autoloss.training.fleet.stacked import Stacked, structure
@@ -41,12 +41,19 @@ class Fleet:
 
     A member equals the same training alone. Call :meth:`micro_batch` for each batch and :meth:`step` for each optimiser
     step. ``failed`` holds the errors of members whose losses or labels were wrong; :meth:`drop` takes them out.
+    ``probe`` says at which steps gradients are compared for the record alone, as for a :class:`Player`.
     """
 
-    def __init__(self, members: Sequence[Member], accumulate: int = 1, clip: Clip | None = None) -> None:
+    def __init__(
+        self,
+        members: Sequence[Member],
+        accumulate: int = 1,
+        clip: Clip | None = None,
+        probe: Callable[[int], bool] | None = None,
+    ) -> None:
         self.members = list(members)
         check_members(self.members)
-        self.accumulate, self.clip = accumulate, clip or Clip()
+        self.accumulate, self.clip, self.probe = accumulate, clip or Clip(), probe
         self.models = [MemberModel(one.network, one.losses, one.penalties) for one in self.members]
         self._scheduled = self._with_schedules()
         self.stacked = Stacked(self.models)
@@ -74,10 +81,12 @@ class Fleet:
         for member in self.members:
             needs |= member.player.weighting.needs_at(clock.step)
             member.player.terms.follow(clock.progress)
+        needs |= GRADIENTS if self._probes(clock.step) else Need(0)
         self._follow(clock.progress)
         forward = self.forward(batch, clock, bool(needs & GRADIENTS))
-        self._note_wrong(forward)
-        self._note_absent(forward)
+        players = [member.player for member in self.members]
+        self.failed = wrong_labels(forward) | self.failed
+        warn_of_absent(forward, players, self._remarked)
         numbers, layout = self._seen(forward, clock, needs)
         weighed = self._ask(numbers, layout, forward)
         parts = [
@@ -86,7 +95,7 @@ class Fleet:
             if scalar is not None
         ]
         (torch.stack(parts).sum() / self.accumulate).backward()
-        self._note_nonfinite(weighed)
+        self.failed = not_finite(weighed, players) | self.failed
         known = weighed.weights.isfinite() & forward.losses.present
         self.last = torch.where(known, weighed.weights, self.last)
         self._window.append((weighed.numbers, layout))
@@ -239,47 +248,28 @@ class Fleet:
             losses,
             numbers,
             layout,
-            tuple(self._compares(m, layout.clock.step) for m in range(len(self))),
+            tuple(self._needs(m, layout.clock.step) for m in range(len(self))),
             self.samples.last,
+            self._probes(layout.clock.step),
         )
+
+    def _probes(self, step: int) -> bool:
+        """Whether gradients are compared for the record: the first micro-batch of a step is the one in it."""
+        return self.probe is not None and self.probe(step) and not self._window
 
     def _compares(self, m: int, step: int) -> bool:
         """Whether the weighting of member ``m`` compares gradients at ``step``."""
-        return bool(self.members[m].player.weighting.needs_at(step) & GRADIENTS)
+        return bool(self._needs(m, step))
+
+    def _needs(self, m: int, step: int) -> Need:
+        """What the weighting of member ``m`` needs to know of the gradients at ``step``."""
+        return self.members[m].player.weighting.needs_at(step) & GRADIENTS
 
     def _own(self, members: Sequence[int], numbers: Numbers, layout: Layout) -> tuple[Numbers, Layout]:
         """The part of ``members``; weightings that compare no gradients do not see those that others need."""
         if layout.reached is not None and not any(self._compares(m, layout.clock.step) for m in members):
             numbers, layout = without_gradients(numbers, layout)
         return _chosen(numbers, members, len(self)), layout
-
-    def _note_wrong(self, forward: Forward) -> None:
-        for (term, rule), rows in forward.wrong.items():
-            if bool((rows[:, 0] > 0).any()):
-                for m, (wrong, value) in enumerate(rows.tolist()):
-                    if wrong:
-                        found = f"loss {term!r} was given {value:g}" if term else f"one is {value:g}"
-                        self.failed.setdefault(m, LabelError(f"{rule}, but {found}."))
-
-    def _note_absent(self, forward: Forward) -> None:
-        """Give the warnings of a batch that has nothing for a loss, each member its own."""
-        losses = forward.losses
-        masked = [i for i, of in enumerate(losses.masked) if of]
-        if masked and not bool(losses.present[:, masked].all()):
-            for member, present in zip(self.members, losses.present, strict=True):
-                member.player.nonfinite.note_absent(losses.masked, present)
-        for key, empty in forward.empty.items():
-            if key not in self._remarked and bool(empty.any()):
-                self._remarked.add(key)
-                about = f"Loss {key[0]!r}: " if key[0] else ""
-                warnings.warn(about + key[1], EmptySelectionWarning, stacklevel=2)
-
-    def _note_nonfinite(self, weighed: StackedWeighed) -> None:
-        for m in weighed.suspects([member.player for member in self.members]):
-            try:
-                self.members[m].player.nonfinite.rejects(weighed.of(m))
-            except AutolossError as error:
-                self.failed.setdefault(m, error)
 
     def _clip(self) -> None:
         gradients = [of.grad for of in self.stacked.parameters.values() if of.grad is not None]

@@ -20,6 +20,7 @@ from autoloss.training.fleet.forward import MemberModel
 from autoloss.training.fleet.member import Member
 from autoloss.training.fleet.member_record import MemberRecord
 from autoloss.training.fleet.stacked_weighed import StackedWeighed
+from autoloss.training.record.cadence import Cadence
 from autoloss.training.step.entries import table_of
 
 Report = Callable[[int, Mapping[str, float]], None]
@@ -74,6 +75,7 @@ class Plan:
     validate_every: int = 1
     record_every: int = 10
     checkpoint_every: int = 0
+    probe_every: int = 0
 
     def steps(self, samples: int) -> int:
         """The optimiser steps of a training on so many samples."""
@@ -82,21 +84,25 @@ class Plan:
 
 
 class FleetTraining:
-    """Trains ``jobs`` as one. ``between`` is called after each step; what it raises ends all."""
+    """Trains ``jobs`` as one. ``between`` is called after each step; what it raises ends all.
+
+    ``each_epoch`` is called after each epoch and its validation.
+    """
 
     def __init__(self, jobs: Sequence[Job], plan: Plan, between: Callable[[], None] = lambda: None) -> None:
         self.plan, self.between = plan, between
         self.running = list(jobs)
         self.outcomes = {id(job): MemberResult() for job in jobs}
         self.jobs = list(jobs)
-        self.fleet = Fleet([job.member for job in jobs], plan.accumulate, plan.clip)
+        probe = Cadence(plan.probe_every).due if plan.probe_every else None
+        self.fleet = Fleet([job.member for job in jobs], plan.accumulate, plan.clip, probe)
         self.batches = StackedBatches([job.data["train"] for job in jobs], [job.seed for job in jobs], plan.batch_size)
         self.step, self.epoch = 0, 0
         self._records = {
             id(job): MemberRecord(job.member.player, job.directory, job.config, plan.record_every) for job in jobs
         }
         self._last: StackedWeighed | None = None
-        self._mapped_metrics = True
+        self.each_epoch: Callable[[], None] = lambda: None
 
     @property
     def steps(self) -> int:
@@ -114,12 +120,13 @@ class FleetTraining:
             for epoch in range(self.plan.epochs):
                 self.epoch = epoch
                 self._epoch()
+                if self.running and (self.epoch + 1) % self.plan.validate_every == 0:
+                    self._validate()
                 if not self.running:
                     break
-                if (self.epoch + 1) % self.plan.validate_every == 0:
-                    self._validate()
                 if self.plan.checkpoint_every and (self.epoch + 1) % self.plan.checkpoint_every == 0:
                     self._checkpoint()
+                self.each_epoch()
             self._end()
         finally:
             for record in self._records.values():
@@ -147,7 +154,7 @@ class FleetTraining:
         self._last = weighed
         for m, job in enumerate(self.running):
             record = self._records[id(job)]
-            if record.due(self.step):
+            if record.due(self.step) or (weighed.probes and not weighed.needs[m]):
                 record.recorder.record(weighed.of(m))
 
     def _validate(self) -> None:
