@@ -16,8 +16,6 @@ TRAINER: Mapping[str, tuple[Any, ...]] = {
     "strategy": ("auto", "single_device"),
     "precision": ("32-true", 32, "32"),
     "max_steps": (-1,),
-    "limit_train_batches": (1.0, None),
-    "limit_val_batches": (1.0, None),
 }
 FOLLOWED = {
     "max_epochs",
@@ -26,6 +24,9 @@ FOLLOWED = {
     "gradient_clip_algorithm",
     "check_val_every_n_epoch",
     "log_every_n_steps",
+    "limit_train_batches",
+    "limit_val_batches",
+    "limit_test_batches",
 }
 # What may differ between the members of a fleet; of the rest only the structure counts, or nothing may differ.
 FREE = ("seed", "weighting", "sample_weighting", "name", "fresh", "load", "test", "threads", "lr_schedule", "base")

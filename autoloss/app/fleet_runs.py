@@ -221,6 +221,9 @@ def _built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = prepared.ingredients.optimizer(parameters)
     plan = _plan(config)
+    for split, dataset in data.items():
+        if not plan.batches(size_of(dataset, "A fleet", "Write __len__."), split):
+            raise UnlikeError(f"Members of a fleet must have batches, but trainer.limit_{split}_batches leaves none.")
     steps = plan.steps(size_of(data["train"], "A fleet", "Write __len__."))
     member = Member(
         problem,
@@ -263,6 +266,11 @@ def _plan(config: Mapping[str, Any]) -> Plan:
         config["record"]["every"],
         config["checkpoint"]["every"],
         config["record"]["probe_every"],
+        {
+            split: limit
+            for split in ("train", "val", "test")
+            if (limit := trainer.get(f"limit_{split}_batches")) is not None
+        },
     )
 
 

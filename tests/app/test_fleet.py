@@ -358,6 +358,8 @@ def test_folds_are_members_too(autoloss, worth_it, members):
         ("groups.both=[left,right]", "base.both=linear(0.5,1)", "weighting=gradnorm", "unbalanced=[pixels]"),
         ("losses.left=focal", "losses.left.gamma=linear(0,2)", "weighting=uncertainty"),
         ("optimizer=sgd", "optimizer.lr=0.1", "lr_schedule=constant", "weighting=dwa"),
+        ("trainer.limit_train_batches=3", "problem.pairs=1000", "batch_size=64", "trainer.accumulate_grad_batches=2"),
+        ("trainer.limit_train_batches=0.5", "trainer.limit_val_batches=1", "batch_size=32", "record.every=1"),
         ("record.probe_every=3", "record.every=2", "trainer.accumulate_grad_batches=2", "problem.pairs=1000"),
         ("record.probe_every=1", "weighting=gradnorm", "unbalanced=[pixels]"),
         ("sample_weighting=super_loss", "trainer.accumulate_grad_batches=2", "record.every=1"),

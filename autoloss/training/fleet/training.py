@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from autoloss.core.clock import Clock
+from autoloss.core.datasets import size_of
 from autoloss.training.fleet.batches import StackedBatches, in_order, stacked
 from autoloss.training.fleet.fleet import Clip, Fleet
 from autoloss.training.fleet.forward import MemberModel
@@ -66,7 +68,10 @@ class MemberResult:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the members of a fleet share: how long they train, on what batches, and how they are recorded."""
+    """What the members of a fleet share: how long they train, on what batches, and how they are recorded.
+
+    ``limits`` says by split how many batches of an epoch are taken, or which share of them; all if it says nothing.
+    """
 
     epochs: int
     batch_size: int
@@ -76,11 +81,16 @@ class Plan:
     record_every: int = 10
     checkpoint_every: int = 0
     probe_every: int = 0
+    limits: Mapping[str, int | float] = field(default_factory=dict)
+
+    def batches(self, samples: int, split: str = "train") -> int:
+        """The batches of an epoch on so many samples."""
+        whole, limit = ceil(samples / self.batch_size), self.limits.get(split, 1.0)
+        return int(whole * limit) if isinstance(limit, float) else min(whole, limit)
 
     def steps(self, samples: int) -> int:
         """The optimiser steps of a training on so many samples."""
-        batches = ceil(samples / self.batch_size)
-        return ceil(batches / self.accumulate) * self.epochs
+        return ceil(self.batches(samples) / self.accumulate) * self.epochs
 
 
 class FleetTraining:
@@ -134,12 +144,12 @@ class FleetTraining:
         return [self.outcomes[id(job)] for job in self.jobs]
 
     def _epoch(self) -> None:
-        waiting = 0
-        for number, batch in enumerate(self.batches.epoch(self.epoch), 1):
+        waiting, batches = 0, self.plan.batches(self.batches.size)
+        for number, batch in enumerate(islice(self.batches.epoch(self.epoch), batches), 1):
             weighed = self.fleet.micro_batch(batch, self.clock)
             self._record(weighed)
             waiting += 1
-            if waiting == self.plan.accumulate or number == len(self.batches):
+            if waiting == self.plan.accumulate or number == batches:
                 self.fleet.step()
                 self.step, waiting = self.step + 1, 0
             if self.fleet.failed:
@@ -173,7 +183,7 @@ class FleetTraining:
 
     def _checkpoint(self) -> None:
         self.fleet.settle()
-        reached = Reached(self.epoch + 1, self.step, len(self.batches))
+        reached = Reached(self.epoch + 1, self.step, self.plan.batches(self.batches.size))
         for m, job in enumerate(self.running):
             if job.checkpoint is not None:
                 with self.fleet.optimizer_state(m):
@@ -227,11 +237,13 @@ class FleetTraining:
     def _split(self, split: str) -> Iterator[tuple[Any, bool]]:
         """The batches of ``split``; ``True`` if each member has its own, stacked."""
         datasets = [job.data[split] for job in self.running]
+        number = self.plan.batches(size_of(datasets[0], "A fleet", "Write __len__."), split)
         if all(dataset is datasets[0] for dataset in datasets):
-            for batch in in_order(datasets[0], self.plan.batch_size):
+            for batch in islice(in_order(datasets[0], self.plan.batch_size), number):
                 yield batch, False
             return
-        for batches in zip(*(in_order(dataset, self.plan.batch_size) for dataset in datasets), strict=True):
+        each = zip(*(in_order(dataset, self.plan.batch_size) for dataset in datasets), strict=True)
+        for batches in islice(each, number):
             yield stacked(batches), True
 
     def _measure(self, split: str, batch: Any, own: bool) -> dict[str, tuple[Tensor, int]]:
