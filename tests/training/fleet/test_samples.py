@@ -96,6 +96,8 @@ def test_the_others_go_on_when_one_leaves():
     assert [members for members, _ in fleet.samples.parties] == [[0, 1]]
     batch = {name: of[:2, None].expand(2, 16, *of.shape[1:]) for name, of in data.columns.items()}
     fleet.micro_batch(batch, clock=fleet.weighed.layout.clock)
+    # A rule that remembers what it computed keeps nothing of the mapping.
+    assert all(rule._known is None for one in fleet.members for rule in one.player.samples.rules)
     fleet.step()
     assert len(fleet.weighed.of(1).sampled) == 3
 
