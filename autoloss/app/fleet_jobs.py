@@ -14,17 +14,15 @@ from autoloss.app.screen import say
 from autoloss.app.train_job import TrainJob
 from autoloss.core.errors import AutolossError
 
-_WITHOUT = "; those of a fleet write no checkpoints (hydra.launcher.checkpoints=true: one by one, with them)"
 MARK = "in_fleet"  # a file in a run's directory while a fleet trains it; it stays if the process dies
 Run = Callable[[int, Trained | None], None]
 
 
-def train_jobs(jobs: Sequence[TrainJob | None], run: Run, most: int, checkpoints: bool) -> None:
+def train_jobs(jobs: Sequence[TrainJob | None], run: Run, most: int) -> None:
     """Call ``run`` once for each of ``jobs``: with its place, and with its result if it was trained in a fleet.
 
     With ``None`` for a result ``run`` trains the job, or skips it. ``None`` among the jobs stands for one whose
-    configuration cannot be told here. A fleet has at most ``most`` members, and writes no ``checkpoints`` (see
-    :class:`FleetRuns`). The runs of a fleet whose process died are trained alone the next time, after the others: one
+    configuration cannot be told here. A fleet has at most ``most`` members. The runs of a fleet whose process died are trained alone the next time, after the others: one
     of them may have killed it.
     """
     with _Held() as held:
@@ -44,9 +42,8 @@ def train_jobs(jobs: Sequence[TrainJob | None], run: Run, most: int, checkpoints
 
         requests = [held.begin(jobs[i]) for i in waiting]
         if len(waiting) > 1:
-            asked = not checkpoints and any(any(request.config["checkpoint"].values()) for request in requests)
-            say(f"{len(waiting)} runs, at most {most} at once" + (_WITHOUT if asked else ""))
-        for number, trained in FleetRuns(most, alone=alone, checkpoints=checkpoints).each(requests):
+            say(f"{len(waiting)} runs, at most {most} at once")
+        for number, trained in FleetRuns(most, alone=alone).each(requests):
             if waiting[number] not in done:
                 hand_over(waiting[number], trained)
     for i, job in enumerate(jobs):

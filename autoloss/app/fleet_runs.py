@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from autoloss.app.fleet_checkpoints import MemberCheckpoint
 from autoloss.app.fleet_groups import obstacle, structure_of
+from autoloss.app.fleet_progress import fleet_progress
 from autoloss.app.prepare import PreparedRun, prepare
 from autoloss.app.run_summary import check_finite, write_summary
 from autoloss.app.screen import say
@@ -24,6 +26,7 @@ from autoloss.search import stop
 from autoloss.training.fleet.fleet import Clip
 from autoloss.training.fleet.member import Member, check_members
 from autoloss.training.fleet.price import check_faster
+from autoloss.training.fleet.room import NoRoomError, check_room
 from autoloss.training.fleet.shared_data import SharedData
 from autoloss.training.fleet.stacked import UnlikeError
 from autoloss.training.fleet.training import FleetTraining, Job, MemberResult, Plan, Report
@@ -47,7 +50,6 @@ class Request:
 Trained = dict[str, Any] | Exception
 Built = tuple[int, PreparedRun, RunModule, Job]
 ENOUGH = 12  # members for which a fleet of their own is worth it
-_NO_CHECKPOINTS = {"every": 0, "every_steps": 0}
 AUTO = 16  # of more members one costs hardly less, and a sampler learns more seldom
 
 
@@ -64,14 +66,12 @@ def fleet_size(given: Any, key: str = "search.fleet") -> int:
 class FleetRuns:
     """Trains runs, at most ``most`` of them at once. What it says of a group is said once.
 
-    A run that cannot be in a fleet is trained by ``alone``. So is one that writes checkpoints; without ``checkpoints``
-    it is in a fleet, and writes none.
+    A run that cannot be in a fleet is trained by ``alone``.
     """
 
     most: int = 16
     says: Callable[[str], None] = say
     alone: Callable[[Request], Trained] = field(default_factory=lambda: _alone)
-    checkpoints: bool = True
     _told: set[str] = field(default_factory=set)
     _tried: set[str] = field(default_factory=set)
 
@@ -84,7 +84,7 @@ class FleetRuns:
         """The position of each request, with the result of its run, as soon as a fleet has ended."""
         groups: dict[str, list[int]] = {}
         for i, request in enumerate(requests):
-            key = obstacle(request.config if self.checkpoints else {**request.config, "checkpoint": _NO_CHECKPOINTS})
+            key = obstacle(request.config)
             if key and len(requests) > 1:
                 self._say(f"A fleet does not follow {key}.")
             groups.setdefault("" if key else structure_of(request.config), []).append(i)
@@ -102,11 +102,15 @@ class FleetRuns:
                 for why in together.whys:
                     self._say(why)
                 return found
+            except NoRoomError as error:
+                self.says(f"memory has room for {error.room} at once: fleets of {error.room} from now on")
+                size = error.room
             except (torch.OutOfMemoryError, MemoryError):
-                half = (len(requests) + 1) // 2
-                self.most = min(self.most, half)
-                self.says(f"memory ran out: fleets of {half} from now on")
-                return [*self._train_group(key, requests[:half]), *self._train_group(key, requests[half:])]
+                size = (len(requests) + 1) // 2
+                self.says(f"memory ran out: fleets of {size} from now on")
+            self.most = min(self.most, size)
+            parts = [requests[start : start + size] for start in range(0, len(requests), size)]
+            return [one for part in parts for one in self._train_group(key, part)]
         return [self.alone(request) for request in requests]
 
     def _say(self, why: str) -> None:
@@ -166,9 +170,12 @@ class _Together:
         if config["threads"]:
             torch.set_num_threads(config["threads"])
         if (key := structure_of(config)) not in self.tried:
+            check_room(jobs[0], plan, len(jobs))
             check_faster(jobs, plan)
             self.tried.add(key)
-        return FleetTraining(jobs, plan, between=stop.check).train()
+        training = FleetTraining(jobs, plan, between=stop.check)
+        with fleet_progress(training, part[0][1].problem.metrics):
+            return training.train()
 
     def _result(self, request: Request, prepared: PreparedRun, module: RunModule, outcome: MemberResult) -> Trained:
         if isinstance(outcome.error, Exception):
@@ -223,6 +230,9 @@ def _built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = prepared.ingredients.optimizer(parameters)
     plan = _plan(config)
+    for split, dataset in data.items():
+        if not plan.batches(size_of(dataset, "A fleet", "Write __len__."), split):
+            raise UnlikeError(f"Members of a fleet must have batches, but trainer.limit_{split}_batches leaves none.")
     steps = plan.steps(size_of(data["train"], "A fleet", "Write __len__."))
     member = Member(
         problem,
@@ -231,11 +241,25 @@ def _built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule
         module.player,
         optimizer,
         prepared.ingredients.scheduler(optimizer, steps),
+        penalties=module.penalties,  # type: ignore[arg-type]
     )
     check_members([member])
     request.directory.mkdir(parents=True, exist_ok=True)
     test = bool(config["test"]) and "test" in data
-    return prepared, module, Job(member, request.directory, seed, data, request.report, config, test)
+    checkpoint = MemberCheckpoint(request.directory, config, module, member) if plan.checkpoint_every else None
+    report = _report(module, request.report)
+    return prepared, module, Job(member, request.directory, seed, data, report, config, test, checkpoint)
+
+
+def _report(module: RunModule, report: Report | None) -> Report:
+    """What a member does after each validation: as its module does alone, it counts plateaus."""
+
+    def both(epoch: int, metrics: Mapping[str, float]) -> None:
+        module.see_metrics(metrics)
+        if report is not None:
+            report(epoch, metrics)
+
+    return both
 
 
 def _plan(config: Mapping[str, Any]) -> Plan:
@@ -249,6 +273,13 @@ def _plan(config: Mapping[str, Any]) -> Plan:
         (Clip(value=size) if by_value else Clip(norm=size)) if size else None,
         trainer.get("check_val_every_n_epoch") or 1,
         config["record"]["every"],
+        config["checkpoint"]["every"],
+        config["record"]["probe_every"],
+        {
+            split: limit
+            for split in ("train", "val", "test")
+            if (limit := trainer.get(f"limit_{split}_batches")) is not None
+        },
     )
 
 

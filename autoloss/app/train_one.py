@@ -91,7 +91,7 @@ def _train(
         for split, dataset in data.items()
         for train in [split == "train"]
     }
-    checkpoints = _checkpoints(config, directory)
+    checkpoints = checkpoint_callbacks(config, directory)
     stepwise = config["checkpoint"]["every_steps"]
     if stepwise and not module.automatic_optimization:
         raise ConfigError(
@@ -187,7 +187,8 @@ def _metrics(trainer: pl.Trainer, split: str, needed: bool = True) -> dict[str, 
     return found
 
 
-def _checkpoints(config: Mapping[str, Any], directory: Path) -> list[Callback]:
+def checkpoint_callbacks(config: Mapping[str, Any], directory: Path) -> list[Callback]:
+    """What writes the checkpoints of a run of ``config`` in ``directory``."""
     epochs, steps = config["checkpoint"]["every"], config["checkpoint"]["every_steps"]
     # Both callbacks write to the same file: only the newest checkpoint is kept.
     place = directory / CHECKPOINT

@@ -54,7 +54,7 @@ class One(TwoDigits):
 
 
 def files(root):
-    """The files of each run, without those that are named by time, or that a fleet does not write.
+    """The files of each run, without those that are named by time.
 
     Lightning writes an empty hparams.yaml.
     """
@@ -64,7 +64,6 @@ def files(root):
         if path.is_file()
         and "events.out" not in path.name
         and path.name != "hparams.yaml"
-        and path.parent.name != "checkpoints"
     }
 
 
@@ -124,7 +123,6 @@ def test_a_sweep_leaves_what_it_leaves_one_by_one(autoloss, tmp_path, worth_it, 
     assert hydra_files(fleet) == hydra_files(basic)
     titles = [re.findall(r"^(\[\d/6\] \S+): left_error", done.stdout, re.M) for done in (one, other)]
     assert titles[0] == titles[1] != []
-    assert "those of a fleet write no checkpoints" in other.stdout
     boards = []
     for root in (basic, fleet):
         with (root / "leaderboard.csv").open(newline="") as file:
@@ -157,20 +155,14 @@ def test_a_failure_is_that_of_one_run_and_hydra_is_told_of_each_job(autoloss, tm
 
 
 def test_what_cannot_be_in_the_fleet_is_trained_alone_and_one_line_says_why(autoloss, tmp_path, worth_it, members):
-    swept = ("sample_weighting=uniform,super_loss", "weighting=equal,famo,dwa")
+    swept = ("on_nonfinite=raise,skip", "weighting=equal,famo,dwa")
     one, other, basic, fleet = both(autoloss, tmp_path, *swept)
     assert (one.returncode, other.returncode) == (0, 0), other.stderr
     same_runs(basic, fleet)
     why = [line for line in other.stdout.splitlines() if line.startswith("trained one by one")]
-    assert sum("sample_weighting" in line for line in why) == 1
-    assert sum(members) + len([*fleet.glob("*/checkpoints/last.ckpt")]) == 6
-    # With checkpoints nothing is trained at once.
-    before = sum(members)
-    more = autoloss("train", "-m", *SMALL, "seed=0,1", FLEET, "hydra.launcher.checkpoints=true", "hydra.sweep.dir=kept")
-    assert more.returncode == 0
-    assert sum(members) == before
-    assert "trained one by one: A fleet does not follow checkpoint." in more.stdout
-    assert len([*(tmp_path / "kept").glob("*/checkpoints/last.ckpt")]) == 2
+    assert sum("on_nonfinite" in line for line in why) == 1
+    assert sum(members) == 3
+    assert len([*fleet.glob("*/checkpoints/last.ckpt")]) == 6
 
 
 def test_what_is_finished_is_not_trained_again_by_either_launcher(autoloss, tmp_path, worth_it, members):
@@ -236,7 +228,7 @@ def test_another_task_is_refused():
         return None
 
     with pytest.raises(ConfigError, match="trains the runs of `autoloss train`, but the task is 'other'. Choose"):
-        AutolossFleetLauncher("auto", False).setup(hydra_context=None, task_function=other, config=None)
+        AutolossFleetLauncher("auto").setup(hydra_context=None, task_function=other, config=None)
 
 
 def test_one_by_one_if_the_fleet_has_one_member(autoloss, tmp_path, worth_it, members):

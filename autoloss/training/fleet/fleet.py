@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from autoloss.core.clock import Clock
-from autoloss.core.errors import AutolossError, LabelError, SignalError
+from autoloss.core.errors import AutolossError, SignalError
 from autoloss.core.loss import Loss
 from autoloss.core.need import GRADIENTS, Need
 from autoloss.core.table import Reduced
@@ -18,10 +19,13 @@ from autoloss.core.tensors.constants import flags
 from autoloss.training.fleet.forward import Forward, MemberModel, StackedForward
 from autoloss.training.fleet.measure import measure_members
 from autoloss.training.fleet.member import Member, check_members
+from autoloss.training.fleet.notices import not_finite, warn_of_absent, wrong_labels
 from autoloss.training.fleet.optimizers import kind_of
+from autoloss.training.fleet.samples import FleetSamples
 from autoloss.training.fleet.stacked import Stacked, structure
 from autoloss.training.fleet.stacked_weighed import StackedWeighed
 from autoloss.training.fleet.weighing import Layout, Numbers, Party, without_gradients
+from autoloss.training.step.penalties import Penalties
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +41,32 @@ class Fleet:
 
     A member equals the same training alone. Call :meth:`micro_batch` for each batch and :meth:`step` for each optimiser
     step. ``failed`` holds the errors of members whose losses or labels were wrong; :meth:`drop` takes them out.
+    ``probe`` says at which steps gradients are compared for the record alone, as for a :class:`Player`.
     """
 
-    def __init__(self, members: Sequence[Member], accumulate: int = 1, clip: Clip | None = None) -> None:
+    def __init__(
+        self,
+        members: Sequence[Member],
+        accumulate: int = 1,
+        clip: Clip | None = None,
+        probe: Callable[[int], bool] | None = None,
+    ) -> None:
         self.members = list(members)
         check_members(self.members)
-        self.accumulate, self.clip = accumulate, clip or Clip()
-        self.models = [MemberModel(member.network, member.losses) for member in self.members]
+        self.accumulate, self.clip, self.probe = accumulate, clip or Clip(), probe
+        self.models = [MemberModel(one.network, one.losses, one.penalties) for one in self.members]
         self._scheduled = self._with_schedules()
         self.stacked = Stacked(self.models)
         first = self.members[0]
-        self.forward = StackedForward(self.stacked, first.problem, first.player)
+        self.samples = FleetSamples([member.player for member in self.members])
+        self.forward = StackedForward(self.stacked, first.problem, first.player, self.samples)
         kind = kind_of(first.optimizer)
         self.optimizer = kind([member.optimizer for member in self.members], list(self.stacked.parameters.values()))
         for member in self.members:
             member.optimizer._opt_called = True  # type: ignore[attr-defined]  # its scheduler would warn
         self.parties = self._parties()
         self.failed: dict[int, AutolossError] = {}
+        self._remarked: set[tuple[str, str]] = set()
         self.weighed: StackedWeighed | None = None
         self.last = torch.stack([member.player.last for member in self.members])
         self._unbalanced = torch.stack([member.player.unbalanced for member in self.members])
@@ -68,9 +81,12 @@ class Fleet:
         for member in self.members:
             needs |= member.player.weighting.needs_at(clock.step)
             member.player.terms.follow(clock.progress)
+        needs |= GRADIENTS if self._probes(clock.step) else Need(0)
         self._follow(clock.progress)
         forward = self.forward(batch, clock, bool(needs & GRADIENTS))
-        self._note_wrong(forward)
+        players = [member.player for member in self.members]
+        self.failed = wrong_labels(forward) | self.failed
+        warn_of_absent(forward, players, self._remarked)
         numbers, layout = self._seen(forward, clock, needs)
         weighed = self._ask(numbers, layout, forward)
         parts = [
@@ -79,7 +95,7 @@ class Fleet:
             if scalar is not None
         ]
         (torch.stack(parts).sum() / self.accumulate).backward()
-        self._note_nonfinite(weighed)
+        self.failed = not_finite(weighed, players) | self.failed
         known = weighed.weights.isfinite() & forward.losses.present
         self.last = torch.where(known, weighed.weights, self.last)
         self._window.append((weighed.numbers, layout))
@@ -92,6 +108,7 @@ class Fleet:
         for members, party in self.parties:
             own = [self._own(members, numbers, layout) for numbers, layout in window]
             party.learn([numbers for numbers, _ in own], [layout for _, layout in own])
+        self.samples.learn()
         self._clip()
         self.optimizer.step()
         for member in self.members:
@@ -110,6 +127,7 @@ class Fleet:
         if not kept:
             return gone
         self.stacked.keep(kept)
+        self.samples.keep(kept)
         self.forward.player = self.members[0].player
         self.optimizer.keep(kept, list(self.stacked.parameters.values()))
         chosen = torch.tensor(kept, device=self.last.device)
@@ -128,11 +146,25 @@ class Fleet:
             member.player.last.copy_(self.last[m])
             member.player.unbalanced.copy_(self._unbalanced[m])
 
-    def _with_schedules(self) -> list[Loss]:
-        return [part for model in self.models for part in model.parts() if part.schedules]
+    @contextmanager
+    def optimizer_state(self, m: int) -> Iterator[None]:
+        """Within it the optimiser of member ``m`` has the state that the fleet keeps for it."""
+        own = self.members[m].optimizer
+        for parameter, state in zip(self.models[m].parameters(), self.optimizer.state, strict=True):
+            if state:
+                own.state[parameter] = self.optimizer.state_of(m, state)
+        try:
+            yield
+        finally:
+            own.state.clear()
+
+    def _with_schedules(self) -> list[Loss | Penalties]:
+        losses = [part for model in self.models for part in model.parts() if part.schedules]
+        penalties = [of for of in (member.penalties for member in self.members) if of is not None and of.scheduled]
+        return [*losses, *penalties]
 
     def _follow(self, progress: float) -> None:
-        """Set the numbers of losses that have a schedule."""
+        """Set the numbers of losses and penalties that have a schedule."""
         for part in self._scheduled:
             part.follow(progress)
         if self._scheduled:
@@ -179,6 +211,9 @@ class Fleet:
         if any(declared) or (reached is not None and not all(reached)):
             numbers["unbalanced"] = self._unbalanced
         if reached is not None:
+            for m, member in enumerate(self.members):
+                if self._compares(m, clock.step):
+                    member.player.reach.see(losses.scalars, reached, declared, clock.step)
             self._note_reached(losses, reached, declared, clock.step)
         layout = Layout(terms, clock, losses.whole, losses.masked, any(declared), reached, items, templates)
         return numbers, layout
@@ -210,33 +245,31 @@ class Fleet:
             forward.losses, scalars=tuple(None if one is None else one.detach() for one in forward.losses.scalars)
         )
         return StackedWeighed(
-            losses, numbers, layout, tuple(self._compares(m, layout.clock.step) for m in range(len(self)))
+            losses,
+            numbers,
+            layout,
+            tuple(self._needs(m, layout.clock.step) for m in range(len(self))),
+            self.samples.last,
+            self._probes(layout.clock.step),
         )
+
+    def _probes(self, step: int) -> bool:
+        """Whether gradients are compared for the record: the first micro-batch of a step is the one in it."""
+        return self.probe is not None and self.probe(step) and not self._window
 
     def _compares(self, m: int, step: int) -> bool:
         """Whether the weighting of member ``m`` compares gradients at ``step``."""
-        return bool(self.members[m].player.weighting.needs_at(step) & GRADIENTS)
+        return bool(self._needs(m, step))
+
+    def _needs(self, m: int, step: int) -> Need:
+        """What the weighting of member ``m`` needs to know of the gradients at ``step``."""
+        return self.members[m].player.weighting.needs_at(step) & GRADIENTS
 
     def _own(self, members: Sequence[int], numbers: Numbers, layout: Layout) -> tuple[Numbers, Layout]:
         """The part of ``members``; weightings that compare no gradients do not see those that others need."""
         if layout.reached is not None and not any(self._compares(m, layout.clock.step) for m in members):
             numbers, layout = without_gradients(numbers, layout)
         return _chosen(numbers, members, len(self)), layout
-
-    def _note_wrong(self, forward: Forward) -> None:
-        for (term, rule), rows in forward.wrong.items():
-            if bool((rows[:, 0] > 0).any()):
-                for m, (wrong, value) in enumerate(rows.tolist()):
-                    if wrong:
-                        found = f"loss {term!r} was given {value:g}" if term else f"one is {value:g}"
-                        self.failed.setdefault(m, LabelError(f"{rule}, but {found}."))
-
-    def _note_nonfinite(self, weighed: StackedWeighed) -> None:
-        for m in weighed.suspects([member.player for member in self.members]):
-            try:
-                self.members[m].player.nonfinite.rejects(weighed.of(m))
-            except AutolossError as error:
-                self.failed.setdefault(m, error)
 
     def _clip(self) -> None:
         gradients = [of.grad for of in self.stacked.parameters.values() if of.grad is not None]

@@ -14,13 +14,18 @@ from autoloss.core.need import OUTCOME
 from autoloss.core.problem import Problem
 from autoloss.core.surgery import Surgery
 from autoloss.training.fleet.optimizers import signature
+from autoloss.training.fleet.samples import NOT_FOLLOWED
 from autoloss.training.fleet.stacked import UnlikeError
+from autoloss.training.step.penalties import Penalties
 from autoloss.training.step.player import Player
 
 
 @dataclass(slots=True)
 class Member:
-    """One training: its network, losses, player and optimiser, all fresh; ``key`` is the caller's name for it."""
+    """One training: its network, losses, player and optimiser, all fresh; ``key`` is the caller's name for it.
+
+    The player's losses are those of the problem and the ``penalties``, if there are any: bound to the network.
+    """
 
     problem: Problem
     network: nn.Module
@@ -29,6 +34,7 @@ class Member:
     optimizer: Optimizer
     scheduler: Any = None
     key: Any = None
+    penalties: Penalties | None = None
 
 
 def check_members(members: Sequence[Member]) -> None:
@@ -36,10 +42,15 @@ def check_members(members: Sequence[Member]) -> None:
     first = members[0]
     for member in members:
         player, weighting = member.player, member.player.weighting
-        if isinstance(weighting, Surgery) or player.samples is not None or weighting.needs & OUTCOME:
-            what = "weights samples" if player.samples is not None else "looks ahead, or has no weights"
+        if isinstance(weighting, Surgery) or weighting.needs & OUTCOME:
             raise UnlikeError(
-                f"A fleet takes weightings of losses, but {weighting.title()!r} {what}. It is trained alone."
+                f"A fleet takes weightings of losses, but {weighting.title()!r} looks ahead, or has no weights. It is "
+                "trained alone."
+            )
+        if player.samples is not None and player.samples.needs & NOT_FOLLOWED:
+            raise UnlikeError(
+                f"A fleet does not measure what each sample does, but {player.samples.title!r} learns from that. It is "
+                "trained alone."
             )
         if "plateau" in weighting.follows:
             raise UnlikeError(

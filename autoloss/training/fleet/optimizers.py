@@ -22,11 +22,12 @@ class StackedOptimizer(ABC):
     """One step of M optimisers of one kind, on parameters [M, ...].
 
     ``numbers`` are the options that may differ, ``settings`` those that must not. Where none differs, torch's own
-    function makes the step.
+    function makes the step. ``saved`` holds torch's names of the state.
     """
 
     numbers: ClassVar[tuple[str, ...]]
     settings: ClassVar[tuple[str, ...]]
+    saved: ClassVar[Mapping[str, str]]
 
     def __init__(self, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor]) -> None:
         self.optimizers, self.parameters = list(optimizers), list(parameters)
@@ -43,6 +44,14 @@ class StackedOptimizer(ABC):
             {name: of if name == "step" else of[chosen.to(of.device)] for name, of in state.items()}
             for state in self.state
         ]
+
+    def state_of(self, member: int, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The ``state`` of one stacked parameter as that of one member's, by torch's names."""
+        return {
+            theirs: (state[ours] if ours == "step" else state[ours][member]).clone()
+            for ours, theirs in self.saved.items()
+            if ours in state
+        }
 
     @torch.no_grad()
     def step(self) -> None:
@@ -76,6 +85,7 @@ class StackedSGD(StackedOptimizer):
 
     numbers = ("lr", "weight_decay", "momentum", "dampening")
     settings = ("nesterov", "maximize")
+    saved = {"momentum": "momentum_buffer"}
 
     def at_once(
         self, parameters: list[Tensor], gradients: list[Tensor], states: list[dict[str, Tensor]], numbers: Any
@@ -112,6 +122,7 @@ class StackedAdam(StackedOptimizer):
 
     numbers = ("lr", "weight_decay", "betas", "eps")
     settings = ("amsgrad", "maximize")
+    saved = {"step": "step", "first": "exp_avg", "second": "exp_avg_sq"}
     decoupled = False
 
     def at_once(

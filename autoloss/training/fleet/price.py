@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 
 import torch
 
@@ -55,6 +56,8 @@ def _alone(job: Job, plan: Plan) -> Callable[[int], None]:
 
     def one(step: int) -> None:
         table = table_of(member.problem.outputs(member.network, batch), member.losses, member.player, Clock(step))
+        if member.penalties is not None:
+            table = replace(table, entries={**table.entries, **member.penalties.entries(member.network)})
         weighed = member.player.step(table, Clock(step))
         if weighed is not None:
             weighed.total.backward()
@@ -66,9 +69,9 @@ def _alone(job: Job, plan: Plan) -> Callable[[int], None]:
 
 
 def _copy(member: Member) -> Member:
-    parts = (member.network, dict(member.losses), member.player, member.optimizer)
-    network, losses, player, optimizer = deepcopy(parts)
-    return Member(member.problem, network, losses, player, optimizer)
+    parts = (member.network, dict(member.losses), member.player, member.optimizer, member.penalties)
+    network, losses, player, optimizer, penalties = deepcopy(parts)
+    return Member(member.problem, network, losses, player, optimizer, penalties=penalties)
 
 
 def _seconds(step: Callable[[int], None], number: int, device: torch.device) -> list[float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from autoloss.core.clock import Clock
@@ -91,7 +91,7 @@ def weighed_of(numbers: Numbers, layout: Layout) -> Weighed:
 class Party:
     """Members whose weightings are of one structure; ``weightings`` are theirs."""
 
-    def __init__(self, weightings: Sequence[Weighting]) -> None:
+    def __init__(self, weightings: Sequence[nn.Module]) -> None:
         self.weightings = list(weightings)
         self.stacked: Stacked | None = None
         self.why = ""
@@ -103,18 +103,30 @@ class Party:
                 self._alone(str(error))
         self.stateless = next(self.weightings[0].buffers(), None) is None
 
+    def ask_one(self, weighting: Any, numbers: Numbers, layout: Any) -> tuple[Tensor, ...]:
+        """What one weighting answers, mapped or by itself."""
+        return ask_one(weighting, numbers, layout)
+
+    def learn_one(self, weighting: Any, window: Sequence[Numbers], layouts: Sequence[Any]) -> None:
+        """Let one weighting learn from a window, by itself."""
+        _learn_one(weighting, window, layouts)
+
+    def learned(self, weighting: Any, window: Sequence[Numbers], layouts: Sequence[Any]) -> dict[str, Tensor]:
+        """The buffers of one weighting after it learned from a window, mapped."""
+        return _learned(weighting, window, layouts)
+
     @property
     def mapped(self) -> bool:
         """Whether the weightings are called at once."""
         return self.stacked is not None
 
-    def ask(self, numbers: Numbers, layout: Layout) -> tuple[Tensor, ...]:
+    def ask(self, numbers: Numbers, layout: Any) -> tuple[Tensor, ...]:
         """The results of :func:`ask_one` for all, stacked."""
         if self.stacked is None:
             return self._each(self.weightings, numbers, layout)
         try:
-            with exact(numbers["values"].device.type):
-                found: tuple[Tensor, ...] = self.stacked.call(ask_one, numbers, shared=(layout,))
+            with exact(_device(numbers)):
+                found: tuple[Tensor, ...] = self.stacked.call(self.ask_one, numbers, shared=(layout,))
         except Exception as error:
             # Whatever vmap cannot do, torch says in exceptions of many kinds. A fault of the weighting is raised below.
             self._alone(str(error))
@@ -126,24 +138,24 @@ class Party:
                 return expected
         return found
 
-    def learn(self, window: Sequence[Numbers], layouts: Sequence[Layout]) -> None:
+    def learn(self, window: Sequence[Numbers], layouts: Sequence[Any]) -> None:
         """Let all learn from a window."""
         if self.stacked is None:
-            _learn_each(self.weightings, window, layouts)
+            self._learn_each(self.weightings, window, layouts)
             return
         if not self.stateless:
             try:
-                with exact(window[0]["values"].device.type), torch.no_grad():
-                    learned = self.stacked.call(_learned, list(window), shared=(list(layouts),))
+                with exact(_device(window[0])), torch.no_grad():
+                    learned = self.stacked.call(self.learned, list(window), shared=(list(layouts),))
             except Exception as error:
                 self._alone(str(error))
-                _learn_each(self.weightings, window, layouts)
+                self._learn_each(self.weightings, window, layouts)
                 return
             for name, value in learned.items():
                 self.stacked.buffers[name].copy_(value)
         if self._trials:
             self._trials -= 1
-            _learn_each(self._copies, window, layouts)
+            self._learn_each(self._copies, window, layouts)
             expected = [dict(copy.named_buffers()) for copy in self._copies]
             if not all(
                 _close([buffer[m]], [of[name]])
@@ -170,20 +182,22 @@ class Party:
                 owner, _, key = name.rpartition(".")
                 weighting.get_submodule(owner)._buffers[key] = own[name].clone()
 
-    @staticmethod
-    def _each(weightings: Sequence[Weighting], numbers: Numbers, layout: Layout) -> tuple[Tensor, ...]:
-        found = [ask_one(weighting, member_of(numbers, m), layout) for m, weighting in enumerate(weightings)]
+    def _each(self, weightings: Sequence[nn.Module], numbers: Numbers, layout: Any) -> tuple[Tensor, ...]:
+        found = [self.ask_one(weighting, member_of(numbers, m), layout) for m, weighting in enumerate(weightings)]
         return tuple(torch.stack(of) for of in zip(*found, strict=True))
 
+    def _learn_each(self, weightings: Sequence[nn.Module], window: Sequence[Numbers], layouts: Sequence[Any]) -> None:
+        for m, weighting in enumerate(weightings):
+            self.learn_one(weighting, [member_of(numbers, m) for numbers in window], layouts)
 
-def _learn_each(weightings: Sequence[Weighting], window: Sequence[Numbers], layouts: Sequence[Layout]) -> None:
-    for m, weighting in enumerate(weightings):
-        signals = _signals([member_of(numbers, m) for numbers in window], layouts)
-        if next(weighting.buffers(), None) is None:
-            weighting.update(signals)
-            continue
-        present = None if signals.whole else signals.present
-        commit(weighting, lambda: weighting.update(signals), signals.finite(), present)  # noqa: B023 - called at once
+
+def _learn_one(weighting: Weighting, window: Sequence[Numbers], layouts: Sequence[Layout]) -> None:
+    signals = _signals(window, layouts)
+    if next(weighting.buffers(), None) is None:
+        weighting.update(signals)
+        return
+    present = None if signals.whole else signals.present
+    commit(weighting, lambda: weighting.update(signals), signals.finite(), present)
 
 
 def _learned(weighting: Weighting, window: Sequence[Numbers], layouts: Sequence[Layout]) -> dict[str, Tensor]:
@@ -192,6 +206,11 @@ def _learned(weighting: Weighting, window: Sequence[Numbers], layouts: Sequence[
     present = None if signals.whole else signals.present
     found = changes(weighting, lambda: weighting.update(signals), signals.finite(), present)
     return {name: torch.where(keep, now, before) for name, keep, now, before in found}
+
+
+def _device(numbers: Numbers) -> str:
+    device: torch.device = pytree.tree_leaves(numbers)[0].device
+    return device.type
 
 
 def _losses(numbers: Numbers, layout: Layout) -> Reduced:

@@ -79,16 +79,19 @@ class NonFiniteWatch:
         are no error at first: the scaler skips such a step and lowers its factor.
         """
         losses, signals = weighed.losses, weighed.signals
-        for i, masked in enumerate(losses.masked):
-            if masked:
-                name = self._names[i]
-                said = f"A batch should have samples for every loss, but the mask of {self._of} {name!r} left none"
-                self._empty.remark(f"{said}. The loss is absent from that batch.", ~losses.present[i])
+        self.note_absent(losses.masked, losses.present)
         units = None if self._positive_for is None else signals.values
         if units is not None and not signals.whole and max(self._least) > 0:
             units = units.where(signals.present, math.inf)  # an absent loss, which has the value 1, is not too small
         # Absent losses and weights are 0, absent units 1.
         return self._keep(Row(signals.step, losses.values, weighed.weights, units, _gradients(signals), scale))
+
+    def note_absent(self, masked: Sequence[bool], present: Tensor) -> None:
+        """Warn, once for each loss, of a mask that left no sample: of those ``masked``, ``present`` [N] says which."""
+        for i, name in enumerate(self._names):
+            if i < len(masked) and masked[i]:
+                said = f"A batch should have samples for every loss, but the mask of {self._of} {name!r} left none"
+                self._empty.remark(f"{said}. The loss is absent from that batch.", ~present[i])
 
     def met(self, weighed: Weighed, scale: Tensor, half: bool) -> None:
         """Keep the gradients that met in a fork, and their weights, for the check.

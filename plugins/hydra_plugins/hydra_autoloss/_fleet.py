@@ -59,7 +59,7 @@ def launch(
         say("trained one by one: A fleet does not follow hydra.job.chdir.")
         jobs = [None] * len(configs)
     with env_override(hydra.job.env_set):
-        train_jobs(jobs, run, launcher.most, launcher.checkpoints)
+        train_jobs(jobs, run, launcher.most)
     return [returned[place] for place in range(len(configs))]
 
 

@@ -21,8 +21,6 @@ class AutolossFleetLauncherConf:
     _target_: str = "hydra_plugins.hydra_autoloss.launcher.AutolossFleetLauncher"
     # Runs that are trained at once, as one: a number, or auto (16); 1: one after the other.
     fleet: Any = "auto"
-    # True: runs that write checkpoints (checkpoint.every, 1 if it is not set) are trained one by one, and write them.
-    checkpoints: bool = False
 
 
 ConfigStore.instance().store(
@@ -33,8 +31,8 @@ ConfigStore.instance().store(
 class AutolossFleetLauncher(Launcher):
     """Trains the jobs of a sweep of ``autoloss train`` that differ in numbers only as one, in this process."""
 
-    def __init__(self, fleet: Any, checkpoints: bool) -> None:
-        self.fleet, self.checkpoints = fleet, checkpoints
+    def __init__(self, fleet: Any) -> None:
+        self.fleet = fleet
         self.most = 1
         self.hydra_context: HydraContext | None = None
         self.config: DictConfig | None = None

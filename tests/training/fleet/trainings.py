@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from autoloss.training.fleet.fleet import Clip, Fleet
 from autoloss.training.fleet.member import Member
 from autoloss.training.step.build import build_loss, build_weighting
 from autoloss.training.step.entries import table_of
+from autoloss.training.step.penalties import Penalties
 from autoloss.training.step.player import Player
 
 SAMPLES, BATCH = 40, 16  # two whole batches and a smaller one in each epoch
@@ -86,21 +88,24 @@ def member(
     optimizer: Callable[[Any, int], Any] | None = None,
     losses: Mapping[str, Any] | None = None,
     scheduler: Callable[[Any], Any] | None = None,
+    penalties: Mapping[str, Any] | None = None,
     **player: Any,
 ) -> Member:
     """A fresh member; the same seed gives the same."""
     torch.manual_seed(seed)
     network = problem.network()
     made = {name: build_loss((losses or {}).get(name, loss)) for name, loss in problem.terms.items() if loss}
+    on = Penalties(penalties or {}, problem.terms).bind(network)
     parameters = [*network.parameters(), *(p for loss in made.values() for p in loss.parameters())]
     chosen = (optimizer or (lambda of, seed: torch.optim.Adam(of, lr=0.01 * (1 + seed))))(parameters, seed)
     return Member(
         problem,
         network,
         made,
-        Player(list(problem.terms), build_weighting(weighting), **player),
+        Player([*problem.terms, *on.names], build_weighting(weighting), **player),
         chosen,
         scheduler=None if scheduler is None else scheduler(chosen),
+        penalties=on,
     )
 
 
@@ -142,6 +147,9 @@ def train_alone(
                 loss.follow(clock.progress)
             batch = collated(dataset, rows[start : start + BATCH])
             table = table_of(member.problem.outputs(member.network, batch), member.losses, member.player, clock)
+            if member.penalties is not None:
+                member.penalties.follow(clock.progress)
+                table = replace(table, entries={**table.entries, **member.penalties.entries(member.network)})
             weighed = member.player.step(table, clock, accumulates=accumulate > 1)
             assert weighed is not None
             (weighed.total / accumulate).backward()
