@@ -165,8 +165,11 @@ def _held_out(
     config: Mapping[str, Any], problem: Problem, data: Mapping[str, Dataset[Any]]
 ) -> tuple[dict[str, Dataset[Any]], HeldOut]:
     options, seed = config["held_out"], config["seed"]
+    size = options["batch_size"] or config["batch_size"]
+    if options["source"] == "train":
+        return dict(data), HeldOut(data["train"], size, seed, trained_on=True)
     train, held = problem.hold_out(data["train"], options["share"], seed)
-    return {**data, "train": train}, HeldOut(held, options["batch_size"] or config["batch_size"], seed)
+    return {**data, "train": train}, HeldOut(held, size, seed)
 
 
 def _tested(trainer: pl.Trainer, module: pl.LightningModule, loaders: Mapping[str, Any]) -> dict[str, float]:

@@ -32,8 +32,8 @@ class Learned(Weighting):
     so that one rule serves any K. It starts at equal weights.
 
     Each loss has a target logit. After each step Adam moves the target logits up the held-out gradient,
-    ``w_k (t_k - sum_j w_j t_j / K)`` with ``t_k = -d L_held(p') / d w_k``, the exact hypergradient (as
-    ``auto_lambda`` does). The rule then takes the damped Gauss-Newton step towards them,
+    ``w_k (t_k - sum_j w_j t_j / K)`` with ``t_k = -d L_held(p') / d w_k``, the exact hypergradient of the
+    held-out objective (as ``auto_lambda`` does). The rule then takes the damped Gauss-Newton step towards them,
     ``J' (J J' + mu I)^-1 r``: r is the target logits minus the rule's logits, J the derivative of the rule's
     logits with respect to its parameters, and mu a tenth of the mean diagonal of ``J J'``. The target logits
     also move a fiftieth of the way to the rule's logits in each step. So losses with similar inputs share

@@ -74,6 +74,7 @@ class MultiTaskModule(RunModule):
         held_out: HeldOut | None = None,
         primary: Sequence[str] = (),
         implicit: Implicit | None = None,
+        objective: str = "log",
         plateau: Mapping[str, Any] | None = None,
         penalties: Mapping[str, Any] | None = None,
     ) -> None:
@@ -100,7 +101,7 @@ class MultiTaskModule(RunModule):
         self._fork = partial(self.player.fork, parameters=anchor == "parameters")
         self._optimizer, self._scheduler = optimizer, scheduler
         parts = nn.ModuleList([self.network, self.loss_modules])
-        self._look_ahead = LookAhead(self.player, parts, primary, implicit=implicit)
+        self._look_ahead = LookAhead(self.player, parts, primary, implicit=implicit, objective=objective)
         self.held_out = held_out
         self._learner = learner(weighting, sample_weighting)
         self._aligns = Need.ALIGNMENT in weighting.needs
@@ -142,6 +143,7 @@ class MultiTaskModule(RunModule):
             held_out=run.held_out,
             primary=config["held_out"]["primary"],
             implicit=run.implicit,
+            objective=config["held_out"]["objective"],
             plateau=config["plateau"],
             penalties=run.penalties,
             **parameters,

@@ -70,6 +70,7 @@ class NonFiniteWatch:
         self._empty = DeferredChecks()
         self._names, self._units = names, units
         self._rows: list[Row] = []
+        self._held_out: Tensor | None = None  # the lowest held-out losses [K] since the last check
         self._overflows = 0
 
     def rejects(self, weighed: Weighed, scale: Tensor | None = None) -> bool:
@@ -114,6 +115,23 @@ class NonFiniteWatch:
         """Raise :class:`NonFiniteError` or :class:`NonPositiveError` for the first bad loss since the last check."""
         self._empty.check()
         self._look()
+        self._look_held_out()
+
+    def see_held_out(self, units: Tensor) -> None:
+        """Keep the units' held-out losses [K], whose logarithms are taken, for the check that none is negative."""
+        self._held_out = units if self._held_out is None else torch.fmin(self._held_out, units)
+        if units.device.type == "cpu":
+            self._look_held_out()
+
+    def _look_held_out(self) -> None:
+        lowest, self._held_out = self._held_out, None
+        negative = None if lowest is None else _first(lowest.tolist(), lambda x: x < 0)
+        if negative is not None:
+            name, value = self._units[negative[0]], negative[1]
+            raise NonPositiveError(
+                f"A held-out loss whose logarithm is to fall must be at least 0, but {self._of} {name!r} is {value:g}. "
+                "Set held_out.objective=sum (objective='sum' in `lookahead`), or leave it out of the primary losses."
+            )
 
     def _look(self) -> bool:
         """Check the steps that were kept, which waits for the device; ``True`` if the last one is to be left out."""
