@@ -116,7 +116,7 @@ def _trained(runs: Sequence[_Run], together: FleetRuns) -> list[Cell | None]:
                 (run.place / stale).unlink(missing_ok=True)
             write_json(run.place / "config.json", run.whole)
         left = [i for i in range(len(runs)) if i not in found]
-        for i, summary in zip(left, together.train([runs[i].request() for i in left]), strict=True):
+        for i, summary in zip(left, together.each([runs[i].request() for i in left]), strict=True):
             if isinstance(summary, Exception):
                 record_failure(runs[i].place, summary)
                 found[i] = None

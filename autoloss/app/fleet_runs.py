@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Request:
 Trained = dict[str, Any] | Exception
 Built = tuple[int, PreparedRun, RunModule, Job]
 ENOUGH = 12  # members for which a fleet of their own is worth it
-AUTO = 16  # of more members one costs hardly less, and a sampler learns more seldom
+AUTO = 32  # of more members one costs hardly less
 
 
 def fleet_size(given: Any, key: str = "search.fleet") -> int:
@@ -61,49 +61,90 @@ def fleet_size(given: Any, key: str = "search.fleet") -> int:
 
 @dataclass(slots=True)
 class FleetRuns:
-    """Trains runs, at most ``most`` of them at once. What it says of a group is said once."""
+    """Trains runs, at most ``most`` of them at once. What it says of a group is said once.
 
-    most: int = 16
+    ``most`` becomes smaller where memory runs out, and 1 where none of several runs could be trained with others.
+    """
+
+    most: int = AUTO
     says: Callable[[str], None] = say
     _told: set[str] = field(default_factory=set)
     _tried: set[str] = field(default_factory=set)
+    _whys: dict[Path, str] = field(default_factory=dict)  # of runs that were left to be trained alone
 
     def train(self, requests: Sequence[Request]) -> list[Trained]:
         """The summary of each run, or the error that ended it; a request to stop is raised."""
-        found: dict[int, Trained] = {}
+        return list(self.each(requests))
+
+    def each(self, requests: Sequence[Request]) -> Iterator[Trained]:
+        """As :meth:`train`, one result after the other: a run that is trained alone is trained when it is asked for."""
+        for request, trained in zip(requests, self.together(requests), strict=True):
+            try:
+                found = self.alone(request) if trained is None else trained
+            except Exception as error:
+                found = error
+            yield found
+
+    def together(self, requests: Sequence[Request]) -> list[Trained | None]:
+        """As :meth:`train`, without the runs that must be trained alone: they are ``None``."""
+        found: dict[int, Trained | None] = {}
         groups: dict[str, list[int]] = {}
         for i, request in enumerate(requests):
             key = obstacle(request.config)
             if key and len(requests) > 1:
                 self._say(f"A fleet does not follow {key}.")
+                self._whys[request.directory] = ""  # it is said
             groups.setdefault("" if key else structure_of(request.config), []).append(i)
         for key, members in groups.items():
-            size = min(self.most, len(members))
-            for start in range(0, len(members), max(1, size)):
-                part = members[start : start + size]
-                together = [requests[i] for i in part]
-                found.update(zip(part, self._train_group(key, together), strict=True))
+            for part in _even(members, self.most if key else 1):
+                found.update(zip(part, self._train_group(key, [requests[i] for i in part]), strict=True))
+        if len(requests) > 1 and all(request.directory in self._whys for request in requests):
+            self.most = 1
         return [found[i] for i in range(len(requests))]
 
-    def _train_group(self, key: str, requests: Sequence[Request]) -> list[Trained]:
-        if len(requests) > 1 and key:
-            together = _Together(requests, self._tried)
-            try:
-                found = together.train()
-                for why in together.whys:
-                    self._say(why)
-                return found
-            except (torch.OutOfMemoryError, MemoryError):
-                half = (len(requests) + 1) // 2
-                self.most = min(self.most, half)
-                self.says(f"memory ran out: fleets of {half} from now on")
-                return [*self._train_group(key, requests[:half]), *self._train_group(key, requests[half:])]
-        return [_alone(request) for request in requests]
+    def alone(self, request: Request) -> dict[str, Any]:
+        """Train one run. If it was left out of a fleet and finishes, so that the cause was the fleet's, it is said."""
+        why = self._whys.pop(request.directory, "")
+        trained = train_alone(request)
+        if why:
+            self._say(why)
+        return trained
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """Say now if the runs of ``config`` cannot be a fleet, so that nobody asks for several at once."""
+        if self.most > 1 and (key := obstacle(config)):
+            self._say(f"A fleet does not follow {key}.")
+            self.most = 1
 
     def _say(self, why: str) -> None:
         if why not in self._told:
             self._told.add(why)
             self.says(f"trained one by one: {why}")
+
+    def _train_group(self, key: str, requests: Sequence[Request]) -> list[Trained | None]:
+        if len(requests) < 2:
+            return [None for _ in requests]
+        together = _Together(requests, self._tried)
+        try:
+            found = together.train()
+        except (torch.OutOfMemoryError, MemoryError):
+            half = (len(requests) + 1) // 2
+            self.most = min(self.most, half)
+            self.says(f"memory ran out: fleets of {half} from now on")
+            return [*self._train_group(key, requests[:half]), *self._train_group(key, requests[half:])]
+        self._whys.update(together.whys)
+        return found
+
+
+def _even(members: Sequence[int], most: int) -> list[Sequence[int]]:
+    """Parts of ``members``, as few as there can be and of much the same size: a small fleet costs more for each.
+
+    >>> _even(range(5), 4)
+    [range(0, 3), range(3, 5)]
+    """
+    parts = -(-len(members) // max(1, most))
+    size = -(-len(members) // max(1, parts))
+    return [members[i : i + size] for i in range(0, len(members), max(1, size))]
 
 
 class _Together:
@@ -114,10 +155,10 @@ class _Together:
         self.tried = tried  # structures that were found to be faster together
         self.requests = list(requests)
         self.begun = time.perf_counter()
-        self.whys: list[str] = []  # why some were not trained together
+        self.whys: dict[Path, str] = {}  # why some were not trained together
 
-    def train(self) -> list[Trained]:
-        found: dict[int, Trained] = {}
+    def train(self) -> list[Trained | None]:
+        found: dict[int, Trained | None] = dict.fromkeys(range(len(self.requests)))
         built: list[Built] = []
         shared = SharedData()
         for i, request in enumerate(self.requests):
@@ -125,7 +166,7 @@ class _Together:
                 built.append((i, *_built(request, shared)))
             except Exception as error:
                 # A fault of the run itself is raised alone, too.
-                found[i] = self._alone(i, error)
+                self._leave(i, error)
         for part in _parts(built):
             try:
                 outcomes = self._run(part) if len(part) > 1 else []
@@ -133,20 +174,15 @@ class _Together:
                 raise
             except Exception as error:
                 # What vmap cannot do, torch says in exceptions of many kinds.
-                found.update({i: self._alone(i, error) for i, *_ in part})
+                for i, *_ in part:
+                    self._leave(i, error)
                 continue
             for (i, prepared, module, _), outcome in zip(part, outcomes, strict=False):
                 found[i] = self._result(self.requests[i], prepared, module, outcome)
-            for i, *_ in part[len(outcomes) :]:
-                found[i] = _alone(self.requests[i])
         return [found[i] for i in range(len(self.requests))]
 
-    def _alone(self, i: int, error: Exception) -> Trained:
-        """Train a run alone that cannot be a member because of ``error``, and keep the reason if it trains then."""
-        trained = _alone(self.requests[i])
-        if not isinstance(trained, Exception):
-            self.whys.append(str(error).splitlines()[0])
-        return trained
+    def _leave(self, i: int, error: Exception) -> None:
+        self.whys[self.requests[i].directory] = str(error).splitlines()[0]
 
     def _run(self, part: Sequence[Built]) -> list[MemberResult]:
         jobs = [job for _, _, _, job in part]
@@ -252,10 +288,3 @@ def train_alone(request: Request) -> dict[str, Any]:
         fold=request.fold,
         command=request.command,
     )
-
-
-def _alone(request: Request) -> Trained:
-    try:
-        return train_alone(request)
-    except Exception as error:
-        return error

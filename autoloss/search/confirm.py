@@ -141,7 +141,8 @@ def _run_many(runner: FleetRunner, jobs: Sequence[tuple[int, Candidate, int]], d
                 tasks.append(Task(candidate, seed, place, _silent, test=True))
         try:
             for task, found in zip(tasks, runner.many(tasks) if tasks else [], strict=True):
-                _write(found, task.directory)
+                if found is not None:
+                    _write(found, task.directory)
                 (task.directory / "begun.json").unlink()
         except BaseException:
             # It was stopped: no process died.

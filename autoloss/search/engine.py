@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from autoloss.core.errors import ConfigError, first_line, require
 from autoloss.core.io.disk import disk_error
 from autoloss.search import budget, stop
 from autoloss.search.balanced import balanced
+from autoloss.search.batch import BegunTrial, ask_batch
 from autoloss.search.heartbeat import GRACE, HEARTBEAT, WorkerWatch, send_heartbeats
 from autoloss.search.overdue import OverdueWatch
-from autoloss.search.queued import match_baseline, offer, plan
+from autoloss.search.queued import offer, plan
 from autoloss.search.runner import SCORE, FleetRunner, Pruned, Result, Runner, Task
 from autoloss.search.scores import Scores, best_of, reporter_into
 from autoloss.search.search_json import MANY, write_search_json
@@ -56,18 +57,6 @@ class Settings:
             self.fleet >= 1, "search.fleet must be at least 1, which trains one trial at a time", f"it is {self.fleet}"
         )
         require(bool(self.objectives), "A search must have an objective", "search.objectives is empty")
-
-
-@dataclass(slots=True)
-class _Begun:
-    """A trial that was begun: what is to be trained, or why it cannot be; ``curve`` are the baseline's metrics."""
-
-    trial: Trial
-    started: float
-    baseline: bool
-    task: Task | None = None
-    error: Exception | None = None
-    curve: dict[int, Mapping[str, float]] = field(default_factory=dict)
 
 
 class Search:
@@ -121,20 +110,18 @@ class Search:
         return self.scores.reference
 
     def _asked(self) -> list[Trial]:
-        """The next trials: one, or as many as a fleet has once the baseline is finished and no trial must run alone."""
-        size = self.settings.fleet if isinstance(self.runner, FleetRunner) and self.reference is not None else 1
-        waiting = self.study.get_trials(deepcopy=False, states=[TrialState.WAITING]) if size > 1 else []
-        if any(budget.ALONE in trial.user_attrs for trial in waiting):
-            size = 1
-        found: list[Trial] = []
-        while len(found) < size:
-            if not budget.spent(self.study, self.settings.n_trials):
-                match_baseline(self.study, self.space)
-            trial = budget.ask(self.study, self.settings.n_trials)
-            if trial is None:
-                break
-            found.append(trial)
-        return found
+        """The next trials: one, or as many as a fleet has once the baseline is finished."""
+        size = 1
+        if isinstance(self.runner, FleetRunner) and self.reference is not None:
+            size = min(self.settings.fleet, self.runner.most)
+            self._narrow()
+        return ask_batch(self.study, self.space, self.settings.n_trials, size)
+
+    def _narrow(self) -> None:
+        """Take out of the space what the baseline's training declared unbalanced."""
+        self.space, left_out = balanced(self.space, self.study)
+        if left_out:
+            self.says(left_out)
 
     def _run(self, trials: Sequence[Trial]) -> None:
         """Run ``trials`` at once."""
@@ -150,9 +137,7 @@ class Search:
                 if not all(self._await_reference(trial) for trial in trials):
                     self._give_back(running)
                     return
-                self.space, left_out = balanced(self.space, self.study)
-                if left_out:
-                    self.says(left_out)
+                self._narrow()
                 self._try(running)
         except UpdateFinishedTrialError:
             numbers = " and ".join(str(trial.number) for trial in running)
@@ -181,17 +166,25 @@ class Search:
         """Train the ``running`` trials and tell their results; those that are told are removed from the list."""
         begun = [self._begin(trial) for trial in running]
         tasks = [one.task for one in begun if one.task is not None]
-        outcomes = iter(self._trained(tasks))
+        at_once = len(tasks) > 1 and isinstance(self.runner, FleetRunner)
+        outcomes = iter(self.runner.many(tasks) if at_once else [None] * len(tasks))  # type: ignore[attr-defined]
         for one in begun:
+            one.seconds = (time.monotonic() - one.started) / len(begun)
+        for i, one in enumerate(begun):
             outcome = one.error if one.task is None else next(outcomes)
+            if one.task is not None and outcome is None:
+                if i and self._over():
+                    self._give_back(running)
+                    return
+                outcome = self._alone(one, one.task, i)
             assert outcome is not None
             self._end(one, outcome)
             running.remove(one.trial)
             number, budgeted = one.trial.number, self.settings.n_trials
             self.says(trial_line(self.study, number, budgeted, time.monotonic() - self._started))
 
-    def _begin(self, trial: Trial) -> _Begun:
-        begun = _Begun(trial, time.monotonic(), bool(trial.user_attrs.get("baseline")))
+    def _begin(self, trial: Trial) -> BegunTrial:
+        begun = BegunTrial(trial, time.monotonic(), bool(trial.user_attrs.get("baseline")))
         directory = self.directory / "trials" / f"{trial.number:04d}"
         try:
             candidate = self.space.suggest(trial)
@@ -205,27 +198,31 @@ class Search:
             begun.error = error
         return begun
 
-    def _trained(self, tasks: Sequence[Task]) -> list[Result | Exception]:
-        if len(tasks) > 1 and isinstance(self.runner, FleetRunner):
-            return self.runner.many(tasks)
-        found: list[Result | Exception] = []
-        for task in tasks:
+    def _alone(self, begun: BegunTrial, task: Task, number: int) -> Result | Exception:
+        """Train one trial, the one of this ``number`` among those that were asked for at once."""
+        with ExitStack() as around:
+            if budget.FLEET in begun.trial.user_attrs:
+                begun.trial.set_user_attr(budget.FLEET, 1)
+            if number:  # the first is watched
+                around.enter_context(self.overdue.own(begun.trial))
+            begun.started = time.monotonic()
             try:
-                found.append(self.runner(task.candidate, task.seed, task.directory, task.report))
+                return self.runner(task.candidate, task.seed, task.directory, task.report)
             except UpdateFinishedTrialError:
                 raise
             except Exception as error:
-                found.append(error)
-        return found
+                return error
+            finally:
+                begun.seconds = time.monotonic() - begun.started
 
-    def _end(self, begun: _Begun, outcome: Result | Exception) -> None:
+    def _end(self, begun: BegunTrial, outcome: Result | Exception) -> None:
         trial, baseline = begun.trial, begun.baseline
         try:
             if isinstance(outcome, Exception):
                 raise outcome
             self.scores.check(outcome.metrics)
         except Pruned:
-            trial.set_user_attr("seconds", round(time.monotonic() - begun.started, 3))
+            trial.set_user_attr("seconds", round(begun.seconds, 3))
             self.study.tell(trial, state=TrialState.PRUNED)
         except UpdateFinishedTrialError:
             raise
@@ -240,7 +237,7 @@ class Search:
         else:
             assert begun.task is not None
             assert isinstance(outcome, Result)
-            trial.set_user_attr("seconds", round(time.monotonic() - begun.started, 3))
+            trial.set_user_attr("seconds", round(begun.seconds, 3))
             if baseline:
                 # Its scores are known only now that it is finished; pruners compare other trials with them.
                 for step, metrics in begun.curve.items():

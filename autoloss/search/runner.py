@@ -60,10 +60,13 @@ class Task:
 
 @runtime_checkable
 class FleetRunner(Runner, Protocol):
-    """A runner that can train several candidates at once."""
+    """A runner that can train several candidates at once, at most ``most`` of them: 1 once it found that it cannot."""
 
-    def many(self, tasks: Sequence[Task]) -> list[Result | Exception]:
-        """The result of each task, or the error that ended it."""
+    @property
+    def most(self) -> int: ...
+
+    def many(self, tasks: Sequence[Task]) -> list[Result | Exception | None]:
+        """The result of each task, or the error that ended it; ``None`` for one that is to be run alone."""
 
 
 @dataclass(frozen=True, slots=True)
