@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
@@ -130,9 +131,9 @@ class Shared:
             raise found
         return found
 
-    def together(self, requests: list[Request]) -> list[Any]:
-        """The results of several."""
-        return self.all.train(self.search, requests)
+    def together(self, requests: list[Request]) -> Iterator[tuple[int, Any]]:
+        """The results of several, by their numbers."""
+        yield from enumerate(self.all.train(self.search, requests))
 
 
 class Composing(ConfigRunner):

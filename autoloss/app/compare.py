@@ -116,7 +116,8 @@ def _trained(runs: Sequence[_Run], together: FleetRuns) -> list[Cell | None]:
                 (run.place / stale).unlink(missing_ok=True)
             write_json(run.place / "config.json", run.whole)
         left = [i for i in range(len(runs)) if i not in found]
-        for i, summary in zip(left, together.each([runs[i].request() for i in left]), strict=True):
+        for at, summary in together.each([runs[i].request() for i in left]):
+            i = left[at]
             if isinstance(summary, Exception):
                 record_failure(runs[i].place, summary)
                 found[i] = None

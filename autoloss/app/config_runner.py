@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -50,19 +50,21 @@ class ConfigRunner:
         """How many are trained at once at most."""
         return self.fleet.most
 
-    def many(self, tasks: Sequence[Task]) -> list[Result | Exception | None]:
-        """The results of ``tasks``, which are trained at once; ``None`` for one that is to be run alone."""
-        asked: list[list[Request] | Exception] = []
-        for task in tasks:
+    def many(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Result | Exception | None]]:
+        """The number and the result of each task, as soon as it is known; ``None``: it is to be run alone."""
+        asked: dict[int, list[Request]] = {}
+        for i, task in enumerate(tasks):
             try:
-                asked.append(self._requests(task))
+                asked[i] = self._requests(task)
             except Exception as error:
-                asked.append(error)
-        trained = iter(self.fleet.together([one for of in asked if isinstance(of, list) for one in of]))
-        return [
-            self._collected(task, [(one, next(trained)) for one in of]) if isinstance(of, list) else of
-            for task, of in zip(tasks, asked, strict=True)
-        ]
+                yield i, error
+        places = [(i, fold) for i, of in asked.items() for fold in range(len(of))]
+        found: dict[int, dict[int, Trained | None]] = {i: {} for i in asked}
+        for at, trained in self.fleet.together([one for of in asked.values() for one in of]):
+            i, fold = places[at]
+            found[i][fold] = trained
+            if len(found[i]) == len(asked[i]):
+                yield i, self._collected(tasks[i], [(one, found[i][k]) for k, one in enumerate(asked[i])])
 
     def _requests(self, task: Task) -> list[Request]:
         chosen = rewritten(overrides(task.candidate))

@@ -74,20 +74,26 @@ class FleetRuns:
 
     def train(self, requests: Sequence[Request]) -> list[Trained]:
         """The summary of each run, or the error that ended it; a request to stop is raised."""
-        return list(self.each(requests))
+        found = dict(self.each(requests))
+        return [found[i] for i in range(len(requests))]
 
-    def each(self, requests: Sequence[Request]) -> Iterator[Trained]:
-        """As :meth:`train`, one result after the other: a run that is trained alone is trained when it is asked for."""
-        for request, trained in zip(requests, self.together(requests), strict=True):
+    def each(self, requests: Sequence[Request]) -> Iterator[tuple[int, Trained]]:
+        """As :meth:`train`: the number and the result of each run, as soon as it is known."""
+        left = []
+        for i, trained in self.together(requests):
+            if trained is None:
+                left.append(i)
+            else:
+                yield i, trained
+        for i in left:
             try:
-                found = self.alone(request) if trained is None else trained
+                found: Trained = self.alone(requests[i])
             except Exception as error:
                 found = error
-            yield found
+            yield i, found
 
-    def together(self, requests: Sequence[Request]) -> list[Trained | None]:
-        """As :meth:`train`, without the runs that must be trained alone: they are ``None``."""
-        found: dict[int, Trained | None] = {}
+    def together(self, requests: Sequence[Request]) -> Iterator[tuple[int, Trained | None]]:
+        """As :meth:`each`; the runs that must be trained alone are ``None``, and are not trained."""
         groups: dict[str, list[int]] = {}
         for i, request in enumerate(requests):
             key = obstacle(request.config)
@@ -97,10 +103,9 @@ class FleetRuns:
             groups.setdefault("" if key else structure_of(request.config), []).append(i)
         for key, members in groups.items():
             for part in _even(members, self.most if key else 1):
-                found.update(zip(part, self._train_group(key, [requests[i] for i in part]), strict=True))
+                yield from self._train_group(part, requests)
         if len(requests) > 1 and all(request.directory in self._whys for request in requests):
             self.most = 1
-        return [found[i] for i in range(len(requests))]
 
     def alone(self, request: Request) -> dict[str, Any]:
         """Train one run. If it was left out of a fleet and finishes, so that the cause was the fleet's, it is said."""
@@ -121,19 +126,22 @@ class FleetRuns:
             self._told.add(why)
             self.says(f"trained one by one: {why}")
 
-    def _train_group(self, key: str, requests: Sequence[Request]) -> list[Trained | None]:
-        if len(requests) < 2:
-            return [None for _ in requests]
-        together = _Together(requests, self._tried)
+    def _train_group(self, group: Sequence[int], requests: Sequence[Request]) -> Iterator[tuple[int, Trained | None]]:
+        if len(group) < 2:
+            yield from ((i, None) for i in group)
+            return
+        together = _Together([requests[i] for i in group], self._tried)
         try:
             found = together.train()
         except (torch.OutOfMemoryError, MemoryError):
-            half = (len(requests) + 1) // 2
+            half = (len(group) + 1) // 2
             self.most = min(self.most, half)
             self.says(f"memory ran out: fleets of {half} from now on")
-            return [*self._train_group(key, requests[:half]), *self._train_group(key, requests[half:])]
+            for part in (group[:half], group[half:]):
+                yield from self._train_group(part, requests)
+            return
         self._whys.update(together.whys)
-        return found
+        yield from zip(group, found, strict=True)
 
 
 def _even(members: Sequence[int], most: int) -> list[Sequence[int]]:

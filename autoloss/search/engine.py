@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,8 +132,7 @@ class Search:
                     if len(trials) > 1:
                         trial.set_user_attr(budget.FLEET, len(trials))
                     around.enter_context(send_heartbeats(self.study, trial, self.settings.heartbeat))
-                # Where one hangs, all do.
-                around.enter_context(self.overdue.own(trials[0]))
+                around.enter_context(self.overdue.own(running))
                 if not all(self._await_reference(trial) for trial in trials):
                     self._give_back(running)
                     return
@@ -164,24 +163,17 @@ class Search:
 
     def _try(self, running: list[Trial]) -> None:
         """Train the ``running`` trials and tell their results; those that are told are removed from the list."""
-        begun = [self._begin(trial) for trial in running]
-        tasks = [one.task for one in begun if one.task is not None]
-        at_once = len(tasks) > 1 and isinstance(self.runner, FleetRunner)
-        outcomes = iter(self.runner.many(tasks) if at_once else [None] * len(tasks))  # type: ignore[attr-defined]
-        for one in begun:
-            one.seconds = (time.monotonic() - one.started) / len(begun)
-        for i, one in enumerate(begun):
-            outcome = one.error if one.task is None else next(outcomes)
-            if one.task is not None and outcome is None:
-                if i and self._over():
-                    self._give_back(running)
-                    return
-                outcome = self._alone(one, one.task, i)
-            assert outcome is not None
-            self._end(one, outcome)
-            running.remove(one.trial)
-            number, budgeted = one.trial.number, self.settings.n_trials
-            self.says(trial_line(self.study, number, budgeted, time.monotonic() - self._started))
+        left = []
+        for one, outcome in self._trained([self._begin(trial) for trial in running]):
+            if outcome is None:
+                left.append(one)
+            else:
+                self._end(one, outcome, running)
+        for i, one in enumerate(left):
+            if i and self._over():
+                self._give_back(running)
+                return
+            self._end(one, self._alone(one), running)
 
     def _begin(self, trial: Trial) -> BegunTrial:
         begun = BegunTrial(trial, time.monotonic(), bool(trial.user_attrs.get("baseline")))
@@ -198,24 +190,34 @@ class Search:
             begun.error = error
         return begun
 
-    def _alone(self, begun: BegunTrial, task: Task, number: int) -> Result | Exception:
-        """Train one trial, the one of this ``number`` among those that were asked for at once."""
-        with ExitStack() as around:
-            if budget.FLEET in begun.trial.user_attrs:
-                begun.trial.set_user_attr(budget.FLEET, 1)
-            if number:  # the first is watched
-                around.enter_context(self.overdue.own(begun.trial))
-            begun.started = time.monotonic()
-            try:
-                return self.runner(task.candidate, task.seed, task.directory, task.report)
-            except UpdateFinishedTrialError:
-                raise
-            except Exception as error:
-                return error
-            finally:
-                begun.seconds = time.monotonic() - begun.started
+    def _trained(self, begun: Sequence[BegunTrial]) -> Iterator[tuple[BegunTrial, Result | Exception | None]]:
+        """The result of each trial, as soon as it is known; ``None`` for one that is to be trained alone."""
+        yield from ((one, one.error) for one in begun if one.error is not None)
+        ready = [one for one in begun if one.error is None]
+        if len(ready) < 2 or not isinstance(self.runner, FleetRunner):
+            yield from ((one, None) for one in ready)
+            return
+        for i, outcome in self.runner.many([one.task for one in ready if one.task is not None]):
+            ready[i].seconds = (time.monotonic() - ready[i].started) / len(ready)
+            yield ready[i], outcome
 
-    def _end(self, begun: BegunTrial, outcome: Result | Exception) -> None:
+    def _alone(self, begun: BegunTrial) -> Result | Exception:
+        task = begun.task
+        assert task is not None
+        if budget.FLEET in begun.trial.user_attrs:
+            begun.trial.set_user_attr(budget.FLEET, 1)
+        begun.started = time.monotonic()
+        try:
+            return self.runner(task.candidate, task.seed, task.directory, task.report)
+        except UpdateFinishedTrialError:
+            raise
+        except Exception as error:
+            return error
+        finally:
+            begun.seconds = time.monotonic() - begun.started
+
+    def _end(self, begun: BegunTrial, outcome: Result | Exception, running: list[Trial]) -> None:
+        """Tell the outcome of a trial, and take it out of those that are ``running``."""
         trial, baseline = begun.trial, begun.baseline
         try:
             if isinstance(outcome, Exception):
@@ -244,6 +246,9 @@ class Search:
                     self.scores.report(trial, step, metrics, outcome.metrics)
             self._tell(trial, begun.task.candidate, outcome)
         self._write(trial.number)
+        running.remove(trial)
+        passed = time.monotonic() - self._started
+        self.says(trial_line(self.study, trial.number, self.settings.n_trials, passed))
 
     def _write(self, number: int) -> None:
         if number < MANY or number % 10 == 0:

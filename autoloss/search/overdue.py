@@ -58,13 +58,16 @@ class OverdueWatch:
         return len(ended)
 
     @contextmanager
-    def own(self, trial: Trial) -> Iterator[None]:
-        """Within it :class:`~autoloss.search.stop.Overdue` is raised when ``trial``, which runs here, is overdue."""
+    def own(self, running: Sequence[Trial]) -> Iterator[None]:
+        """Within it :class:`~autoloss.search.stop.Overdue` is raised when the trials that run here are overdue.
+
+        These are what ``running`` holds at that time. Where one hangs, all do; the first counts as the one that died.
+        """
         if self.timeout is None or not stop.can_cut():
             yield
             return
         left = threading.Event()
-        thread = threading.Thread(target=self._look, args=(trial, left), daemon=True)
+        thread = threading.Thread(target=self._look, args=(running, left), daemon=True)
         thread.start()
         try:
             try:
@@ -75,22 +78,23 @@ class OverdueWatch:
         finally:
             stop.uncut()
 
-    def _look(self, trial: Trial, left: threading.Event) -> None:
+    def _look(self, running: Sequence[Trial], left: threading.Event) -> None:
         while not left.wait(0.5):
-            limit = patience(self.study, _at_once(trial)) if self.over else None
+            trial = next(iter(running), None)
+            limit = patience(self.study, _at_once(trial)) if self.over and trial is not None else None
             if limit is None or time.monotonic() - self._started < (self.timeout or 0) + limit:
                 continue
-            if budget.died(self.study, trial, _told(limit)):
+            if trial is not None and budget.died(self.study, trial, _told(limit)):
                 stop.cut()
                 if not left.wait(LAST_WAIT):
                     words = f"autoloss: trial {trial.number}: its process {_told(limit)}, and was ended.\n"
                     os.write(2, words.encode())
                     os._exit(1)
-            return
+                return
 
 
-def _at_once(trial: FrozenTrial | Trial) -> int:
-    return int(trial.user_attrs.get(budget.FLEET, 1))
+def _at_once(trial: FrozenTrial | Trial | None) -> int:
+    return 1 if trial is None else int(trial.user_attrs.get(budget.FLEET, 1))
 
 
 def _told(seconds: float) -> str:

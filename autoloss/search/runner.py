@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -65,8 +65,12 @@ class FleetRunner(Runner, Protocol):
     @property
     def most(self) -> int: ...
 
-    def many(self, tasks: Sequence[Task]) -> list[Result | Exception | None]:
-        """The result of each task, or the error that ended it; ``None`` for one that is to be run alone."""
+    def many(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Result | Exception | None]]:
+        """The number of each task and its result, or the error that ended it, as soon as it is known.
+
+        ``None`` is for a task that is to be run alone.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
