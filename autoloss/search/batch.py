@@ -29,6 +29,7 @@ class BegunTrial:
     baseline: bool
     task: Task | None = None
     error: Exception | None = None
+    at_once: bool = False  # whether it was trained with others
     seconds: float = 0.0  # its share of the time of those that were trained at once
     curve: dict[int, Mapping[str, float]] = field(default_factory=dict)
 

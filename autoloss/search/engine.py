@@ -25,7 +25,7 @@ from autoloss.search.runner import SCORE, FleetRunner, Pruned, Result, Runner, T
 from autoloss.search.scores import Scores, best_of, reporter_into
 from autoloss.search.search_json import MANY, write_search_json
 from autoloss.search.space import Candidate, Space
-from autoloss.search.trial_line import trial_line
+from autoloss.search.trial_line import fleet_line, trial_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,7 @@ class Settings:
     """How long to search, and for which objectives.
 
     A worker sends a heartbeat every ``heartbeat`` seconds, and counts as dead after ``grace`` seconds without one;
-    it waits ``pause`` seconds before it looks again at what others do. Up to ``fleet`` trials are trained at once, if
-    the runner can do that.
+    it waits ``pause`` seconds before it looks again at what others do. Up to ``fleet`` trials are trained at once.
     """
 
     n_trials: int = 40
@@ -197,8 +196,10 @@ class Search:
         if len(ready) < 2 or not isinstance(self.runner, FleetRunner):
             yield from ((one, None) for one in ready)
             return
+        self.says(fleet_line([one.trial.number for one in ready]))
         for i, outcome in self.runner.many([one.task for one in ready if one.task is not None]):
             ready[i].seconds = (time.monotonic() - ready[i].started) / len(ready)
+            ready[i].at_once = outcome is not None
             yield ready[i], outcome
 
     def _alone(self, begun: BegunTrial) -> Result | Exception:
@@ -247,8 +248,8 @@ class Search:
             self._tell(trial, begun.task.candidate, outcome)
         self._write(trial.number)
         running.remove(trial)
-        passed = time.monotonic() - self._started
-        self.says(trial_line(self.study, trial.number, self.settings.n_trials, passed))
+        passed, more = time.monotonic() - self._started, len(running) if begun.at_once else 0
+        self.says(trial_line(self.study, trial.number, self.settings.n_trials, passed, more))
 
     def _write(self, number: int) -> None:
         if number < MANY or number % 10 == 0:

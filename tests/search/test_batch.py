@@ -121,6 +121,18 @@ def test_a_fleet_may_take_as_long_as_its_trials_one_by_one(finish):
     assert overdue.patience(study, 16) == 16 * overdue.patience(study)
 
 
+def test_the_lines_of_a_fleet_say_who_and_the_time_left_as_if_all_were_told(begin):
+    lines, runner = [], Fleet()
+    runner.seen = lambda: time.sleep(0.3)
+    search = begin(13, runner, fleet=6, says=lines.append)
+    search.plan()
+    search.work()
+    assert lines[1] == "6 trials at once: 1 to 6"
+    waits = [int(line.split("about ")[1].split()[0]) for line in lines if " to go" in line]
+    assert len(waits) == 13
+    assert all(wait <= 2 for wait in waits[1:])  # of the first line of a fleet alone it would be seven times as long
+
+
 def test_the_time_of_a_fleet_is_shared_out(begin):
     runner = Fleet()
     runner.seen = lambda: time.sleep(0.4)
