@@ -246,14 +246,11 @@ class Search:
                 for step, metrics in begun.curve.items():
                     self.scores.report(trial, step, metrics, outcome.metrics)
             self._tell(trial, begun.task.candidate, outcome)
-        self._write(trial.number)
+        if trial.number < MANY or trial.number % 10 == 0:
+            write_search_json(self.directory, self.study, self.goals, self.settings.objectives)
         running.remove(trial)
         passed, more = time.monotonic() - self._started, len(running) if begun.at_once else 0
         self.says(trial_line(self.study, trial.number, self.settings.n_trials, passed, more))
-
-    def _write(self, number: int) -> None:
-        if number < MANY or number % 10 == 0:
-            write_search_json(self.directory, self.study, self.goals, self.settings.objectives)
 
     def _tell(self, trial: Trial, candidate: Candidate, result: Result) -> None:
         trial.set_user_attr("metrics", dict(result.metrics))
