@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from autoloss.app.directories import check_run, finished
-from autoloss.app.fleet_runs import FleetRuns, Request, Trained
+from autoloss.app.fleet_request import Request, Trained
+from autoloss.app.fleet_runs import FleetRuns
 from autoloss.app.run_lock import run_lock
 from autoloss.app.screen import say
 from autoloss.app.train_job import TrainJob
@@ -22,8 +23,8 @@ def train_jobs(jobs: Sequence[TrainJob | None], run: Run, most: int) -> None:
     """Call ``run`` once for each of ``jobs``: with its place, and with its result if it was trained in a fleet.
 
     With ``None`` for a result ``run`` trains the job, or skips it. ``None`` among the jobs stands for one whose
-    configuration cannot be told here. A fleet has at most ``most`` members. The runs of a fleet whose process died are trained alone the next time, after the others: one
-    of them may have killed it.
+    configuration cannot be told here. A fleet has at most ``most`` members. The runs of a fleet whose process died are
+    trained alone the next time, after the others: one of them may have killed it.
     """
     with _Held() as held:
         waiting = [i for i in held.take(jobs) if _must_be_trained(jobs[i])]
@@ -36,14 +37,17 @@ def train_jobs(jobs: Sequence[TrainJob | None], run: Run, most: int) -> None:
 
         place = {job.directory: i for i in waiting if (job := jobs[i]) is not None}
 
-        def alone(request: Request) -> Trained:
+        def alone(request: Request) -> dict[str, Any]:
             hand_over(place[request.directory], None)
-            return finished(request.directory, request.config) or RuntimeError(f"{request.title} failed")
+            summary = finished(request.directory, request.config)
+            if summary is None:
+                raise RuntimeError(f"{request.title} failed")
+            return summary
 
         requests = [held.begin(jobs[i]) for i in waiting]
         if len(waiting) > 1:
             say(f"{len(waiting)} runs, at most {most} at once")
-        for number, trained in FleetRuns(most, alone=alone).each(requests):
+        for number, trained in FleetRuns(most, one=alone).each(requests):
             if waiting[number] not in done:
                 hand_over(waiting[number], trained)
     for i, job in enumerate(jobs):

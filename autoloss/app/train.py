@@ -45,7 +45,7 @@ from autoloss.core.io.occupied import COMMAND, SWEEP, check_free
 from autoloss.search.stop import Stopped
 
 if TYPE_CHECKING:
-    from autoloss.app.fleet_runs import Trained
+    from autoloss.app.fleet_request import Trained
     from autoloss.app.prepare import PreparedRun
 
 

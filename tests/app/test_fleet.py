@@ -11,7 +11,8 @@ import torch
 from tqdm import tqdm
 
 from autoloss.app.composition import composed
-from autoloss.app.fleet_runs import FleetRuns, Request, train_alone
+from autoloss.app.fleet_request import Request, train_alone
+from autoloss.app.fleet_runs import FleetRuns
 from autoloss.app.overrides import rewritten
 from autoloss.training.fleet.fleet import Fleet
 from autoloss.training.fleet.price import SlowerError

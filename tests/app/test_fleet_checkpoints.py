@@ -7,7 +7,8 @@ import torch
 from torch.utils import _pytree as pytree
 
 from autoloss.app.composition import composed
-from autoloss.app.fleet_runs import FleetRuns, Request, train_alone
+from autoloss.app.fleet_request import Request, train_alone
+from autoloss.app.fleet_runs import FleetRuns
 from autoloss.app.overrides import rewritten
 from tests.app.test_fleet import members, worth_it
 

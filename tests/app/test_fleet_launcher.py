@@ -61,9 +61,7 @@ def files(root):
     return {
         str(path.relative_to(root))
         for path in root.rglob("*")
-        if path.is_file()
-        and "events.out" not in path.name
-        and path.name != "hparams.yaml"
+        if path.is_file() and "events.out" not in path.name and path.name != "hparams.yaml"
     }
 
 

@@ -22,7 +22,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from autoloss.app.fleet_jobs import train_jobs
-from autoloss.app.fleet_runs import Trained
+from autoloss.app.fleet_request import Trained
 from autoloss.app.screen import say
 from autoloss.app.train import this_job
 from autoloss.app.train_job import TrainJob
