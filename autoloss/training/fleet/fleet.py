@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import AutolossError, LabelError, SignalError
@@ -16,12 +17,13 @@ from autoloss.core.need import GRADIENTS, Need
 from autoloss.core.table import Reduced
 from autoloss.core.tensors.constants import flags
 from autoloss.training.fleet.forward import Forward, MemberModel, StackedForward
+from autoloss.training.fleet.lookahead import FleetLookAhead
 from autoloss.training.fleet.measure import measure_members
 from autoloss.training.fleet.member import Member, check_members
 from autoloss.training.fleet.optimizers import kind_of
 from autoloss.training.fleet.stacked import Stacked, structure
 from autoloss.training.fleet.stacked_weighed import StackedWeighed
-from autoloss.training.fleet.weighing import Layout, Numbers, Party, without_gradients
+from autoloss.training.fleet.weighing import Layout, Numbers, Party, with_outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Fleet:
         for member in self.members:
             member.optimizer._opt_called = True  # type: ignore[attr-defined]  # its scheduler would warn
         self.parties = self._parties()
+        self.ahead = FleetLookAhead(self.members, self.forward, self.optimizer, accumulate)
         self.failed: dict[int, AutolossError] = {}
         self.weighed: StackedWeighed | None = None
         self.last = torch.stack([member.player.last for member in self.members])
@@ -69,6 +72,7 @@ class Fleet:
             needs |= member.player.weighting.needs_at(clock.step)
             member.player.terms.follow(clock.progress)
         self._follow(clock.progress)
+        moment = self.ahead.moment(clock.step)
         forward = self.forward(batch, clock, bool(needs & GRADIENTS))
         self._note_wrong(forward)
         numbers, layout = self._seen(forward, clock, needs)
@@ -83,17 +87,22 @@ class Fleet:
         known = weighed.weights.isfinite() & forward.losses.present
         self.last = torch.where(known, weighed.weights, self.last)
         self._window.append((weighed.numbers, layout))
+        self.ahead.note(batch, moment, weighed)
         self.weighed = weighed
         return weighed
 
     def step(self) -> None:
         """Let the weightings learn from the window, and make the optimiser's step."""
         window, self._window = self._window, []
-        for members, party in self.parties:
-            own = [self._own(members, numbers, layout) for numbers, layout in window]
-            party.learn([numbers for numbers, _ in own], [layout for _, layout in own])
-        self._clip()
+        step = window[-1][1].clock.step
+        self.ahead.begin(step)
+        if self._clip():
+            self.ahead.clipped()
         self.optimizer.step()
+        found = with_outcome([numbers for numbers, _ in window], self.ahead.outcome(step))
+        for members, party in self.parties:
+            own = [_chosen(numbers, members, len(self)) for numbers in found]
+            party.learn(own, [layout for _, layout in window])
         for member in self.members:
             if member.scheduler is not None:
                 member.scheduler.step()
@@ -112,6 +121,7 @@ class Fleet:
         self.stacked.keep(kept)
         self.forward.player = self.members[0].player
         self.optimizer.keep(kept, list(self.stacked.parameters.values()))
+        self.ahead.keep(self.members)
         chosen = torch.tensor(kept, device=self.last.device)
         self.last, self._unbalanced = self.last[chosen], self._unbalanced[chosen]
         place, parties = {old: new for new, old in enumerate(kept)}, []
@@ -176,7 +186,12 @@ class Fleet:
                 )
             if parameters and self.accumulate > 1:
                 numbers["rows"] = rows
-        if any(declared) or (reached is not None and not all(reached)):
+        known = reached is not None and all(reached)
+        weightings = enumerate(member.player.weighting for member in self.members)
+        # As alone: a weighting that compares gradients at some steps goes by what it found, at the others.
+        if any(declared) or any(
+            w.needs & GRADIENTS and not (known and self._compares(m, clock.step)) for m, w in weightings
+        ):
             numbers["unbalanced"] = self._unbalanced
         if reached is not None:
             self._note_reached(losses, reached, declared, clock.step)
@@ -198,7 +213,7 @@ class Fleet:
         parts: list[tuple[list[int], tuple[Tensor, ...]]] = []
         with torch.no_grad():
             for members, party in self.parties:
-                parts.append((members, party.ask(*self._own(members, numbers, layout))))
+                parts.append((members, party.ask(_chosen(numbers, members, len(self)), layout)))
         order = [m for members, _ in parts for m in members]
         found = [torch.cat(of) if len(of) > 1 else of[0] for of in zip(*(of for _, of in parts), strict=True)]
         if order != list(range(len(self))):
@@ -217,12 +232,6 @@ class Fleet:
         """Whether the weighting of member ``m`` compares gradients at ``step``."""
         return bool(self.members[m].player.weighting.needs_at(step) & GRADIENTS)
 
-    def _own(self, members: Sequence[int], numbers: Numbers, layout: Layout) -> tuple[Numbers, Layout]:
-        """The part of ``members``; weightings that compare no gradients do not see those that others need."""
-        if layout.reached is not None and not any(self._compares(m, layout.clock.step) for m in members):
-            numbers, layout = without_gradients(numbers, layout)
-        return _chosen(numbers, members, len(self)), layout
-
     def _note_wrong(self, forward: Forward) -> None:
         for (term, rule), rows in forward.wrong.items():
             if bool((rows[:, 0] > 0).any()):
@@ -238,7 +247,8 @@ class Fleet:
             except AutolossError as error:
                 self.failed.setdefault(m, error)
 
-    def _clip(self) -> None:
+    def _clip(self) -> bool:
+        """Clip the gradients; ``False`` if they are not to be clipped."""
         gradients = [of.grad for of in self.stacked.parameters.values() if of.grad is not None]
         if self.clip.value:
             for gradient in gradients:
@@ -248,15 +258,12 @@ class Fleet:
             factor = (self.clip.norm / (norms + 1e-6)).clamp(max=1.0)
             for gradient in gradients:
                 gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
+        return bool(self.clip.value or self.clip.norm)
 
 
 def _chosen(numbers: Numbers, members: Sequence[int], size: int) -> Numbers:
     if len(members) == size:
         return numbers
     at = torch.tensor(list(members))
-    return {
-        key: {name: {k: t[at] for k, t in parts.items()} for name, parts in value.items()}
-        if key == "signals"
-        else value[at]
-        for key, value in numbers.items()
-    }
+    found: Numbers = pytree.tree_map(lambda tensor: tensor[at], numbers)
+    return found

@@ -81,8 +81,11 @@ class StackedForward:
             assert isinstance(model, MemberModel)
             note(model)
 
-    def __call__(self, batch: Any, clock: Clock, anchored: bool) -> Forward:
-        """The losses for ``batch`` [M, B, ...]; the places where gradients are compared are found if ``anchored``."""
+    def __call__(self, batch: Any, clock: Clock, anchored: bool, stacked: Stacked | None = None) -> Forward:
+        """The losses for ``batch`` [M, B, ...]; the places where gradients are compared are found if ``anchored``.
+
+        With ``stacked`` it is the models of these that are called, a part of the members or copies of them.
+        """
         layout: dict[str, Any] = {}
         terms = self.player.terms
 
@@ -98,7 +101,7 @@ class StackedForward:
             scalars = [scalar for scalar in losses.scalars if scalar is not None]
             return [losses.values, losses.counts, losses.present, *scalars, *features, *wrong.values()]
 
-        values, counts, present, *rest = self.stacked.call(one, batch)
+        values, counts, present, *rest = (self.stacked if stacked is None else stacked).call(one, batch)
         here, features = layout["here"], layout["features"]
         scalars: list[Tensor | None] = [None] * len(terms.names)
         for i, scalar in zip(here, rest, strict=False):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 from torch.optim import Optimizer
 
 from autoloss.core.loss import Loss
-from autoloss.core.need import OUTCOME
+from autoloss.core.need import HELD_OUT_DATA
 from autoloss.core.problem import Problem
 from autoloss.core.surgery import Surgery
 from autoloss.training.fleet.optimizers import signature
@@ -18,9 +18,20 @@ from autoloss.training.fleet.stacked import UnlikeError
 from autoloss.training.step.player import Player
 
 
+class HeldOutBatches(Protocol):
+    """Batches of held-out data."""
+
+    def batch(self, step: int) -> Any:
+        """The batch of optimiser step ``step``."""
+
+
 @dataclass(slots=True)
 class Member:
-    """One training: its network, losses, player and optimiser, all fresh; ``key`` is the caller's name for it."""
+    """One training: its network, losses, player and optimiser, all fresh; ``key`` is the caller's name for it.
+
+    A weighting that learns from held-out data has ``held_out`` batches; its objective is that of the ``primary`` losses
+    (all if none is named), which are the same for all members of a fleet.
+    """
 
     problem: Problem
     network: nn.Module
@@ -29,6 +40,8 @@ class Member:
     optimizer: Optimizer
     scheduler: Any = None
     key: Any = None
+    held_out: HeldOutBatches | None = None
+    primary: Sequence[str] = ()
 
 
 def check_members(members: Sequence[Member]) -> None:
@@ -36,8 +49,12 @@ def check_members(members: Sequence[Member]) -> None:
     first = members[0]
     for member in members:
         player, weighting = member.player, member.player.weighting
-        if isinstance(weighting, Surgery) or player.samples is not None or weighting.needs & OUTCOME:
-            what = "weights samples" if player.samples is not None else "looks ahead, or has no weights"
+        if weighting.needs & HELD_OUT_DATA and member.held_out is None:
+            raise UnlikeError(
+                f"{weighting.title()!r} needs held-out data, but the member has none. It is trained alone."
+            )
+        if isinstance(weighting, Surgery) or player.samples is not None:
+            what = "weights samples" if player.samples is not None else "has no weights"
             raise UnlikeError(
                 f"A fleet takes weightings of losses, but {weighting.title()!r} {what}. It is trained alone."
             )

@@ -122,7 +122,7 @@ class FleetTraining:
             if waiting == self.plan.accumulate or number == len(self.batches):
                 self.fleet.step()
                 self.step, waiting = self.step + 1, 0
-            if self.fleet.failed:
+            if self.fleet.failed and not waiting:
                 self._drop(dict(self.fleet.failed))
                 if not self.running:
                     return

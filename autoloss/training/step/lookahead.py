@@ -22,6 +22,7 @@ from autoloss.probe.implicit import Implicit, hessian_of
 from autoloss.probe.lookahead import Moment, evaluating, replayed
 from autoloss.probe.optimizer_step import OptimizerStep
 from autoloss.probe.slopes import Slopes
+from autoloss.training.step.held_out_objective import held_out_objective
 from autoloss.training.step.player import Player
 from autoloss.training.step.sample_weights import Sampled, applied
 from autoloss.training.step.weigh import Weighed
@@ -198,12 +199,7 @@ class LookAhead:
         return applied(made, sampled).reduced(self.player.terms.names).scalars
 
     def _objective(self, held_out: Table) -> Tensor:
-        scalars, base = self._scalars(held_out), self.player.terms.base
-        here = [base[i] * scalar for i in self.primary if (scalar := scalars[i]) is not None]
-        if not here:
-            names = ", ".join(self.player.terms.names[i] for i in self.primary)
-            raise ConfigError(f"A held-out batch must have one of the losses {names}, but it has none of them.")
-        return torch.stack(here).sum()
+        return held_out_objective(self._scalars(held_out), self.player.terms, self.primary)
 
     def _check(self, values: Sequence[Tensor | None], before: Sequence[Tensor | None]) -> None:
         """Raise :class:`SignalError` unless the losses are those of the step; called once."""
