@@ -37,6 +37,8 @@ def obstacle(config: Mapping[str, Any]) -> str:
     for key, value in PLAIN.items():
         if config[key] != value:
             return key
+    if config["held_out"]["implicit"]:
+        return "held_out.implicit"
     if config["record"]["probe_every"]:
         return "record.probe_every"
     if config["checkpoint"]["every"] or config["checkpoint"]["every_steps"]:

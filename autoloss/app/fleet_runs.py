@@ -15,7 +15,7 @@ from autoloss.app.fleet_groups import obstacle, structure_of
 from autoloss.app.prepare import PreparedRun, prepare
 from autoloss.app.run_summary import check_finite, write_summary
 from autoloss.app.screen import say
-from autoloss.app.train_one import quiet, train
+from autoloss.app.train_one import quiet, train, with_held_out
 from autoloss.core.datasets import size_of
 from autoloss.core.errors import AutolossError, require
 from autoloss.core.need import GRADIENTS
@@ -186,9 +186,17 @@ class _Together:
 def _parts(built: Sequence[Built]) -> list[list[Built]]:
     """The fleets that the members make.
 
+    Members that keep a part of the training data as held-out data train on fewer samples, and have their own fleet.
     Weightings that compare gradients cost K passes for all members of a fleet, so where there are enough of either kind
     they have a fleet of their own. A small fleet costs more for each member than those passes do.
     """
+    sizes: dict[int, list[Built]] = {}
+    for one in built:
+        sizes.setdefault(len(one[3].data["train"]), []).append(one)  # type: ignore[arg-type]  # it has a length
+    return [part for alike in sizes.values() for part in _by_cost(alike)]
+
+
+def _by_cost(built: Sequence[Built]) -> list[list[Built]]:
     plain, costly = (
         [one for one in built if bool(one[2].player.weighting.needs & GRADIENTS) is way] for way in (False, True)
     )
@@ -200,14 +208,14 @@ def _built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule
     prepared = prepare(request.config)
     prepared.restore_random()
     config, problem = prepared.config, prepared.problem
-    if prepared.learns_from_held_out:
-        raise UnlikeError(
-            f"{prepared.ingredients.weighting.title()!r} learns from held-out data, which a fleet has not."
-        )
     fold, seed = request.fold, config["seed"]
     data = problem.datasets(seed) if fold is None else problem.folds(fold[1], seed)[fold[0]]
+    data, held_out = dict(data), None
+    if prepared.learns_from_held_out:
+        data, held_out = with_held_out(config, problem, data)
+        held_out.dataset = shared.one("held out", held_out.dataset)
     data = {split: shared.one(split, dataset) for split, dataset in data.items()}
-    module = prepared.module(data["train"])
+    module = prepared.module(data["train"], held_out)
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = prepared.ingredients.optimizer(parameters)
     plan = _plan(config)
@@ -219,6 +227,8 @@ def _built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule
         module.player,
         optimizer,
         prepared.ingredients.scheduler(optimizer, steps),
+        held_out=held_out,
+        primary=config["held_out"]["primary"],
     )
     check_members([member])
     request.directory.mkdir(parents=True, exist_ok=True)

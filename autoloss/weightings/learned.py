@@ -15,6 +15,7 @@ from autoloss.core.need import Need
 from autoloss.core.signals import Signals
 from autoloss.core.space import Interval
 from autoloss.core.tensors.adam import AdamState
+from autoloss.core.tensors.derivatives import jacobian
 from autoloss.core.weighting import Weighting
 from autoloss.weightings.auto_lambda import uphill
 
@@ -118,21 +119,16 @@ class Learned(Weighting):
 
     def _learn(self, signals: Signals) -> None:
         size, here = len(self.aim), signals.present
-        with torch.enable_grad():
-            rule = self.rule.detach().requires_grad_()
-            logits = torch.where(here, self._logits(rule, signals), 0.0)
-            each = torch.eye(size, dtype=logits.dtype, device=logits.device)
-            (jacobian,) = torch.autograd.grad(logits, rule, each, is_grads_batched=True)
-        logits = logits.detach()
+        logits, slopes = jacobian(lambda rule: torch.where(here, self._logits(rule, signals), 0.0), self.rule)
         aim = torch.where(self.seen > 0, torch.lerp(self.aim, logits, FORGETTING), logits)
         self.adam.step(aim, -uphill(logits, signals))
         self.aim.copy_(aim - signals.mean(aim))
         lacking = torch.where(here, self.aim - logits, 0.0)
-        gram = jacobian @ jacobian.T
+        gram = slopes @ slopes.T
         # Of the logits, not of their differences: losses with equal inputs have none, and steps would be unbounded.
         damping = DAMPING * signals.mean(gram.diagonal()) + 1e-8
-        factor = torch.linalg.cholesky_ex(gram + damping * each).L
-        self.rule += jacobian.T @ torch.cholesky_solve(lacking[:, None], factor)[:, 0]
+        factor = torch.linalg.cholesky_ex(gram + damping * torch.eye(size, device=gram.device)).L
+        self.rule += slopes.T @ torch.cholesky_solve(lacking[:, None], factor)[:, 0]
 
     def _logits(self, rule: Tensor, signals: Signals) -> Tensor:
         into, shift, pooling, pooled_shift, out = _parts(rule, self.shapes)
