@@ -25,7 +25,6 @@ from autoloss.training.fleet.fleet import Clip
 from autoloss.training.fleet.member import Member, check_members
 from autoloss.training.fleet.price import check_faster
 from autoloss.training.fleet.shared_data import SharedData
-from autoloss.training.fleet.stacked import UnlikeError
 from autoloss.training.fleet.training import FleetTraining, Job, MemberResult, Plan, Report
 from autoloss.training.lightning.callbacks.report_metrics import ReportMetrics
 from autoloss.training.lightning.run_module import RunModule

@@ -96,8 +96,8 @@ def test_what_a_fleet_cannot_do_is_trained_alone_and_one_line_says_why(tmp_path,
     assert members == [2]
     assert said == [
         "trained one by one: A fleet does not follow sample_weighting.",
-        "trained one by one: A fleet takes weightings of losses, but 'graddrop' has no weights. "
-        "It is trained alone.",
+        "trained one by one: Weights of a fleet must be known before the backward, which is one for all members, but "
+        "'graddrop' combines gradients inside of it. It is trained alone.",
     ]
 
 

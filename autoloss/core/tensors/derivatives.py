@@ -23,7 +23,7 @@ def jacobian(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor, 
     """The value [K] of ``function`` where its argument is ``at`` [P], and its derivatives [K, P], without a graph."""
     leaf = _leaf(at)
     if leaf is None:
-        value, back = torch.func.vjp(function, at)
+        value, back = torch.func.vjp(function, at)  # type: ignore[misc]  # a pair without has_aux
         rows: Tensor = torch.func.vmap(lambda one: back(one)[0])(_unit(value))
         return value, rows
     with torch.enable_grad():

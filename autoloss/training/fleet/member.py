@@ -54,10 +54,12 @@ def check_members(members: Sequence[Member]) -> None:
                 f"{weighting.title()!r} needs held-out data, but the member has none. It is trained alone."
             )
         if isinstance(weighting, Surgery) or player.samples is not None:
-            what = "weights samples" if player.samples is not None else "has no weights"
-            raise UnlikeError(
-                f"A fleet takes weightings of losses, but {weighting.title()!r} {what}. It is trained alone."
-            )
+            if player.samples is None:
+                raise UnlikeError(
+                    "Weights of a fleet must be known before the backward, which is one for all members, but "
+                    f"{weighting.title()!r} combines gradients inside of it. It is trained alone."
+                )
+            raise UnlikeError("A fleet takes weightings of losses, but the member weighs samples. It is trained alone.")
         if "plateau" in weighting.follows:
             raise UnlikeError(
                 f"Members of a fleet have one clock, but {weighting.title()!r} follows plateaus. It is trained alone."

@@ -42,7 +42,11 @@ def check_faster(jobs: Sequence[Job], plan: Plan) -> None:
     """
     copies = [_copy(job.member) for job in jobs]
     device = next(copies[0].network.parameters()).device
-    alone = min(_seconds(_alone(jobs[0], plan), STEPS + 1, device)[1:]) + LIGHTNING
+    kinds: dict[Need, list[Job]] = {}
+    for job in jobs:
+        kinds.setdefault(job.member.player.weighting.needs, []).append(job)
+    each = [min(_seconds(_alone(of[0], plan), STEPS + 1, device)[1:]) * len(of) for of in kinds.values()]
+    alone = sum(each) / len(jobs) + LIGHTNING
     batches = StackedBatches([job.data["train"] for job in jobs], [job.seed for job in jobs], plan.batch_size)
     batch = next(batches.epoch(0))
     fleet = Fleet(copies, clip=plan.clip)
