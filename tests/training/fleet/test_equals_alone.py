@@ -128,3 +128,15 @@ def test_what_cannot_be_one_says_why():
     ):
         with pytest.raises(UnlikeError, match=says):
             train_fleet([make(0), make(1)], [problem.datasets(0)["train"]] * 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weighting", list(weightings()), ids=lambda of: of["name"])
+def test_every_weighting_in_wrappers_whose_numbers_differ_on_groups(weighting):
+    def make(problem, seed):
+        wrap = [{"every_n": {"n": 1 + seed}}, {"ema": {"decay": 0.1 + 0.2 * seed}}]
+        base = {"kind": 0.5 + seed, "size": 1.0 + seed}
+        return member(problem, seed, {**weighting, "wrap": wrap}, groups={"kind": ["kind", "size"]}, base=base)
+
+    # A solver makes more of the last bit of a float32 Gram matrix.
+    check(make, Three(missing=True), accumulate=2, tolerance=1e-8)
