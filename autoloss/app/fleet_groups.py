@@ -40,6 +40,8 @@ def obstacle(config: Mapping[str, Any]) -> str:
             return key
     if config["checkpoint"]["every_steps"]:
         return "checkpoint.every_steps"
+    if config["held_out"]["implicit"]:
+        return "held_out.implicit"
     if config["module"] and config["module"].get("name") not in (None, "multitask"):
         return "module"
     trainer = config["trainer"]

@@ -8,9 +8,10 @@ from typing import Any
 from autoloss.app.fleet_checkpoints import MemberCheckpoint
 from autoloss.app.fleet_request import Request
 from autoloss.app.prepare import PreparedRun, prepare
+from autoloss.app.train_one import with_held_out
 from autoloss.core.datasets import size_of
 from autoloss.search import stop
-from autoloss.training.fleet.fleet import Clip
+from autoloss.training.fleet.clip import Clip
 from autoloss.training.fleet.member import Member, check_members
 from autoloss.training.fleet.shared_data import SharedData
 from autoloss.training.fleet.stacked import UnlikeError
@@ -26,14 +27,14 @@ def built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule,
     prepared = prepare(request.config)
     prepared.restore_random()
     config, problem = prepared.config, prepared.problem
-    if prepared.learns_from_held_out:
-        raise UnlikeError(
-            f"{prepared.ingredients.weighting.title()!r} learns from held-out data, which a fleet has not."
-        )
     fold, seed = request.fold, config["seed"]
     data = problem.datasets(seed) if fold is None else problem.folds(fold[1], seed)[fold[0]]
+    data, held_out = dict(data), None
+    if prepared.learns_from_held_out:
+        data, held_out = with_held_out(config, problem, data)
+        held_out.dataset = shared.one("held out", held_out.dataset)
     data = {split: shared.one(split, dataset) for split, dataset in data.items()}
-    module = prepared.module(data["train"])
+    module = prepared.module(data["train"], held_out)
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = prepared.ingredients.optimizer(parameters)
     plan = plan_of(config)
@@ -49,6 +50,9 @@ def built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule,
         optimizer,
         prepared.ingredients.scheduler(optimizer, steps),
         penalties=module.penalties,  # type: ignore[arg-type]
+        held_out=held_out,
+        primary=config["held_out"]["primary"],
+        objective=config["held_out"]["objective"],
     )
     check_members([member])
     request.directory.mkdir(parents=True, exist_ok=True)

@@ -83,7 +83,7 @@ def _train(
         raise ConfigError(f"datasets() must give 'train' and 'val', but it gives {sorted(data)}.")
     whole, held_out = data["train"], None
     if prepared.learns_from_held_out:
-        data, held_out = _held_out(config, problem, data)
+        data, held_out = with_held_out(config, problem, data)
     module = prepared.module(whole, held_out)
     order = module.order(data["train"], config["seed"])
     loaders = {
@@ -161,9 +161,10 @@ def _train(
     return summary
 
 
-def _held_out(
+def with_held_out(
     config: Mapping[str, Any], problem: Problem, data: Mapping[str, Dataset[Any]]
 ) -> tuple[dict[str, Dataset[Any]], HeldOut]:
+    """``data`` with what is trained on, and the batches of held-out data."""
     options, seed = config["held_out"], config["seed"]
     size = options["batch_size"] or config["batch_size"]
     if options["source"] == "train":

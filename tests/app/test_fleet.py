@@ -91,18 +91,18 @@ def test_what_a_fleet_cannot_do_is_trained_alone_and_one_line_says_why(tmp_path,
     found = runs.train(
         [
             request(tmp_path, "a", "weighting=equal"),
-            request(tmp_path, "b", "weighting=famo"),
+            request(tmp_path, "b", "weighting=graddrop"),
             request(tmp_path, "c", "weighting=uncertainty", "seed=1"),
             request(tmp_path, "d", "on_nonfinite=skip"),
             request(tmp_path, "e", "sample_weighting=super_loss", "seed=1"),
         ]
     )
-    assert [one["weighting"] for one in found] == ["equal", "famo", "uncertainty", "equal", "equal"]
+    assert [one["weighting"] for one in found] == ["equal", "graddrop", "uncertainty", "equal", "equal"]
     assert members == [3]
     assert said == [
         "trained one by one: A fleet does not follow on_nonfinite.",
-        "trained one by one: A fleet takes weightings of losses, but 'famo' looks ahead, or has no weights. "
-        "It is trained alone.",
+        "trained one by one: Weights of a fleet must be known before the backward, which is one for all members, but "
+        "'graddrop' combines gradients inside of it. It is trained alone.",
     ]
 
 
@@ -365,6 +365,10 @@ def test_folds_are_members_too(autoloss, worth_it, members):
         ("record.probe_every=1", "weighting=gradnorm", "unbalanced=[pixels]"),
         ("sample_weighting=super_loss", "trainer.accumulate_grad_batches=2", "record.every=1"),
         ("penalties.orthogonality.factor=linear(0,0.01)", "penalties.sparsity.factor=0.001", "weighting=gradnorm"),
+        ("weighting=famo", "trainer.accumulate_grad_batches=2"),
+        ("weighting=auto_lambda", "held_out.primary=[left]", "trainer.gradient_clip_val=0.1"),
+        ("weighting=coba", "weighting.warmup=2", "held_out.share=0.2", "held_out.batch_size=16"),
+        ("weighting=learned", "weighting.norms=true", "problem=klein_gordon", "problem.points=256"),
         ("problem=klein_gordon", "problem.points=256", "weighting=lr_annealing"),
         ("problem=helmholtz", "problem.points=256", "weighting=gradnorm", "record.every=1"),
     ],

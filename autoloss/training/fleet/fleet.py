@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import AutolossError, SignalError
@@ -16,7 +17,10 @@ from autoloss.core.loss import Loss
 from autoloss.core.need import GRADIENTS, Need
 from autoloss.core.table import Reduced
 from autoloss.core.tensors.constants import flags
+from autoloss.training.fleet.clip import Clip
 from autoloss.training.fleet.forward import Forward, MemberModel, StackedForward
+from autoloss.training.fleet.layout import Layout
+from autoloss.training.fleet.lookahead import FleetLookAhead
 from autoloss.training.fleet.measure import measure_members
 from autoloss.training.fleet.member import Member, check_members
 from autoloss.training.fleet.notices import not_finite, warn_of_absent, wrong_labels
@@ -24,16 +28,8 @@ from autoloss.training.fleet.optimizers import kind_of
 from autoloss.training.fleet.samples import FleetSamples
 from autoloss.training.fleet.stacked import Stacked, structure
 from autoloss.training.fleet.stacked_weighed import StackedWeighed
-from autoloss.training.fleet.weighing import Layout, Numbers, Party, without_gradients
+from autoloss.training.fleet.weighing import Numbers, Party, with_outcome
 from autoloss.training.step.penalties import Penalties
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """How each member's gradient is clipped: by its norm, or coordinate by coordinate; 0 for not."""
-
-    norm: float = 0.0
-    value: float = 0.0
 
 
 class Fleet:
@@ -65,6 +61,7 @@ class Fleet:
         for member in self.members:
             member.optimizer._opt_called = True  # type: ignore[attr-defined]  # its scheduler would warn
         self.parties = self._parties()
+        self.ahead = FleetLookAhead(self.members, self.forward, self.optimizer, accumulate)
         self.failed: dict[int, AutolossError] = {}
         self._remarked: set[tuple[str, str]] = set()
         self.weighed: StackedWeighed | None = None
@@ -83,6 +80,7 @@ class Fleet:
             member.player.terms.follow(clock.progress)
         needs |= GRADIENTS if self._probes(clock.step) else Need(0)
         self._follow(clock.progress)
+        moment = self.ahead.moment(clock.step)
         forward = self.forward(batch, clock, bool(needs & GRADIENTS))
         players = [member.player for member in self.members]
         self.failed = wrong_labels(forward) | self.failed
@@ -99,18 +97,24 @@ class Fleet:
         known = weighed.weights.isfinite() & forward.losses.present
         self.last = torch.where(known, weighed.weights, self.last)
         self._window.append((weighed.numbers, layout))
+        self.ahead.note(batch, moment, weighed)
         self.weighed = weighed
         return weighed
 
     def step(self) -> None:
         """Let the weightings learn from the window, and make the optimiser's step."""
         window, self._window = self._window, []
-        for members, party in self.parties:
-            own = [self._own(members, numbers, layout) for numbers, layout in window]
-            party.learn([numbers for numbers, _ in own], [layout for _, layout in own])
         self.samples.learn()
-        self._clip()
+        step = window[-1][1].clock.step
+        self.ahead.begin(step)
+        if self.clip.apply([of.grad for of in self.stacked.parameters.values() if of.grad is not None]):
+            self.ahead.clipped()
         self.optimizer.step()
+        found = with_outcome([numbers for numbers, _ in window], self.ahead.outcome(step))
+        self.failed = self.ahead.failed | self.failed
+        for members, party in self.parties:
+            own = [_chosen(numbers, members, len(self)) for numbers in found]
+            party.learn(own, [layout for _, layout in window])
         for member in self.members:
             if member.scheduler is not None:
                 member.scheduler.step()
@@ -130,6 +134,7 @@ class Fleet:
         self.samples.keep(kept)
         self.forward.player = self.members[0].player
         self.optimizer.keep(kept, list(self.stacked.parameters.values()))
+        self.ahead.keep(self.members)
         chosen = torch.tensor(kept, device=self.last.device)
         self.last, self._unbalanced = self.last[chosen], self._unbalanced[chosen]
         place, parties = {old: new for new, old in enumerate(kept)}, []
@@ -208,7 +213,12 @@ class Fleet:
                 )
             if parameters and self.accumulate > 1:
                 numbers["rows"] = rows
-        if any(declared) or (reached is not None and not all(reached)):
+        known = reached is not None and all(reached)
+        weightings = enumerate(member.player.weighting for member in self.members)
+        # As alone: a weighting that compares gradients at some steps goes by what it found, at the others.
+        if any(declared) or any(
+            w.needs & GRADIENTS and not (known and self._compares(m, clock.step)) for m, w in weightings
+        ):
             numbers["unbalanced"] = self._unbalanced
         if reached is not None:
             for m, member in enumerate(self.members):
@@ -233,7 +243,7 @@ class Fleet:
         parts: list[tuple[list[int], tuple[Tensor, ...]]] = []
         with torch.no_grad():
             for members, party in self.parties:
-                parts.append((members, party.ask(*self._own(members, numbers, layout))))
+                parts.append((members, party.ask(_chosen(numbers, members, len(self)), layout)))
         order = [m for members, _ in parts for m in members]
         found = [torch.cat(of) if len(of) > 1 else of[0] for of in zip(*(of for _, of in parts), strict=True)]
         if order != list(range(len(self))):
@@ -265,31 +275,10 @@ class Fleet:
         """What the weighting of member ``m`` needs to know of the gradients at ``step``."""
         return self.members[m].player.weighting.needs_at(step) & GRADIENTS
 
-    def _own(self, members: Sequence[int], numbers: Numbers, layout: Layout) -> tuple[Numbers, Layout]:
-        """The part of ``members``; weightings that compare no gradients do not see those that others need."""
-        if layout.reached is not None and not any(self._compares(m, layout.clock.step) for m in members):
-            numbers, layout = without_gradients(numbers, layout)
-        return _chosen(numbers, members, len(self)), layout
-
-    def _clip(self) -> None:
-        gradients = [of.grad for of in self.stacked.parameters.values() if of.grad is not None]
-        if self.clip.value:
-            for gradient in gradients:
-                gradient.clamp_(-self.clip.value, self.clip.value)
-        if self.clip.norm:
-            norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
-            factor = (self.clip.norm / (norms + 1e-6)).clamp(max=1.0)
-            for gradient in gradients:
-                gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
-
 
 def _chosen(numbers: Numbers, members: Sequence[int], size: int) -> Numbers:
     if len(members) == size:
         return numbers
     at = torch.tensor(list(members))
-    return {
-        key: {name: {k: t[at] for k, t in parts.items()} for name, parts in value.items()}
-        if key == "signals"
-        else value[at]
-        for key, value in numbers.items()
-    }
+    found: Numbers = pytree.tree_map(lambda tensor: tensor[at], numbers)
+    return found

@@ -21,6 +21,7 @@ from autoloss.training.fleet.stacked import Stacked
 from autoloss.training.step.entries import table_of
 from autoloss.training.step.penalties import Penalised, Penalties
 from autoloss.training.step.player import Player
+from autoloss.training.step.sample_weights import times
 
 
 class MemberModel(nn.Module):
@@ -86,16 +87,26 @@ class StackedForward:
             assert isinstance(model, MemberModel)
             note(model)
 
-    def __call__(self, batch: Any, clock: Clock, anchored: bool) -> Forward:
-        """The losses for ``batch`` [M, B, ...]; the places where gradients are compared are found if ``anchored``."""
+    def __call__(
+        self,
+        batch: Any,
+        clock: Clock,
+        anchored: bool,
+        stacked: Stacked | None = None,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> Forward:
+        """The losses for ``batch`` [M, B, ...]; the places where gradients are compared are found if ``anchored``.
+
+        With ``stacked`` it is the models of these that are called, a part of the members or copies of them, and samples
+        have the ``weights`` [m, B] that are given by term, which no rule is asked for.
+        """
         layout: dict[str, Any] = {}
         terms = self.player.terms
 
-        def one(model: MemberModel, batch: Any) -> list[Tensor]:
+        def one(model: MemberModel, batch: Any, weights: Mapping[str, Tensor]) -> list[Tensor]:
             outputs = self.problem.outputs(model.network, batch)
             table = table_of(outputs, model.by_term(), self.player, clock)
-            if self.samples:
-                table = self.samples.weigh(table, clock)
+            table = self.samples.weigh(table, clock) if stacked is None and self.samples else times(table, weights)
             table = replace(table, entries={**table.entries, **model.penalties.entries(model.network)})
             losses = table.reduced(terms.names)
             here = [i for i, scalar in enumerate(losses.scalars) if scalar is not None]
@@ -108,7 +119,9 @@ class StackedForward:
             scalars = [scalar for scalar in losses.scalars if scalar is not None]
             return [losses.values, losses.counts, losses.present, *scalars, *features, *wrong.values(), *empty.values()]
 
-        values, counts, present, *rest = self.stacked.call(one, batch)
+        values, counts, present, *rest = (self.stacked if stacked is None else stacked).call(
+            one, batch, dict(weights or {})
+        )
         here, features = layout["here"], layout["features"]
         scalars: list[Tensor | None] = [None] * len(terms.names)
         for i, scalar in zip(here, rest, strict=False):

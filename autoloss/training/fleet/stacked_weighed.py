@@ -11,8 +11,9 @@ from torch import Tensor
 from autoloss.core.need import Need
 from autoloss.core.signals import AT_ANCHOR
 from autoloss.core.table import Reduced
+from autoloss.training.fleet.layout import Layout
 from autoloss.training.fleet.samples import StackedSampled
-from autoloss.training.fleet.weighing import Layout, Numbers, member_of, weighed_of, without_gradients
+from autoloss.training.fleet.weighing import Numbers, member_of, weighed_of, without_gradients
 from autoloss.training.step.player import Player
 from autoloss.training.step.weigh import Weighed
 

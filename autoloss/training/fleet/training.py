@@ -17,7 +17,8 @@ from torch.utils.data import Dataset
 from autoloss.core.clock import Clock
 from autoloss.core.datasets import size_of
 from autoloss.training.fleet.batches import StackedBatches, in_order, stacked
-from autoloss.training.fleet.fleet import Clip, Fleet
+from autoloss.training.fleet.clip import Clip
+from autoloss.training.fleet.fleet import Fleet
 from autoloss.training.fleet.forward import MemberModel
 from autoloss.training.fleet.member import Member
 from autoloss.training.fleet.member_record import MemberRecord
@@ -152,7 +153,7 @@ class FleetTraining:
             if waiting == self.plan.accumulate or number == batches:
                 self.fleet.step()
                 self.step, waiting = self.step + 1, 0
-            if self.fleet.failed:
+            if self.fleet.failed and not waiting:
                 self._drop(dict(self.fleet.failed))
                 if not self.running:
                     return

@@ -52,7 +52,7 @@ class LookAhead:
     ) -> None:
         self.player, self.network, self.implicit = player, network, implicit
         self.micro_batches, self.forward_context = micro_batches, forward_context
-        self.objective = HeldOutObjective(player.terms, primary, objective, player.nonfinite)
+        self.objective = HeldOutObjective(player.terms, primary, objective, player.nonfinite.see_held_out)
         self._looks: list[tuple[Moment, Table]] = []
         self._checked = False
 

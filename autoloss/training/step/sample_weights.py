@@ -254,13 +254,17 @@ def learn(rule: SampleWeighting, seen: Sequence[Samples], finite: Tensor) -> Non
 
 def applied(table: LossTable, sampled: Sequence[Sampled]) -> LossTable:
     """``table`` with its losses times the weights of their samples."""
+    return times(table, {one.samples.term: one.weights for one in sampled})
+
+
+def times(table: LossTable, weights: Mapping[str, Tensor]) -> LossTable:
+    """``table`` with its losses times ``weights`` [B] by term."""
     entries: dict[str, Entry | Tensor | None] = dict(table.entries)
-    for one in sampled:
-        entry = table.entry(one.samples.term)
+    for term, of in weights.items():
+        entry = table.entry(term)
         if entry is not None:
-            weights = one.weights.view(-1, *[1] * (entry.values.dim() - 1))
-            entries[one.samples.term] = replace(entry, values=entry.values * weights)
-    return replace(table, entries=entries) if sampled else table
+            entries[term] = replace(entry, values=entry.values * of.view(-1, *[1] * (entry.values.dim() - 1)))
+    return replace(table, entries=entries) if weights else table
 
 
 def _learn_together(rule: SampleWeighting, union: Samples | None, here: Tensor) -> None:
