@@ -188,7 +188,10 @@ KINDS_OF_PROBLEM = {
     ),
     "A number, and how sure it is; counts": ("gaussian_nll", "poisson", "quantile", "log_loss"),
     "A field: physics, images, audio": ("relative_l2", "mse", "total_variation", "perceptual", "feature_matching"),
-    "One class of several": ("cross_entropy", "focal", "hinge", "squared_hinge"),
+    "One class of several": ("cross_entropy", "focal", "logit_adjusted", "poly", "taylor", "hinge", "squared_hinge"),
+    "One class of several, and some labels are wrong": (
+        *("generalised_cross_entropy", "symmetric_cross_entropy", "bi_tempered"),
+    ),
     "Several labels at once": ("binary_cross_entropy", "focal"),
     "Regions (segmentation)": ("dice", "cross_entropy", "focal", "tversky", "focal_tversky", "jaccard", "lovasz"),
     "Vectors that lie near where things are alike": ("info_nce", "nt_xent", "triplet", "contrastive", "cosine"),
