@@ -17,7 +17,7 @@ class BiTempered(Loss):
     """``-log_t1 p_t - (1 - sum_c p_c^(2 - t1)) / (2 - t1)``, p the tempered softmax of t2: [B, C, ...] -> [B].
 
     ``log_t(x) = (x^(1-t) - 1) / (1 - t)``; ``p_c = exp_t2(z_c - m)`` with the inverse of log_t2 and the m for which
-    they sum to 1 (sec. 3). t1 = t2 = 1 is cross-entropy. Targets are classes [B, ...], or probabilities y [B, C, ...]:
+    they sum to 1. t1 = t2 = 1 is cross-entropy. Targets are classes [B, ...], or probabilities y [B, C, ...]:
     then ``sum_c y_c (log_t1 y_c - log_t1 p_c) - (y_c^(2 - t1) - p_c^(2 - t1)) / (2 - t1)``.
 
     Args:

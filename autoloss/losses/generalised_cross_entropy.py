@@ -15,7 +15,7 @@ from autoloss.losses._tempered import tempered_log
 class GeneralisedCrossEntropy(Loss):
     """``(1 - p_t^q) / q``, p_t the probability of the label: logits [B, C, ...] and classes [B, ...] -> [B].
 
-    q = 0 is cross-entropy, q = 1 is ``1 - p_t``, half the absolute error of the probabilities (eq. 6). The larger q,
+    q = 0 is cross-entropy, q = 1 is ``1 - p_t``, half the absolute error of the probabilities. The larger q,
     the less a label counts that the network does not believe.
 
     Args:

@@ -20,8 +20,8 @@ class LogitAdjusted(Loss):
     """``-log softmax(z + tau log pi + offsets)_target``: logits [B, C, ...] and classes [B, ...] -> [B].
 
     pi are the frequencies of the classes. A frequent class gets a head start in training that it does not have at
-    test time, where the plain logits count: with tau = 1 these estimate the classes as if all were equally frequent
-    (eq. 10). Offsets of one's own add to that, or stand alone. Without either it is cross-entropy.
+    test time, where the plain logits count: with tau = 1 these estimate the classes as if all were equally frequent.
+    Offsets of one's own add to that, or stand alone. Without either it is cross-entropy.
 
     Args:
         priors: pi, a number above 0 for each class: frequencies or counts, only their proportions matter.

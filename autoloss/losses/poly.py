@@ -16,7 +16,7 @@ class Poly(Loss):
     """``m^gamma (-log p_t + e1 m + e2 m^2 + e3 m^3)``, ``m = 1 - p_t``: logits [B, C, ...], classes [B, ...] -> [B].
 
     ``-log p_t = m + m^2 / 2 + m^3 / 3 + ...``: e_j is what is added to the coefficient 1 / j of a power. With e2 and
-    e3 of 0 it is Poly-1, of cross-entropy (gamma = 0, eq. 8) or of the focal loss (eq. 9).
+    e3 of 0 it is Poly-1, of cross-entropy (gamma = 0) or of the focal loss.
 
     Args:
         e1: at least -1. The paper takes 2 for ImageNet and -1 for boxes of COCO.

@@ -15,7 +15,7 @@ class SymmetricCrossEntropy(Loss):
     """``-alpha log p_t - beta A (1 - p_t)``: logits [B, C, ...] and classes [B, ...] -> [B].
 
     The second term is the cross-entropy of the label from the prediction, ``-sum_c p_c log y_c``, where y is 0 or 1
-    and log 0 is taken as A (eq. 4 to 6).
+    and log 0 is taken as A.
 
     Args:
         alpha: factor of cross-entropy, at least 0: it fits.
