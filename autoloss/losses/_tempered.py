@@ -1,14 +1,16 @@
 """Powers, and the logarithm and the exponential with an exponent s that are the usual ones where s is 0.
 
-Everything here may be a tensor with a gradient, the exponent too.
+Everything here may be a tensor with a gradient, the exponent too: its derivatives exist where it is 0.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-NEAR = 0.02  # below it a series is exact to float64, and the closed forms lose digits in their derivatives
+NEAR = 0.02  # below it a series is exact to float64, and the closed forms lose digits in the exponent's derivatives
 
 
 def tempered_log(logarithm: Tensor, s: float | Tensor) -> Tensor:
@@ -17,14 +19,7 @@ def tempered_log(logarithm: Tensor, s: float | Tensor) -> Tensor:
     >>> tempered_log(torch.tensor([4.0]).log(), 0.5), tempered_log(torch.tensor([4.0]).log(), 0.0)
     (tensor([2.]), tensor([1.3863]))
     """
-    z = s * logarithm
-    near = z.abs() < NEAR
-    far = z.where(~near, 1.0)
-    small = z.where(near, 0.0)
-    series = torch.ones_like(z)
-    for n in range(8, 1, -1):
-        series = 1 + small / n * series
-    return logarithm * torch.where(near, series, far.expm1() / far)
+    return _over(torch.expm1, _expm1_over, logarithm, s)
 
 
 def log_tempered_exp(u: Tensor, s: float | Tensor) -> Tensor:
@@ -33,14 +28,7 @@ def log_tempered_exp(u: Tensor, s: float | Tensor) -> Tensor:
     >>> log_tempered_exp(torch.tensor([2.0]), 0.5).exp()
     tensor([4.])
     """
-    z = s * u
-    near = z.abs() < NEAR
-    far = z.where(~near, 1.0)
-    small = z.where(near, 0.0)
-    series = torch.zeros_like(z)
-    for n in range(10, 0, -1):
-        series = 1 / n - small * series
-    return u * torch.where(near, series, far.log1p() / far)
+    return _over(torch.log1p, _log1p_over, u, s)
 
 
 def powered(x: Tensor, exponent: float | Tensor) -> Tensor:
@@ -50,3 +38,29 @@ def powered(x: Tensor, exponent: float | Tensor) -> Tensor:
     """
     x = x.clamp(min=1e-12)
     return (exponent * x.log()).exp() if isinstance(exponent, Tensor) else x**exponent
+
+
+def _over(
+    function: Callable[[Tensor], Tensor], series: Callable[[Tensor], Tensor], u: Tensor, s: float | Tensor
+) -> Tensor:
+    """``function(s u) / s``, and u for s = 0; ``series`` is ``function(z) / z`` near 0."""
+    if not isinstance(s, Tensor):
+        return function(s * u) / s if s else u
+    z = s * u
+    near = z.abs() < NEAR
+    far = z.where(~near, 1.0)
+    return u * torch.where(near, series(z.where(near, 0.0)), function(far) / far)
+
+
+def _expm1_over(z: Tensor) -> Tensor:
+    value = torch.ones_like(z)
+    for n in range(8, 1, -1):
+        value = 1 + z / n * value
+    return value
+
+
+def _log1p_over(z: Tensor) -> Tensor:
+    value = torch.zeros_like(z)
+    for n in range(10, 0, -1):
+        value = 1 / n - z * value
+    return value
