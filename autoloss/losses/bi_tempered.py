@@ -26,7 +26,8 @@ class BiTempered(Loss):
         ignore_index: a label that is left out; none by default.
 
     m is found by Newton's method on ``(sum_c p_c)^(1 - t2)``, nearly a line in m, to rounding; the authors iterate a
-    fixed point five times. It costs some eight cross-entropies. They also allow t2 below 1 (finite support), where gradients are exactly 0.
+    fixed point five times. It costs some eight cross-entropies. The authors also allow t2 below 1 (finite support),
+    where gradients are exactly 0.
     """
 
     takes = ("classes", "pixels", "mixtures")

@@ -19,11 +19,12 @@ class PointWeighting(SampleWeighting):
     needs = SampleNeed.LOSSES | SampleNeed.INDEX
 
     def write(self, state: Tensor, samples: Samples, values: Tensor) -> None:
-        """Set ``state`` [N] to ``values`` [B] at the present points; to their mean for one that the batch has twice."""
-        rows, here = samples.index, samples.present
-        number = torch.zeros_like(state).index_add_(0, rows, here.to(state.dtype))[rows]
-        total = torch.zeros_like(state).index_add_(0, rows, values.where(here, 0.0).to(state.dtype))[rows]
-        state[rows] = torch.where(number > 0, total / number.clamp(min=1), state[rows])
+        """Set ``state`` [N] to ``values`` [B] at the present points.
+
+        A point that the batch holds twice has one residual and one value.
+        """
+        rows = samples.index
+        state[rows] = torch.where(samples.present, values, state[rows])
 
 
 def residuals(samples: Samples) -> Tensor:

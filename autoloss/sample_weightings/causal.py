@@ -66,11 +66,11 @@ class Causal(SampleWeighting):
         self.add_state("stage", torch.zeros(()))
 
     def forward(self, samples: Samples) -> Tensor:
-        slab = self._slab(samples)
-        return self._weights(self._level(samples, slab))[slab]
+        slab, level = self.remember(samples, self._with)
+        return self._weights(level)[slab]
 
     def update(self, samples: Samples) -> None:
-        level = self._level(samples, self._slab(samples))
+        _, level = self.recall(samples, self._with)
         fitted = self._weights(level)[-1] > self.threshold
         self.level.copy_(level)
         # A batch of nothing says nothing.
@@ -80,12 +80,12 @@ class Causal(SampleWeighting):
         tolerance = constant(self.tolerances, level.device).gather(0, self.stage.long().view(1))
         return torch.exp(-tolerance * torch.cat([level.new_zeros(1), level[:-1].cumsum(0)]))
 
-    def _level(self, samples: Samples, slab: Tensor) -> Tensor:
-        """The mean loss of each slab, with this batch in it."""
-        here = samples.present.float()
+    def _with(self, samples: Samples) -> tuple[Tensor, Tensor]:
+        """The slab of each sample, [B], and the mean loss of each slab with this batch in it, [slabs]."""
+        slab, here = self._slab(samples), samples.present.float()
         number = torch.zeros_like(self.level).index_add(0, slab, here)
         total = torch.zeros_like(self.level).index_add(0, slab, samples.losses.clamp(min=0).where(samples.present, 0.0))
-        return torch.where(number > 0, total / number.clamp(min=1), self.level)
+        return slab, torch.where(number > 0, total / number.clamp(min=1), self.level)
 
     def _slab(self, samples: Samples) -> Tensor:
         time = samples.key(self.column).float()

@@ -57,22 +57,21 @@ class GroupDro(SampleWeighting):
         self.add_state("counts", torch.zeros(number))
 
     def forward(self, samples: Samples) -> Tensor:
-        group = self._group(samples)
-        score, _, number = self._moved(samples, group)
+        group, score, _, number = self.remember(samples, self._moved)
         q = score.softmax(0)
         return (samples.count * q / number.clamp(min=1))[group]
 
     def update(self, samples: Samples) -> None:
-        score, counts, _ = self._moved(samples, self._group(samples))
+        _, score, counts, _ = self.recall(samples, self._moved)
         known = counts > 0
         self.score.copy_(torch.where(known, score - score.amax(), 0.0).where(known.any(), 0.0))
         self.counts.copy_(counts)
         if self.groups is not None and samples.epoch > 0 and known.device.type == "cpu":
             _expect_samples(known)
 
-    def _moved(self, samples: Samples, group: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The score (-inf for groups never seen), the counts so far, and those of this batch, [groups] each."""
-        here = samples.present.float()
+    def _moved(self, samples: Samples) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The samples' groups [B]; the score (-inf if never seen), counts so far and of this batch, [groups] each."""
+        group, here = self._group(samples), samples.present.float()
         number = torch.zeros_like(self.counts).index_add(0, group, here)
         total = torch.zeros_like(self.counts).index_add(0, group, samples.losses.where(samples.present, 0.0))
         counts = self.counts + number
@@ -83,7 +82,7 @@ class GroupDro(SampleWeighting):
             loss = loss + torch.where(number > 0, self.adjustment / sizes.clamp(min=1).sqrt(), 0.0)
         score = self.score + self.step * loss
         known = counts > 0
-        return score.where(known | ~known.any(), -torch.inf), counts, number
+        return group, score.where(known | ~known.any(), -torch.inf), counts, number
 
     def _group(self, samples: Samples) -> Tensor:
         given = samples.labels if self.column is None else samples.key(self.column)

@@ -74,10 +74,10 @@ class Rba(PointWeighting):
         self.add_state("attention", torch.full((size,), float(self.start)))
 
     def forward(self, samples: Samples) -> Tensor:
-        return self._moved(samples).square()
+        return self.remember(samples, self._moved).square()
 
     def update(self, samples: Samples) -> None:
-        self.write(self.attention, samples, self._moved(samples))
+        self.write(self.attention, samples, self.recall(samples, self._moved))
 
     def _moved(self, samples: Samples) -> Tensor:
         share = relative(residuals(samples))

@@ -52,15 +52,10 @@ class SelfAdaptive(PointWeighting):
         return self.multiplier[samples.index] ** self.power
 
     def update(self, samples: Samples) -> None:
-        slope = self.power * self.multiplier[samples.index] ** (self.power - 1) * samples.losses
-        ascent = torch.zeros_like(self.multiplier)
-        self.write(ascent, samples, -slope)
-        seen = torch.zeros_like(ascent)
-        self.write(seen, samples, torch.ones_like(slope))
         # A point that is not in the batch takes no step, and its moments stay.
-        state = [self.multiplier, *self.adam.buffers()]
-        before = [one.clone() for one in state]
-        self.adam.step(self.multiplier, ascent)
-        self.multiplier.clamp_(0, self.most)
-        for now, old in zip(state, before, strict=True):
-            now.copy_(torch.where(seen > 0, now, old))
+        state = (self.multiplier, self.adam.first_moment, self.adam.second_moment, self.adam.steps)
+        value, *moments = (one[samples.index] for one in state)
+        slope = self.power * value ** (self.power - 1) * samples.losses
+        self.adam.advance(value, -slope, *moments)
+        for one, moved in zip(state, (value.clamp(0, self.most), *moments), strict=True):
+            self.write(one, samples, moved)

@@ -69,10 +69,24 @@ def test_a_batch_moves_its_own_points_alone_and_a_masked_point_not():
         assert any(not torch.equal(buffer, before[name]) for name, buffer in rule.named_buffers())
 
 
-def test_a_point_that_a_batch_holds_twice_gets_the_mean():
+def test_a_point_that_a_batch_holds_twice_counts_once():
     rule = Rba(gamma=0.0, eta=1.0).bind(3)
-    rule.update(batch([2.0, 1.0, 4.0], index=[1, 1, 2]))
-    torch.testing.assert_close(rule.attention, torch.tensor([0.0, (0.5 + 0.25) / 2, 1.0]))
+    rule.update(batch([2.0, 2.0, 4.0], index=[1, 1, 2]))
+    torch.testing.assert_close(rule.attention, torch.tensor([0.0, 0.5, 1.0]))
+
+
+def test_what_forward_keeps_is_used_by_the_update_after_it_and_never_again():
+    samples, other = batch([1.0, 2.0]), batch([1.0, 2.0])
+    kept, plain = Rba().bind(2), Rba().bind(2)
+    for _ in range(3):
+        first = kept(samples)
+        kept.update(samples)
+        plain.update(other)
+        assert torch.equal(kept.attention, plain.attention)
+        assert not torch.equal(kept(samples), first)
+        kept.update(samples)
+        plain.update(other)
+        assert torch.equal(kept.attention, plain.attention)
 
 
 # Self-adaptive weights
