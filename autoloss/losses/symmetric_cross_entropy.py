@@ -21,6 +21,7 @@ class SymmetricCrossEntropy(Loss):
         alpha: factor of cross-entropy, at least 0: it fits.
         beta: factor of the reverse, at least 0: it tolerates wrong labels.
         log_zero: A, below 0. Only its product with beta counts.
+        ignore_index: a label that is left out; none by default.
 
     The authors' code takes the logarithm of 0 as that of 1e-4, which is -9.2, where the paper has -4.
     """
