@@ -68,13 +68,6 @@ def check_members(members: Sequence[Member]) -> None:
                 f"A fleet does not measure what each sample does, but {player.samples.title!r} learns from that. It is "
                 "trained alone."
             )
-        if isinstance(weighting, Surgery) or player.samples is not None:
-            if player.samples is None:
-                raise UnlikeError(
-                    "Weights of a fleet must be known before the backward, which is one for all members, but "
-                    f"{weighting.title()!r} combines gradients inside of it. It is trained alone."
-                )
-            raise UnlikeError("A fleet takes weightings of losses, but the member weighs samples. It is trained alone.")
         if "plateau" in weighting.follows:
             raise UnlikeError(
                 f"Members of a fleet have one clock, but {weighting.title()!r} follows plateaus. It is trained alone."

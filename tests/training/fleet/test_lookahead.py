@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from autoloss.core.clock import Clock
+from autoloss.core.loss import Loss
 from autoloss.training.fleet.batches import StackedBatches
 from autoloss.training.fleet.clip import Clip
 from autoloss.training.fleet.fleet import Fleet
@@ -195,3 +196,31 @@ def test_a_member_that_fails_takes_no_other_with_it(weighting):
     assert not fleet.failed
     assert all(of.isfinite().all() for of in fleet.stacked.parameters.values())
     assert all(buffer.isfinite().all() for one in fleet.members for name, buffer in one.player.weighting.state_dict().items() if name in ("xi", "value", "rule"))  # fmt: skip
+
+
+class Shifted(Loss):
+    """Squared errors less a number."""
+
+    def __init__(self, shift=0.0):
+        super().__init__()
+        self.shift = shift
+
+    def forward(self, prediction, target):
+        return (prediction - target).square().mean(1) - self.shift
+
+
+def test_a_held_out_loss_without_a_logarithm_ends_its_member_alone():
+    problem = Three()
+    members = [member(problem, seed, "auto_lambda") for seed in range(3)]
+    for m, one in enumerate(members):
+        one.losses["size"] = Shifted(1e6 if m == 1 else 0.0)
+    fleet = Fleet(members)
+    batches = StackedBatches([problem.datasets(0)["train"]] * 3, range(3), BATCH)
+    fleet.micro_batch(next(batches.epoch(0)), Clock())
+    fleet.step()
+    assert list(fleet.failed) == [1]
+    assert "'size' is -" in str(fleet.failed[1])
+    fleet.drop([1])
+    fleet.micro_batch(next(StackedBatches([problem.datasets(0)["train"]] * 2, range(2), BATCH).epoch(0)), Clock(1))
+    fleet.step()
+    assert fleet.failed == {}

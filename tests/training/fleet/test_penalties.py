@@ -3,10 +3,10 @@
 import pytest
 
 from autoloss.core.registry.lookup import registry
-from tests.training.fleet.test_equals_alone import check, double
+from tests.training.fleet.equality import check, double  # noqa: F401 - a fixture
 from tests.training.fleet.trainings import Three, member
 
-__all__ = ["double"]  # a fixture
+pytestmark = pytest.mark.usefixtures("double")
 
 
 @pytest.mark.parametrize("name", registry.names("penalty"))

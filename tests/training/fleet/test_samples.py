@@ -11,15 +11,16 @@ from autoloss.problems._tensors import TensorTable
 from autoloss.training.fleet.samples import NOT_FOLLOWED
 from autoloss.training.fleet.stacked import UnlikeError
 from autoloss.training.step.build import build_sample_weighting
-from tests.training.fleet.test_equals_alone import check, double
+from tests.training.fleet.equality import check, double  # noqa: F401 - a fixture
 from tests.training.fleet.trainings import MEMBERS, SAMPLES, Three, member, train_fleet
 
-__all__ = ["double"]  # a fixture
+pytestmark = pytest.mark.usefixtures("double")
 # Numbers with which a rule acts within the few epochs of a test.
 GIVEN = {
     "self_paced": {"keep": 0.7, "burn_in": 1},
     "small_loss": {"rate": 0.4, "ramp": 2},
     "class_balanced": {"beta": 0.9},
+    "group_dro": {"key": "group"},
 }
 
 
@@ -30,11 +31,14 @@ class Numbered(Three):
         found = {}
         for split, table in super().datasets(seed).items():
             more = {"index": torch.arange(SAMPLES), "weight": torch.linspace(0, 2, SAMPLES)}
+            more |= {"level": torch.linspace(0.1, 2, SAMPLES), "time": torch.linspace(0, 1, SAMPLES)}
+            more |= {"group": torch.arange(SAMPLES) % 3}
             found[split] = TensorTable(**table.columns, **more)
         return found
 
     def outputs(self, network, batch):
-        keys = {"weight": batch["weight"], "corrupted": batch["weight"] > 1.5}
+        keys = {name: batch[name] for name in ("weight", "level", "time", "group")}
+        keys |= {"corrupted": batch["weight"] > 1.5}
         return replace(super().outputs(network, batch), index=batch["index"], keys=keys)
 
 
@@ -97,7 +101,7 @@ def test_the_others_go_on_when_one_leaves():
     batch = {name: of[:2, None].expand(2, 16, *of.shape[1:]) for name, of in data.columns.items()}
     fleet.micro_batch(batch, clock=fleet.weighed.layout.clock)
     # A rule that remembers what it computed keeps nothing of the mapping.
-    assert all(rule._known is None for one in fleet.members for rule in one.player.samples.rules)
+    assert all(rule._kept is None for one in fleet.members for rule in one.player.samples.rules)
     fleet.step()
     assert len(fleet.weighed.of(1).sampled) == 3
 
@@ -139,3 +143,15 @@ def test_what_a_fleet_does_not_measure_of_samples_says_so(name):
     made = [weighs(problem, seed, {"name": name, "terms": ["kind"]}) for seed in range(2)]
     with pytest.raises(UnlikeError, match=f"does not measure what each sample does, but '{name}'"):
         train_fleet(made, [problem.datasets(0)["train"]] * 2)
+
+
+@pytest.mark.parametrize("weighting", ["famo", "auto_lambda", "learned"])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_look_ahead_takes_the_weights_that_the_samples_had(weighting, accumulate):
+    """Some members look ahead and some do not; a second forward asks no rule again."""
+    names = [weighting, "uncertainty", weighting]
+    check(
+        lambda problem, seed: weighs(problem, seed, {"name": "super_loss"}, names[seed]),
+        Numbered(missing=True),
+        accumulate=accumulate,
+    )
