@@ -45,7 +45,7 @@ class Physics(Problem):
 
     @abstractmethod
     def solutions(self) -> Mapping[str, tuple[Tensor, Tensor]]:
-        """For ``val`` and ``test`` points [N, 2] and the solution there [N]; no point is in both."""
+        """For ``val`` and ``test`` points [N, 2] and the solution there, [N] or [N, C]; no point is in both."""
 
     def datasets(self, seed: int) -> Mapping[str, TensorTable]:
         generator = torch.Generator().manual_seed(seed)
@@ -70,14 +70,18 @@ class Physics(Problem):
     def outputs(self, network: nn.Module, batch: Batch) -> Outputs:
         if "solution" not in batch:
             return Outputs(self.equations(network, batch), anchor=list(network.parameters()))  # type: ignore[arg-type]
-        field = network(batch["points"].flatten(0, 1)).view_as(batch["solution"])
+        field = self.known(network(batch["points"].flatten(0, 1))).view_as(batch["solution"])
         return Outputs({}, extra={"field": field, "solution": batch["solution"]})
+
+    def known(self, field: Tensor) -> Tensor:
+        """What of the network's field is compared with the solution: all of it."""
+        return field
 
     def measure(self, outputs: Outputs) -> Mapping[str, Tensor]:
         """The error of each grid; empty for points where no solution is known."""
         if not outputs.extra:
             return {"relative_l2": torch.zeros(0)}
-        field, solution = outputs.extra["field"], outputs.extra["solution"]
+        field, solution = (outputs.extra[name].flatten(1) for name in ("field", "solution"))
         return {"relative_l2": (field - solution).norm(dim=1) / solution.norm(dim=1)}
 
     def _drawn(self, generator: torch.Generator) -> Tensor:
