@@ -11,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import Dataset
 
@@ -25,12 +25,13 @@ from autoloss.core.errors import ConfigError
 from autoloss.core.problem import Problem
 from autoloss.report.runs import FINISHED, INTERRUPTED
 from autoloss.search import stop
-from autoloss.training.lightning.callbacks.checkpoints import Resume, StepCheckpoint
+from autoloss.training.lightning.callbacks.checkpoints import Resume, StepCheckpoint, epoch_checkpoint
 from autoloss.training.lightning.callbacks.progress import Progress
 from autoloss.training.lightning.callbacks.record import RecordCallback
 from autoloss.training.lightning.callbacks.sample_grid import SampleGrid
 from autoloss.training.lightning.loaders import HeldOut, loader
 from autoloss.training.lightning.shared.checkpoint_file import CheckpointFile
+from autoloss.training.lightning.shared.quick_hooks import quicken
 
 
 @stop.no_exit()
@@ -118,6 +119,7 @@ def _train(
         enable_checkpointing=bool(checkpoints),
         num_sanity_val_steps=0,
     )
+    quicken(trainer, module)
     stop.check()
     task = {"config": dict(original), "checkpoint": str(checkpoint.resolve()) if checkpoint else None, "fold": fold}
     others.join(trainer, directory, task)
@@ -199,7 +201,7 @@ def checkpoint_callbacks(config: Mapping[str, Any], directory: Path) -> list[Cal
     options: dict[str, Any] = {"dirpath": place.parent, "filename": place.stem, "enable_version_counter": False}
     found: list[Callback] = []
     if epochs > 0:
-        found.append(ModelCheckpoint(**options, every_n_epochs=epochs, save_on_train_epoch_end=True))
+        found.append(epoch_checkpoint(**options, every_n_epochs=epochs, save_on_train_epoch_end=True))
     if steps > 0:
         found.append(StepCheckpoint(**options, every_n_train_steps=steps))
     return found
