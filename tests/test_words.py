@@ -25,8 +25,8 @@ RIDDLES = (
     "hardly, though",
     "log-simplex",
 )
-# The name of a weighting or loss is its file's name, which its paper or its users chose.
-NAMED_BY_OTHERS = {"Balancer", "Focal"}
+# The name of a weighting, loss or problem is its file's name, which its paper or its users chose.
+NAMED_BY_OTHERS = {"Balancer", "Focal", "Poisson"}
 
 
 def _texts() -> list[Path]:
