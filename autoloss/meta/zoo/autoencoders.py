@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from autoloss.core.problem import Outputs
-from autoloss.meta.zoo.made import Batch, Made, Task, weighed
+from autoloss.meta.zoo.made import Batch, Made, MadeTask, weighed
 from autoloss.meta.zoo.pictures import CLASSES, SIDE, drawn
 
 CODE = 6  # numbers of the code
@@ -26,8 +26,8 @@ class Autoencoders(Made):
     use = "Learning a weighting rule."
 
     def __init__(self, style: str = "bars", width: int = 32, classes: bool = True) -> None:
-        tasks = [Task("pixels", "number", SIDE * SIDE)]
-        tasks += [Task("kind", "class", CLASSES[style])] if classes else []
+        tasks = [MadeTask("pixels", "number", SIDE * SIDE)]
+        tasks += [MadeTask("kind", "class", CLASSES[style])] if classes else []
         super().__init__(SIDE * SIDE, tasks, width, 1)
         self.style = style
         self.terms = {"kl": None, **self.terms}

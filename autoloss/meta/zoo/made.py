@@ -24,7 +24,7 @@ DECADES = (0.0, 1.0, 3.0)  # the scales of a problem's losses lie within so many
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class MadeTask:
     """One loss: ``kind`` is "number" (squared error of ``size`` numbers) or "class" (cross entropy of ``size``)."""
 
     name: str
@@ -51,7 +51,7 @@ class Made(Problem):
     drawn too, so that scales differ as they do in practice, and metrics are measured without it.
     """
 
-    def __init__(self, inputs: int, tasks: Sequence[Task], width: int, depth: int) -> None:
+    def __init__(self, inputs: int, tasks: Sequence[MadeTask], width: int, depth: int) -> None:
         super().__init__()
         self.inputs, self.tasks, self.width, self.depth = inputs, tuple(tasks), width, depth
         self.terms = {task.name: None for task in self.tasks}

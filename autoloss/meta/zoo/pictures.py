@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autoloss.meta.zoo.made import Made, Task
+from autoloss.meta.zoo.made import Made, MadeTask
 
 SIDE = 8  # pixels
 CLASSES = {"bars": 4, "blobs": 4, "stripes": 4}
@@ -67,9 +67,9 @@ class Pictures(Made):
         width: int = 32,
         depth: int = 2,
     ) -> None:
-        tasks = [Task(f"kind{i}", "class", CLASSES[style]) for i, style in enumerate(styles)]
-        tasks += [Task("count", "number", 1)] if counts else []
-        tasks += [Task("pixels", "number", SIDE * SIDE * len(styles))] if pixels else []
+        tasks = [MadeTask(f"kind{i}", "class", CLASSES[style]) for i, style in enumerate(styles)]
+        tasks += [MadeTask("count", "number", 1)] if counts else []
+        tasks += [MadeTask("pixels", "number", SIDE * SIDE * len(styles))] if pixels else []
         super().__init__(SIDE * SIDE * len(styles), tasks, width, depth)
         self.styles = styles
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autoloss.meta.zoo.made import Made, Task, standard
+from autoloss.meta.zoo.made import Made, MadeTask, standard
 
 
 class Tables(Made):
@@ -31,7 +31,7 @@ class Tables(Made):
         depth: int = 2,
         skewed: bool = False,
     ) -> None:
-        tasks = [Task(f"target{i}", kind, 3 if kind == "class" else 1) for i, kind in enumerate(kinds)]
+        tasks = [MadeTask(f"target{i}", kind, 3 if kind == "class" else 1) for i, kind in enumerate(kinds)]
         super().__init__(inputs, tasks, width, depth)
         self.skewed = skewed
 

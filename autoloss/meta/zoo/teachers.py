@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autoloss.meta.zoo.made import KNOWN, Made, Task, random_network, standard
+from autoloss.meta.zoo.made import KNOWN, Made, MadeTask, random_network, standard
 
 
 class Teachers(Made):
@@ -36,7 +36,7 @@ class Teachers(Made):
         late: bool = False,
     ) -> None:
         tasks = [
-            Task(f"task{i}", kind, (2, 3, 5)[i % 3] if kind == "class" else (1, 4, 2)[i % 3])
+            MadeTask(f"task{i}", kind, (2, 3, 5)[i % 3] if kind == "class" else (1, 4, 2)[i % 3])
             for i, kind in enumerate(kinds)
         ]
         super().__init__(inputs, tasks, width, depth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from autoloss.core.clock import Clock
+from autoloss.core.errors import EmptySelectionWarning
 from autoloss.core.problem import Outputs, Problem
 from autoloss.meta.zoo.families import Setting
 from autoloss.meta.zoo.made import KNOWN, SCALES
@@ -67,7 +69,10 @@ def outcomes(setting: Setting, weightings: Weightings, starts: int = 1, anchored
         batch = {name: column.index_select(1, taken) for name, column in data["train"].items()}
         if KNOWN in batch:
             batch[KNOWN] = progress >= batch["start"]
-        fleet.micro_batch(batch, Clock(step, epoch, progress))
+        with warnings.catch_warnings():
+            # Tasks that start late are absent on purpose.
+            warnings.simplefilter("ignore", EmptySelectionWarning)
+            fleet.micro_batch(batch, Clock(step, epoch, progress))
         fleet.step()
     return _measured(fleet, setting, data["val"]).view(len(weightings), len(setting.seeds), starts, -1)
 
