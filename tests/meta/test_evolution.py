@@ -109,7 +109,7 @@ def test_the_command_goes_on_where_it_ended(autoloss, tmp_path):
     assert done.returncode == 0, done.stderr + done.stdout
     assert "1 generations were run before" in done.stdout
     assert json.loads((directory / "worths.json").read_text())[:1] == before
-    rows = list(csv.DictReader((directory / "evolution.csv").open()))
+    rows = list(csv.DictReader((directory / "evolution.csv").read_text().splitlines()))
     assert [row["generation"] for row in rows] == ["1", "2"]
     assert set(NUMBERS) < set(rows[0])
     done = autoloss("train", f"load={directory / 'rule.yaml'}", "trainer.max_epochs=1", "threads=1", "name=run")
