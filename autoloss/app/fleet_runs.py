@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from autoloss.app.data_card import show_card
 from autoloss.app.fleet_groups import obstacle, structure_of
 from autoloss.app.prepare import PreparedRun, prepare
 from autoloss.app.run_summary import check_finite, write_summary
@@ -180,6 +181,7 @@ class _Together:
             seconds=(time.perf_counter() - self.begun) / len(self.requests),
             overrides=request.overrides,
             command=request.command,
+            constant={} if request.fold else prepared.problem.constant_metrics(),
         )
 
 
@@ -222,6 +224,7 @@ def _built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule
     )
     check_members([member])
     request.directory.mkdir(parents=True, exist_ok=True)
+    show_card(problem, request.directory)
     test = bool(config["test"]) and "test" in data
     return prepared, module, Job(member, request.directory, seed, data, request.report, config, test)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from autoloss.app.unmoved import unmoved_sentences
 from autoloss.core.io.files import write_text
 from autoloss.core.passwords import without_passwords
 from autoloss.report import write as write_report
@@ -39,6 +40,8 @@ def print_run(directory: Path, summary: dict[str, Any]) -> None:
     say(f"final weights: {weights}")
     if "test_metrics" in summary:
         say("test: " + "  ".join(f"{name} {value:.4g}" for name, value in summary["test_metrics"].items()))
+    for sentence in unmoved_sentences(directory):
+        say(sentence)
     say(f"\nrun directory: {shown(directory)}")
     say(f"report: {shown(directory / 'report.html')}")
     say(f"look at the weights: tensorboard --logdir {shlex.quote(str(shown(directory)))}")
@@ -58,6 +61,8 @@ def print_sweep(root: Path) -> int:
     write_leaderboard(root / "leaderboard", as_markdown(board))
     page = report(root)
     say(f"\n{as_text(board)}")
+    for sentence in unmoved_sentences(root):
+        say(sentence)
     if page is not None:
         say(f"\nreport: {shown(page)}")
     say(f"leaderboard: {shown(root / 'leaderboard.md')}")
