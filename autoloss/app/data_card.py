@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autoloss.app.once import first_time
 from autoloss.app.screen import say
 from autoloss.app.workers import helper_number
 from autoloss.core.io.files import write_text
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 FILE = "data.txt"
 LINES = 40  # of a card on the screen
 
-_said: set[str] = set()
-
 
 def show_card(problem: Problem, directory: Path) -> None:
     """Print the card of the problem's data, once in a command, and keep it in ``directory``."""
@@ -24,9 +23,8 @@ def show_card(problem: Problem, directory: Path) -> None:
     if not text:
         return
     write_text(directory / FILE, text + "\n")
-    if text in _said or helper_number():
+    if helper_number() or not first_time(text):
         return
-    _said.add(text)
     lines = text.splitlines()
     if len(lines) > LINES:
         notes = [line for line in lines if line.startswith("note: ")]
