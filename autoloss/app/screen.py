@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from autoloss.app.unmoved import unmoved_sentences
 from autoloss.core.io.files import write_text
+from autoloss.core.io.text_table import listed
 from autoloss.core.passwords import without_passwords
 from autoloss.report import write as write_report
 from autoloss.report.leaderboard import as_csv, as_markdown, as_text, build
@@ -36,10 +37,9 @@ def report(directory: Path) -> Path | None:
 
 def print_run(directory: Path, summary: dict[str, Any]) -> None:
     """Print the result of one run, and the places of its files."""
-    weights = "  ".join(f"{name} {value:.4g}" for name, value in summary["final_weights"].items())
-    say(f"final weights: {weights}")
+    say(f"final weights: {listed(summary['final_weights'])}")
     if "test_metrics" in summary:
-        say("test: " + "  ".join(f"{name} {value:.4g}" for name, value in summary["test_metrics"].items()))
+        say(f"test: {listed(summary['test_metrics'])}")
     for sentence in unmoved_sentences(directory):
         say(sentence)
     say(f"\nrun directory: {shown(directory)}")

@@ -47,6 +47,7 @@ from autoloss.core.errors import AutolossError, BusyError, DiskError, OccupiedEr
 from autoloss.core.io.disk import explained
 from autoloss.core.io.files import read_json, write_json
 from autoloss.core.io.occupied import COMMAND, SWEEP, check_free
+from autoloss.core.io.text_table import listed
 from autoloss.search.stop import Stopped
 
 if TYPE_CHECKING:
@@ -209,8 +210,7 @@ def _train(
     write_json(directory / "config.json", config)
     prepared = _prepared.pop() if _prepared and _prepared[-1].config == config else None
     summary = train(config, directory, overrides, checkpoint, title=title, prepared=prepared)
-    metrics = "  ".join(f"{name} {value:.4g}" for name, value in summary["metrics"].items())
-    say(f"{title}: {metrics}  ({summary['seconds']:.1f} s)")
+    say(f"{title}: {listed(summary['metrics'])}  ({summary['seconds']:.1f} s)")
     return summary
 
 

@@ -176,3 +176,20 @@ def test_several_runs_say_it_once(autoloss, sheet, tmp_path, verb):
     assert done.stdout.count("data: my.csv") == 1
     assert done.stdout.count("warning: coin_error never got better than") == 1
     assert "warning: income" not in done.stdout
+
+
+def test_many_targets_are_read_on_a_narrow_screen(autoloss, sheet):
+    draw = random.Random(0)
+    names = [f"outcome_{i}" for i in range(8)]
+    sheet([[f"{draw.random():.4f}" for _ in range(9)] for _ in range(80)], ["x", *names])
+    chosen = f"problem=tabular problem.csv=my.csv problem.targets=[{','.join(names)}] trainer.max_epochs=1"
+    for verb in (
+        "train -m weighting=equal,uncertainty",
+        "compare weighting=equal,uncertainty compare.seeds=2",
+        "search search.n_trials=2 search.confirm=0 search.weightings=[equal,uncertainty]",
+    ):
+        done = autoloss(*f"{verb} {chosen}".split(), "problem.hidden=[8]")
+        assert done.returncode == 0, done.stderr
+        rows = [line for line in done.stdout.splitlines() if line.strip().startswith("outcome_0_mse ")]
+        assert rows, done.stdout
+        assert not [line for line in done.stdout.splitlines() if "outcome_0_mse  " in line and "outcome_1_mse" in line]
