@@ -122,8 +122,7 @@ def _trained(runs: Sequence[_Run], together: FleetRuns) -> list[Cell | None]:
                 record_failure(runs[i].place, summary)
                 found[i] = None
             else:
-                numbers = listed(measured(summary))
-                say(f"{runs[i].title}: {numbers}")
+                say(listed(runs[i].title, measured(summary)))
                 found[i] = summary
     return [found[i] for i in range(len(runs))]
 

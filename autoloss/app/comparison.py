@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from autoloss.app.screen import report, say, shown
-from autoloss.app.unmoved import unmoved_sentences
+from autoloss.app.unmoved import unmoved_sentence
 from autoloss.core.io.files import write_json, write_text
 from autoloss.core.io.text_table import leaderboard, markdown, number
 from autoloss.core.metrics.score import relative_improvement
@@ -67,8 +67,8 @@ def show(
     report(directory)
     place = shlex.quote(str(shown(directory)))
     say("\n".join(["", leaderboard(rows, range(5, 5 + len(goals)), left=(0, len(rows[0]) - 1)), "", *notes, ""]))
-    for one in unmoved_sentences(directory):
-        say(one)
+    if unmoved := unmoved_sentence(directory):
+        say(unmoved)
     say(f"report: {place}/report.html\nleaderboard: {place}/leaderboard.md")
     say(f"look at the weights: tensorboard --logdir {place}")
 

@@ -133,5 +133,5 @@ def _run(config: dict[str, Any], place: Path, title: str) -> Cell | None:
         record_failure(place, error)
         return None
     (place / "failed.json").unlink(missing_ok=True)
-    say(f"{title}: {listed(measured(summary))}")
+    say(listed(title, measured(summary)))
     return summary

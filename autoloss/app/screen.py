@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from autoloss.app.unmoved import unmoved_sentences
+from autoloss.app.unmoved import unmoved_sentence
 from autoloss.core.io.files import write_text
 from autoloss.core.io.text_table import listed
 from autoloss.core.passwords import without_passwords
@@ -37,10 +37,10 @@ def report(directory: Path) -> Path | None:
 
 def print_run(directory: Path, summary: dict[str, Any]) -> None:
     """Print the result of one run, and the places of its files."""
-    say(f"final weights: {listed(summary['final_weights'])}")
+    say(listed("final weights", summary["final_weights"]))
     if "test_metrics" in summary:
-        say(f"test: {listed(summary['test_metrics'])}")
-    for sentence in unmoved_sentences(directory):
+        say(listed("test", summary["test_metrics"]))
+    if sentence := unmoved_sentence(directory):
         say(sentence)
     say(f"\nrun directory: {shown(directory)}")
     say(f"report: {shown(directory / 'report.html')}")
@@ -61,7 +61,7 @@ def print_sweep(root: Path) -> int:
     write_leaderboard(root / "leaderboard", as_markdown(board))
     page = report(root)
     say(f"\n{as_text(board)}")
-    for sentence in unmoved_sentences(root):
+    if sentence := unmoved_sentence(root):
         say(sentence)
     if page is not None:
         say(f"\nreport: {shown(page)}")

@@ -30,7 +30,7 @@ from autoloss.app.search_study import (
 )
 from autoloss.app.storage_url import move_to_environment
 from autoloss.app.trust import import_paths
-from autoloss.app.unmoved import unmoved_sentences
+from autoloss.app.unmoved import unmoved_sentence
 from autoloss.app.workers import Workers, helper_number
 from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.io.disk import explained
@@ -174,7 +174,7 @@ def _show(outcome: Any, config: Mapping[str, Any], settings: Sequence[str], dire
     report(directory)
     place = shlex.quote(str(shown(directory)))
     say(f"\n{outcome.text()}\n")
-    for sentence in unmoved_sentences(directory):
+    if sentence := unmoved_sentence(directory):
         say(sentence)
     say(f"report: {place}/report.html")
     say(f"leaderboard: {place}/leaderboard.md")

@@ -210,7 +210,7 @@ def _train(
     write_json(directory / "config.json", config)
     prepared = _prepared.pop() if _prepared and _prepared[-1].config == config else None
     summary = train(config, directory, overrides, checkpoint, title=title, prepared=prepared)
-    say(f"{title}: {listed(summary['metrics'])}  ({summary['seconds']:.1f} s)")
+    say(f"{listed(title, summary['metrics'])}  ({summary['seconds']:.1f} s)")
     return summary
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -24,19 +24,22 @@ def unmoved(constant: Mapping[str, float], goals: Mapping[str, str], metrics: Pa
     return found
 
 
-def unmoved_sentences(directory: Path) -> Iterator[str]:
-    """A sentence for each metric that no finished run in ``directory`` could move, from the summaries there."""
+def unmoved_sentence(directory: Path) -> str:
+    """What to say of the metrics that no finished run in ``directory`` moved, by the summaries there; or nothing."""
     summaries = [_summary(path) for path in sorted(directory.rglob("summary.json"))]
     known = [summary for summary in summaries if summary.get("constant_metrics") and summary["state"] == "finished"]
     if not known:
-        return
-    for name, value in known[0]["constant_metrics"].items():
-        if all(name in summary["unmoved_metrics"] for summary in known):
-            where = "" if len(known) == 1 else f" in any of {len(known)} runs"
-            yield (
-                f"warning: {name} never got better than {value:.4g}{where}, which the same answer for every row also "
-                "has. Train longer, or ask whether the inputs say anything of it."
-            )
+        return ""
+    constant = known[0]["constant_metrics"]
+    stuck = [name for name in constant if all(name in summary["unmoved_metrics"] for summary in known)]
+    if not stuck:
+        return ""
+    found = ", ".join(f"{name} ({constant[name]:.4g})" for name in stuck)
+    where = "" if len(known) == 1 else f" in any of {len(known)} runs"
+    return (
+        f"warning: {found} never got better on validation data than the same answer for every row{where}. "
+        "Train longer, or ask whether the inputs say anything of it."
+    )
 
 
 def _summary(path: Path) -> dict[str, Any]:

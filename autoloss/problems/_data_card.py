@@ -41,12 +41,13 @@ class DataCard:
         unlabelled = f", {total - used} without any label left out" if total > used else ""
         about = f" ({self.sheet.about})" if self.sheet.about else ""
         width = sum(part.width for _, part in self.inputs)
+        inputs = "1 input of the network" if width == 1 else f"{width} inputs of the network"
         rows = [
             *(["target", t.name, t.kind, self._target(t)] for _, t in self.targets),
             *(["input", c.name, *self._input(c, part)] for c, part in self.inputs),
             *(["ignored", name, "", reason] for name, reason in self.ignored.items()),
         ]
-        head = f"data: {self.sheet.source}{about}: {total} rows ({sizes}{unlabelled}), {width} inputs of the network"
+        head = f"data: {self.sheet.source}{about}: {total} rows ({sizes}{unlabelled}), {inputs}"
         return "\n".join([head, aligned(rows, left=(0, 1, 2, 3)), *(f"note: {hint}" for hint in self.hints())])
 
     def hints(self) -> list[str]:

@@ -55,15 +55,16 @@ def leaderboard(rows: Sequence[Sequence[str]], metrics: Collection[int], left: C
     return "\n\n".join(tables)
 
 
-def listed(values: Mapping[str, float]) -> str:
-    """Names with their numbers to four digits, on one line; more than ``BESIDE`` below each other.
+def listed(title: str, values: Mapping[str, float]) -> str:
+    """``title`` and names with their numbers to four digits, on one line; more than ``BESIDE`` below each other.
 
-    >>> listed({"a": 1.0, "b": 0.12345})
-    'a 1  b 0.1235'
+    >>> listed("test", {"a": 1.0, "b": 0.12345})
+    'test: a 1  b 0.1235'
     """
     if len(values) <= BESIDE:
-        return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-    return "\n" + aligned([[f"  {name}", f"{value:.4g}"] for name, value in values.items()], left=[0])
+        return f"{title}: " + "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+    rows = [[f"  {name}", f"{value:.4g}"] for name, value in values.items()]
+    return f"{title}:\n{aligned(rows, left=[0])}"
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:

@@ -43,8 +43,9 @@ def test_many_go_below_each_other(metrics, runs):
 
 def test_many_numbers_are_a_list():
     values = {f"m{i}": i / 3 for i in range(BESIDE + 1)}
-    lines = listed(values).splitlines()
-    assert lines[0] == ""
+    lines = listed("title", values).splitlines()
+    assert lines[0] == "title:"
     assert [line.split() for line in lines[1:]] == [[name, f"{value:.4g}"] for name, value in values.items()]
     values.popitem()
-    assert listed(values).split("  ") == [f"{name} {value:.4g}" for name, value in values.items()]
+    shown = listed("title", values).removeprefix("title: ").split("  ")
+    assert shown == [f"{name} {value:.4g}" for name, value in values.items()]
