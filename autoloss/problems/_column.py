@@ -51,8 +51,7 @@ class Column:
     @cached_property
     def identifies(self) -> bool:
         """Whether the cells are text, and (nearly) all different: such as names, that say nothing of other rows."""
-        known = sum(cell is not None for cell in self.cells)
-        return not self.numeric and len(self.distinct) > max(FEW, UNIQUE * known)
+        return not self.numeric and len(self.distinct) > max(FEW, UNIQUE * int(self.present.sum()))
 
     @cached_property
     def present(self) -> Tensor:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
 from autoloss.problems._column import FEW, number_in
 
@@ -17,6 +18,7 @@ _DATE = re.compile(
 _WITH_COMMA = re.compile(r"[+-]?(?=[\d,])(?:\d{1,3}(?:\.\d{3})+|\d*)(?:,\d+)?(?:[eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _UNCLEAR = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
+FIRST = 1000  # different cells among which there must be a date, so that other columns need not be searched
 EPOCH = datetime(1970, 1, 1)
 
 
@@ -31,6 +33,11 @@ class Reading:
     thousands: bool = False
     order: str = ""
     doubt: str = ""
+
+    @property
+    def plain(self) -> bool:
+        """Whether every cell stays as it is."""
+        return self.decimal == "." and not self.thousands and not self.order
 
     def cell(self, text: str) -> str:
         """``text`` as numbers are written here; other text stays as it is. A date is its days since 1970."""
@@ -59,6 +66,8 @@ def reading_of(cells: Collection[str], delimiter: str, decimal: str = "auto", ki
     if commas is not None:
         return commas
     if kind == "numeric" or (kind != "date" and len(cells) <= FEW):
+        return Reading()
+    if not any(map(_DATE.fullmatch, islice(cells, FIRST))):
         return Reading()
     if not _most(cells, (_DATE.fullmatch(cell) is not None for cell in cells)):
         return Reading()

@@ -157,11 +157,13 @@ class Tabular(Problem):
     def column(self, sheet: Sheet, name: str) -> Column:
         """The column ``name`` of a ``sheet``, its cells read as those of this problem's own file."""
         reading = self.readings[name]
-        cells = [None if cell.lower() in self.missing else reading.cell(cell) for cell in sheet.columns[name]]
-        return Column(name, cells, sheet.lines)
+        cells = sheet.columns[name]
+        read: dict[str, str | None] = {} if reading.plain else {cell: reading.cell(cell) for cell in set(cells)}
+        read |= dict.fromkeys(cell for cell in set(cells) if cell.lower() in self.missing)
+        return Column(name, [read.get(cell, cell) for cell in cells], sheet.lines)
 
     def _reading(self, sheet: Sheet, name: str, decimal: str) -> Reading:
-        cells = {cell for cell in sheet.columns[name] if cell.lower() not in self.missing}
+        cells = [cell for cell in dict.fromkeys(sheet.columns[name]) if cell.lower() not in self.missing]
         return reading_of(cells, sheet.delimiter, decimal, self.kinds.get(name))
 
     def data_card(self) -> str:
