@@ -19,6 +19,7 @@ from autoloss.problems._target import Target
 
 MANY = 50  # inputs of one column that a reader should know of
 SHOWN = 3  # categories that are named
+IDENTIFIER = re.compile(r"(?:^|[\W_])(?:id|ID|Id|key|nr|no)$|[a-z]I[dD]$")  # names such as id, user_id, orderId
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +114,8 @@ class DataCard:
         counted = [column.name for column, part in told if isinstance(part, Numeric) and _counts(column)]
         if counted:
             found.append(
-                f"{_these(counted)} numbered row by row, as identifiers are. Unless the order of the rows says "
-                f"something, set {_ignore(counted)}."
+                f"{_these(counted, 'has', 'have')} a whole number of its own in every row, as identifiers do. If its "
+                f"size says nothing, set {_ignore(counted)}."
             )
         codes = [c.name for c, part in told if isinstance(part, Numeric) and c.whole and 2 < len(c.distinct) <= FEW]
         if codes:
@@ -132,10 +133,12 @@ class DataCard:
 
 
 def _counts(column: Column) -> bool:
-    """Whether the cells are whole numbers without repetition and without gaps."""
+    """Whether the cells are whole numbers without repetition, and without gaps or by name identifiers."""
     numbers = [n for n in column.distinct.values() if n is not None]
     known = int(column.present.sum())
-    return column.whole and len(numbers) == known > FEW and max(numbers) - min(numbers) == known - 1
+    if not (column.whole and len(numbers) == known > FEW):
+        return False
+    return max(numbers) - min(numbers) == known - 1 or IDENTIFIER.search(column.name) is not None
 
 
 def _compact_dates(column: Column) -> bool:

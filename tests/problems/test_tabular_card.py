@@ -73,6 +73,10 @@ def test_hints_can_be_typed_for_columns_with_odd_names(sheet):
     assert "\"problem.ignore=['the code']\"" in card
     assert "'the code' is text with " in card
     assert "\"problem.ignore=['row no.']\"" in card
+    rows = [[str(i * i), str(i * i), str(i % 2)] for i in range(100)]
+    card = Tabular(sheet(rows, ["customer_id", "paid", "t"]), "t").data_card()
+    assert "'customer_id' has a whole number of its own in every row" in card
+    assert "'paid' has" not in card
     rows = [[str(20200000 + 100 * (i % 12 + 1) + i % 28 + 1), str(i % 2)] for i in range(100)]
     assert "'when' has whole numbers that look like dates" in Tabular(sheet(rows, ["when", "t"]), "t").data_card()
 

@@ -1,33 +1,20 @@
-"""Files as people have them: encodings, separators, decimal commas, dates, gaps, and tables in memory."""
+"""Files as people have them: encodings, separators, decimal commas, dates, identifiers, gaps."""
 
 import string
-import sys
 from datetime import datetime, timedelta, timezone
-from types import ModuleType, SimpleNamespace
 
-import pandas
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import autoloss
 from autoloss.core.errors import ConfigError
 from autoloss.problems._reading import days_of, reading_of
-from autoloss.problems._sheet import DELIMITERS, read_sheet, sheet_of
+from autoloss.problems._sheet import DELIMITERS, read_sheet
 from autoloss.problems.tabular import Tabular
-from tests.problems.sheets import HEADER, TARGETS, table, tables
+from tests.problems.sheets import HEADER, TARGETS, same, table, tables
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1", "cp1252"]
-
-
-def same(one, other):
-    """Whether two problems have the same data, bit for bit."""
-    return all(
-        torch.equal(tables(one, split)[name], column)
-        for split in ("train", "val", "test")
-        for name, column in tables(other, split).items()
-    )
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -208,55 +195,24 @@ def test_text_that_is_different_in_each_row_is_ignored_and_said(sheet):
         assert Tabular(sheet(rows, header, "named.csv"), TARGETS, **given_).inputs.width == plain.inputs.width + 72
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_a_dataframe_is_read_as_its_file(sheet, tmp_path):
-    rows = table(missing=0.2)
-    path = sheet(rows)
-    frame = pandas.read_csv(path, skipinitialspace=True)
-    frame["day"] = pandas.date_range("2020-01-01", periods=len(frame))
-    frame.to_csv(path, index=False)
-    plain = Tabular(path, TARGETS)
-    for one in (frame, frame.to_dict(orient="list"), SimpleNamespace(to_pydict=lambda: frame.to_dict(orient="list"))):
-        assert same(autoloss.tabular(one, TARGETS), plain)
-    assert same(autoloss.tabular(frame, targets="income", ignore=["grade"]), Tabular(path, "income", ignore=["grade"]))
-    frame["flag"] = pandas.array([True, None] * 60, dtype="boolean")
-    assert sheet_of(frame).columns["flag"][:2] == ("True", "")
+@pytest.mark.parametrize(("different", "ignored"), [(100, True), (91, True), (90, False), (60, False)])
+def test_text_is_ignored_if_more_than_nine_in_ten_cells_are_different(sheet, different, ignored):
+    rows = [[f"{i * 1.7 % 5:.2f}", f"name {i % different}", str(i % 3)] for i in range(100)]
+    problem = Tabular(sheet(rows, ["x", "name", "t"]), "t", test=0)
+    assert (problem.inputs.width == 1) == ignored
+    assert ("'name' is text with" in problem.data_card()) == (problem.inputs.width > 51)
 
 
-@pytest.mark.parametrize(
-    ("table_", "says"),
-    [
-        ("a,b", "must be a DataFrame or a mapping of columns, but it is str"),
-        ({}, "must have columns and rows, but a table has 0 and 0"),
-        ({"x": [], "t": []}, "must have columns and rows, but a table has 2 and 0"),
-        ({"x": [1], "t": [1, 2]}, "equally many cells, but they have {'x': 1, 't': 2}"),
-        (pandas.DataFrame([[1, 2]], columns=["x", "x"]), "distinct names, but several of a table are called 'x'"),
-    ],
-)
-def test_a_table_that_cannot_be_used_is_named(table_, says):
-    with pytest.raises(ConfigError, match=says):
-        autoloss.tabular(table_, "t")
-
-
-def test_parquet_goes_through_pyarrow(sheet, tmp_path, monkeypatch):
-    """A stand-in for PyArrow where it is not installed: it holds the columns with their types."""
-    rows = table()
-    columns = {name: [row[i] for row in rows] for i, name in enumerate(HEADER)}
-    columns["age"] = [float(cell) for cell in columns["age"]]
-    path = tmp_path / "my.parquet"
-    try:
-        import pyarrow
-        from pyarrow import parquet
-
-        parquet.write_table(pyarrow.table(columns), path)
-    except ImportError:
-        path.write_bytes(b"PAR1")
-        fake, inner = ModuleType("pyarrow"), ModuleType("pyarrow.parquet")
-        fake.ArrowException, fake.parquet = ValueError, inner
-        inner.read_table = lambda where: SimpleNamespace(to_pydict=lambda: columns)
-        monkeypatch.setitem(sys.modules, "pyarrow", fake)
-        monkeypatch.setitem(sys.modules, "pyarrow.parquet", inner)
-    assert same(Tabular(str(path), TARGETS), Tabular(sheet(rows), TARGETS))
+def test_seven_columns_of_an_export_do_not_become_hundreds_of_inputs(sheet):
+    start = datetime(2024, 1, 1, 8)
+    rows = []
+    for i in range(400):
+        at, day = (start + timedelta(hours=7 * i)).isoformat(" "), (start + timedelta(days=i)).strftime("%d.%m.%Y")
+        who = [f"{i:08x}-ab", f"Person {i}", f"p{i}@example.org"]
+        rows.append([*who, at, day, f"{i * 37 % 101},5", ["a", "b"][i % 2], str(i % 3)])
+    text = "\n".join(";".join(row) for row in [["key", "name", "mail", "at", "day", "paid", "plan", "t"], *rows])
+    problem = Tabular(sheet(text), "t")
+    assert problem.inputs.width == 1 + 1 + 1 + 2
 
 
 CELL = st.sampled_from(
