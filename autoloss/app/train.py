@@ -42,6 +42,7 @@ from autoloss.core.errors import AutolossError, BusyError, DiskError, OccupiedEr
 from autoloss.core.io.disk import explained
 from autoloss.core.io.files import write_json
 from autoloss.core.io.occupied import COMMAND, SWEEP, check_free
+from autoloss.core.io.text_table import listed
 from autoloss.search.stop import Stopped
 
 if TYPE_CHECKING:
@@ -192,8 +193,7 @@ def _train(run: TrainJob, trained: Trained | None) -> dict[str, Any]:
         trained = _train_alone(run)
     if isinstance(trained, Exception):
         raise trained
-    metrics = "  ".join(f"{name} {value:.4g}" for name, value in trained["metrics"].items())
-    say(f"{run.title}: {metrics}  ({trained['seconds']:.1f} s)")
+    say(f"{listed(run.title, trained['metrics'])}  ({trained['seconds']:.1f} s)")
     return trained
 
 

@@ -147,6 +147,20 @@ class Problem(Component, ABC):
         kept = max(1, round(share * size))
         return _Part(train, order[kept:]), _Part(train, order[:kept])
 
+    def data_card(self) -> str:
+        """What the user should know of the data before training: a few lines, which are printed and kept.
+
+        Optional: nothing is printed without it.
+        """
+        return ""
+
+    def constant_metrics(self) -> Mapping[str, float]:
+        """The metrics on validation data of the best answer that is the same for every sample, where they are known.
+
+        Optional: a training that never gets better than these is told.
+        """
+        return {}
+
     @abstractmethod
     def datasets(self, seed: int) -> Mapping[str, Dataset[Any]]:
         """The datasets ``train``, ``val`` and (optionally) ``test``; ``seed`` is for data that are drawn at random.
