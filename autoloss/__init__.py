@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from autoloss.core.weighting import Scalarization as Scalarization
     from autoloss.core.weighting import Weighting as Weighting
     from autoloss.core.weighting import Wrapper as Wrapper
+    from autoloss.problems._frame import tabular as tabular
     from autoloss.search.library import UserTrial as UserTrial
     from autoloss.search.output import Outcome as Outcome
     from autoloss.training.balancer import Balancer as Balancer
@@ -109,6 +110,7 @@ _PLACES = {
     "per_sample": "core.loss",
     "require": "core.errors",
     "shared_generator": "core.tensors.draws",
+    "tabular": "problems._frame",
     "unknown": "core.errors",
 }
 

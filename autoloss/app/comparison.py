@@ -10,8 +10,9 @@ from statistics import fmean
 from typing import Any
 
 from autoloss.app.screen import report, say, shown
+from autoloss.app.unmoved import unmoved_sentence
 from autoloss.core.io.files import write_json, write_text
-from autoloss.core.io.text_table import aligned, markdown, number
+from autoloss.core.io.text_table import leaderboard, markdown, number
 from autoloss.core.metrics.score import relative_improvement
 
 Cell = dict[str, Any]  # a run's summary
@@ -65,7 +66,9 @@ def show(
     write_leaderboard(directory / "leaderboard", page)
     report(directory)
     place = shlex.quote(str(shown(directory)))
-    say("\n".join(["", aligned(rows, left=(0, len(rows[0]) - 1)), "", *notes, ""]))
+    say("\n".join(["", leaderboard(rows, range(5, 5 + len(goals)), left=(0, len(rows[0]) - 1)), "", *notes, ""]))
+    if unmoved := unmoved_sentence(directory):
+        say(unmoved)
     say(f"report: {place}/report.html\nleaderboard: {place}/leaderboard.md")
     say(f"look at the weights: tensorboard --logdir {place}")
 

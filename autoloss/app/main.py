@@ -12,6 +12,7 @@ from types import TracebackType
 
 from autoloss._version import __version__
 from autoloss.app.completion import narrow
+from autoloss.app.once import begin
 from autoloss.app.output import outlive_readers
 from autoloss.app.ranks.place import given
 from autoloss.app.signal_handlers import stopping
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"autoloss {__version__}")
         return 0
     verb, rest = arguments[0], arguments[1:]
+    begin()
     if verb in ("-sc", "--shell-completion"):
         return _complete(arguments)
     try:

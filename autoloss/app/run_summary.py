@@ -10,6 +10,7 @@ from typing import Any
 
 from autoloss.app.directories import TRAJECTORY
 from autoloss.app.screen import report
+from autoloss.app.unmoved import unmoved
 from autoloss.core.errors import MetricError
 from autoloss.core.io.files import write_json
 from autoloss.core.io.versions import versions
@@ -41,10 +42,12 @@ def write_summary(
     seconds: float,
     overrides: Sequence[str],
     command: Sequence[str],
+    constant: Mapping[str, float] = {},
 ) -> dict[str, Any]:
     """Write ``summary.json``, what the weighting exports and the page of a run of ``config``; return the summary.
 
-    ``given`` is the configuration as it was given, perhaps without keys that have defaults.
+    ``given`` is the configuration as it was given, perhaps without keys that have defaults. ``constant`` are the
+    metrics of the best answer that is the same for every sample, where they are known.
     """
     further = {name: player for name, player in module.players.items() if player is not module.player}
     goals = module.problem.metrics
@@ -71,6 +74,9 @@ def write_summary(
     }
     if test_metrics:
         summary["test_metrics"] = dict(test_metrics)
+    if constant:
+        summary["constant_metrics"] = dict(constant)
+        summary["unmoved_metrics"] = unmoved(constant, goals, directory / "metrics.csv")
     write_export(module.player.weighting, directory)
     write_json(directory / "summary.json", summary)
     report(directory)

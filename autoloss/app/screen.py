@@ -9,7 +9,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from autoloss.app.unmoved import unmoved_sentence
 from autoloss.core.io.files import write_text
+from autoloss.core.io.text_table import listed
 from autoloss.core.passwords import without_passwords
 from autoloss.report import write as write_report
 from autoloss.report.leaderboard import as_csv, as_markdown, as_text, build
@@ -35,10 +37,11 @@ def report(directory: Path) -> Path | None:
 
 def print_run(directory: Path, summary: dict[str, Any]) -> None:
     """Print the result of one run, and the places of its files."""
-    weights = "  ".join(f"{name} {value:.4g}" for name, value in summary["final_weights"].items())
-    say(f"final weights: {weights}")
+    say(listed("final weights", summary["final_weights"]))
     if "test_metrics" in summary:
-        say("test: " + "  ".join(f"{name} {value:.4g}" for name, value in summary["test_metrics"].items()))
+        say(listed("test", summary["test_metrics"]))
+    if sentence := unmoved_sentence(directory):
+        say(sentence)
     say(f"\nrun directory: {shown(directory)}")
     say(f"report: {shown(directory / 'report.html')}")
     say(f"look at the weights: tensorboard --logdir {shlex.quote(str(shown(directory)))}")
@@ -58,6 +61,8 @@ def print_sweep(root: Path) -> int:
     write_leaderboard(root / "leaderboard", as_markdown(board))
     page = report(root)
     say(f"\n{as_text(board)}")
+    if sentence := unmoved_sentence(root):
+        say(sentence)
     if page is not None:
         say(f"\nreport: {shown(page)}")
     say(f"leaderboard: {shown(root / 'leaderboard.md')}")

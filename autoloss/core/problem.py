@@ -70,7 +70,7 @@ class Outputs:
     A loss without a prediction and a target (a KL term, a penalty) is given as its values: a tensor or an
     :class:`Entry`. ``extra`` is for the problem's own metrics. ``index`` [B] holds each sample's place in the training
     data (from 0). ``keys`` holds further data of the samples by name, [B] each, for sample weightings; a key
-    ``corrupted`` (bool) is recorded.
+    ``corrupted`` (bool) is recorded, and ``TERM.NAME`` is the key ``NAME`` of that term's samples alone.
     """
 
     terms: Mapping[str, Term | Entry | Tensor | Verdict | Inputs | Layers]
@@ -146,6 +146,20 @@ class Problem(Component, ABC):
         order = torch.randperm(size, generator=torch.Generator().manual_seed(seed)).tolist()
         kept = max(1, round(share * size))
         return _Part(train, order[kept:]), _Part(train, order[:kept])
+
+    def data_card(self) -> str:
+        """What the user should know of the data before training: a few lines, which are printed and kept.
+
+        Optional: nothing is printed without it.
+        """
+        return ""
+
+    def constant_metrics(self) -> Mapping[str, float]:
+        """The metrics on validation data of the best answer that is the same for every sample, where they are known.
+
+        Optional: a training that never gets better than these is told.
+        """
+        return {}
 
     @abstractmethod
     def datasets(self, seed: int) -> Mapping[str, Dataset[Any]]:
