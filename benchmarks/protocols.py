@@ -9,7 +9,7 @@ from sheets import TARGETS
 
 EQUAL, SEARCHED = "equal", "search"
 SKLEARN = "sklearn"  # data that sheets.py writes
-HALF, HALF_BALANCE = "half balance", ("weighting=auto",)
+HALF, HALF_BALANCE = "half balance", ("weighting=auto", "weighting.keep=0", "weighting.decay=0.9")
 EVERY_TENTH = "weighting.wrap=[{every_n:{n:10}}]"
 
 
