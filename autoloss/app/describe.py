@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from autoloss.app.arguments import Parser
-from autoloss.core.component import Component
 from autoloss.core.registry.defaults import REQUIRED, defaults
 from autoloss.core.registry.kinds import KINDS
 from autoloss.core.registry.lookup import registry
-from autoloss.core.signals import SIGNALS
 
 
 def main(arguments: Sequence[str]) -> int:

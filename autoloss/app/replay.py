@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from autoloss.app.arguments import Parser, pair
 from autoloss.app.screen import say, shown
 from autoloss.core.errors import ConfigError
@@ -86,5 +84,7 @@ def _nodes(settings: dict[str, Any], config: Mapping[str, Any]) -> dict[str, Any
 
 
 def _end(weights: Any) -> str:
+    import numpy as np
+
     known = weights[np.isfinite(weights)]
     return f"{np.median(known[-max(1, round(TAIL * len(known))) :]):.4g}" if len(known) else "-"

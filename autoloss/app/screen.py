@@ -11,9 +11,6 @@ from tqdm import tqdm
 
 from autoloss.core.io.files import write_text
 from autoloss.core.passwords import without_passwords
-from autoloss.report import write as write_report
-from autoloss.report.leaderboard import as_csv, as_markdown, as_text, build
-from autoloss.report.runs import read_runs
 
 
 def say(text: str, error: bool = False) -> None:
@@ -25,6 +22,9 @@ def say(text: str, error: bool = False) -> None:
 
 def report(directory: Path) -> Path | None:
     """Write ``report.html`` in ``directory``; if that fails, say so and return ``None``: the run is finished anyway."""
+    # The report imports numpy and scipy: a question, and a mistake, is answered without them.
+    from autoloss.report import write as write_report
+
     try:
         return write_report(directory)
     except Exception as error:
@@ -46,6 +46,8 @@ def print_run(directory: Path, summary: dict[str, Any]) -> None:
 
 def print_sweep(root: Path) -> int:
     """Print and write the leaderboard of a sweep, from its files; 1 if a run failed or did not finish."""
+    from autoloss.report.leaderboard import as_csv, as_markdown, as_text, build
+    from autoloss.report.runs import read_runs
     from autoloss.training.record.tensorboard import write_leaderboard
 
     runs = read_runs(root) if root.is_dir() else []
