@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str]) -> int:
     """Write ``schedule.yaml`` and say how to use it."""
-    parser = Parser("distill", "Turns the weights of a run into a schedule for other runs.")
+    parser = Parser("distill")
     parser.add_argument("run", metavar="RUN_DIR", type=Path, help="a directory with trajectory.csv")
     parser.add_argument("--out", type=Path, help="the file to write; RUN_DIR/schedule.yaml by default")
     parser.add_argument("--points", type=int, default=50, help="intervals of each curve; it has one point more")

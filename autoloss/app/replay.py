@@ -12,16 +12,12 @@ from autoloss.core.errors import ConfigError
 from autoloss.core.io.files import write_text
 from autoloss.core.io.text_table import aligned
 
-WHAT = """Draws the weights that other weightings give for the losses of a run, from its record alone:
-RUN_DIR/replay.html.
-A weighting that compares gradients needs a run that recorded them (with such a weighting, or with record.probe_every).
-The losses are those of the run: with other weights, the run would have had other losses."""
 TAIL = 0.1
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, or 2 for a user's mistake."""
-    parser = Parser("replay", WHAT)
+    parser = Parser("replay")
     parser.add_argument("run", metavar="RUN_DIR", type=Path, help="a directory with trajectory.csv")
     parser.add_argument(
         "settings",
