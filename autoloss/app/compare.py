@@ -18,6 +18,7 @@ from autoloss.app.screen import say
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.io.files import write_json
 from autoloss.core.io.occupied import COMMAND, COMPARE, check_free
+from autoloss.core.io.text_table import named
 
 if TYPE_CHECKING:
     from autoloss.app.fleet_runs import FleetRuns, Request
@@ -121,8 +122,7 @@ def _trained(runs: Sequence[_Run], together: FleetRuns) -> list[Cell | None]:
                 record_failure(runs[i].place, summary)
                 found[i] = None
             else:
-                numbers = "  ".join(f"{name} {value:.4g}" for name, value in measured(summary).items())
-                say(f"{runs[i].title}: {numbers}")
+                say(f"{runs[i].title}: {named(measured(summary))}")
                 found[i] = summary
     return [found[i] for i in range(len(runs))]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from autoloss.app.arguments import Parser
 from autoloss.app.screen import say
 from autoloss.core.errors import ConfigError
+from autoloss.core.io.text_table import number
 
 if TYPE_CHECKING:
     from autoloss.report.record import RunRecord
@@ -41,8 +42,8 @@ def main(arguments: Sequence[str]) -> int:
             "with --out FILE."
         ) from error
     for name, values in curves.weights.items():
-        first, middle, last = values[0], values[len(values) // 2], values[-1]
-        say(f"{name}: {first:.4g} at the start, {middle:.4g} half-way, {last:.4g} at the end")
+        first, middle, last = (number(values[i], ".4g") for i in (0, len(values) // 2, -1))
+        say(f"{name}: {first} at the start, {middle} half-way, {last} at the end")
     say(f"\nwritten: {path}\nuse it: {_use(read(options.run), path)}")
     return 0
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autoloss.app.composition import composed, conf_dir
-from autoloss.app.config_source import GROUPS
+from autoloss.app.composition import unchecked
+from autoloss.app.config_source import GROUPS, conf_dir
 from autoloss.app.key_comments import annotated, key_comments
 from autoloss.app.verbs import VERBS
 from autoloss.core.registry.lookup import registry
@@ -22,7 +22,7 @@ def help_text(verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = 
         if group not in (".", "hydra"):
             options.setdefault(group, []).append(path.stem)
     groups = "\n".join(f"{group}: {', '.join(names)}" for group, names in sorted(options.items()))
-    config = annotated(composed(verb, overrides, config_dirs), key_comments(verb))
+    config = annotated(unchecked(verb, overrides, config_dirs), key_comments(verb))
     return (
         f"autoloss {verb} [key=value | group=option ...]\n\n{VERBS[verb].what}\n\n{VERBS[verb].shown_examples()}\n\n"
         f"== Groups ==\nChoose an option of a group with group=option\n\n{groups}\n\n"

@@ -8,8 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from autoloss.app.composition import conf_dir
-from autoloss.app.config_source import GROUPS
+from autoloss.app.config_source import GROUPS, conf_dir
 from autoloss.core.registry.defaults import parameter_lines
 from autoloss.core.registry.lookup import registry
 

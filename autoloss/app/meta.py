@@ -16,6 +16,7 @@ from autoloss.core.errors import ConfigError, require
 from autoloss.core.io.files import EXPORT, write_json
 from autoloss.core.io.files import whole as whole_file
 from autoloss.core.io.occupied import COMMAND, META, check_free
+from autoloss.core.io.text_table import named
 from autoloss.meta.episodes import episodes
 
 BASELINE, FROZEN, ANEW = "equal", "the rule, frozen", "a rule from scratch"
@@ -132,5 +133,5 @@ def _run(config: dict[str, Any], place: Path, title: str) -> Cell | None:
         record_failure(place, error)
         return None
     (place / "failed.json").unlink(missing_ok=True)
-    say(f"{title}: " + "  ".join(f"{name} {value:.4g}" for name, value in measured(summary).items()))
+    say(f"{title}: " + named(measured(summary)))
     return summary

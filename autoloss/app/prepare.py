@@ -156,6 +156,9 @@ def _ingredients(config: Mapping[str, Any], problem: Problem | None, attempt: At
 def _check_run(config: Mapping[str, Any], attempt: Attempt[Any], here: bool) -> None:
     size, anchor, ckpt = config["batch_size"], config["anchor"], config["ckpt"]
     attempt(lambda: require(size >= 1, "batch_size must be at least 1", f"it is {size}"))
+    workers, threads = config["workers"], config["threads"]
+    attempt(lambda: require(workers >= 0, "workers must be at least 0", f"it is {workers}"))
+    attempt(lambda: require(threads is None or threads >= 1, "threads must be at least 1", f"it is {threads}"))
     attempt(lambda: check_trainer(config["trainer"], here))
     attempt(lambda: check_anchor(anchor))
     place = None if ckpt in (None, "last") else checkpoint_of(str(ckpt))

@@ -10,7 +10,7 @@ from autoloss.app.arguments import Parser, pair
 from autoloss.app.screen import say, shown
 from autoloss.core.errors import ConfigError
 from autoloss.core.io.files import write_text
-from autoloss.core.io.text_table import aligned
+from autoloss.core.io.text_table import aligned, number
 
 TAIL = 0.1
 
@@ -83,4 +83,4 @@ def _end(weights: Any) -> str:
     import numpy as np
 
     known = weights[np.isfinite(weights)]
-    return f"{np.median(known[-max(1, round(TAIL * len(known))) :]):.4g}" if len(known) else "-"
+    return number(float(np.median(known[-max(1, round(TAIL * len(known))) :])), ".4g") if len(known) else "-"

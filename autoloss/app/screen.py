@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from autoloss.core.io.files import write_text
+from autoloss.core.io.text_table import named
 from autoloss.core.passwords import without_passwords
 
 
@@ -35,13 +36,17 @@ def report(directory: Path) -> Path | None:
 
 def print_run(directory: Path, summary: dict[str, Any]) -> None:
     """Print the result of one run, and the places of its files."""
-    weights = "  ".join(f"{name} {value:.4g}" for name, value in summary["final_weights"].items())
-    say(f"final weights: {weights}")
+    say(f"final weights: {named(summary['final_weights'])}")
     if "test_metrics" in summary:
-        say("test: " + "  ".join(f"{name} {value:.4g}" for name, value in summary["test_metrics"].items()))
-    say(f"\nrun directory: {shown(directory)}")
-    say(f"report: {shown(directory / 'report.html')}")
-    say(f"look at the weights: tensorboard --logdir {shlex.quote(str(shown(directory)))}")
+        say(f"test: {named(summary['test_metrics'])}")
+    say(f"\n{places_line(directory)}")
+
+
+def places_line(directory: Path, *more: str) -> str:
+    """Where the results are and what to do with them; the directory is named once, in a command to copy."""
+    files = ", ".join(name for name in ("report.html", *more) if (directory / name).exists())
+    look = f"look at the weights: tensorboard --logdir {shlex.quote(str(shown(directory)))}"
+    return f"{look}   (also there: {files})" if files else look
 
 
 def print_sweep(root: Path) -> int:
@@ -58,12 +63,9 @@ def print_sweep(root: Path) -> int:
     write_text(root / "leaderboard.csv", as_csv(board))
     write_text(root / "leaderboard.md", as_markdown(board))
     write_leaderboard(root / "leaderboard", as_markdown(board))
-    page = report(root)
+    report(root)
     say(f"\n{as_text(board)}")
-    if page is not None:
-        say(f"\nreport: {shown(page)}")
-    say(f"leaderboard: {shown(root / 'leaderboard.md')}")
-    say(f"look at the weights: tensorboard --logdir {shlex.quote(str(shown(root)))}")
+    say(f"\n{places_line(root, 'leaderboard.md')}")
     return 1 if board.failed or board.unfinished else 0
 
 

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from autoloss.app.composition import added_dirs, composed, jobs, own_weighting, shared_overrides
+from autoloss.app.composition import added_dirs, composed, hydra_value, jobs, own_weighting, shared_overrides
 from autoloss.app.current_config import current
 from autoloss.app.directories import (
     CHECKPOINT,
@@ -47,6 +47,7 @@ from autoloss.core.errors import AutolossError, BusyError, DiskError, OccupiedEr
 from autoloss.core.io.disk import explained
 from autoloss.core.io.files import read_json, write_json
 from autoloss.core.io.occupied import COMMAND, SWEEP, check_free
+from autoloss.core.io.text_table import named
 from autoloss.search.stop import Stopped
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str]) -> int:
     swept = bool({"-m", "--multirun"} & set(flags)) or "hydra.mode=MULTIRUN" in overrides
     if override_value(overrides, "hydra/sweeper") == "autoloss" and not swept:
         flags, swept = ["-m", *flags], True
+    if chosen := [one for one in overrides if one.startswith("hydra/")]:
+        hydra_value("train", chosen, config_dirs(flags), "hydra.job.name")  # a misspelt one would be Hydra's to explain
     jobs_to_run, configs = _checked(flags, overrides, swept)
     name = directory_name(configs, overrides, () if swept else ("trainer.max_epochs",))
     parent = OUTPUTS / "train" / name
@@ -209,8 +212,7 @@ def _train(
     write_json(directory / "config.json", config)
     prepared = _prepared.pop() if _prepared and _prepared[-1].config == config else None
     summary = train(config, directory, overrides, checkpoint, title=title, prepared=prepared)
-    metrics = "  ".join(f"{name} {value:.4g}" for name, value in summary["metrics"].items())
-    say(f"{title}: {metrics}  ({summary['seconds']:.1f} s)")
+    say(f"{title}: {named(summary['metrics'])}  ({summary['seconds']:.1f} s)")
     return summary
 
 
