@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from optuna.study import Study
 from optuna.trial import TrialState
 
+from autoloss.core.io import text_table
 from autoloss.search import budget
 
 _WORDS = {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
