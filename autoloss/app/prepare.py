@@ -117,6 +117,8 @@ def prepare(config: Mapping[str, Any], problem: Problem | None = None, here: boo
         raise ConfigError("\n".join(dict.fromkeys(found)))
     assert ingredients is not None
     assert builder is not None
+    if len(terms := list(ingredients.problem.terms)) == 1 and not config["penalties"]:
+        _tell_one_loss(terms[0])
     return PreparedRun(config, ingredients, builder, rng_state())
 
 
@@ -124,6 +126,12 @@ def prepare(config: Mapping[str, Any], problem: Problem | None = None, here: boo
 def _tell_old_key() -> None:
     """Say once that the keys of a curriculum are those of its module now."""
     say("autoloss: the keys curriculum.* are now module.*; the old ones work until the next version.", error=True)
+
+
+@cache
+def _tell_one_loss(name: str) -> None:
+    """Say once that there is nothing to weigh."""
+    say(f"autoloss: the problem has one loss, {name}: there is nothing to weigh it against.", error=True)
 
 
 def _ingredients(config: Mapping[str, Any], problem: Problem | None, attempt: Attempt[Any]) -> Ingredients | None:

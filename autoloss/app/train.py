@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     from autoloss.app.prepare import PreparedRun
 
 
+DIVERGED = 10  # a sum of losses that ends so many times as large as it began
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if a run failed, 2 for a user's mistake."""
     flags, overrides = split(arguments)
@@ -193,6 +196,7 @@ def job(config: DictConfig) -> float | None:
 def _train(
     config: dict[str, Any], directory: Path, overrides: Sequence[str], swept: bool, title: str
 ) -> dict[str, Any]:
+    from autoloss.app.run_summary import growth
     from autoloss.app.train_one import train
 
     if swept and not config["fresh"] and (before := finished(directory, config)):
@@ -212,6 +216,13 @@ def _train(
     write_json(directory / "config.json", config)
     prepared = _prepared.pop() if _prepared and _prepared[-1].config == config else None
     summary = train(config, directory, overrides, checkpoint, title=title, prepared=prepared)
+    if summary and (times := growth(directory / TRAJECTORY)) > DIVERGED:
+        lr = config["optimizer"].get("lr")
+        say(
+            f"autoloss: {title}: the losses ended {times:.2g} times as large as they began: the training has diverged. "
+            f"Lower optimizer.lr, which is {lr}.",
+            error=True,
+        )
     say(f"{title}: {named(summary['metrics'])}  ({summary['seconds']:.1f} s)")
     return summary
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytorch_lightning as pl
 from tqdm import tqdm
 
+from autoloss.core.io.text_table import number
+
+MOST = 4  # at most so many weights are shown
+
 
 class Progress(pl.Callback):
-    """Shows finished epochs, remaining time and the last metrics; nothing if the output is not a terminal."""
+    """Shows finished epochs, remaining time, the last metrics and weights; nothing if the output is not a terminal."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -24,11 +31,21 @@ class Progress(pl.Callback):
         # Read by every process: a metric that is kept by each is put together when it is read.
         metrics = trainer.callback_metrics
         if self._bar is not None:
-            values = {name.removeprefix("val/"): f"{float(v):.3g}" for name, v in metrics.items()}
-            self._bar.set_postfix(values, refresh=False)
+            if not self._bar.disable:  # reading the weights waits for the device
+                self._bar.set_postfix_str(_shown(metrics, pl_module), refresh=False)
             self._bar.update()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _shown(metrics: Mapping[str, Any], module: pl.LightningModule) -> str:
+    """The metrics and the weights of the losses, for the end of the bar."""
+    parts = [f"{name.removeprefix('val/')} {number(float(value), '.3g')}" for name, value in metrics.items()]
+    if (player := getattr(module, "player", None)) is not None:
+        pairs = list(zip(player.terms.names, player.last.tolist(), strict=True))
+        weights = ", ".join(f"{name} {number(value, '.2g')}" for name, value in pairs[:MOST])
+        parts.append(f"weights: {weights}" + (", ..." if len(pairs) > MOST else ""))
+    return "; ".join(parts)
