@@ -17,10 +17,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from autoloss.app.config_source import conf_dir, register
 from autoloss.app.config_types import check_types
+from autoloss.app.config_values import Chosen, with_values
 from autoloss.app.current_config import current
 from autoloss.app.overrides import parse
 from autoloss.app.parse_errors import parse_error
@@ -38,22 +39,31 @@ _LOSS = re.compile(r"\+?loss@losses\.(\w+)=")
 _LOSS_PARAMETER = re.compile(r"losses\.(\w+)\.")
 
 
-def composed(verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> dict[str, Any]:
+def composed(
+    verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = (), chosen: Chosen | None = None
+) -> dict[str, Any]:
     """The configuration of ``verb`` with ``overrides``, as plain values of the right types.
 
-    Raises :class:`UnknownNameError` or :class:`ConfigError`, one sentence each.
+    ``chosen`` keeps compositions between calls: who composes many configurations that differ in values gives all calls
+    the same one. Raises :class:`UnknownNameError` or :class:`ConfigError`, one sentence each.
     """
-    found = unchecked(verb, overrides, config_dirs)
+    found = unchecked(verb, overrides, config_dirs, chosen)
     check_types(current(found))
     return found
 
 
-def unchecked(verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> dict[str, Any]:
+def unchecked(
+    verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = (), chosen: Chosen | None = None
+) -> dict[str, Any]:
     """As :func:`composed`, with values of any type."""
     overrides = allow_new_terms(overrides, config_dirs)
     with _initialised(verb, config_dirs) as extra:
+
+        def whole(overrides: Sequence[str]) -> DictConfig:
+            return compose(verb, overrides=[*extra, *overrides])
+
         try:
-            config = compose(verb, overrides=[*extra, *overrides])
+            config = whole(overrides) if chosen is None else with_values(whole, overrides, chosen)
             missing = sorted(str(key) for key in OmegaConf.missing_keys(config))
             if missing:
                 raise ConfigError("\n".join(f"{key} must be given, but it is not. Write {key}=..." for key in missing))
@@ -64,9 +74,9 @@ def unchecked(verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = 
             # Hydra raises other errors than its own if the value of a group is a list, a number or a very long text.
             raise _explained(verb, list(overrides), error) from error
     assert isinstance(plain, dict)
-    if isinstance(chosen := plain.get("losses"), str):
+    if isinstance(one := plain.get("losses"), str):
         with _initialised(verb, config_dirs):
-            raise loss_without_term(verb, overrides, f"losses={chosen}")
+            raise loss_without_term(verb, overrides, f"losses={one}")
     for group in {"experiment", "debug"} & set(plain):
         keys = ", ".join(map(str, plain[group] or ()))
         raise ConfigError(
