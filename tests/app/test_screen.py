@@ -19,15 +19,16 @@ def test_a_log_file_has_each_line_as_soon_as_it_is_said(monkeypatch, error):
 
 @pytest.mark.parametrize("form", ["+.4f", ".4f", ".4g", "+.3g", ".3g"])
 @pytest.mark.parametrize("value", [0.0, -0.0, 1e-9, -1e-9, -0.00004, -0.3, 0.3, -1200.0])
-def test_zero_has_no_sign_and_other_numbers_are_as_format_gives_them(value, form):
+def test_zero_has_no_minus_and_other_numbers_are_as_format_gives_them(value, form):
     found = number(value, form)
     assert float(found) == float(format(value, form))
-    assert found == format(value, form) or (float(found) == 0 and found[0] not in "+-")
+    assert found == format(value, form) or (float(found) == 0 and found == format(0.0, form))
+    assert float(found) != 0 or found[0] != "-"
     assert found.lstrip("+-") == format(value, form).lstrip("+-")
 
 
-def test_zero_has_no_sign_in_what_is_put_together():
-    assert span(-1e-9, 0.25, "+.4f") == "0.0000 to +0.2500"
+def test_zero_has_no_minus_in_what_is_put_together():
+    assert span(-1e-9, 0.25, "+.4f") == "+0.0000 to +0.2500"
     assert named({"a": -0.0, "b": -1.5}) == "a 0  b -1.5"
 
 

@@ -33,15 +33,15 @@ def _escaped(cell: str) -> str:
 
 
 def number(value: float, form: str) -> str:
-    """``value`` in ``form``, or a dash for NaN; what is rounded to 0 has no sign.
+    """``value`` in ``form``, or a dash for NaN; what is rounded to 0 has no minus.
 
     >>> number(-0.00001, "+.4f"), number(-0.5, "+.4f"), number(0.5, "+.4f")
-    ('0.0000', '-0.5000', '+0.5000')
+    ('+0.0000', '-0.5000', '+0.5000')
     """
     if value != value:
         return "-"
     text = format(value, form)
-    return text if text.strip("+-0.") else text.lstrip("+-")
+    return text if text.strip("+-0.") else format(0.0, form)
 
 
 def span(low: float, high: float, form: str) -> str:
