@@ -9,7 +9,8 @@ from copy import deepcopy
 import torch
 
 from autoloss.core.clock import Clock
-from autoloss.training.fleet.batches import StackedBatches, collated
+from autoloss.core.datasets import collated
+from autoloss.training.fleet.batches import StackedBatches
 from autoloss.training.fleet.fleet import Fleet
 from autoloss.training.fleet.member import Member
 from autoloss.training.fleet.stacked import UnlikeError

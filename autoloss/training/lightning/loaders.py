@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
-from autoloss.core.datasets import size_of
+from autoloss.core.datasets import collated, size_of
 from autoloss.core.errors import ConfigError, LoaderError, require
 from autoloss.core.sample_order import EpochShuffle
 from autoloss.core.tensors.draws import SEEDS
@@ -85,9 +85,7 @@ class HeldOut:
         generator = torch.Generator().manual_seed(((self.seed * 1_000_003 + turn) * 65_537 + rank) % SEEDS)
         order = torch.randperm(self.size, generator=generator)
         chosen = order[place * self.batch_size :][: self.batch_size].tolist()
-        taken = getattr(self.dataset, "__getitems__", None)
-        rows = taken(chosen) if taken else [self.dataset[i] for i in chosen]
-        return (getattr(self.dataset, "collate", None) or default_collate)(rows)
+        return collated(self.dataset, chosen)
 
 
 def _died(batches: Any) -> list[int]:

@@ -274,6 +274,7 @@ class MultiTaskModule(RunModule):
     def _measure(self, split: str, batch: Any) -> None:
         outputs = self.problem.outputs(self.evaluated, batch)
         self.add_values(split, self.problem.measure(outputs))
+        self.add_tally(self.problem.tally(outputs))
         if split == "val" and outputs.terms:
             # The same losses as in training: where the two curves part, the network overfits.
             table = self._terms(outputs)
