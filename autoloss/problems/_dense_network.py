@@ -34,12 +34,7 @@ class DenseNetwork(nn.Module):
         backwards = list(pairwise(reversed(widths)))
         self.side = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in backwards)
         self.up = nn.ModuleList(_layer(b, b) for _, b in backwards)
-        self.heads = nn.ModuleDict(
-            {
-                name: nn.Sequential(_layer(first, first // 2), nn.Conv2d(first // 2, 4 * number, 1))
-                for name, number in channels.items()
-            }
-        )
+        self.heads = nn.ModuleDict({name: _head(first, number) for name, number in channels.items()})
 
     def forward(self, pictures: Tensor, branch: Branch) -> tuple[Any, dict[str, Tensor]]:
         """The anchor, and each task's map [B, C, H, W], from pictures [B, 3, H, W]."""
@@ -58,6 +53,15 @@ def _layer(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.GroupNorm(GROUPS, outputs), nn.ReLU(inplace=True)
     )
+
+
+def _head(inputs: int, channels: int) -> nn.Module:
+    last = nn.Conv2d(inputs // 2, 4 * channels, 1)
+    with torch.no_grad():
+        # The four pixels of a block begin equal (as in Aitken et al., arXiv:1707.02937), or a chequered pattern remains.
+        last.weight.copy_(last.weight[::4].repeat_interleave(4, 0))
+        last.bias.copy_(last.bias[::4].repeat_interleave(4, 0))  # type: ignore[union-attr]
+    return nn.Sequential(_layer(inputs, inputs // 2), last)
 
 
 def rare(head: nn.Module, share: float) -> None:

@@ -38,6 +38,14 @@ def test_a_batch_has_its_terms_an_anchor_and_all_metrics(problem):
     assert problem.measure(outputs) == {}
 
 
+def test_maps_begin_without_a_chequered_pattern(problem):
+    outputs = problem.outputs(problem.network(), batch_of(problem))
+    for name in problem.terms:
+        map_ = outputs.term(name).prediction
+        blocks = torch.nn.functional.avg_pool2d(map_, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
+        torch.testing.assert_close(map_, blocks, rtol=1e-4, atol=1e-5)
+
+
 def test_sums_of_batches_are_those_of_the_whole(problem):
     network, dataset = problem.network(), problem.datasets(0)["train"]
     with torch.no_grad():
