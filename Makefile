@@ -25,7 +25,7 @@ $(RUNTIME): pyproject.toml constraints.txt
 	@touch $(RUNTIME)
 
 demo: $(RUNTIME)
-	$(BIN)/autoloss search problem=two_digits name=demo fresh=true trainer.max_epochs=40 search.n_trials=8 search.confirm=2 search.confirm_seeds=4 search.workers=2
+	$(BIN)/autoloss search problem=two_digits name=demo fresh=true trainer.max_epochs=40 search.n_trials=64 search.confirm=2 search.confirm_seeds=4 search.workers=2
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

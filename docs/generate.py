@@ -143,7 +143,23 @@ key `corrupted`.
 
 *What it needs of the data*: `INDEX`: `Outputs(..., index=...)`; `LABELS`: a target of classes, or
 `Entry(labels=...)`; `SLOPES`: predictions that it divides (`balancer.temper` in a loop of one's own); `ALIGNMENT`:
-held-out data.
+held-out data; a rule with the parameter `key`: a column of the data, `Outputs(..., keys={"level": ...})`, or
+`balancer(losses, keys=...)`. A key `TERM.level` is that of one term's samples alone.
+
+## Which rule
+
+- *Wrong labels*: `small_loss` where their rate is known, `super_loss`, `data_parameters` with many epochs, `reweight`
+  with a few right samples. Rare classes: `class_balanced`.
+- *Points of a differential equation*: `sample_weighting=rba` first; `causal` where time is first order and errors grow
+  with it; `brdr` and `self_adaptive` beside them. `autoloss train -m problem=allen_cahn
+  sample_weighting=uniform,rba,causal`. Rules that keep a number for each point (`INDEX`) need points that are kept:
+  those of the problems here are drawn once, with the run's seed. A problem that draws new ones has no index to give,
+  and says so; `causal` takes those too.
+- *Noise levels of a diffusion model*: `min_snr` for a network that predicts the noise, x0 or v (`target`), `edm` with
+  EDM's network and levels, `p2` or `sigmoid` for less weight on what cannot be seen, `level_uncertainty` where no
+  weight is known. The key `level` is the noise's size over the signal's factor, `sigma_t / alpha_t`: not a step of the
+  schedule. In a loop of your own: `balancer({"noise": error}, keys={"level": sigma / alpha})`.
+- *Groups, of which the worst counts*: `group_dro` by a key, or by the classes.
 
 ## Curricula
 
@@ -188,7 +204,10 @@ KINDS_OF_PROBLEM = {
     ),
     "A number, and how sure it is; counts": ("gaussian_nll", "poisson", "quantile", "log_loss"),
     "A field: physics, images, audio": ("relative_l2", "mse", "total_variation", "perceptual", "feature_matching"),
-    "One class of several": ("cross_entropy", "focal", "hinge", "squared_hinge"),
+    "One class of several": ("cross_entropy", "focal", "logit_adjusted", "poly", "taylor", "hinge", "squared_hinge"),
+    "One class of several, and some labels are wrong": (
+        *("generalised_cross_entropy", "symmetric_cross_entropy", "bi_tempered"),
+    ),
     "Several labels at once": ("binary_cross_entropy", "focal"),
     "Regions (segmentation)": ("dice", "cross_entropy", "focal", "tversky", "focal_tversky", "jaccard", "lovasz"),
     "Vectors that lie near where things are alike": ("info_nce", "nt_xent", "triplet", "contrastive", "cosine"),

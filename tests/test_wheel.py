@@ -42,6 +42,7 @@ def test_the_wheel_holds_the_package_the_sweeper_and_nothing_else(installed):
     # A namespace that belongs to all of Hydra's plugins: an __init__.py would hide the others.
     assert [p.name for p in (installed / "hydra_plugins").iterdir()] == ["hydra_autoloss"]
     assert (installed / "hydra_plugins/hydra_autoloss/sweeper.py").exists()
+    assert (installed / "hydra_plugins/hydra_autoloss/launcher.py").exists()
     (points,) = installed.glob("*.dist-info/entry_points.txt")
     assert "[hydra.plugins]\nautoloss = hydra_plugins.hydra_autoloss.sweeper:AutolossSweeper" in points.read_text()
     assert (installed / "autoloss/conf/train.yaml").exists()

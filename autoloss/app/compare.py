@@ -20,7 +20,8 @@ from autoloss.core.io.files import write_json
 from autoloss.core.io.occupied import COMMAND, COMPARE, check_free
 
 if TYPE_CHECKING:
-    from autoloss.app.fleet_runs import FleetRuns, Request
+    from autoloss.app.fleet_request import Request
+    from autoloss.app.fleet_runs import FleetRuns
 
 _HOW = ("compare.seeds", "compare.folds", "compare.baseline", "compare.fleet")
 
@@ -93,7 +94,7 @@ class _Run:
 
     def request(self) -> Request:
         """What is to be trained."""
-        from autoloss.app.fleet_runs import Request
+        from autoloss.app.fleet_request import Request
 
         more = [] if self.settings["fold"] else [f"{key}={value}" for key, value in self.settings["config"].items()]
         own = [one for one in self.overrides if not one.lstrip("+~").startswith(("hydra.", "compare."))]
@@ -116,7 +117,8 @@ def _trained(runs: Sequence[_Run], together: FleetRuns) -> list[Cell | None]:
                 (run.place / stale).unlink(missing_ok=True)
             write_json(run.place / "config.json", run.whole)
         left = [i for i in range(len(runs)) if i not in found]
-        for i, summary in zip(left, together.train([runs[i].request() for i in left]), strict=True):
+        for at, summary in together.each([runs[i].request() for i in left]):
+            i = left[at]
             if isinstance(summary, Exception):
                 record_failure(runs[i].place, summary)
                 found[i] = None

@@ -17,10 +17,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from autoloss.app.config_source import register
+from autoloss.app.config_values import Chosen, with_values
 from autoloss.app.overrides import parse
 from autoloss.app.parse_errors import parse_error
 from autoloss.core.errors import AutolossError, ConfigError, UnknownNameError, first_line, unknown
@@ -42,15 +43,22 @@ def conf_dir() -> Path:
     return inside if inside.is_dir() else PACKAGE.parent / "conf"
 
 
-def composed(verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> dict[str, Any]:
+def composed(
+    verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = (), chosen: Chosen | None = None
+) -> dict[str, Any]:
     """The configuration of ``verb`` with ``overrides``, as plain values.
 
-    Raises :class:`UnknownNameError` or :class:`ConfigError`, one sentence each.
+    ``chosen`` keeps compositions between calls: who composes many configurations that differ in values gives all calls
+    the same one. Raises :class:`UnknownNameError` or :class:`ConfigError`, one sentence each.
     """
     overrides = allow_new_terms(overrides, config_dirs)
     with _initialised(verb, config_dirs) as extra:
+
+        def whole(overrides: Sequence[str]) -> DictConfig:
+            return compose(verb, overrides=[*extra, *overrides])
+
         try:
-            config = compose(verb, overrides=[*extra, *overrides])
+            config = whole(overrides) if chosen is None else with_values(whole, overrides, chosen)
             missing = sorted(str(key) for key in OmegaConf.missing_keys(config))
             if missing:
                 raise ConfigError("\n".join(f"{key} must be given, but it is not. Write {key}=..." for key in missing))

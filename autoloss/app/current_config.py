@@ -15,6 +15,7 @@ from autoloss.core.registry.defaults import attribute
 from autoloss.core.registry.lookup import registry
 
 OLD_KEY = "curriculum"  # where 0.1.0 had the parameters of the module of that name
+OF_HELD_OUT = ("auto_lambda", "learned", "reweight", "meta_weight_net")  # what learned from held-out losses in 0.1.0
 IGNORED_KEYS = ("ckpt", "fresh", "name", "workers", "threads")
 
 
@@ -22,9 +23,15 @@ def current(config: Mapping[str, Any]) -> dict[str, Any]:
     """``config`` with the keys of this version; a missing key gets its value from ``conf/run.yaml``.
 
     0.1.0 wrote ``module`` as a name, or as null for the module that the problem is made for, and wrote the parameters
-    of a curriculum under ``curriculum``. The old keys still work.
+    of a curriculum under ``curriculum``. The old keys still work. A run of 0.1.0 that learned from held-out
+    losses is one with ``held_out.objective=sum`` and ``held_out.source=share``.
     """
     found = _filled(run_yaml(), config)
+    held_out = config.get("held_out")
+    if isinstance(held_out, Mapping) and "primary" in held_out and "objective" not in held_out:
+        learners = {_name(config.get(key)) for key in ("weighting", "sample_weighting")}
+        if learners.intersection(OF_HELD_OUT):
+            found["held_out"] = {**found["held_out"], "objective": "sum", "source": "share"}
     found["sample_weighting"] = found.get("sample_weighting") or {"name": "uniform", "terms": []}
     old, module = found.pop(OLD_KEY, None) or {}, found.get("module")
     require(
@@ -43,11 +50,15 @@ def training_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _module_of(problem: Any) -> str:
     """The name of the module that the problem of the configuration node ``problem`` is made for."""
-    name = problem.get("name") if isinstance(problem, Mapping) else problem
     try:
-        return str(attribute(registry.find("problem", str(name)), "module", DEFAULT_MODULE))
+        return str(attribute(registry.find("problem", _name(problem)), "module", DEFAULT_MODULE))
     except AutolossError:
         return DEFAULT_MODULE
+
+
+def _name(node: Any) -> str:
+    """The name of the component that the configuration node ``node`` describes."""
+    return str(node.get("name") if isinstance(node, Mapping) else node)
 
 
 @lru_cache(maxsize=1)

@@ -9,15 +9,13 @@ from typing import Any
 import torch
 
 # The values of the keys that a fleet takes: with another one the run is trained alone.
-PLAIN: Mapping[str, Any] = {"anchor": "features", "workers": 0, "on_nonfinite": "raise", "ckpt": None, "penalties": {}}
+PLAIN: Mapping[str, Any] = {"anchor": "features", "workers": 0, "on_nonfinite": "raise", "ckpt": None}
 TRAINER: Mapping[str, tuple[Any, ...]] = {
     "accelerator": ("auto", "cpu"),
     "devices": (1, "1", "auto"),
     "strategy": ("auto", "single_device"),
     "precision": ("32-true", 32, "32"),
     "max_steps": (-1,),
-    "limit_train_batches": (1.0, None),
-    "limit_val_batches": (1.0, None),
 }
 FOLLOWED = {
     "max_epochs",
@@ -26,10 +24,13 @@ FOLLOWED = {
     "gradient_clip_algorithm",
     "check_val_every_n_epoch",
     "log_every_n_steps",
+    "limit_train_batches",
+    "limit_val_batches",
+    "limit_test_batches",
 }
 # What may differ between the members of a fleet; of the rest only the structure counts, or nothing may differ.
-FREE = ("seed", "weighting", "name", "fresh", "load", "test", "threads", "lr_schedule", "base")
-NUMBERS = ("losses", "optimizer")
+FREE = ("seed", "weighting", "sample_weighting", "name", "fresh", "load", "test", "threads", "lr_schedule", "base")
+NUMBERS = ("losses", "optimizer", "penalties")
 
 
 def obstacle(config: Mapping[str, Any]) -> str:
@@ -37,12 +38,10 @@ def obstacle(config: Mapping[str, Any]) -> str:
     for key, value in PLAIN.items():
         if config[key] != value:
             return key
-    if config["record"]["probe_every"]:
-        return "record.probe_every"
-    if config["checkpoint"]["every"] or config["checkpoint"]["every_steps"]:
-        return "checkpoint"
-    if config["sample_weighting"]["name"] != "uniform":
-        return "sample_weighting"
+    if config["checkpoint"]["every_steps"]:
+        return "checkpoint.every_steps"
+    if config["held_out"]["implicit"]:
+        return "held_out.implicit"
     if config["module"] and config["module"].get("name") not in (None, "multitask"):
         return "module"
     trainer = config["trainer"]

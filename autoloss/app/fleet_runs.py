@@ -3,51 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning.callbacks import Callback
 
 from autoloss.app.fleet_groups import obstacle, structure_of
-from autoloss.app.prepare import PreparedRun, prepare
+from autoloss.app.fleet_members import Built, built, plan_of
+from autoloss.app.fleet_progress import fleet_progress
+from autoloss.app.fleet_request import Request, Trained, train_alone
+from autoloss.app.prepare import PreparedRun
 from autoloss.app.run_summary import check_finite, write_summary
 from autoloss.app.screen import say
-from autoloss.app.train_one import quiet, train
-from autoloss.core.datasets import size_of
+from autoloss.app.train_one import quiet
 from autoloss.core.errors import AutolossError, require
 from autoloss.core.need import GRADIENTS
 from autoloss.report.runs import FINISHED
 from autoloss.search import stop
-from autoloss.training.fleet.fleet import Clip
-from autoloss.training.fleet.member import Member, check_members
 from autoloss.training.fleet.price import check_faster
+from autoloss.training.fleet.room import NoRoomError, check_room
 from autoloss.training.fleet.shared_data import SharedData
-from autoloss.training.fleet.stacked import UnlikeError
-from autoloss.training.fleet.training import FleetTraining, Job, MemberResult, Plan, Report
-from autoloss.training.lightning.callbacks.report_metrics import ReportMetrics
+from autoloss.training.fleet.training import FleetTraining, MemberResult
 from autoloss.training.lightning.run_module import RunModule
 
-
-@dataclass(slots=True)
-class Request:
-    """A run to be trained, as for :func:`train`."""
-
-    config: Mapping[str, Any]
-    directory: Path
-    overrides: Sequence[str] = ()
-    title: str = ""
-    command: Sequence[str] = ()
-    report: Report | None = None
-    fold: tuple[int, int] | None = None
-
-
-Trained = dict[str, Any] | Exception
-Built = tuple[int, PreparedRun, RunModule, Job]
 ENOUGH = 12  # members for which a fleet of their own is worth it
-AUTO = 16  # of more members one costs hardly less, and a sampler learns more seldom
+AUTO = 32  # of more members one costs hardly less
 
 
 def fleet_size(given: Any, key: str = "search.fleet") -> int:
@@ -61,49 +43,109 @@ def fleet_size(given: Any, key: str = "search.fleet") -> int:
 
 @dataclass(slots=True)
 class FleetRuns:
-    """Trains runs, at most ``most`` of them at once. What it says of a group is said once."""
+    """Trains runs, at most ``most`` of them at once. What it says of a group is said once.
 
-    most: int = 16
+    ``most`` becomes smaller where memory runs out, and 1 where none of several runs could be trained with others. A run
+    that cannot be in a fleet is trained by ``one``.
+    """
+
+    most: int = AUTO
     says: Callable[[str], None] = say
+    one: Callable[[Request], dict[str, Any]] = train_alone
     _told: set[str] = field(default_factory=set)
     _tried: set[str] = field(default_factory=set)
+    _whys: dict[Path, str] = field(default_factory=dict)  # of runs that were left to be trained alone
 
     def train(self, requests: Sequence[Request]) -> list[Trained]:
         """The summary of each run, or the error that ended it; a request to stop is raised."""
-        found: dict[int, Trained] = {}
+        found = dict(self.each(requests))
+        return [found[i] for i in range(len(requests))]
+
+    def each(self, requests: Sequence[Request]) -> Iterator[tuple[int, Trained]]:
+        """As :meth:`train`: the number and the result of each run, as soon as it is known."""
+        left = []
+        for i, trained in self.together(requests):
+            if trained is None:
+                left.append(i)
+            else:
+                yield i, trained
+        for i in left:
+            try:
+                found: Trained = self.alone(requests[i])
+            except Exception as error:
+                found = error
+            yield i, found
+
+    def together(self, requests: Sequence[Request]) -> Iterator[tuple[int, Trained | None]]:
+        """As :meth:`each`; the runs that must be trained alone are ``None``, and are not trained."""
         groups: dict[str, list[int]] = {}
         for i, request in enumerate(requests):
             key = obstacle(request.config)
             if key and len(requests) > 1:
                 self._say(f"A fleet does not follow {key}.")
+                self._whys[request.directory] = ""  # it is said
             groups.setdefault("" if key else structure_of(request.config), []).append(i)
         for key, members in groups.items():
-            size = min(self.most, len(members))
-            for start in range(0, len(members), max(1, size)):
-                part = members[start : start + size]
-                together = [requests[i] for i in part]
-                found.update(zip(part, self._train_group(key, together), strict=True))
-        return [found[i] for i in range(len(requests))]
+            for part in _even(members, self.most if key else 1):
+                yield from self._train_group(part, requests)
+        if len(requests) > 1 and all(request.directory in self._whys for request in requests):
+            self.most = 1
 
-    def _train_group(self, key: str, requests: Sequence[Request]) -> list[Trained]:
-        if len(requests) > 1 and key:
-            together = _Together(requests, self._tried)
-            try:
-                found = together.train()
-                for why in together.whys:
-                    self._say(why)
-                return found
-            except (torch.OutOfMemoryError, MemoryError):
-                half = (len(requests) + 1) // 2
-                self.most = min(self.most, half)
-                self.says(f"memory ran out: fleets of {half} from now on")
-                return [*self._train_group(key, requests[:half]), *self._train_group(key, requests[half:])]
-        return [_alone(request) for request in requests]
+    def alone(self, request: Request) -> dict[str, Any]:
+        """Train one run. If it was left out of a fleet and finishes, so that the cause was the fleet's, it is said."""
+        why = self._whys.pop(request.directory, "")
+        trained = self.one(request)
+        if why:
+            self._say(why)
+        return trained
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """Say now if the runs of ``config`` cannot be a fleet, so that nobody asks for several at once."""
+        if self.most > 1 and (key := obstacle(config)):
+            self._say(f"A fleet does not follow {key}.")
+            self.most = 1
 
     def _say(self, why: str) -> None:
         if why not in self._told:
             self._told.add(why)
             self.says(f"trained one by one: {why}")
+
+    def _train_group(self, group: Sequence[int], requests: Sequence[Request]) -> Iterator[tuple[int, Trained | None]]:
+        if len(group) < 2:
+            yield from ((i, None) for i in group)
+            return
+        together = _Together([requests[i] for i in group], self._tried)
+        try:
+            found = together.train()
+        except NoRoomError as error:
+            self.says(f"memory has room for {error.room} at once: fleets of {error.room} from now on")
+            yield from self._in_parts(group, error.room, requests)
+            return
+        except (torch.OutOfMemoryError, MemoryError):
+            half = (len(group) + 1) // 2
+            self.says(f"memory ran out: fleets of {half} from now on")
+            yield from self._in_parts(group, half, requests)
+            return
+        self._whys.update(together.whys)
+        yield from zip(group, found, strict=True)
+
+    def _in_parts(
+        self, group: Sequence[int], size: int, requests: Sequence[Request]
+    ) -> Iterator[tuple[int, Trained | None]]:
+        self.most = min(self.most, size)
+        for part in _even(group, size):
+            yield from self._train_group(part, requests)
+
+
+def _even(members: Sequence[int], most: int) -> list[Sequence[int]]:
+    """Parts of ``members``, as few as there can be and of much the same size: a small fleet costs more for each.
+
+    >>> _even(range(5), 4)
+    [range(0, 3), range(3, 5)]
+    """
+    parts = -(-len(members) // max(1, most))
+    size = -(-len(members) // max(1, parts))
+    return [members[i : i + size] for i in range(0, len(members), max(1, size))]
 
 
 class _Together:
@@ -114,50 +156,49 @@ class _Together:
         self.tried = tried  # structures that were found to be faster together
         self.requests = list(requests)
         self.begun = time.perf_counter()
-        self.whys: list[str] = []  # why some were not trained together
+        self.whys: dict[Path, str] = {}  # why some were not trained together
 
-    def train(self) -> list[Trained]:
-        found: dict[int, Trained] = {}
-        built: list[Built] = []
+    def train(self) -> list[Trained | None]:
+        found: dict[int, Trained | None] = dict.fromkeys(range(len(self.requests)))
+        members: list[Built] = []
         shared = SharedData()
         for i, request in enumerate(self.requests):
             try:
-                built.append((i, *_built(request, shared)))
+                members.append((i, *built(request, shared)))
             except Exception as error:
                 # A fault of the run itself is raised alone, too.
-                found[i] = self._alone(i, error)
-        for part in _parts(built):
+                self._leave(i, error)
+        for part in _parts(members):
             try:
                 outcomes = self._run(part) if len(part) > 1 else []
             except (torch.OutOfMemoryError, MemoryError):
                 raise
             except Exception as error:
                 # What vmap cannot do, torch says in exceptions of many kinds.
-                found.update({i: self._alone(i, error) for i, *_ in part})
+                for i, *_ in part:
+                    self._leave(i, error)
                 continue
             for (i, prepared, module, _), outcome in zip(part, outcomes, strict=False):
                 found[i] = self._result(self.requests[i], prepared, module, outcome)
-            for i, *_ in part[len(outcomes) :]:
-                found[i] = _alone(self.requests[i])
         return [found[i] for i in range(len(self.requests))]
 
-    def _alone(self, i: int, error: Exception) -> Trained:
-        """Train a run alone that cannot be a member because of ``error``, and keep the reason if it trains then."""
-        trained = _alone(self.requests[i])
-        if not isinstance(trained, Exception):
-            self.whys.append(str(error).splitlines()[0])
-        return trained
+    def _leave(self, i: int, error: Exception) -> None:
+        self.whys[self.requests[i].directory] = str(error).splitlines()[0]
 
+    @stop.no_exit()
     def _run(self, part: Sequence[Built]) -> list[MemberResult]:
         jobs = [job for _, _, _, job in part]
         config = part[0][1].config
-        plan = _plan(config)
+        plan = plan_of(config)
         if config["threads"]:
             torch.set_num_threads(config["threads"])
         if (key := structure_of(config)) not in self.tried:
+            check_room(jobs[0], plan, len(jobs))
             check_faster(jobs, plan)
             self.tried.add(key)
-        return FleetTraining(jobs, plan, between=stop.check).train()
+        training = FleetTraining(jobs, plan, between=stop.check)
+        with fleet_progress(training, part[0][1].problem.metrics):
+            return training.train()
 
     def _result(self, request: Request, prepared: PreparedRun, module: RunModule, outcome: MemberResult) -> Trained:
         if isinstance(outcome.error, Exception):
@@ -186,76 +227,18 @@ class _Together:
 def _parts(built: Sequence[Built]) -> list[list[Built]]:
     """The fleets that the members make.
 
+    Members that keep a part of the training data as held-out data train on fewer samples, and have their own fleet.
     Weightings that compare gradients cost K passes for all members of a fleet, so where there are enough of either kind
     they have a fleet of their own. A small fleet costs more for each member than those passes do.
     """
+    sizes: dict[int, list[Built]] = {}
+    for one in built:
+        sizes.setdefault(len(one[3].data["train"]), []).append(one)  # type: ignore[arg-type]  # it has a length
+    return [part for alike in sizes.values() for part in _by_cost(alike)]
+
+
+def _by_cost(built: Sequence[Built]) -> list[list[Built]]:
     plain, costly = (
         [one for one in built if bool(one[2].player.weighting.needs & GRADIENTS) is way] for way in (False, True)
     )
     return [costly, plain] if min(len(costly), len(plain)) >= ENOUGH else [list(built)]
-
-
-def _built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule, Job]:
-    """The parts of a run, built as for a run alone."""
-    prepared = prepare(request.config)
-    prepared.restore_random()
-    config, problem = prepared.config, prepared.problem
-    if prepared.learns_from_held_out:
-        raise UnlikeError(
-            f"{prepared.ingredients.weighting.title()!r} learns from held-out data, which a fleet has not."
-        )
-    fold, seed = request.fold, config["seed"]
-    data = problem.datasets(seed) if fold is None else problem.folds(fold[1], seed)[fold[0]]
-    data = {split: shared.one(split, dataset) for split, dataset in data.items()}
-    module = prepared.module(data["train"])
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    optimizer = prepared.ingredients.optimizer(parameters)
-    plan = _plan(config)
-    steps = plan.steps(size_of(data["train"], "A fleet", "Write __len__."))
-    member = Member(
-        problem,
-        module.network,  # type: ignore[arg-type]
-        module.losses,
-        module.player,
-        optimizer,
-        prepared.ingredients.scheduler(optimizer, steps),
-    )
-    check_members([member])
-    request.directory.mkdir(parents=True, exist_ok=True)
-    test = bool(config["test"]) and "test" in data
-    return prepared, module, Job(member, request.directory, seed, data, request.report, config, test)
-
-
-def _plan(config: Mapping[str, Any]) -> Plan:
-    trainer = config["trainer"]
-    size = float(trainer.get("gradient_clip_val") or 0.0)
-    by_value = trainer.get("gradient_clip_algorithm") == "value"
-    return Plan(
-        trainer["max_epochs"],
-        config["batch_size"],
-        trainer.get("accumulate_grad_batches") or 1,
-        (Clip(value=size) if by_value else Clip(norm=size)) if size else None,
-        trainer.get("check_val_every_n_epoch") or 1,
-        config["record"]["every"],
-    )
-
-
-def train_alone(request: Request) -> dict[str, Any]:
-    """Train one run; the metrics of each validation are reported, if it is no fold."""
-    callbacks: list[Callback] = [] if request.report is None else [ReportMetrics(request.report)]
-    return train(
-        request.config,
-        request.directory,
-        request.overrides,
-        callbacks=callbacks,
-        title=request.title,
-        fold=request.fold,
-        command=request.command,
-    )
-
-
-def _alone(request: Request) -> Trained:
-    try:
-        return train_alone(request)
-    except Exception as error:
-        return error

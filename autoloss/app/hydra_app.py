@@ -87,7 +87,7 @@ def hydra_main(config_name: str, job: Callable[[Any], Any], arguments: Sequence[
     register()
     before, sys.argv = sys.argv, [sys.argv[0], *arguments]
     try:
-        with _disk_errors_raised():
+        with _errors_raised():
             hydra.main(config_path=str(conf_dir()), config_name=config_name, **VERSION_BASE)(job)()
     except SystemExit as end:
         return int(end.code or 0)
@@ -101,15 +101,16 @@ class _Passing(BaseException):
 
 
 @contextmanager
-def _disk_errors_raised() -> Iterator[None]:
-    """Within it Hydra raises errors of the disk, in a job and in what it writes itself."""
+def _errors_raised() -> Iterator[None]:
+    """Within it Hydra raises errors of the disk, in a job and in what it writes itself, and ours, of a launcher."""
 
     def report(function: Callable[[], Any]) -> Any:
         def call() -> Any:
             try:
                 return function()
             except Exception as error:
-                if (found := disk_error(error, Path.cwd())) is None:
+                found = error if isinstance(error, AutolossError) else disk_error(error, Path.cwd())
+                if found is None:
                     raise
                 raise _Passing(found) from error
 

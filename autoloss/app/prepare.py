@@ -32,7 +32,7 @@ from autoloss.core.problem import Problem
 from autoloss.core.terms import Terms
 from autoloss.probe.optimizer_step import check_optimizer
 from autoloss.search.stop import no_exit
-from autoloss.training.lightning.loaders import HeldOut
+from autoloss.training.lightning.loaders import HeldOut, check_source
 from autoloss.training.lightning.module_builder import Attempt, Ingredients, ModuleBuilder
 from autoloss.training.lightning.multitask import ANCHORS, check_anchor
 from autoloss.training.lightning.run_module import RunModule
@@ -40,7 +40,8 @@ from autoloss.training.lightning.shared.held_out_checks import check_lookahead, 
 from autoloss.training.lightning.shared.plateaus import FollowsPlateaus
 from autoloss.training.lightning.shared.rng import restore_rng, rng_state
 from autoloss.training.step.build import build_loss, build_sample_weighting, build_weighting, loss_nodes
-from autoloss.training.step.lookahead import check_primary, differentiates
+from autoloss.training.step.held_out_objective import check_objective, check_primary
+from autoloss.training.step.lookahead import differentiates
 from autoloss.training.step.nonfinite import NonFiniteWatch
 from autoloss.training.step.penalties import Penalties
 from autoloss.training.step.sample_weights import SampleWeights
@@ -172,6 +173,8 @@ def _check_losses(run: Ingredients, attempt: Attempt[Any]) -> None:
         if Need.ALIGNMENT in weighting.needs:
             attempt(lambda: check_optimizer(run.optimizer.func))  # type: ignore[attr-defined]  # a partial
     attempt(lambda: check_primary(config["held_out"]["primary"], list(problem.terms)))
+    attempt(lambda: check_objective(config["held_out"]["objective"]))
+    attempt(lambda: check_source(config["held_out"]["source"]))
     attempt(lambda: NonFiniteWatch(tuple(problem.terms), config["on_nonfinite"]))
     for name, node in run.penalties.items():
         attempt(partial(Penalties, {name: node}, problem.terms))

@@ -94,9 +94,10 @@ def job(config: DictConfig) -> float | None:
 
 def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int:
     from autoloss.app.config_runner import ConfigRunner
-    from autoloss.app.fleet_runs import fleet_size
+    from autoloss.app.fleet_runs import FleetRuns, fleet_size
     from autoloss.app.search_space import build_space
     from autoloss.app.splits import has_test
+    from autoloss.search.batch import size_of_batch
     from autoloss.search.budget import counted, none_but_baseline, release
     from autoloss.search.confirm import chosen, confirm
     from autoloss.search.engine import Search, Settings
@@ -116,16 +117,18 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     study = open_study(storage, name, study_config(config), directions, pruner, current)
     begun = len(counted(study))
     seed = sampler_seed(config, len(study.trials))
-    study.sampler = build_sampler(search["sampler"], seed, len(objectives), space.branches, search["n_trials"])
+    at_once = size_of_batch(search["fleet"], search["sampler"], search["n_trials"], search["workers"])
+    study.sampler = build_sampler(search["sampler"], seed, len(objectives), space.branches, search["n_trials"], at_once)
     if not helper:
         few = space.left_out(search["n_trials"])
         for line in (*few, *sentences(search["sampler"], space.branches, search["n_trials"])):
             say(line)
         say(_start_line(begun, search["n_trials"], directory))
-    fleet = fleet_size(search["fleet"])
     timeout, patience = _seconds(search["timeout"]), search["patience"]
-    limits = Settings(search["n_trials"], timeout, patience, objectives, config["seed"], fleet=fleet)
+    limits = Settings(search["n_trials"], timeout, patience, objectives, config["seed"], fleet=at_once)
     settings = [*settings, *_without_checkpoints(config)]
+    fleet = FleetRuns(fleet_size(search["fleet"]))
+    fleet.check(config)
     runner = ConfigRunner(settings, _dirs, search["folds"], has_test(config, problem), fleet)
     if not helper:
         write_json(directory / "command.json", {"command": ["autoloss", "search", *map(without_passwords, _typed)]})
@@ -146,7 +149,7 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
                 candidates = chosen(study, search["confirm"])
                 check_candidates(candidates, space, str(shown(directory)))
                 confirmed = confirm(
-                    runner, candidates, problem.metrics, search["confirm_seeds"], directory, config["seed"], fleet
+                    runner, candidates, problem.metrics, search["confirm_seeds"], directory, config["seed"], fleet.most
                 )
     except Stopped:
         outcome = Outcome(study, problem.metrics, objectives)

@@ -9,19 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from autoloss.app.composition import added_dirs, composed, jobs, own_weighting, shared_overrides
-from autoloss.app.current_config import current
+from autoloss.app.composition import composed, jobs, shared_overrides
 from autoloss.app.directories import (
-    CHECKPOINT,
     OUTPUTS,
     TRAJECTORY,
     check_run,
-    checkpoint_of,
-    finished,
     missing,
     newest,
     numbered,
@@ -43,13 +37,15 @@ from autoloss.app.run_lock import run_lock
 from autoloss.app.run_names import directory_name
 from autoloss.app.screen import print_run, print_sweep, report, say, shown
 from autoloss.app.sweep_places import check_distinct, job_places, sweep_overrides
+from autoloss.app.train_job import TrainJob
 from autoloss.core.errors import AutolossError, BusyError, DiskError, OccupiedError, require
 from autoloss.core.io.disk import explained
-from autoloss.core.io.files import read_json, write_json
+from autoloss.core.io.files import write_json
 from autoloss.core.io.occupied import COMMAND, SWEEP, check_free
 from autoloss.search.stop import Stopped
 
 if TYPE_CHECKING:
+    from autoloss.app.fleet_request import Trained
     from autoloss.app.prepare import PreparedRun
 
 
@@ -140,22 +136,23 @@ _prepared: list[PreparedRun] = []  # what a single run needs: built to check its
 _jobs = 0  # how many jobs this sweep has; 0 if this process does not know
 
 
-def job(config: DictConfig) -> float | None:
-    """Train one run for Hydra, or skip it if it is finished. A run that fails is recorded and raises nothing."""
-    context = HydraConfig.get()
-    directory = Path(context.runtime.output_dir)
-    swept = context.mode == RunMode.MULTIRUN
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    overrides = [str(o) for o in context.overrides.task]
-    plain = own_weighting("train", plain, overrides, added_dirs(context))
-    number = int(context.job.num) if swept else None
-    count = f"[{(number or 0) + 1}/{_jobs}] " if _jobs else ""
-    title = plain["weighting"]["name"] if number is None else f"{count}{directory.name}"
+def this_job(config: DictConfig) -> TrainJob:
+    """The run of this sweep, or the single one, that Hydra has set up in this process."""
+    return TrainJob.read(config, _jobs)
+
+
+def job(config: DictConfig, trained: Trained | None = None) -> float | None:
+    """Train one run for Hydra, or skip it if it is finished. A run that fails is recorded and raises nothing.
+
+    ``trained`` is its result if it was trained in a fleet.
+    """
+    run = this_job(config)
+    directory, swept, title = run.directory, run.swept, run.title
     if _disk:
         return None  # the other jobs of the sweep would fail too
     try:
         with explained(directory), run_lock(directory, title, waits=swept):
-            summary = _train(plain, directory, overrides, swept, title)
+            summary = _train(run, trained)
     except (BusyError, OccupiedError) as error:
         say(f"autoloss: {error}", error=True)
         _exit_codes.append(USER_ERROR)
@@ -187,43 +184,29 @@ def job(config: DictConfig) -> float | None:
     return float(values[0]) if len(values) == 1 else None
 
 
-def _train(
-    config: dict[str, Any], directory: Path, overrides: Sequence[str], swept: bool, title: str
-) -> dict[str, Any]:
+def _train(run: TrainJob, trained: Trained | None) -> dict[str, Any]:
+    if trained is None:
+        if before := run.finished():
+            say(f"{run.title}: finished before, skipped (fresh=true runs it again)")
+            return before
+        trained = _train_alone(run)
+    if isinstance(trained, Exception):
+        raise trained
+    metrics = "  ".join(f"{name} {value:.4g}" for name, value in trained["metrics"].items())
+    say(f"{run.title}: {metrics}  ({trained['seconds']:.1f} s)")
+    return trained
+
+
+def _train_alone(run: TrainJob) -> dict[str, Any]:
     from autoloss.app.train_one import train
 
-    if swept and not config["fresh"] and (before := finished(directory, config)):
-        say(f"{title}: finished before, skipped (fresh=true runs it again)")
-        return before
-    check_run(directory, config)
-    checkpoint = _checkpoint(config, directory, swept)
-    stale = ["summary.json", "failed.json"]
+    check_run(run.directory, run.config)
+    checkpoint = run.checkpoint()
     if checkpoint is not None:
-        say(f"{title}: goes on from {shown(Path(checkpoint))}")
-    else:
-        # The checkpoint of another configuration: if this run were killed before its first checkpoint, the next
-        # start would go on from this one.
-        stale.append(str(CHECKPOINT))
-    for name in stale:
-        (directory / name).unlink(missing_ok=True)
-    write_json(directory / "config.json", config)
-    prepared = _prepared.pop() if _prepared and _prepared[-1].config == config else None
-    summary = train(config, directory, overrides, checkpoint, title=title, prepared=prepared)
-    metrics = "  ".join(f"{name} {value:.4g}" for name, value in summary["metrics"].items())
-    say(f"{title}: {metrics}  ({summary['seconds']:.1f} s)")
-    return summary
-
-
-def _checkpoint(config: dict[str, Any], directory: Path, swept: bool) -> Path | None:
-    last = directory / CHECKPOINT
-    if config["ckpt"] not in (None, "last"):
-        return checkpoint_of(str(config["ckpt"]))
-    resumes = config["ckpt"] == "last"
-    if swept and not resumes and not config["fresh"]:
-        # A sweep goes on by itself with a run of the same configuration.
-        before = read_json(directory / "config.json")
-        resumes = before is not None and current(before) == current(config)
-    return last if resumes and last.exists() else None
+        say(f"{run.title}: goes on from {shown(checkpoint)}")
+    run.begin(goes_on=checkpoint is not None)
+    prepared = _prepared.pop() if _prepared and _prepared[-1].config == run.config else None
+    return train(run.config, run.directory, run.overrides, checkpoint, title=run.title, prepared=prepared)
 
 
 def _checked(
@@ -244,7 +227,7 @@ def _checked(
         to_check = [shared_overrides(task_overrides) if swept else task_overrides]
     global _jobs
     _jobs = 0 if other_sweeper else len(to_check)
-    here = override_value(overrides, "hydra/launcher") in (None, "basic")
+    here = override_value(overrides, "hydra/launcher") in (None, "basic", "autoloss_fleet")
     configs = [composed("train", job_overrides, config_dirs(flags)) for job_overrides in to_check]
     # torch and Lightning take seconds to import: a misspelt key was answered before.
     from autoloss.app.prepare import prepare

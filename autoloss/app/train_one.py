@@ -11,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import Dataset
 
@@ -25,12 +25,13 @@ from autoloss.core.errors import ConfigError
 from autoloss.core.problem import Problem
 from autoloss.report.runs import FINISHED, INTERRUPTED
 from autoloss.search import stop
-from autoloss.training.lightning.callbacks.checkpoints import Resume, StepCheckpoint
+from autoloss.training.lightning.callbacks.checkpoints import Resume, StepCheckpoint, epoch_checkpoint
 from autoloss.training.lightning.callbacks.progress import Progress
 from autoloss.training.lightning.callbacks.record import RecordCallback
 from autoloss.training.lightning.callbacks.sample_grid import SampleGrid
 from autoloss.training.lightning.loaders import HeldOut, loader
 from autoloss.training.lightning.shared.checkpoint_file import CheckpointFile
+from autoloss.training.lightning.shared.quick_hooks import quicken
 
 
 @stop.no_exit()
@@ -83,7 +84,7 @@ def _train(
         raise ConfigError(f"datasets() must give 'train' and 'val', but it gives {sorted(data)}.")
     whole, held_out = data["train"], None
     if prepared.learns_from_held_out:
-        data, held_out = _held_out(config, problem, data)
+        data, held_out = with_held_out(config, problem, data)
     module = prepared.module(whole, held_out)
     order = module.order(data["train"], config["seed"])
     loaders = {
@@ -91,7 +92,7 @@ def _train(
         for split, dataset in data.items()
         for train in [split == "train"]
     }
-    checkpoints = _checkpoints(config, directory)
+    checkpoints = checkpoint_callbacks(config, directory)
     stepwise = config["checkpoint"]["every_steps"]
     if stepwise and not module.automatic_optimization:
         raise ConfigError(
@@ -118,6 +119,7 @@ def _train(
         enable_checkpointing=bool(checkpoints),
         num_sanity_val_steps=0,
     )
+    quicken(trainer, module)
     stop.check()
     task = {"config": dict(original), "checkpoint": str(checkpoint.resolve()) if checkpoint else None, "fold": fold}
     others.join(trainer, directory, task)
@@ -161,12 +163,16 @@ def _train(
     return summary
 
 
-def _held_out(
+def with_held_out(
     config: Mapping[str, Any], problem: Problem, data: Mapping[str, Dataset[Any]]
 ) -> tuple[dict[str, Dataset[Any]], HeldOut]:
+    """``data`` with what is trained on, and the batches of held-out data."""
     options, seed = config["held_out"], config["seed"]
+    size = options["batch_size"] or config["batch_size"]
+    if options["source"] == "train":
+        return dict(data), HeldOut(data["train"], size, seed, trained_on=True)
     train, held = problem.hold_out(data["train"], options["share"], seed)
-    return {**data, "train": train}, HeldOut(held, options["batch_size"] or config["batch_size"], seed)
+    return {**data, "train": train}, HeldOut(held, size, seed)
 
 
 def _tested(trainer: pl.Trainer, module: pl.LightningModule, loaders: Mapping[str, Any]) -> dict[str, float]:
@@ -187,14 +193,15 @@ def _metrics(trainer: pl.Trainer, split: str, needed: bool = True) -> dict[str, 
     return found
 
 
-def _checkpoints(config: Mapping[str, Any], directory: Path) -> list[Callback]:
+def checkpoint_callbacks(config: Mapping[str, Any], directory: Path) -> list[Callback]:
+    """What writes the checkpoints of a run of ``config`` in ``directory``."""
     epochs, steps = config["checkpoint"]["every"], config["checkpoint"]["every_steps"]
     # Both callbacks write to the same file: only the newest checkpoint is kept.
     place = directory / CHECKPOINT
     options: dict[str, Any] = {"dirpath": place.parent, "filename": place.stem, "enable_version_counter": False}
     found: list[Callback] = []
     if epochs > 0:
-        found.append(ModelCheckpoint(**options, every_n_epochs=epochs, save_on_train_epoch_end=True))
+        found.append(epoch_checkpoint(**options, every_n_epochs=epochs, save_on_train_epoch_end=True))
     if steps > 0:
         found.append(StepCheckpoint(**options, every_n_train_steps=steps))
     return found

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.schedules.progressive import Progressive
@@ -64,8 +64,13 @@ class Loss(Progressive, ABC):
     def __init__(self) -> None:
         super().__init__()
         self.notices = DeferredChecks()
-        self.register_forward_pre_hook(_check_data)
-        self.register_forward_hook(_mark)
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        """:meth:`forward` of data that were checked, with samples marked that have no label but the one to ignore."""
+        # Not by hooks of nn.Module, which cost more than some losses.
+        given = _checked(self, given)
+        values = super().__call__(*given, **named)
+        return values if self.ignore_index is None else _marked(self.ignore_index, given, values)
 
     @abstractmethod
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
@@ -108,25 +113,25 @@ class FunctionLoss(Loss):
         return self.function(prediction, target)
 
 
-def _check_data(loss: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """Raise :class:`ConfigError` for data that no loss can take; torch would raise later, and not name the cause.
+def _checked(loss: Loss, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """``given``, with half precision widened; :class:`ConfigError` for data that no loss can take.
 
-    Half precision is widened.
+    Torch would raise later, and not name the cause.
     """
     first = given[0] if given else None
     if not isinstance(first, Tensor):
-        return None
+        return given
     whole = first.dim() > 0 and (first.numel() > 0 or len(first) == 0)
     others = [second for second in given[1:] if isinstance(second, Tensor)]
     if first.is_floating_point() and whole and not any(x.is_complex() or not x.dim() for x in others):
         # Before any message is written: this runs for each loss in each step.
-        return tuple(map(_widened, given)) if loss.widened and any(map(_is_half, given)) else None
+        return tuple(map(_widened, given)) if loss.widened and any(map(_is_half, given)) else given
     require(first.is_floating_point(), "A prediction must hold real numbers in floating point", _found(first))
     require(whole, "A prediction must be [B, ...] with numbers for each sample", _found(first))
     for second in others:
         real = not second.is_complex() and second.dim() > 0
         require(real, "A target must be [B, ...] real numbers", _found(second))
-    return None
+    return given
 
 
 def _is_half(given: Any) -> bool:
@@ -137,14 +142,13 @@ def _widened(given: Any) -> Any:
     return given.float() if _is_half(given) else given
 
 
-def _mark(loss: nn.Module, given: tuple[Any, ...], values: Any) -> Tensor | None:
-    """Mark samples that have no label but the one to ignore."""
-    ignored = getattr(loss, "ignore_index", None)
-    if ignored is None or len(given) < 2 or not all(isinstance(x, Tensor) for x in (*given, values)):
-        return None
+def _marked(ignored: int, given: tuple[Any, ...], values: Any) -> Any:
+    """The loss's ``values``, with those samples marked that have no label but the one ``ignored``."""
+    if len(given) < 2 or not all(isinstance(x, Tensor) for x in (*given, values)):
+        return values
     prediction, target = given[:2]
     if target.dim() != prediction.dim() - 1 or values.shape != target.shape[:1] or presence(values) is not None:
-        return None
+        return values
     return marked(values, (target != ignored).reshape(len(target), -1).any(1))
 
 

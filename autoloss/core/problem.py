@@ -70,7 +70,7 @@ class Outputs:
     A loss without a prediction and a target (a KL term, a penalty) is given as its values: a tensor or an
     :class:`Entry`. ``extra`` is for the problem's own metrics. ``index`` [B] holds each sample's place in the training
     data (from 0). ``keys`` holds further data of the samples by name, [B] each, for sample weightings; a key
-    ``corrupted`` (bool) is recorded.
+    ``corrupted`` (bool) is recorded, and ``TERM.NAME`` is the key ``NAME`` of that term's samples alone.
     """
 
     terms: Mapping[str, Term | Entry | Tensor | Verdict | Inputs | Layers]

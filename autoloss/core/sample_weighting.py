@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from autoloss.core.need import SampleNeed
 from autoloss.core.samples import Samples
 from autoloss.core.tensors.precision import exact
 from autoloss.core.tensors.state import StateModule, on_host
+
+T = TypeVar("T")
 
 
 class SampleWeighting(Component, StateModule, ABC):
@@ -34,6 +37,7 @@ class SampleWeighting(Component, StateModule, ABC):
     follows: frozenset[str] = frozenset()
     terms: tuple[str, ...] = ()
     size: int | None = None
+    _kept: tuple[Samples, Any] | None = None
 
     def bind(self, size: int | None = None) -> SampleWeighting:
         """Set the number of samples in the training data, if it is known, and allocate the state."""
@@ -66,6 +70,17 @@ class SampleWeighting(Component, StateModule, ABC):
 
         Each rank learns from its own samples; then all ranks keep the average of what the ranks wrote.
         """
+
+    def remember(self, samples: Samples, compute: Callable[[Samples], T]) -> T:
+        """``compute(samples)``, which :meth:`forward` keeps for the :meth:`update` that follows it."""
+        found = compute(samples)
+        self._kept = samples, found
+        return found
+
+    def recall(self, samples: Samples, compute: Callable[[Samples], T]) -> T:
+        """What was kept, if it was of these very ``samples``, else ``compute(samples)``; nothing is kept any more."""
+        kept, self._kept = self._kept, None
+        return kept[1] if kept is not None and kept[0] is samples else compute(samples)
 
     def temperature(self, samples: Samples) -> Tensor:
         """What each prediction is divided by before the loss, [B]; called for rules that need ``SLOPES``.

@@ -65,10 +65,11 @@ class Samples:
         return self.present.sum().clamp(min=1)
 
     def key(self, name: str) -> Tensor:
-        """The data's key ``name`` of each sample, [B]."""
-        if name not in self.keys:
+        """The data's key ``name`` of each sample, [B]: that of this term alone, ``TERM.name``, if the data have it."""
+        own = f"{self.term}.{name}"
+        if own not in self.keys and name not in self.keys:
             raise unknown("key of the data", name, self.keys)
-        return self.keys[name]
+        return self.keys[own] if own in self.keys else self.keys[name]
 
     def mean(self, x: Tensor) -> Tensor:
         """The mean of ``x`` [B] over the present samples; 0 if there is none."""

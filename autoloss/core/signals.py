@@ -16,7 +16,7 @@ from autoloss.core.measured.gram import GRAM
 from autoloss.core.measured.held_out import HELD_OUT
 from autoloss.core.measured.signal import AfterStep, AnySignal, AtAnchor, Signal
 from autoloss.core.measured.stats import STATS, Stats
-from autoloss.core.tensors.constants import constant
+from autoloss.core.tensors.constants import constant, number
 
 __all__ = ["AFTER_STEP", "AT_ANCHOR", "SIGNALS", "Signals", "Stats"]
 
@@ -114,7 +114,7 @@ class Signals:
             if watched is not None:
                 of.append(watched)
         # The maximum is NaN if any entry is. Absent losses have the value 1.
-        return torch.cat([each.reshape(-1).float() for each in of]).abs().amax() < math.inf
+        return torch.cat([each.reshape(-1).float() for each in of]).abs().amax() < number(math.inf, self.values.device)
 
     def _masked(self, x: Tensor) -> Tensor:
         return x if self.whole else x.where(self.present, x.new_zeros(()))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from autoloss.core.errors import ConfigError
-from autoloss.core.tensors.constants import constant, flags
+from autoloss.core.tensors.constants import constant, flags, number
 from autoloss.core.tensors.presence import presence
 from autoloss.core.tensors.ranks import sum_over_ranks, world_size
 
@@ -88,7 +88,8 @@ class Reduced:
     ``values`` are means over the items of all ranks, ``counts`` the numbers of those items,
     ``present`` says which losses have items, ``masked`` which losses have a mask, ``whole`` that all losses are
     present, where that is known without asking the device. Averaging the scalars' gradients over ranks, as DDP does,
-    gives the gradient of ``values``.
+    gives the gradient of ``values``. ``together`` is the scalars as one tensor [N] with a graph, if they are parts of
+    it: the gradient of one of them then passes through all.
     """
 
     scalars: tuple[Tensor | None, ...]
@@ -97,6 +98,15 @@ class Reduced:
     present: Tensor
     masked: tuple[bool, ...] = ()
     whole: bool = False
+    together: Tensor | None = None
+
+    def bare(self) -> Reduced:
+        """The same without a graph."""
+        if self.together is None:
+            scalars = tuple([None if scalar is None else scalar.detach() for scalar in self.scalars])
+        else:
+            scalars = self.values.unbind()
+        return Reduced(scalars, self.values, self.counts, self.present, self.masked, self.whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +157,12 @@ class LossTable:
         _check_entry(name, found.values if isinstance(found, Entry) else found)
         return found
 
-    def reduced(self, names: Sequence[str]) -> Reduced:
+    def reduced(self, names: Sequence[str], together: bool = False) -> Reduced:
         """The losses in the order of ``names`` as means over the present items of all ranks.
 
         Each rank's scalar is ``sum * ranks / count over all ranks``: a mean of the ranks' own means
-        is wrong wherever masks or batches are uneven.
+        is wrong wherever masks or batches are uneven. ``together`` allows them to be parts of one tensor, which is
+        cheaper where no gradient of a single one is measured.
         """
         entries = [self.entry(name) for name in names]
         if not any(entries):
@@ -159,15 +170,19 @@ class LossTable:
         local = [None if entry is None else entry.local() for entry in entries]
         device = next(found[0].device for found in local if found is not None)
         known = [0.0 if found is None else found[1] for found in local]
-        zero = constant((0.0,), device)[0]
-        sums = torch.stack([zero if found is None else found[0].detach().float() for found in local])
         numbers = [number for number in known if not isinstance(number, Tensor)]
         exact = len(numbers) == len(known)
+        ranks = world_size()
+        if together and exact and ranks == 1 and min(numbers) > 0:
+            totals = [found[0] for found in local if found is not None]
+            if all(total.dtype == torch.float32 for total in totals):
+                return _together(totals, tuple(numbers), device)
+        zero = constant((0.0,), device)[0]
+        sums = torch.stack([zero if found is None else found[0].detach().float() for found in local])
         if exact:
             counts = constant(tuple(numbers), device)
         else:
             counts = torch.stack([c if isinstance(c, Tensor) else zero + c for c in known])
-        ranks = world_size()
         if ranks > 1:
             sums, counts = sum_over_ranks(torch.stack([sums, counts])).unbind()
         if exact and ranks == 1:
@@ -187,6 +202,22 @@ class LossTable:
         return Reduced(scalars, values, counts, present, masked, whole=scale is None and min(numbers) > 0)
 
 
+def _together(sums: Sequence[Tensor], counts: tuple[float, ...], device: torch.device) -> Reduced:
+    means = torch.stack(list(sums))
+    if max(counts) > 1:
+        means = means / constant(counts, device)
+    n = len(counts)
+    return Reduced(
+        means.unbind(),
+        means.detach(),
+        constant(counts, device),
+        flags((True,) * n, device),
+        (False,) * n,
+        whole=True,
+        together=means,
+    )
+
+
 def _check_entry(name: str, given: object) -> None:
     if given is None or isinstance(given, Tensor):
         return
@@ -199,4 +230,4 @@ def _check_entry(name: str, given: object) -> None:
 
 def _mean(total: Tensor, count: float) -> Tensor:
     # A loss that is a mean already is not divided: K divisions by 1 cost much in forward-mode differentiation.
-    return total / count if count > 1 else total
+    return total / number(count, total.device, total.dtype) if count > 1 else total

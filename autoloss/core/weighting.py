@@ -13,6 +13,7 @@ from autoloss.core.component import Component
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.need import Need
 from autoloss.core.signals import Signals
+from autoloss.core.tensors.derivatives import gradient
 from autoloss.core.tensors.precision import exact
 from autoloss.core.tensors.state import StateModule, on_host
 
@@ -98,10 +99,7 @@ class Scalarization(Weighting):
         """S(L), a scalar, of the loss values [K]; absent losses must not enter."""
 
     def forward(self, signals: Signals) -> Tensor:
-        with torch.enable_grad():
-            values = signals.values.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(self.scalar(values, signals), values)
-        return gradient
+        return gradient(lambda values: self.scalar(values, signals), signals.values)
 
 
 class Wrapper(Weighting):

@@ -27,6 +27,8 @@ def class_labels(
         f"the prediction is {list(prediction.shape)} and the target is {list(target.shape)}",
     )
     count, labels = prediction.shape[1], target.long()
+    if ignore_index is None and labels is target and loss.notices.within(labels, count):
+        return labels, None
     wrong = (labels < 0) | (labels >= count)
     if target.is_floating_point():
         wrong = wrong | (labels != target)

@@ -18,7 +18,8 @@ class CrossEntropy(Loss):
     """``-log softmax(prediction)_target``: logits [B, C, ...] and classes [B, ...] (or probabilities) -> [B].
 
     Args:
-        label_smoothing: eps in [0, 1]; ``(1 - eps) CE + eps / C sum_c -log p_c`` as in torch.
+        label_smoothing: eps in [0, 1]; ``(1 - eps) CE + eps / C sum_c -log p_c`` as in torch. As a tensor it has a
+            gradient, which torch's has not.
         class_weights: a factor for each class, at least 0; none by default. The mean over samples
             divides by their number, torch's by the sum of their weights.
         ignore_index: a label that is left out (of pixels, often 255 or -100); none by default, so
@@ -53,5 +54,16 @@ class CrossEntropy(Loss):
             target, keep = class_labels(self, prediction, target, self.ignore_index)
         weights = class_weights(self.class_weights, prediction)
         smoothing = self.label_smoothing
+        if isinstance(smoothing, Tensor):
+            return per_sample(_smoothed(prediction, target, weights, smoothing), keep)
         values = functional.cross_entropy(prediction, target, weights, reduction="none", label_smoothing=smoothing)
         return per_sample(values, keep)
+
+
+def _smoothed(prediction: Tensor, target: Tensor, weights: Tensor | None, smoothing: Tensor) -> Tensor:
+    """Cross-entropy with a label smoothing that may have a gradient, [B, ...]."""
+    plain = functional.cross_entropy(prediction, target, weights, reduction="none")
+    logs = prediction.log_softmax(1)
+    if weights is not None:
+        logs = logs * weights.view(-1, *[1] * (prediction.dim() - 2))
+    return plain + smoothing * (-logs.mean(1) - plain)

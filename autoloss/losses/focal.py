@@ -11,6 +11,7 @@ from autoloss.core.errors import require
 from autoloss.core.loss import Loss, per_sample
 from autoloss.core.space import Interval
 from autoloss.losses._labels import binary_labels, check_class_weights, class_labels, class_weights
+from autoloss.losses._tempered import powered
 
 
 class Focal(Loss):
@@ -69,7 +70,5 @@ class Focal(Loss):
             entropy = functional.binary_cross_entropy_with_logits(prediction, target, reduction="none")
             if self.alpha >= 0:
                 factor = self.alpha * target + (1 - self.alpha) * (1 - target)
-        # The base must not reach 0: the slope of 0^gamma is infinite for gamma < 1.
-        wrong = (-(-entropy).expm1()).clamp(min=1e-12)
-        loss = wrong**self.gamma * entropy
+        loss = powered(-(-entropy).expm1(), self.gamma) * entropy
         return per_sample(loss if factor is None else loss * factor, keep)

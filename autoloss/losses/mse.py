@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn import functional
 
 from autoloss.core.loss import Loss, per_sample
 from autoloss.losses._shapes import same_shape
@@ -20,4 +21,4 @@ class Mse(Loss):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         prediction, target = same_shape(prediction, target)
-        return per_sample((prediction - target).square())
+        return per_sample(functional.mse_loss(prediction, target, reduction="none"))

@@ -51,24 +51,32 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def drawing(moment: Moment) -> Iterator[None]:
+    """Within it the random numbers are those that were drawn from ``moment`` on; then the generators are put back."""
+    current = Moment.now(moment.where)
+    moment.restore()
+    try:
+        yield
+    finally:
+        current.restore()
+
+
+@contextmanager
 def replayed(network: nn.Module, moment: Moment, graph: bool = False) -> Iterator[None]:
     """Within it a forward of ``network`` draws the same random numbers as at ``moment``.
 
     A ``graph`` is built only if asked for. On leaving, buffers (running statistics) and random generators are put back.
     """
-    current = Moment.now(moment.where)
     buffers = [
         (part, name, buffer, buffer.clone())
         for part in network.modules()
         for name, buffer in part._buffers.items()
         if buffer is not None
     ]
-    moment.restore()
     try:
-        with torch.set_grad_enabled(graph):
+        with drawing(moment), torch.set_grad_enabled(graph):
             yield
     finally:
-        current.restore()
         with torch.no_grad():
             for part, name, buffer, before in buffers:
                 buffer.copy_(before)

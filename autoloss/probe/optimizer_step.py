@@ -110,7 +110,7 @@ class OptimizerStep:
         options, optimizer = self._options[parameter], self._owner[parameter]
         sign = -1 if options["maximize"] else 1
         if isinstance(optimizer, SGD):
-            return sign * options["lr"] * _sgd(options, parameter in self._without_momentum)
+            return sign * options["lr"] * sgd_slope(options, parameter in self._without_momentum)
         if parameter.is_complex():
             raise ConfigError(
                 "A look-ahead through Adam needs real parameters, but one is complex, "
@@ -120,7 +120,7 @@ class OptimizerStep:
         gradient = sign * parameter.grad
         if options["weight_decay"] and not options.get("decoupled_weight_decay", isinstance(optimizer, AdamW)):
             gradient = gradient + options["weight_decay"] * self.before[parameter]
-        return sign * options["lr"] * _adam(options, optimizer.state[parameter], gradient)
+        return sign * options["lr"] * adam_slope(options, optimizer.state[parameter], gradient)
 
 
 @contextmanager
@@ -161,8 +161,8 @@ def _scaled(gradient: Tensor, factor: Tensor | None) -> Tensor:
     return gradient if factor is None else gradient * factor.to(gradient.dtype)
 
 
-def _sgd(options: Mapping[str, Any], without_momentum: bool) -> float:
-    """h'(g) of SGD."""
+def sgd_slope(options: Mapping[str, Any], without_momentum: bool) -> float:
+    """h'(g) of SGD with ``options``; ``without_momentum`` if the step was its first."""
     if not options["momentum"]:
         return 1.0
     # The first step fills the buffer with the gradient itself, without dampening.
@@ -170,8 +170,8 @@ def _sgd(options: Mapping[str, Any], without_momentum: bool) -> float:
     return 1.0 + options["momentum"] * new if options["nesterov"] else new
 
 
-def _adam(options: Mapping[str, Any], state: Mapping[str, Any], gradient: Tensor) -> Tensor:
-    """h'(g) of Adam, from its state after the step."""
+def adam_slope(options: Mapping[str, Any], state: Mapping[str, Any], gradient: Tensor) -> Tensor:
+    """h'(g) of Adam with ``options``, from its ``state`` after the step and the ``gradient``, L2 decay included."""
     first, second = options["betas"]
     # The count is a float32 tensor on the host: its powers are computed in float64, as Adam does, without a wait.
     steps = state["step"].double()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -17,10 +18,20 @@ SCALED = {torch.mul, Tensor.mul} | DIVIDED
 SHIFTED = {torch.add, torch.sub, Tensor.add, Tensor.sub}
 
 
-class Shortcuts(TorchFunctionMode):
+class Constants(TorchFunctionMode):
+    """Makes forward mode treat results under ``no_grad`` as constants, as a backward does."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        with nullcontext() if torch.is_grad_enabled() else forward_ad._set_fwd_grad_enabled(False):
+            return func(*args, **(kwargs or {}))
+
+
+class Shortcuts(Constants):
     """Makes forward mode treat as constants what a backward does: results under ``no_grad``, data, targets, numbers.
 
-    Without it forward mode differentiates through ``no_grad``. It multiplies a layer's weights by the derivative of the
+    Without it forward mode multiplies a layer's weights by the derivative of the
     data, a full tensor of zeros: a third of the time of a first convolution. And where one side of a sum or a product
     is a constant, torch makes a tensor of zeros for its derivative and computes the shape in Python, which takes a
     hundred times as long as the operation on a batch.
@@ -31,8 +42,7 @@ class Shortcuts(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if not torch.is_grad_enabled():
-            with forward_ad._set_fwd_grad_enabled(False):
-                return func(*args, **kwargs)
+            return super().__torch_function__(func, types, args, kwargs)
         dual = None
         if func in LAYERS:
             dual = _layer(func, args, kwargs)

@@ -57,10 +57,11 @@ def _layer(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
 
 def _head(inputs: int, channels: int) -> nn.Module:
     last = nn.Conv2d(inputs // 2, 4 * channels, 1)
+    assert last.bias is not None
     with torch.no_grad():
-        # The four pixels of a block begin equal (as in Aitken et al., arXiv:1707.02937), or a chequered pattern remains.
+        # The four pixels of a block begin equal (Aitken et al., arXiv:1707.02937), or a chequered pattern remains.
         last.weight.copy_(last.weight[::4].repeat_interleave(4, 0))
-        last.bias.copy_(last.bias[::4].repeat_interleave(4, 0))  # type: ignore[union-attr]
+        last.bias.copy_(last.bias[::4].repeat_interleave(4, 0))
     return nn.Sequential(_layer(inputs, inputs // 2), last)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -21,7 +21,8 @@ class Physics(Problem):
     """A field over a box, found from its equation alone.
 
     A training batch has B points inside, B on the boundary, and B at the initial time if there is one:
-    drawn uniformly, once, with the run's seed. The losses have disjoint samples, so the anchor is the
+    drawn uniformly, once, with the run's seed, so that rules for points know them by their index; with a time they
+    have the key ``time``. The losses have disjoint samples, so the anchor is the
     network's parameters. ``val`` and ``test`` are one sample each: all points at which the solution is known;
     the metric is ``|u - solution| / |solution|``, the relative L2 error over them.
     """
@@ -62,16 +63,24 @@ class Physics(Problem):
             split: TensorTable(points=points.float()[None], solution=solution.float()[None])
             for split, (points, solution) in self.solutions().items()
         }
-        return {"train": TensorTable(**columns), **known}
+        return {"train": TensorTable(**columns, index=torch.arange(self.points)), **known}
 
     def network(self) -> Field:
         return Field(self.low, self.high, self.hidden)
 
     def outputs(self, network: nn.Module, batch: Batch) -> Outputs:
         if "solution" not in batch:
-            return Outputs(self.equations(network, batch), anchor=list(network.parameters()))  # type: ignore[arg-type]
+            terms = self.equations(network, batch)  # type: ignore[arg-type]
+            return Outputs(terms, list(network.parameters()), index=batch["index"], keys=self._times(terms, batch))
         field = self.known(network(batch["points"].flatten(0, 1))).view_as(batch["solution"])
         return Outputs({}, extra={"field": field, "solution": batch["solution"]})
+
+    def _times(self, terms: Iterable[str], batch: Batch) -> dict[str, Tensor]:
+        """The key ``time`` of each term's points; none for an equation without time."""
+        if "initial" not in self.terms:
+            return {}
+        where = {"residual": "interior", "boundary": "boundary"}
+        return {f"{term}.time": batch[where.get(term, "initial")][:, 1] for term in terms}
 
     def known(self, field: Tensor) -> Tensor:
         """What of the network's field is compared with the solution: all of it."""

@@ -17,7 +17,6 @@ class Levelled(SampleWeighting):
 
     average: Tensor
     seen: Tensor
-    _known: tuple[Samples, Tensor] | None = None
 
     def __init__(self, decay: float) -> None:
         super().__init__()
@@ -34,16 +33,13 @@ class Levelled(SampleWeighting):
 
     def level(self, samples: Samples) -> Tensor:
         """The moving average with this batch in it, a scalar tensor; unchanged if the batch has no sample."""
-        if self._known is not None and self._known[0] is samples:
-            return self._known[1]
-        now = self.now(samples)
-        moved = torch.where(self.seen > 0, self.average.lerp(now, 1 - self.decay), now)
-        level = torch.where(samples.present.any(), moved, self.average)
-        # `update` asks for it again, with the same batch.
-        self._known = samples, level
-        return level
+        return self.remember(samples, self._moved)
 
     def update(self, samples: Samples) -> None:
-        self.average.copy_(self.level(samples))
-        self._known = None
+        self.average.copy_(self.recall(samples, self._moved))
         self.seen.add_(samples.present.any())
+
+    def _moved(self, samples: Samples) -> Tensor:
+        now = self.now(samples)
+        moved = torch.where(self.seen > 0, self.average.lerp(now, 1 - self.decay), now)
+        return torch.where(samples.present.any(), moved, self.average)

@@ -140,9 +140,10 @@ def _run_many(runner: FleetRunner, jobs: Sequence[tuple[int, Candidate, int]], d
                 write_json(place / "begun.json", 0)
                 tasks.append(Task(candidate, seed, place, _silent, test=True))
         try:
-            for task, found in zip(tasks, runner.many(tasks) if tasks else [], strict=True):
-                _write(found, task.directory)
-                (task.directory / "begun.json").unlink()
+            for i, found in runner.many(tasks) if tasks else ():
+                if found is not None:
+                    _write(found, tasks[i].directory)
+                (tasks[i].directory / "begun.json").unlink()
         except BaseException:
             # It was stopped: no process died.
             for task in tasks:

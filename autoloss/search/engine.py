@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,15 @@ from autoloss.core.errors import ConfigError, first_line, require
 from autoloss.core.io.disk import disk_error
 from autoloss.search import budget, stop
 from autoloss.search.balanced import balanced
+from autoloss.search.batch import BegunTrial, ask_batch
 from autoloss.search.heartbeat import GRACE, HEARTBEAT, WorkerWatch, send_heartbeats
 from autoloss.search.overdue import OverdueWatch
-from autoloss.search.queued import match_baseline, offer, plan
+from autoloss.search.queued import offer, plan
 from autoloss.search.runner import SCORE, FleetRunner, Pruned, Result, Runner, Task
 from autoloss.search.scores import Scores, best_of, reporter_into
 from autoloss.search.search_json import MANY, write_search_json
 from autoloss.search.space import Candidate, Space
-from autoloss.search.trial_line import trial_line
+from autoloss.search.trial_line import fleet_line, trial_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,7 @@ class Settings:
     """How long to search, and for which objectives.
 
     A worker sends a heartbeat every ``heartbeat`` seconds, and counts as dead after ``grace`` seconds without one;
-    it waits ``pause`` seconds before it looks again at what others do. Up to ``fleet`` trials are trained at once, if
-    the runner can do that.
+    it waits ``pause`` seconds before it looks again at what others do. Up to ``fleet`` trials are trained at once.
     """
 
     n_trials: int = 40
@@ -56,18 +56,6 @@ class Settings:
             self.fleet >= 1, "search.fleet must be at least 1, which trains one trial at a time", f"it is {self.fleet}"
         )
         require(bool(self.objectives), "A search must have an objective", "search.objectives is empty")
-
-
-@dataclass(slots=True)
-class _Begun:
-    """A trial that was begun: what is to be trained, or why it cannot be; ``curve`` are the baseline's metrics."""
-
-    trial: Trial
-    started: float
-    baseline: bool
-    task: Task | None = None
-    error: Exception | None = None
-    curve: dict[int, Mapping[str, float]] = field(default_factory=dict)
 
 
 class Search:
@@ -121,20 +109,18 @@ class Search:
         return self.scores.reference
 
     def _asked(self) -> list[Trial]:
-        """The next trials: one, or as many as a fleet has once the baseline is finished and no trial must run alone."""
-        size = self.settings.fleet if isinstance(self.runner, FleetRunner) and self.reference is not None else 1
-        waiting = self.study.get_trials(deepcopy=False, states=[TrialState.WAITING]) if size > 1 else []
-        if any(budget.ALONE in trial.user_attrs for trial in waiting):
-            size = 1
-        found: list[Trial] = []
-        while len(found) < size:
-            if not budget.spent(self.study, self.settings.n_trials):
-                match_baseline(self.study, self.space)
-            trial = budget.ask(self.study, self.settings.n_trials)
-            if trial is None:
-                break
-            found.append(trial)
-        return found
+        """The next trials: one, or as many as a fleet has once the baseline is finished."""
+        size = 1
+        if isinstance(self.runner, FleetRunner) and self.reference is not None:
+            size = min(self.settings.fleet, self.runner.most)
+            self._narrow()
+        return ask_batch(self.study, self.space, self.settings.n_trials, size)
+
+    def _narrow(self) -> None:
+        """Take out of the space what the baseline's training declared unbalanced."""
+        self.space, left_out = balanced(self.space, self.study)
+        if left_out:
+            self.says(left_out)
 
     def _run(self, trials: Sequence[Trial]) -> None:
         """Run ``trials`` at once."""
@@ -145,14 +131,11 @@ class Search:
                     if len(trials) > 1:
                         trial.set_user_attr(budget.FLEET, len(trials))
                     around.enter_context(send_heartbeats(self.study, trial, self.settings.heartbeat))
-                # Where one hangs, all do.
-                around.enter_context(self.overdue.own(trials[0]))
+                around.enter_context(self.overdue.own(running))
                 if not all(self._await_reference(trial) for trial in trials):
                     self._give_back(running)
                     return
-                self.space, left_out = balanced(self.space, self.study)
-                if left_out:
-                    self.says(left_out)
+                self._narrow()
                 self._try(running)
         except UpdateFinishedTrialError:
             numbers = " and ".join(str(trial.number) for trial in running)
@@ -179,19 +162,20 @@ class Search:
 
     def _try(self, running: list[Trial]) -> None:
         """Train the ``running`` trials and tell their results; those that are told are removed from the list."""
-        begun = [self._begin(trial) for trial in running]
-        tasks = [one.task for one in begun if one.task is not None]
-        outcomes = iter(self._trained(tasks))
-        for one in begun:
-            outcome = one.error if one.task is None else next(outcomes)
-            assert outcome is not None
-            self._end(one, outcome)
-            running.remove(one.trial)
-            number, budgeted = one.trial.number, self.settings.n_trials
-            self.says(trial_line(self.study, number, budgeted, time.monotonic() - self._started))
+        left = []
+        for one, outcome in self._trained([self._begin(trial) for trial in running]):
+            if outcome is None:
+                left.append(one)
+            else:
+                self._end(one, outcome, running)
+        for i, one in enumerate(left):
+            if i and self._over():
+                self._give_back(running)
+                return
+            self._end(one, self._alone(one), running)
 
-    def _begin(self, trial: Trial) -> _Begun:
-        begun = _Begun(trial, time.monotonic(), bool(trial.user_attrs.get("baseline")))
+    def _begin(self, trial: Trial) -> BegunTrial:
+        begun = BegunTrial(trial, time.monotonic(), bool(trial.user_attrs.get("baseline")))
         directory = self.directory / "trials" / f"{trial.number:04d}"
         try:
             candidate = self.space.suggest(trial)
@@ -205,27 +189,43 @@ class Search:
             begun.error = error
         return begun
 
-    def _trained(self, tasks: Sequence[Task]) -> list[Result | Exception]:
-        if len(tasks) > 1 and isinstance(self.runner, FleetRunner):
-            return self.runner.many(tasks)
-        found: list[Result | Exception] = []
-        for task in tasks:
-            try:
-                found.append(self.runner(task.candidate, task.seed, task.directory, task.report))
-            except UpdateFinishedTrialError:
-                raise
-            except Exception as error:
-                found.append(error)
-        return found
+    def _trained(self, begun: Sequence[BegunTrial]) -> Iterator[tuple[BegunTrial, Result | Exception | None]]:
+        """The result of each trial, as soon as it is known; ``None`` for one that is to be trained alone."""
+        yield from ((one, one.error) for one in begun if one.error is not None)
+        ready = [one for one in begun if one.error is None]
+        if len(ready) < 2 or not isinstance(self.runner, FleetRunner):
+            yield from ((one, None) for one in ready)
+            return
+        self.says(fleet_line([one.trial.number for one in ready]))
+        for i, outcome in self.runner.many([one.task for one in ready if one.task is not None]):
+            ready[i].seconds = (time.monotonic() - ready[i].started) / len(ready)
+            ready[i].at_once = outcome is not None
+            yield ready[i], outcome
 
-    def _end(self, begun: _Begun, outcome: Result | Exception) -> None:
+    def _alone(self, begun: BegunTrial) -> Result | Exception:
+        task = begun.task
+        assert task is not None
+        if budget.FLEET in begun.trial.user_attrs:
+            begun.trial.set_user_attr(budget.FLEET, 1)
+        begun.started = time.monotonic()
+        try:
+            return self.runner(task.candidate, task.seed, task.directory, task.report)
+        except UpdateFinishedTrialError:
+            raise
+        except Exception as error:
+            return error
+        finally:
+            begun.seconds = time.monotonic() - begun.started
+
+    def _end(self, begun: BegunTrial, outcome: Result | Exception, running: list[Trial]) -> None:
+        """Tell the outcome of a trial, and take it out of those that are ``running``."""
         trial, baseline = begun.trial, begun.baseline
         try:
             if isinstance(outcome, Exception):
                 raise outcome
             self.scores.check(outcome.metrics)
         except Pruned:
-            trial.set_user_attr("seconds", round(time.monotonic() - begun.started, 3))
+            trial.set_user_attr("seconds", round(begun.seconds, 3))
             self.study.tell(trial, state=TrialState.PRUNED)
         except UpdateFinishedTrialError:
             raise
@@ -240,17 +240,17 @@ class Search:
         else:
             assert begun.task is not None
             assert isinstance(outcome, Result)
-            trial.set_user_attr("seconds", round(time.monotonic() - begun.started, 3))
+            trial.set_user_attr("seconds", round(begun.seconds, 3))
             if baseline:
                 # Its scores are known only now that it is finished; pruners compare other trials with them.
                 for step, metrics in begun.curve.items():
                     self.scores.report(trial, step, metrics, outcome.metrics)
             self._tell(trial, begun.task.candidate, outcome)
-        self._write(trial.number)
-
-    def _write(self, number: int) -> None:
-        if number < MANY or number % 10 == 0:
+        if trial.number < MANY or trial.number % 10 == 0:
             write_search_json(self.directory, self.study, self.goals, self.settings.objectives)
+        running.remove(trial)
+        passed, more = time.monotonic() - self._started, len(running) if begun.at_once else 0
+        self.says(trial_line(self.study, trial.number, self.settings.n_trials, passed, more))
 
     def _tell(self, trial: Trial, candidate: Candidate, result: Result) -> None:
         trial.set_user_attr("metrics", dict(result.metrics))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -60,10 +60,17 @@ class Task:
 
 @runtime_checkable
 class FleetRunner(Runner, Protocol):
-    """A runner that can train several candidates at once."""
+    """A runner that can train several candidates at once, at most ``most`` of them: 1 once it found that it cannot."""
 
-    def many(self, tasks: Sequence[Task]) -> list[Result | Exception]:
-        """The result of each task, or the error that ended it."""
+    @property
+    def most(self) -> int: ...
+
+    def many(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Result | Exception | None]]:
+        """The number of each task and its result, or the error that ended it, as soon as it is known.
+
+        ``None`` is for a task that is to be run alone.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

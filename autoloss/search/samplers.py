@@ -46,15 +46,23 @@ _MODELS: dict[str, tuple[type, ...]] = {"gp": (BaseDistribution,), "cmaes": _NUM
 
 
 def build_sampler(
-    node: Mapping[str, Any], seed: int, objectives: int, branches: Branches | None = None, trials: int = 40
+    node: Mapping[str, Any],
+    seed: int,
+    objectives: int,
+    branches: Branches | None = None,
+    trials: int = 40,
+    at_once: int = 1,
 ) -> samplers.BaseSampler:
     """The sampler that ``node`` (``name`` and its parameters) describes, for the space ``branches``.
 
-    Without ``branches`` it is only checked. ``trials`` is the budget, which the size of a population follows.
+    Without ``branches`` it is only checked. ``trials`` is the budget, which the size of a population of nsga2 follows;
+    that of cmaes follows ``at_once``, the number of trials that are asked for at once.
     """
     name, options = _name_and_options("sampler", node, SAMPLERS)
     if name == "nsga2":
         options.setdefault("population_size", population(trials))
+    if name == "cmaes" and branches is not None:
+        options.setdefault("popsize", max(4, at_once // max(1, len(branches.own))))
     if name in _STARTUP and branches is not None:
         options.setdefault("n_startup_trials", _startup(name, branches))
     fits = objectives == 1 or name != "cmaes"

@@ -17,8 +17,9 @@ SIZE, CLASSES = 40, 3
 def batches(steps: int = 8, batch: int = 12, seed: int = 0, device: str = "cpu") -> list[Samples]:
     """``steps`` batches of distinct samples of :data:`SIZE`, losses between 0.01 and 10 that fall; no two are equal.
 
-    Everything is known: index, labels (of :data:`CLASSES`), slopes, alignments, and the keys ``weight`` and
-    ``corrupted``. An epoch is two steps; progress reaches 1.
+    Everything is known: index, labels (of :data:`CLASSES`), slopes, alignments, and the keys ``weight``,
+    ``corrupted``, ``level`` (of noise), ``time`` (0 to 1) and ``group`` (of :data:`CLASSES`). An epoch is two steps;
+    progress reaches 1.
 
     >>> first, second = batches(steps=2)
     >>> first.losses.shape, second.step, second.progress
@@ -33,6 +34,7 @@ def batches(steps: int = 8, batch: int = 12, seed: int = 0, device: str = "cpu")
         losses = 10 ** (3 * torch.rand(batch, generator=source) - 2 - t / 10).to(device)
         slopes = torch.randn(batch, generator=source).to(device)
         known = {"weight": torch.rand(batch, generator=source).to(device), "corrupted": wrong[index]}
+        known |= {name: column.to(device) for name, column in _more_keys(batch, seed + t).items()}
         found.append(
             Samples(
                 "a",
@@ -50,6 +52,15 @@ def batches(steps: int = 8, batch: int = 12, seed: int = 0, device: str = "cpu")
             )
         )
     return found
+
+
+def _more_keys(batch: int, seed: int) -> dict[str, Tensor]:
+    source = torch.Generator().manual_seed(seed)
+    return {
+        "level": (1.2 * torch.randn(batch, generator=source) - 1.2).exp(),
+        "time": torch.rand(batch, generator=source),
+        "group": torch.randint(CLASSES, (batch,), generator=source),
+    }
 
 
 def taken(samples: Samples, rows: Tensor) -> Samples:

@@ -19,7 +19,9 @@ class AutoLambda(Weighting):
     """Learns weights that make each optimiser step lower the losses of held-out data.
 
     After each step, ``t_k = -d L_held(p') / d w_k``, with p' the parameters that the step led to and
-    L_held the sum of the primary losses there (eq. 6), and the weights' own Adam takes a step up t.
+    L_held the held-out objective of the primary losses, and the weights' own Adam takes a step up t. The objective is
+    the sum of their logarithms (``held_out.objective=log``), so that a change of each loss counts by its ratio, or
+    their sum (``sum``, eq. 6), in which a loss of 0.02 hardly counts beside one of 0.5.
     ``softmax``: ``w = K softmax(z)``, z starts at 0. ``raw``: w itself, kept at or above 0.
 
     Args:
@@ -31,7 +33,8 @@ class AutoLambda(Weighting):
     and two backwards; here t is exact, of the real step through the real optimiser (Adam's Jacobian
     included), at the price of a held-out step and one forward-mode pass. Where gradients are clipped, t has
     the factor of clipping, as a constant: its own dependence on w is left out. The paper's weights may
-    become negative; its held-out batches come from the training data, ours from a share kept for it.
+    become negative, and its objective is the sum; its held-out batches come from the training data
+    (``held_out.source=train``), ours by default from a share kept for it.
     """
 
     value: Tensor

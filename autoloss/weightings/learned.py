@@ -15,6 +15,7 @@ from autoloss.core.need import Need
 from autoloss.core.signals import Signals
 from autoloss.core.space import Interval
 from autoloss.core.tensors.adam import AdamState
+from autoloss.core.tensors.derivatives import jacobian
 from autoloss.core.weighting import Weighting
 from autoloss.weightings.auto_lambda import uphill
 
@@ -32,8 +33,8 @@ class Learned(Weighting):
     so that one rule serves any K. It starts at equal weights.
 
     Each loss has a target logit. After each step Adam moves the target logits up the held-out gradient,
-    ``w_k (t_k - sum_j w_j t_j / K)`` with ``t_k = -d L_held(p') / d w_k``, the exact hypergradient (as
-    ``auto_lambda`` does). The rule then takes the damped Gauss-Newton step towards them,
+    ``w_k (t_k - sum_j w_j t_j / K)`` with ``t_k = -d L_held(p') / d w_k``, the exact hypergradient of the
+    held-out objective (as ``auto_lambda`` does). The rule then takes the damped Gauss-Newton step towards them,
     ``J' (J J' + mu I)^-1 r``: r is the target logits minus the rule's logits, J the derivative of the rule's
     logits with respect to its parameters, and mu a tenth of the mean diagonal of ``J J'``. The target logits
     also move a fiftieth of the way to the rule's logits in each step. So losses with similar inputs share
@@ -105,7 +106,7 @@ class Learned(Weighting):
         return {"rule": self.rule.detach().cpu().clone(), "width": self.width, "norms": self.norms}
 
     def forward(self, signals: Signals) -> Tensor:
-        return signals.softmax(self._logits(self.rule, signals)) * signals.count
+        return signals.softmax(self._logits(self.rule, signals)).float() * signals.count
 
     def update(self, signals: Signals) -> None:
         if not self.frozen:
@@ -118,24 +119,19 @@ class Learned(Weighting):
 
     def _learn(self, signals: Signals) -> None:
         size, here = len(self.aim), signals.present
-        with torch.enable_grad():
-            rule = self.rule.detach().requires_grad_()
-            logits = torch.where(here, self._logits(rule, signals), 0.0)
-            each = torch.eye(size, dtype=logits.dtype, device=logits.device)
-            (jacobian,) = torch.autograd.grad(logits, rule, each, is_grads_batched=True)
-        logits = logits.detach()
-        aim = torch.where(self.seen > 0, torch.lerp(self.aim, logits, FORGETTING), logits)
-        self.adam.step(aim, -uphill(logits, signals))
+        logits, slopes = jacobian(lambda rule: torch.where(here, self._logits(rule, signals), 0.0), self.rule.double())
+        aim = torch.where(self.seen > 0, torch.lerp(self.aim.double(), logits, FORGETTING), logits).float()
+        self.adam.step(aim, -uphill(logits, signals).float())
         self.aim.copy_(aim - signals.mean(aim))
         lacking = torch.where(here, self.aim - logits, 0.0)
-        gram = jacobian @ jacobian.T
+        gram = slopes @ slopes.T
         # Of the logits, not of their differences: losses with equal inputs have none, and steps would be unbounded.
         damping = DAMPING * signals.mean(gram.diagonal()) + 1e-8
-        factor = torch.linalg.cholesky_ex(gram + damping * each).L
-        self.rule += jacobian.T @ torch.cholesky_solve(lacking[:, None], factor)[:, 0]
+        factor = torch.linalg.cholesky_ex(gram + damping * torch.eye(size, device=gram.device)).L
+        self.rule += (slopes.T @ torch.cholesky_solve(lacking[:, None], factor)[:, 0]).float()
 
     def _logits(self, rule: Tensor, signals: Signals) -> Tensor:
-        into, shift, pooling, pooled_shift, out = _parts(rule, self.shapes)
+        into, shift, pooling, pooled_shift, out = _parts(rule.double(), self.shapes)
         here = signals.present
         hidden = torch.tanh(self._features(signals) @ into.T + shift)
         pooled = torch.where(here[:, None], hidden, 0.0).sum(0) / signals.count
@@ -143,12 +139,12 @@ class Learned(Weighting):
         return torch.tanh(both @ pooling.T + pooled_shift) @ out
 
     def _features(self, signals: Signals) -> Tensor:
-        """[K, FEATURES], each from about -1 to 1."""
-        log, known = _log(signals.values), self.seen > 0
+        """[K, FEATURES], each from about -1 to 1; in float64, so that the order of sums hardly shows in the weights."""
+        log, known = _log(signals.values.double()), self.seen > 0
         nothing = torch.zeros_like(log)
         norm = nothing
         if self.norms:
-            norm = _log(signals.gram.diagonal().clamp(min=0)) / 2
+            norm = _log(signals.gram.double().diagonal().clamp(min=0)) / 2
             norm = norm - signals.mean(norm)
         parts = (
             log / 5,

@@ -1,15 +1,20 @@
 """`autoloss search search.fleet=...`: trials that are trained as one."""
 
 import csv
+import io
 import json
 import shlex
+from functools import partial
 
 import pytest
 import torch
+from tqdm import tqdm
 
 from autoloss.app.composition import composed
-from autoloss.app.fleet_runs import FleetRuns, Request, train_alone
+from autoloss.app.fleet_request import Request, train_alone
+from autoloss.app.fleet_runs import FleetRuns
 from autoloss.app.overrides import rewritten
+from autoloss.training.fleet.fleet import Fleet
 from autoloss.training.fleet.price import SlowerError
 from autoloss.training.fleet.training import FleetTraining
 
@@ -86,18 +91,18 @@ def test_what_a_fleet_cannot_do_is_trained_alone_and_one_line_says_why(tmp_path,
     found = runs.train(
         [
             request(tmp_path, "a", "weighting=equal"),
-            request(tmp_path, "b", "weighting=famo"),
+            request(tmp_path, "b", "weighting=graddrop"),
             request(tmp_path, "c", "weighting=uncertainty", "seed=1"),
-            request(tmp_path, "d", "sample_weighting=super_loss"),
+            request(tmp_path, "d", "on_nonfinite=skip"),
             request(tmp_path, "e", "sample_weighting=super_loss", "seed=1"),
         ]
     )
-    assert [one["weighting"] for one in found] == ["equal", "famo", "uncertainty", "equal", "equal"]
-    assert members == [2]
+    assert [one["weighting"] for one in found] == ["equal", "graddrop", "uncertainty", "equal", "equal"]
+    assert members == [3]
     assert said == [
-        "trained one by one: A fleet does not follow sample_weighting.",
-        "trained one by one: A fleet takes weightings of losses, but 'famo' looks ahead, or has no weights. "
-        "It is trained alone.",
+        "trained one by one: A fleet does not follow on_nonfinite.",
+        "trained one by one: Weights of a fleet must be known before the backward, which is one for all members, but "
+        "'graddrop' combines gradients inside of it. It is trained alone.",
     ]
 
 
@@ -180,6 +185,51 @@ def test_where_memory_runs_out_the_fleet_is_halved(tmp_path, worth_it, members, 
     assert said == ["memory ran out: fleets of 2 from now on"]
 
 
+def test_as_many_are_trained_at_once_as_memory_has_room_for(tmp_path, worth_it, members, monkeypatch):
+    from autoloss.training.fleet import room
+
+    monkeypatch.setattr(room, "free_bytes", lambda device: 2.5 * 10**6 / room.SHARE)
+    monkeypatch.setattr(room, "member_bytes", lambda job, plan: 10**6)
+    said = []
+    found = FleetRuns(says=said.append).train([request(tmp_path, name, f"seed={name}") for name in "01234"])
+    assert [one["seed"] for one in found] == [0, 1, 2, 3, 4]
+    assert members == [2, 2]
+    assert said == ["memory has room for 2 at once: fleets of 2 from now on"]
+
+
+def test_progress_shows_members_the_best_so_far_and_the_time_left(tmp_path, worth_it, members, monkeypatch):
+    from autoloss.app import fleet_progress
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    class Enough(Exception):
+        pass
+
+    seen = {}
+
+    def report(name, epoch, metrics):
+        seen[name] = metrics["left_error"]
+        if name == "0":
+            raise Enough
+
+    shown = {}
+    for kind in (Terminal, io.StringIO):
+        shown[kind] = kind()
+        bar = partial(tqdm, file=shown[kind], mininterval=0, ncols=120)
+        monkeypatch.setattr(fleet_progress, "tqdm", bar)
+        place = tmp_path / kind.__name__
+        found = FleetRuns().train(
+            [request(place, name, f"seed={name}", report=partial(report, name)) for name in "012"]
+        )
+        assert isinstance(found[0], Enough)
+    line = next(one for one in reversed(shown[Terminal].getvalue().split("\r")) if "3 at once" in one)
+    assert "| 2/2 [" in line
+    assert f"2 of 3 members, best left_error {min(seen.values()):.3g}" in line
+    assert shown[io.StringIO].getvalue() == ""
+
+
 def test_a_member_whose_loss_is_not_finite_fails_alone(tmp_path, worth_it, members):
     found = FleetRuns().train(
         [
@@ -226,12 +276,42 @@ def test_a_report_can_end_a_member(tmp_path, worth_it, members):
     assert not (tmp_path / "a" / "summary.json").exists()
 
 
-def test_a_pruner_acts_on_members(autoloss, worth_it, members):
-    more = ("search.fleet=4", "search.n_trials=9", "search.pruner=successive_halving", "search.confirm=0")
+@pytest.mark.parametrize("pruner", ["successive_halving", "median"])
+def test_a_pruner_acts_on_members(autoloss, tmp_path, worth_it, members, monkeypatch, pruner):
+    left = []
+    drop = Fleet.drop
+    monkeypatch.setattr(Fleet, "drop", lambda self, gone: (drop(self, gone), left.append(stack_of(self)))[0])
+    more = ("search.fleet=4", "search.n_trials=9", f"search.pruner={pruner}", "search.confirm=0", "name=mine")
     done = autoloss("search", "problem.pairs=200", "trainer.max_epochs=6", *more)
     assert done.returncode == 0, done.stderr
     assert max(members) > 1
-    assert "pruned" in done.stdout
+    pruned = done.stdout.count(" pruned: ")
+    assert pruned
+    assert all(size == stack or not size for size, stack in left)
+    # A pruned trial leaves its record up to there, and no result; the others were trained to the end.
+    trials = sorted((tmp_path / "outputs/search/mine/trials").iterdir())
+    summaries = [json.loads((one / "summary.json").read_text()) for one in trials if (one / "summary.json").exists()]
+    assert len(trials) - len(summaries) == pruned
+    assert len({one["steps"] for one in summaries}) == 1
+    for one in trials:
+        if not (one / "summary.json").exists():
+            assert 0 < rows(one)[-1]["step"] < summaries[0]["steps"] - 1
+    assert "trained one by one" not in done.stdout
+
+
+def stack_of(fleet):
+    """The members, and how many the stacked tensors hold."""
+    return len(fleet), len(next(iter(fleet.stacked.parameters.values())))
+
+
+def test_a_search_goes_on_without_a_member_whose_loss_is_not_finite(autoloss, worth_it, members):
+    space = "search.space.optimizer.lr=[0.01,1e30]"
+    more = ("search.fleet=4", "search.n_trials=8", "search.weightings=[fixed]", "search.confirm=0", space)
+    done = autoloss("search", *SMALL, *more)
+    assert done.returncode == 0, done.stderr
+    assert max(members) > 1
+    assert "failed: Every loss must be finite" in done.stdout
+    assert done.stdout.count(" done: ") > 2
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "many", "1.5", "true"])
@@ -244,10 +324,10 @@ def test_a_size_that_is_none_is_one_sentence(autoloss, given):
 
 def test_a_comparison_trains_at_once_and_finds_the_same(autoloss, tmp_path, worth_it, members):
     command = ("compare", "problem.pairs=200", "trainer.max_epochs=2", "weighting=equal,uncertainty,gradnorm")
-    one = autoloss(*command, "compare.seeds=3", f"hydra.run.dir={tmp_path / 'one'}")
+    one = autoloss(*command, "compare.seeds=3", "compare.fleet=1", f"hydra.run.dir={tmp_path / 'one'}")
     assert one.returncode == 0, one.stderr
     assert members == []
-    many = autoloss(*command, "compare.seeds=3", "compare.fleet=auto", f"hydra.run.dir={tmp_path / 'many'}")
+    many = autoloss(*command, "compare.seeds=3", f"hydra.run.dir={tmp_path / 'many'}")
     assert many.returncode == 0, many.stderr
     assert members == [9]
     for path in (tmp_path / "one").rglob("summary.json"):
@@ -258,7 +338,7 @@ def test_a_comparison_trains_at_once_and_finds_the_same(autoloss, tmp_path, wort
         assert ours["command"] == theirs["command"]
     rerun = autoloss(*ours["command"][1:], f"hydra.run.dir={tmp_path / 'rerun'}")
     assert rerun.returncode == 0, rerun.stderr
-    again = autoloss(*command, "compare.seeds=3", "compare.fleet=auto", f"hydra.run.dir={tmp_path / 'many'}")
+    again = autoloss(*command, "compare.seeds=3", f"hydra.run.dir={tmp_path / 'many'}")
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("finished before, skipped") == 9
 
@@ -279,6 +359,16 @@ def test_folds_are_members_too(autoloss, worth_it, members):
         ("groups.both=[left,right]", "base.both=linear(0.5,1)", "weighting=gradnorm", "unbalanced=[pixels]"),
         ("losses.left=focal", "losses.left.gamma=linear(0,2)", "weighting=uncertainty"),
         ("optimizer=sgd", "optimizer.lr=0.1", "lr_schedule=constant", "weighting=dwa"),
+        ("trainer.limit_train_batches=3", "problem.pairs=1000", "batch_size=64", "trainer.accumulate_grad_batches=2"),
+        ("trainer.limit_train_batches=0.5", "trainer.limit_val_batches=1", "batch_size=32", "record.every=1"),
+        ("record.probe_every=3", "record.every=2", "trainer.accumulate_grad_batches=2", "problem.pairs=1000"),
+        ("record.probe_every=1", "weighting=gradnorm", "unbalanced=[pixels]"),
+        ("sample_weighting=super_loss", "trainer.accumulate_grad_batches=2", "record.every=1"),
+        ("penalties.orthogonality.factor=linear(0,0.01)", "penalties.sparsity.factor=0.001", "weighting=gradnorm"),
+        ("weighting=famo", "trainer.accumulate_grad_batches=2"),
+        ("weighting=auto_lambda", "held_out.primary=[left]", "trainer.gradient_clip_val=0.1"),
+        ("weighting=coba", "weighting.warmup=2", "held_out.share=0.2", "held_out.batch_size=16"),
+        ("weighting=learned", "weighting.norms=true", "problem=klein_gordon", "problem.points=256"),
         ("problem=klein_gordon", "problem.points=256", "weighting=lr_annealing"),
         ("problem=helmholtz", "problem.points=256", "weighting=gradnorm", "record.every=1"),
     ],

@@ -48,6 +48,14 @@ def test_a_configuration_of_0_1_0_trains_the_same():
     assert training_config(old) == training_config(chosen)
 
 
+@pytest.mark.parametrize("learner", ["weighting=learned", "sample_weighting=reweight", "weighting=equal"])
+def test_what_learned_from_held_out_losses_in_0_1_0_lowers_their_sum(learner):
+    new = composed("train", [learner, "held_out.share=0.2"])
+    old = {**new, "held_out": {key: new["held_out"][key] for key in ("share", "batch_size", "implicit", "primary")}}
+    as_before = [] if "equal" in learner else ["held_out.objective=sum", "held_out.source=share"]
+    assert training_config(old) == training_config(composed("train", [learner, "held_out.share=0.2", *as_before]))
+
+
 def test_a_file_with_old_keys_trains_a_curriculum(autoloss, tmp_path):
     folder = tmp_path / "conf" / "experiment"
     folder.mkdir(parents=True)

@@ -5,6 +5,7 @@ import torch
 
 from autoloss.core.errors import ConfigError
 from autoloss.core.table import Entry, LossTable
+from autoloss.training.step.weigh import weighted_sum
 
 
 def reduced(**entries):
@@ -53,3 +54,35 @@ def test_mistakes_are_one_sentence():
         LossTable({"a": None}).reduced(["a"])
     with pytest.raises(ConfigError, match=r"values are \[3\] and the mask is \[2\]"):
         reduced(a=Entry(torch.ones(3), torch.ones(2).bool()))
+
+
+@pytest.mark.parametrize("shapes", [((), ()), ((8,), (8,)), ((8, 3), (5,)), ((), (7,))])
+@pytest.mark.parametrize("masked", [False, True])
+def test_losses_together_are_the_losses_one_by_one_to_the_last_digit(shapes, masked):
+    torch.manual_seed(0)
+    weights = torch.tensor([0.3, 1.7])
+    found = []
+    raw = [torch.randn(shape) for shape in shapes]
+    for together in (False, True):
+        leaves = [x.clone().requires_grad_() for x in raw]
+        mask = raw[1] > 0 if masked else None
+        table = LossTable({"a": leaves[0] * 2, "b": Entry(leaves[1].exp(), mask=mask)})
+        losses = table.reduced(["a", "b"], together=together)
+        assert (losses.together is not None) == (together and not masked)
+        weighted_sum(losses, weights).backward()
+        bare = losses.bare()
+        assert not any(x.requires_grad for x in bare.scalars)
+        found.append([*bare.scalars, losses.values, losses.counts, losses.present, *[x.grad for x in leaves]])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_a_batch_after_an_evaluation_has_a_backward():
+    # What is cached in inference mode could not be saved for a backward.
+    made = [torch.ones(977, requires_grad=True) for _ in range(2)]
+    with torch.inference_mode():
+        LossTable({"a": made[0], "b": made[1]}).reduced(["a", "b"], together=True)
+        LossTable({"a": made[0]}).reduced(["a"])
+    for together in (False, True):
+        losses = LossTable({"a": made[0], "b": made[1]}).reduced(["a", "b"], together=together)
+        weighted_sum(losses, torch.ones(2)).backward()
+    assert torch.allclose(made[0].grad, torch.full((977,), 2 / 977))

@@ -29,7 +29,12 @@ def told(implicit):
         return {name: 0.5 * (point.at - target) ** 2 for name, target in TARGETS.items()}
 
     with balancer.lookahead(
-        point, optimizer, train=losses, held_out=lambda point: {"a": 0.5 * (point.at - 1) ** 2}, implicit=implicit
+        point,
+        optimizer,
+        train=losses,
+        held_out=lambda point: {"a": 0.5 * (point.at - 1) ** 2},
+        implicit=implicit,
+        objective="sum",
     ):
         look_ahead = balancer._look_ahead
         measure = look_ahead.alignment

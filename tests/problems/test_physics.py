@@ -113,6 +113,7 @@ def test_points_lie_where_they_must(reference):
     for problem in (Helmholtz(points=200), KleinGordon(points=200), Burgers(str(reference), points=200)):
         low, high = torch.tensor(problem.low), torch.tensor(problem.high)
         data, again, other = problem.datasets(0), problem.datasets(0), problem.datasets(1)
+        assert data["train"].columns.pop("index").tolist() == list(range(200))
         for name, points in data["train"].columns.items():
             assert points.shape == (200, 2)
             assert ((points >= low) & (points <= high)).all()

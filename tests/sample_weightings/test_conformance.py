@@ -14,15 +14,25 @@ from autoloss.testing.batches import SIZE
 
 # What the defaults cannot show: schedules, rules that are off by default.
 VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "brdr": [{"decay": 0.0, "smoothing": 0.5}],
+    "causal": [{"slabs": 3, "tolerances": [1.0, 100.0], "threshold": 0.5}],
     "class_balanced": [{"beta": 0.0}],
     "data_parameters": [{"class_lr": 0.1, "decay": 0.01}],
+    "edm": [{"target": "v"}],
     "focal": [{"gamma": 0.0}],
+    "group_dro": [{"key": "group", "step": 1.0}, {"adjustment": 2.0}],
+    "level_uncertainty": [{"width": 3, "lr": 0.1}],
+    "min_snr": [{"target": "x0"}, {"target": "v"}],
+    "p2": [{"gamma": 0.0, "target": "x0"}],
     "percentile": [{"slope": 0.5, "burn_in": 1}],
+    "rba": [{"potential": "exponential", "start": 1.0, "gamma": 0.5}],
+    "self_adaptive": [{"power": 1.0, "lr": 0.1}],
     "self_paced": [
         *({"form": form, "keep": 0.5} for form in ("hard", "linear", "logarithmic", "mixture", "logistic")),
         {"form": "polynomial", "keep": 0.5, "power": 3.0},
         {"threshold": "linear(0.1,2)"},
     ],
+    "sigmoid": [{"target": "x0", "bias": -3.0}],
     "small_loss": [{"rate": 0.4, "ramp": 1}],
     "super_loss": [{"tau": 1.0, "lam": 0.25}],
     "top_k": [{"share": "linear(1,0.1)"}],

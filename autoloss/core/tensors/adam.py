@@ -35,14 +35,20 @@ class AdamState(StateModule):
 
     def step(self, value: Tensor, gradient: Tensor) -> None:
         """Take one step of descent: change ``value`` [K] in place by the ``gradient`` [K]."""
+        self.advance(value, gradient, self.first_moment, self.second_moment, self.steps)
+
+    def advance(
+        self, value: Tensor, gradient: Tensor, first_moment: Tensor, second_moment: Tensor, steps: Tensor
+    ) -> None:
+        """The step of :meth:`step` on a ``value`` and moments that are given, such as copies of some rows."""
         first, second = self.betas
         gradient = gradient + self.weight_decay * value if self.weight_decay else gradient
-        self.steps += 1
-        self.first_moment.lerp_(gradient, 1 - first)
-        self.second_moment.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        steps += 1
+        first_moment.lerp_(gradient, 1 - first)
+        second_moment.mul_(second).addcmul_(gradient, gradient, value=1 - second)
         # Bias corrections in float64, as torch computes them on the host.
-        betas = constant(self.betas, self.steps.device, torch.float64)
-        first_rest, second_rest = (1 - betas[:, None] ** self.steps.double()).unbind()
+        betas = constant(self.betas, steps.device, torch.float64)
+        first_rest, second_rest = (1 - betas[:, None] ** steps.double()).unbind()
         size = self.lr / first_rest
-        denominator = self.second_moment / second_rest
-        value -= (size * self.first_moment / (denominator.sqrt() + self.eps)).to(value.dtype)
+        denominator = second_moment / second_rest
+        value -= (size * first_moment / (denominator.sqrt() + self.eps)).to(value.dtype)

@@ -12,9 +12,21 @@ from torch import Tensor
 def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
     """``values`` as a tensor [K] on ``device``. All callers share it: never write to it.
 
-    Making a tensor on an accelerator from Python numbers waits for the device, which a step must not do.
+    Making a tensor on an accelerator from Python numbers waits for the device, which a step must not do. A backward may
+    save it.
     """
-    return torch.tensor(values, dtype=dtype, device=device)
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=dtype, device=device)
+
+
+@lru_cache(maxsize=256)
+def number(value: float, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """``value`` as a tensor without dimensions on ``device``. All callers share it: never write to it.
+
+    An operation with a Python number takes several times as long. A backward may save it.
+    """
+    with torch.inference_mode(False):
+        return torch.tensor(value, dtype=dtype, device=device)
 
 
 @lru_cache(maxsize=32)

@@ -50,6 +50,13 @@ class DeferredChecks:
         before = self._empty.get(remark)
         self._empty[remark] = empty.detach() if before is None else before | empty.detach()
 
+    def within(self, labels: Tensor, count: int) -> bool:
+        """Whether all ``labels`` lie in [0, ``count``), where that is quickly known; false otherwise."""
+        if not self.at_hand(labels) or not labels.numel():
+            return False
+        low, high = labels.detach().aminmax()
+        return int(low) >= 0 and int(high) < count
+
     def at_hand(self, tensor: Tensor) -> bool:
         """Whether ``tensor`` can be read without waiting for a device."""
         return tensor.device.type == "cpu"

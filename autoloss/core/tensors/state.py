@@ -69,6 +69,11 @@ def commit(module: nn.Module, write: Callable[[], None], finite: Tensor, present
     bool scalar and ``present`` a [K] bool tensor. Both stay on the device: nothing here waits for it.
     """
     with torch.no_grad(), exact(finite.device.type):
+        if present is None and finite.device.type == "cpu":
+            # Nothing to wait for, and so nothing to undo.
+            if finite:
+                write()
+            return
         for _, keep, now, before in changes(module, write, finite, present):
             torch.where(keep, now, before, out=now)
 

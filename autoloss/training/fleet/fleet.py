@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from autoloss.core.clock import Clock
-from autoloss.core.errors import AutolossError, LabelError, SignalError
+from autoloss.core.errors import AutolossError, SignalError
 from autoloss.core.loss import Loss
 from autoloss.core.need import GRADIENTS, Need
 from autoloss.core.table import Reduced
 from autoloss.core.tensors.constants import flags
+from autoloss.training.fleet.clip import Clip
 from autoloss.training.fleet.forward import Forward, MemberModel, StackedForward
+from autoloss.training.fleet.layout import Layout
+from autoloss.training.fleet.lookahead import FleetLookAhead
 from autoloss.training.fleet.measure import measure_members
 from autoloss.training.fleet.member import Member, check_members
+from autoloss.training.fleet.notices import not_finite, warn_of_absent, wrong_labels
 from autoloss.training.fleet.optimizers import kind_of
+from autoloss.training.fleet.samples import FleetSamples
 from autoloss.training.fleet.stacked import Stacked, structure
 from autoloss.training.fleet.stacked_weighed import StackedWeighed
-from autoloss.training.fleet.weighing import Layout, Numbers, Party, without_gradients
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """How each member's gradient is clipped: by its norm, or coordinate by coordinate; 0 for not."""
-
-    norm: float = 0.0
-    value: float = 0.0
+from autoloss.training.fleet.weighing import Numbers, Party, with_outcome
+from autoloss.training.step.penalties import Penalties
 
 
 class Fleet:
@@ -37,23 +37,33 @@ class Fleet:
 
     A member equals the same training alone. Call :meth:`micro_batch` for each batch and :meth:`step` for each optimiser
     step. ``failed`` holds the errors of members whose losses or labels were wrong; :meth:`drop` takes them out.
+    ``probe`` says at which steps gradients are compared for the record alone, as for a :class:`Player`.
     """
 
-    def __init__(self, members: Sequence[Member], accumulate: int = 1, clip: Clip | None = None) -> None:
+    def __init__(
+        self,
+        members: Sequence[Member],
+        accumulate: int = 1,
+        clip: Clip | None = None,
+        probe: Callable[[int], bool] | None = None,
+    ) -> None:
         self.members = list(members)
         check_members(self.members)
-        self.accumulate, self.clip = accumulate, clip or Clip()
-        self.models = [MemberModel(member.network, member.losses) for member in self.members]
+        self.accumulate, self.clip, self.probe = accumulate, clip or Clip(), probe
+        self.models = [MemberModel(one.network, one.losses, one.penalties) for one in self.members]
         self._scheduled = self._with_schedules()
         self.stacked = Stacked(self.models)
         first = self.members[0]
-        self.forward = StackedForward(self.stacked, first.problem, first.player)
+        self.samples = FleetSamples([member.player for member in self.members])
+        self.forward = StackedForward(self.stacked, first.problem, first.player, self.samples)
         kind = kind_of(first.optimizer)
         self.optimizer = kind([member.optimizer for member in self.members], list(self.stacked.parameters.values()))
         for member in self.members:
             member.optimizer._opt_called = True  # type: ignore[attr-defined]  # its scheduler would warn
         self.parties = self._parties()
+        self.ahead = FleetLookAhead(self.members, self.forward, self.optimizer, accumulate)
         self.failed: dict[int, AutolossError] = {}
+        self._remarked: set[tuple[str, str]] = set()
         self.weighed: StackedWeighed | None = None
         self.last = torch.stack([member.player.last for member in self.members])
         self._unbalanced = torch.stack([member.player.unbalanced for member in self.members])
@@ -68,9 +78,13 @@ class Fleet:
         for member in self.members:
             needs |= member.player.weighting.needs_at(clock.step)
             member.player.terms.follow(clock.progress)
+        needs |= GRADIENTS if self._probes(clock.step) else Need(0)
         self._follow(clock.progress)
+        moment = self.ahead.moment(clock.step)
         forward = self.forward(batch, clock, bool(needs & GRADIENTS))
-        self._note_wrong(forward)
+        players = [member.player for member in self.members]
+        self.failed = wrong_labels(forward) | self.failed
+        warn_of_absent(forward, players, self._remarked)
         numbers, layout = self._seen(forward, clock, needs)
         weighed = self._ask(numbers, layout, forward)
         parts = [
@@ -79,21 +93,28 @@ class Fleet:
             if scalar is not None
         ]
         (torch.stack(parts).sum() / self.accumulate).backward()
-        self._note_nonfinite(weighed)
+        self.failed = not_finite(weighed, players) | self.failed
         known = weighed.weights.isfinite() & forward.losses.present
         self.last = torch.where(known, weighed.weights, self.last)
         self._window.append((weighed.numbers, layout))
+        self.ahead.note(batch, moment, weighed)
         self.weighed = weighed
         return weighed
 
     def step(self) -> None:
         """Let the weightings learn from the window, and make the optimiser's step."""
         window, self._window = self._window, []
-        for members, party in self.parties:
-            own = [self._own(members, numbers, layout) for numbers, layout in window]
-            party.learn([numbers for numbers, _ in own], [layout for _, layout in own])
-        self._clip()
+        self.samples.learn()
+        step = window[-1][1].clock.step
+        self.ahead.begin(step)
+        if self.clip.apply([of.grad for of in self.stacked.parameters.values() if of.grad is not None]):
+            self.ahead.clipped()
         self.optimizer.step()
+        found = with_outcome([numbers for numbers, _ in window], self.ahead.outcome(step))
+        self.failed = self.ahead.failed | self.failed
+        for members, party in self.parties:
+            own = [_chosen(numbers, members, len(self)) for numbers in found]
+            party.learn(own, [layout for _, layout in window])
         for member in self.members:
             if member.scheduler is not None:
                 member.scheduler.step()
@@ -110,8 +131,10 @@ class Fleet:
         if not kept:
             return gone
         self.stacked.keep(kept)
+        self.samples.keep(kept)
         self.forward.player = self.members[0].player
         self.optimizer.keep(kept, list(self.stacked.parameters.values()))
+        self.ahead.keep(self.members)
         chosen = torch.tensor(kept, device=self.last.device)
         self.last, self._unbalanced = self.last[chosen], self._unbalanced[chosen]
         place, parties = {old: new for new, old in enumerate(kept)}, []
@@ -128,11 +151,25 @@ class Fleet:
             member.player.last.copy_(self.last[m])
             member.player.unbalanced.copy_(self._unbalanced[m])
 
-    def _with_schedules(self) -> list[Loss]:
-        return [part for model in self.models for part in model.parts() if part.schedules]
+    @contextmanager
+    def optimizer_state(self, m: int) -> Iterator[None]:
+        """Within it the optimiser of member ``m`` has the state that the fleet keeps for it."""
+        own = self.members[m].optimizer
+        for parameter, state in zip(self.models[m].parameters(), self.optimizer.state, strict=True):
+            if state:
+                own.state[parameter] = self.optimizer.state_of(m, state)
+        try:
+            yield
+        finally:
+            own.state.clear()
+
+    def _with_schedules(self) -> list[Loss | Penalties]:
+        losses = [part for model in self.models for part in model.parts() if part.schedules]
+        penalties = [of for of in (member.penalties for member in self.members) if of is not None and of.scheduled]
+        return [*losses, *penalties]
 
     def _follow(self, progress: float) -> None:
-        """Set the numbers of losses that have a schedule."""
+        """Set the numbers of losses and penalties that have a schedule."""
         for part in self._scheduled:
             part.follow(progress)
         if self._scheduled:
@@ -176,9 +213,17 @@ class Fleet:
                 )
             if parameters and self.accumulate > 1:
                 numbers["rows"] = rows
-        if any(declared) or (reached is not None and not all(reached)):
+        known = reached is not None and all(reached)
+        weightings = enumerate(member.player.weighting for member in self.members)
+        # As alone: a weighting that compares gradients at some steps goes by what it found, at the others.
+        if any(declared) or any(
+            w.needs & GRADIENTS and not (known and self._compares(m, clock.step)) for m, w in weightings
+        ):
             numbers["unbalanced"] = self._unbalanced
         if reached is not None:
+            for m, member in enumerate(self.members):
+                if self._compares(m, clock.step):
+                    member.player.reach.see(losses.scalars, reached, declared, clock.step)
             self._note_reached(losses, reached, declared, clock.step)
         layout = Layout(terms, clock, losses.whole, losses.masked, any(declared), reached, items, templates)
         return numbers, layout
@@ -198,7 +243,7 @@ class Fleet:
         parts: list[tuple[list[int], tuple[Tensor, ...]]] = []
         with torch.no_grad():
             for members, party in self.parties:
-                parts.append((members, party.ask(*self._own(members, numbers, layout))))
+                parts.append((members, party.ask(_chosen(numbers, members, len(self)), layout)))
         order = [m for members, _ in parts for m in members]
         found = [torch.cat(of) if len(of) > 1 else of[0] for of in zip(*(of for _, of in parts), strict=True)]
         if order != list(range(len(self))):
@@ -210,53 +255,30 @@ class Fleet:
             forward.losses, scalars=tuple(None if one is None else one.detach() for one in forward.losses.scalars)
         )
         return StackedWeighed(
-            losses, numbers, layout, tuple(self._compares(m, layout.clock.step) for m in range(len(self)))
+            losses,
+            numbers,
+            layout,
+            tuple(self._needs(m, layout.clock.step) for m in range(len(self))),
+            self.samples.last,
+            self._probes(layout.clock.step),
         )
+
+    def _probes(self, step: int) -> bool:
+        """Whether gradients are compared for the record: the first micro-batch of a step is the one in it."""
+        return self.probe is not None and self.probe(step) and not self._window
 
     def _compares(self, m: int, step: int) -> bool:
         """Whether the weighting of member ``m`` compares gradients at ``step``."""
-        return bool(self.members[m].player.weighting.needs_at(step) & GRADIENTS)
+        return bool(self._needs(m, step))
 
-    def _own(self, members: Sequence[int], numbers: Numbers, layout: Layout) -> tuple[Numbers, Layout]:
-        """The part of ``members``; weightings that compare no gradients do not see those that others need."""
-        if layout.reached is not None and not any(self._compares(m, layout.clock.step) for m in members):
-            numbers, layout = without_gradients(numbers, layout)
-        return _chosen(numbers, members, len(self)), layout
-
-    def _note_wrong(self, forward: Forward) -> None:
-        for (term, rule), rows in forward.wrong.items():
-            if bool((rows[:, 0] > 0).any()):
-                for m, (wrong, value) in enumerate(rows.tolist()):
-                    if wrong:
-                        found = f"loss {term!r} was given {value:g}" if term else f"one is {value:g}"
-                        self.failed.setdefault(m, LabelError(f"{rule}, but {found}."))
-
-    def _note_nonfinite(self, weighed: StackedWeighed) -> None:
-        for m in weighed.suspects([member.player for member in self.members]):
-            try:
-                self.members[m].player.nonfinite.rejects(weighed.of(m))
-            except AutolossError as error:
-                self.failed.setdefault(m, error)
-
-    def _clip(self) -> None:
-        gradients = [of.grad for of in self.stacked.parameters.values() if of.grad is not None]
-        if self.clip.value:
-            for gradient in gradients:
-                gradient.clamp_(-self.clip.value, self.clip.value)
-        if self.clip.norm:
-            norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
-            factor = (self.clip.norm / (norms + 1e-6)).clamp(max=1.0)
-            for gradient in gradients:
-                gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
+    def _needs(self, m: int, step: int) -> Need:
+        """What the weighting of member ``m`` needs to know of the gradients at ``step``."""
+        return self.members[m].player.weighting.needs_at(step) & GRADIENTS
 
 
 def _chosen(numbers: Numbers, members: Sequence[int], size: int) -> Numbers:
     if len(members) == size:
         return numbers
     at = torch.tensor(list(members))
-    return {
-        key: {name: {k: t[at] for k, t in parts.items()} for name, parts in value.items()}
-        if key == "signals"
-        else value[at]
-        for key, value in numbers.items()
-    }
+    found: Numbers = pytree.tree_map(lambda tensor: tensor[at], numbers)
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,18 +16,22 @@ from autoloss.core.problem import Problem
 from autoloss.core.table import LossTable, Reduced
 from autoloss.core.tensors.deferred_checks import DeferredChecks
 from autoloss.probe.anchor import named
+from autoloss.training.fleet.samples import FleetSamples
 from autoloss.training.fleet.stacked import Stacked
 from autoloss.training.step.entries import table_of
+from autoloss.training.step.penalties import Penalised, Penalties
 from autoloss.training.step.player import Player
+from autoloss.training.step.sample_weights import times
 
 
 class MemberModel(nn.Module):
-    """What has parameters in a member: its network and its losses."""
+    """What has parameters in a member: its network, its losses and its penalties."""
 
-    def __init__(self, network: nn.Module, losses: Mapping[str, Loss]) -> None:
+    def __init__(self, network: nn.Module, losses: Mapping[str, Loss], penalties: Penalties | None = None) -> None:
         super().__init__()
         self.network = network
         self.names, self.losses = tuple(losses), nn.ModuleList(losses.values())
+        self.penalties = Penalised(penalties or Penalties({}))
 
     def by_term(self) -> dict[str, Loss]:
         """The losses by term."""
@@ -45,6 +49,7 @@ class Forward:
     ``losses`` holds [M] scalars and [M, N] tensors. ``anchor`` are features [M, B, ...], or names of parameters;
     ``of_loss`` says which of them each unit is compared at. ``wrong`` holds, by rule, which members have a value that
     breaks it and the first such value, [M, 2]. ``declared`` says which units the problem declares not to be balanced.
+    ``empty`` holds, by remark, which members have a batch without anything for a loss, [M].
     """
 
     losses: Reduced
@@ -52,6 +57,7 @@ class Forward:
     of_loss: tuple[tuple[int, ...], ...]
     wrong: Mapping[tuple[str, str], Tensor]
     declared: tuple[bool, ...] = ()
+    empty: Mapping[tuple[str, str], Tensor] = field(default_factory=dict)
 
 
 class Noted(DeferredChecks):
@@ -65,40 +71,57 @@ class Noted(DeferredChecks):
         first = values.gather(0, wrong.int().argmax().view(1))
         self._wrong[rule] = torch.cat([wrong.any().view(1).float(), first.float()])
 
-    def taken(self) -> dict[tuple[str, str], Tensor]:
-        """The outcomes since the last call, by term and rule."""
-        found = {(self.term, rule): row for rule, row in self._wrong.items()}
+    def taken(self) -> tuple[dict[tuple[str, str], Tensor], dict[tuple[str, str], Tensor]]:
+        """What was wrong since the last call, and what was empty, by term and rule or remark."""
+        found = [{(self.term, said): row for said, row in of.items()} for of in (self._wrong, self._empty)]
         self._wrong, self._empty = {}, {}
-        return found
+        return found[0], found[1]
 
 
 class StackedForward:
     """Computes the losses of M members at once. ``stacked`` are :class:`MemberModel`."""
 
-    def __init__(self, stacked: Stacked, problem: Problem, player: Player) -> None:
-        self.stacked, self.problem, self.player = stacked, problem, player
+    def __init__(self, stacked: Stacked, problem: Problem, player: Player, samples: FleetSamples) -> None:
+        self.stacked, self.problem, self.player, self.samples = stacked, problem, player, samples
         for model in stacked.modules:
             assert isinstance(model, MemberModel)
             note(model)
 
-    def __call__(self, batch: Any, clock: Clock, anchored: bool) -> Forward:
-        """The losses for ``batch`` [M, B, ...]; the places where gradients are compared are found if ``anchored``."""
+    def __call__(
+        self,
+        batch: Any,
+        clock: Clock,
+        anchored: bool,
+        stacked: Stacked | None = None,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> Forward:
+        """The losses for ``batch`` [M, B, ...]; the places where gradients are compared are found if ``anchored``.
+
+        With ``stacked`` it is the models of these that are called, a part of the members or copies of them, and samples
+        have the ``weights`` [m, B] that are given by term, which no rule is asked for.
+        """
         layout: dict[str, Any] = {}
         terms = self.player.terms
 
-        def one(model: MemberModel, batch: Any) -> list[Tensor]:
+        def one(model: MemberModel, batch: Any, weights: Mapping[str, Tensor]) -> list[Tensor]:
             outputs = self.problem.outputs(model.network, batch)
             table = table_of(outputs, model.by_term(), self.player, clock)
+            table = self.samples.weigh(table, clock) if stacked is None and self.samples else times(table, weights)
+            table = replace(table, entries={**table.entries, **model.penalties.entries(model.network)})
             losses = table.reduced(terms.names)
             here = [i for i, scalar in enumerate(losses.scalars) if scalar is not None]
             features, names, of_loss = _anchor(table, model, self.player) if anchored else ((), (), ())
-            wrong = {key: row for part in model.parts() for key, row in _taken(part).items()}
-            layout.update(here=here, names=names, of_loss=of_loss, wrong=list(wrong), features=len(features))
+            noted = [_taken(part) for part in model.parts()]
+            wrong, empty = ({key: row for of in noted for key, row in of[kind].items()} for kind in (0, 1))
+            layout.update(here=here, names=names, of_loss=of_loss, features=len(features))
+            layout.update(wrong=list(wrong), empty=list(empty))
             layout.update(whole=losses.whole, masked=losses.masked, declared=_declared(table, self.player))
             scalars = [scalar for scalar in losses.scalars if scalar is not None]
-            return [losses.values, losses.counts, losses.present, *scalars, *features, *wrong.values()]
+            return [losses.values, losses.counts, losses.present, *scalars, *features, *wrong.values(), *empty.values()]
 
-        values, counts, present, *rest = self.stacked.call(one, batch)
+        values, counts, present, *rest = (self.stacked if stacked is None else stacked).call(
+            one, batch, dict(weights or {})
+        )
         here, features = layout["here"], layout["features"]
         scalars: list[Tensor | None] = [None] * len(terms.names)
         for i, scalar in zip(here, rest, strict=False):
@@ -107,8 +130,10 @@ class StackedForward:
         losses = Reduced(
             tuple(scalars), values.detach(), counts.detach(), present, layout["masked"], whole=layout["whole"]
         )
-        wrong = dict(zip(layout["wrong"], rest[len(here) + features :], strict=True))
-        return Forward(losses, layout["names"] or found, layout["of_loss"], wrong, layout["declared"])
+        noted = rest[len(here) + features :]
+        wrong = dict(zip(layout["wrong"], noted, strict=False))
+        empty = dict(zip(layout["empty"], noted[len(wrong) :], strict=True))
+        return Forward(losses, layout["names"] or found, layout["of_loss"], wrong, layout["declared"], empty)
 
 
 def note(model: MemberModel) -> None:
@@ -118,8 +143,8 @@ def note(model: MemberModel) -> None:
         part.notices.term = term
 
 
-def _taken(part: Loss) -> dict[tuple[str, str], Tensor]:
-    return part.notices.taken() if isinstance(part.notices, Noted) else {}
+def _taken(part: Loss) -> tuple[dict[tuple[str, str], Tensor], dict[tuple[str, str], Tensor]]:
+    return part.notices.taken() if isinstance(part.notices, Noted) else ({}, {})
 
 
 def _declared(table: LossTable, player: Player) -> tuple[bool, ...]:

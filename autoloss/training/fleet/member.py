@@ -4,23 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 from torch.optim import Optimizer
 
 from autoloss.core.loss import Loss
-from autoloss.core.need import OUTCOME
+from autoloss.core.need import HELD_OUT_DATA
 from autoloss.core.problem import Problem
 from autoloss.core.surgery import Surgery
 from autoloss.training.fleet.optimizers import signature
+from autoloss.training.fleet.samples import NOT_FOLLOWED
 from autoloss.training.fleet.stacked import UnlikeError
+from autoloss.training.step.penalties import Penalties
 from autoloss.training.step.player import Player
+
+
+class HeldOutBatches(Protocol):
+    """Batches of held-out data."""
+
+    def batch(self, step: int) -> Any:
+        """The batch of optimiser step ``step``."""
 
 
 @dataclass(slots=True)
 class Member:
-    """One training: its network, losses, player and optimiser, all fresh; ``key`` is the caller's name for it."""
+    """One training: its network, losses, player and optimiser, all fresh; ``key`` is the caller's name for it.
+
+    The player's losses are those of the problem and the ``penalties``, if there are any: bound to the network.
+    A weighting that learns from held-out data has ``held_out`` batches; ``objective`` is what it makes of the
+    ``primary`` losses (all if none is named), the same for all members of a fleet.
+    """
 
     problem: Problem
     network: nn.Module
@@ -29,6 +43,10 @@ class Member:
     optimizer: Optimizer
     scheduler: Any = None
     key: Any = None
+    penalties: Penalties | None = None
+    held_out: HeldOutBatches | None = None
+    primary: Sequence[str] = ()
+    objective: str = "log"
 
 
 def check_members(members: Sequence[Member]) -> None:
@@ -36,10 +54,19 @@ def check_members(members: Sequence[Member]) -> None:
     first = members[0]
     for member in members:
         player, weighting = member.player, member.player.weighting
-        if isinstance(weighting, Surgery) or player.samples is not None or weighting.needs & OUTCOME:
-            what = "weights samples" if player.samples is not None else "looks ahead, or has no weights"
+        if weighting.needs & HELD_OUT_DATA and member.held_out is None:
             raise UnlikeError(
-                f"A fleet takes weightings of losses, but {weighting.title()!r} {what}. It is trained alone."
+                f"{weighting.title()!r} needs held-out data, but the member has none. It is trained alone."
+            )
+        if isinstance(weighting, Surgery):
+            raise UnlikeError(
+                "Weights of a fleet must be known before the backward, which is one for all members, but "
+                f"{weighting.title()!r} combines gradients inside of it. It is trained alone."
+            )
+        if player.samples is not None and player.samples.needs & NOT_FOLLOWED:
+            raise UnlikeError(
+                f"A fleet does not measure what each sample does, but {player.samples.title!r} learns from that. It is "
+                "trained alone."
             )
         if "plateau" in weighting.follows:
             raise UnlikeError(

@@ -12,6 +12,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
+from autoloss.probe.optimizer_step import adam_slope, sgd_slope
 from autoloss.training.fleet.stacked import UnlikeError
 
 Numbers = Mapping[str, Any]  # floats, or tensors where members differ
@@ -22,11 +23,12 @@ class StackedOptimizer(ABC):
     """One step of M optimisers of one kind, on parameters [M, ...].
 
     ``numbers`` are the options that may differ, ``settings`` those that must not. Where none differs, torch's own
-    function makes the step.
+    function makes the step. ``saved`` holds torch's names of the state.
     """
 
     numbers: ClassVar[tuple[str, ...]]
     settings: ClassVar[tuple[str, ...]]
+    saved: ClassVar[Mapping[str, str]]
 
     def __init__(self, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor]) -> None:
         self.optimizers, self.parameters = list(optimizers), list(parameters)
@@ -44,6 +46,18 @@ class StackedOptimizer(ABC):
             for state in self.state
         ]
 
+    def state_of(self, member: int, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The ``state`` of one stacked parameter as that of one member's, by torch's names."""
+        return {
+            theirs: (state[ours] if ours == "step" else state[ours][member]).clone()
+            for ours, theirs in self.saved.items()
+            if ours in state
+        }
+
+    def numbers_of(self, members: Sequence[int]) -> list[dict[str, float]]:
+        """The present options of ``members``."""
+        return [_flat(self.optimizers[m].param_groups[0], self.numbers) for m in members]
+
     @torch.no_grad()
     def step(self) -> None:
         """Make the step with the gradients of the parameters, and drop them."""
@@ -51,7 +65,7 @@ class StackedOptimizer(ABC):
         here = [i for i, parameter in enumerate(self.parameters) if parameter.grad is not None]
         parameters, states = [self.parameters[i] for i in here], [self.state[i] for i in here]
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        read = [_flat(of.param_groups[0], self.numbers) for of in self.optimizers]
+        read = self.numbers_of(range(len(self.optimizers)))
         if all(of == read[0] for of in read):
             self.at_once(parameters, gradients, states, read[0])
         else:
@@ -70,12 +84,29 @@ class StackedOptimizer(ABC):
     def change(self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor], numbers: Numbers) -> None:
         """Change ``parameter`` and ``state`` in place; ``numbers`` that differ have the parameter's dimensions."""
 
+    @abstractmethod
+    def slope(
+        self,
+        place: int,
+        members: Tensor,
+        read: Sequence[Mapping[str, float]],
+        gradient: Tensor,
+        before: Tensor,
+        first: bool,
+    ) -> Tensor:
+        """The derivative of the last step of ``members`` with respect to their ``gradient``, without its sign.
+
+        ``place`` is that of the parameter, ``before`` what it was, and ``read`` the members' options in that step,
+        which was the ``first`` of this parameter or not.
+        """
+
 
 class StackedSGD(StackedOptimizer):
     """SGD with momentum, as torch's."""
 
     numbers = ("lr", "weight_decay", "momentum", "dampening")
     settings = ("nesterov", "maximize")
+    saved = {"momentum": "momentum_buffer"}
 
     def at_once(
         self, parameters: list[Tensor], gradients: list[Tensor], states: list[dict[str, Tensor]], numbers: Any
@@ -106,12 +137,25 @@ class StackedSGD(StackedOptimizer):
             gradient = gradient + numbers["momentum"] * average if self.fixed["nesterov"] else average
         parameter.sub_(numbers["lr"] * gradient)
 
+    def slope(
+        self,
+        place: int,
+        members: Tensor,
+        read: Sequence[Mapping[str, float]],
+        gradient: Tensor,
+        before: Tensor,
+        first: bool,
+    ) -> Tensor:
+        each = [of["lr"] * sgd_slope({**of, "nesterov": self.fixed["nesterov"]}, first) for of in read]
+        return _column(each, before)
+
 
 class StackedAdam(StackedOptimizer):
     """Adam as torch's; ``weight_decay`` is added to the gradient."""
 
     numbers = ("lr", "weight_decay", "betas", "eps")
     settings = ("amsgrad", "maximize")
+    saved = {"step": "step", "first": "exp_avg", "second": "exp_avg_sq"}
     decoupled = False
 
     def at_once(
@@ -152,6 +196,23 @@ class StackedAdam(StackedOptimizer):
         root = state["second"].sqrt().div_((1 - beta2**self.steps) ** 0.5).add_(numbers["eps"])
         parameter.addcdiv_(state["first"] * (-numbers["lr"] / (1 - beta1**self.steps)), root)
 
+    def slope(
+        self,
+        place: int,
+        members: Tensor,
+        read: Sequence[Mapping[str, float]],
+        gradient: Tensor,
+        before: Tensor,
+        first: bool,
+    ) -> Tensor:
+        numbers, state = _beside(read, before), self.state[place]
+        if _on(numbers["weight_decay"]) and not self.decoupled:
+            gradient = gradient + numbers["weight_decay"] * before
+        options = {"betas": (numbers["betas0"], numbers["betas1"]), "eps": numbers["eps"], "amsgrad": False}
+        own = {"step": state["step"], "exp_avg": state["first"][members], "exp_avg_sq": state["second"][members]}
+        found: Tensor = numbers["lr"] * adam_slope(options, own, gradient)
+        return found.to(before.dtype)
+
 
 class StackedAdamW(StackedAdam):
     """AdamW as torch's; the decay is apart from the gradient."""
@@ -191,15 +252,20 @@ def _begin(state: dict[str, Tensor], parameter: Tensor) -> None:
 
 def _beside(read: Sequence[Mapping[str, float]], parameter: Tensor) -> Numbers:
     """The numbers of all members: those that differ as tensors [M, 1, ...] like ``parameter``."""
-    shape = (-1, *[1] * (parameter.dim() - 1))
     found: dict[str, Any] = {}
     for name, value in read[0].items():
         each = [of[name] for of in read]
         if all(one == value for one in each):
             found[name] = value
         else:
-            found[name] = torch.tensor(each, dtype=torch.float64).to(parameter.device, parameter.dtype).view(shape)
+            found[name] = _column(each, parameter)
     return found
+
+
+def _column(each: Sequence[float], parameter: Tensor) -> Tensor:
+    """A number of each member, [M, 1, ...], beside ``parameter`` [M, ...]."""
+    found = torch.tensor(each, dtype=torch.float64).to(parameter.device, parameter.dtype)
+    return found.view(-1, *[1] * (parameter.dim() - 1))
 
 
 def _on(number: Any) -> bool:

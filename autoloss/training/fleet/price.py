@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
+from torch import nn
 
 from autoloss.core.clock import Clock
 from autoloss.core.datasets import collated
+from autoloss.core.need import Need
+from autoloss.core.table import LossTable
+from autoloss.probe.lookahead import Moment
+from autoloss.probe.optimizer_step import observe_step
 from autoloss.training.fleet.batches import StackedBatches
 from autoloss.training.fleet.fleet import Fleet
 from autoloss.training.fleet.member import Member
@@ -17,6 +26,7 @@ from autoloss.training.fleet.stacked import UnlikeError
 from autoloss.training.fleet.training import Job, Plan
 from autoloss.training.fleet.weighing import TRIALS
 from autoloss.training.step.entries import table_of
+from autoloss.training.step.lookahead import LookAhead
 
 STEPS = 3  # steps that are measured; the least counts
 LIGHTNING = 1e-3  # seconds that a step through Lightning costs besides: its loop, its callbacks, the loader
@@ -33,7 +43,11 @@ def check_faster(jobs: Sequence[Job], plan: Plan) -> None:
     """
     copies = [_copy(job.member) for job in jobs]
     device = next(copies[0].network.parameters()).device
-    alone = min(_seconds(_alone(jobs[0], plan), STEPS + 1, device)[1:]) + LIGHTNING
+    kinds: dict[Need, list[Job]] = {}
+    for job in jobs:
+        kinds.setdefault(job.member.player.weighting.needs, []).append(job)
+    each = [min(_seconds(_alone(of[0], plan), STEPS + 1, device)[1:]) * len(of) for of in kinds.values()]
+    alone = sum(each) / len(jobs) + LIGHTNING
     batches = StackedBatches([job.data["train"] for job in jobs], [job.seed for job in jobs], plan.batch_size)
     batch = next(batches.epoch(0))
     fleet = Fleet(copies, clip=plan.clip)
@@ -53,23 +67,50 @@ def check_faster(jobs: Sequence[Job], plan: Plan) -> None:
 def _alone(job: Job, plan: Plan) -> Callable[[int], None]:
     member, dataset = _copy(job.member), job.data["train"]
     batch = collated(dataset, range(min(plan.batch_size, len(dataset))))  # type: ignore[arg-type]
+    player, optimizer = member.player, member.optimizer
+    parts = nn.ModuleList([member.network, *member.losses.values()])
+    look_ahead = LookAhead(player, parts, member.primary, objective=member.objective)
+
+    def table(of: Any, step: int) -> LossTable:
+        found = table_of(member.problem.outputs(member.network, of), member.losses, player, Clock(step))
+        if member.penalties is None:
+            return found
+        return replace(found, entries={**found.entries, **member.penalties.entries(member.network)})
 
     def one(step: int) -> None:
-        table = table_of(member.problem.outputs(member.network, batch), member.losses, member.player, Clock(step))
-        weighed = member.player.step(table, Clock(step))
-        if weighed is not None:
-            weighed.total.backward()
-        member.player.commit()
-        member.optimizer.step()
-        member.optimizer.zero_grad()
+        again, needs = partial(table, batch, step), player.looks_ahead(step)
+        if needs:
+            look_ahead.note(Moment.now(player.last.device), again)
+        weighed = player.step(again(), Clock(step))
+        with observe_step(optimizer) if Need.ALIGNMENT in needs else nullcontext() as taken:
+            if weighed is not None:
+                weighed.total.backward()
+            optimizer.step()
+        if needs:
+            look_ahead.look(step, taken, lambda: table(_held_out(member, step), step))
+        player.commit()
+        optimizer.zero_grad()
 
     return one
 
 
+def _held_out(member: Member, step: int) -> Any:
+    assert member.held_out is not None
+    return member.held_out.batch(step)
+
+
 def _copy(member: Member) -> Member:
-    parts = (member.network, dict(member.losses), member.player, member.optimizer)
-    network, losses, player, optimizer = deepcopy(parts)
-    return Member(member.problem, network, losses, player, optimizer)
+    parts = (member.network, dict(member.losses), member.player, member.optimizer, member.penalties)
+    network, losses, player, optimizer, penalties = deepcopy(parts)
+    return replace(
+        member,
+        network=network,
+        losses=losses,
+        player=player,
+        optimizer=optimizer,
+        penalties=penalties,
+        scheduler=None,
+    )
 
 
 def _seconds(step: Callable[[int], None], number: int, device: torch.device) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
@@ -71,6 +72,19 @@ class Stacked:
                 tensors[name] = kept.requires_grad_(tensor.requires_grad)
         self.numbers = {path: tensor[chosen] for path, tensor in self.numbers.items()}
         self._look()
+
+    def part(self, members: Sequence[int], parameters: Mapping[str, Tensor] | None = None) -> Stacked:
+        """A copy of the modules ``members``, with other ``parameters`` if they are given: it changes nothing here."""
+        chosen, found = torch.tensor(list(members)), copy(self)
+        found.modules, found.views = [self.modules[i] for i in members], False
+        found.parameters = {
+            name: tensor.detach()[chosen.to(tensor.device)].requires_grad_(tensor.requires_grad)
+            for name, tensor in self.parameters.items()
+            if parameters is None or name not in parameters
+        } | dict(parameters or {})
+        found.buffers = {name: tensor.detach()[chosen.to(tensor.device)] for name, tensor in self.buffers.items()}
+        found.numbers = {path: tensor[chosen] for path, tensor in self.numbers.items()}
+        return found
 
     def call(
         self,

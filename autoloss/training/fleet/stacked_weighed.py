@@ -8,8 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from autoloss.core.need import Need
+from autoloss.core.signals import AT_ANCHOR
 from autoloss.core.table import Reduced
-from autoloss.training.fleet.weighing import Layout, Numbers, member_of, weighed_of, without_gradients
+from autoloss.training.fleet.layout import Layout
+from autoloss.training.fleet.samples import StackedSampled
+from autoloss.training.fleet.weighing import Numbers, member_of, weighed_of, without_gradients
 from autoloss.training.step.player import Player
 from autoloss.training.step.weigh import Weighed
 
@@ -18,13 +22,16 @@ from autoloss.training.step.weigh import Weighed
 class StackedWeighed:
     """A micro-batch of M members: their losses [M, N], and the numbers that the weightings saw and gave.
 
-    ``compares`` says which members' weightings compare gradients in this step: the others do not see them.
+    ``needs`` says what each member's weighting needs to know of the gradients in this step: it sees no other signals of
+    them. With ``probes`` they are recorded for those that need none.
     """
 
     losses: Reduced
     numbers: Numbers
     layout: Layout
-    compares: tuple[bool, ...]
+    needs: tuple[Need, ...]
+    sampled: StackedSampled | None = None
+    probes: bool = False
 
     @property
     def weights(self) -> Tensor:
@@ -35,11 +42,18 @@ class StackedWeighed:
     def of(self, m: int) -> Weighed:
         """The micro-batch of member ``m``."""
         numbers, layout = {key: of for key, of in self.numbers.items() if key != "rows"}, self.layout
-        if layout.reached is not None and not self.compares[m]:
+        probed = None
+        if layout.reached is not None and self.needs[m]:
+            needed = [one.name for one in AT_ANCHOR if one.need in self.needs[m]]
+            numbers["signals"] = {name: of for name, of in numbers["signals"].items() if name in needed}
+        elif layout.reached is not None:
+            if self.probes:
+                probed = weighed_of(member_of(numbers, m), layout).measured
             numbers, layout = without_gradients(numbers, layout)
-        found = weighed_of(member_of(numbers, m), layout)
+        found = replace(weighed_of(member_of(numbers, m), layout), probed=probed)
         scalars = tuple(None if scalar is None else scalar[m] for scalar in self.losses.scalars)
-        return replace(found, losses=replace(found.losses, scalars=scalars))
+        sampled = () if self.sampled is None else self.sampled.of(m)
+        return replace(found, losses=replace(found.losses, scalars=scalars), sampled=sampled)
 
     def suspects(self, players: Sequence[Player]) -> list[int]:
         """The members whose losses, gradients or weights are not finite, or below what their weighting needs."""

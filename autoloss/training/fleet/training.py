@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,28 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from autoloss.core.clock import Clock
-from autoloss.core.need import GRADIENTS
+from autoloss.core.datasets import size_of
 from autoloss.training.fleet.batches import StackedBatches, in_order, stacked
-from autoloss.training.fleet.fleet import Clip, Fleet
+from autoloss.training.fleet.clip import Clip
+from autoloss.training.fleet.fleet import Fleet
 from autoloss.training.fleet.forward import MemberModel
 from autoloss.training.fleet.member import Member
+from autoloss.training.fleet.member_record import MemberRecord
 from autoloss.training.fleet.stacked_weighed import StackedWeighed
-from autoloss.training.record.csv_file import CsvFile
-from autoloss.training.record.recorder import Recorder
-from autoloss.training.record.tensorboard import write_hparams, write_text
+from autoloss.training.record.cadence import Cadence
 from autoloss.training.step.entries import table_of
 
 TALLY = "sums of "
 Report = Callable[[int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far a training is after a whole epoch: epochs, optimiser steps, and batches of the epoch."""
+
+    epochs: int
+    steps: int
+    batches: int
 
 
 @dataclass(slots=True)
@@ -34,7 +44,8 @@ class Job:
     """One member's training: where it is recorded, its data, and the order of its data.
 
     ``report`` is called with the epoch (from 1) and the metrics of each validation; what it raises ends the member.
-    ``config`` becomes the row of the member in TensorBoard's table.
+    ``config`` becomes the row of the member in TensorBoard's table. ``checkpoint`` writes a checkpoint, every so many
+    epochs as the plan says.
     """
 
     member: Member
@@ -44,6 +55,7 @@ class Job:
     report: Report | None = None
     config: Mapping[str, Any] | None = None
     test: bool = False
+    checkpoint: Callable[[Reached], None] | None = None
 
 
 @dataclass(slots=True)
@@ -58,7 +70,10 @@ class MemberResult:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the members of a fleet share: how long they train, on what batches, and how they are recorded."""
+    """What the members of a fleet share: how long they train, on what batches, and how they are recorded.
+
+    ``limits`` says by split how many batches of an epoch are taken, or which share of them; all if it says nothing.
+    """
 
     epochs: int
     batch_size: int
@@ -66,27 +81,40 @@ class Plan:
     clip: Clip | None = None
     validate_every: int = 1
     record_every: int = 10
+    checkpoint_every: int = 0
+    probe_every: int = 0
+    limits: Mapping[str, int | float] = field(default_factory=dict)
+
+    def batches(self, samples: int, split: str = "train") -> int:
+        """The batches of an epoch on so many samples."""
+        whole, limit = ceil(samples / self.batch_size), self.limits.get(split, 1.0)
+        return int(whole * limit) if isinstance(limit, float) else min(whole, limit)
 
     def steps(self, samples: int) -> int:
         """The optimiser steps of a training on so many samples."""
-        batches = ceil(samples / self.batch_size)
-        return ceil(batches / self.accumulate) * self.epochs
+        return ceil(self.batches(samples) / self.accumulate) * self.epochs
 
 
 class FleetTraining:
-    """Trains ``jobs`` as one. ``between`` is called after each step; what it raises ends all."""
+    """Trains ``jobs`` as one. ``between`` is called after each step; what it raises ends all.
+
+    ``each_epoch`` is called after each epoch and its validation.
+    """
 
     def __init__(self, jobs: Sequence[Job], plan: Plan, between: Callable[[], None] = lambda: None) -> None:
         self.plan, self.between = plan, between
         self.running = list(jobs)
         self.outcomes = {id(job): MemberResult() for job in jobs}
         self.jobs = list(jobs)
-        self.fleet = Fleet([job.member for job in jobs], plan.accumulate, plan.clip)
+        probe = Cadence(plan.probe_every).due if plan.probe_every else None
+        self.fleet = Fleet([job.member for job in jobs], plan.accumulate, plan.clip, probe)
         self.batches = StackedBatches([job.data["train"] for job in jobs], [job.seed for job in jobs], plan.batch_size)
         self.step, self.epoch = 0, 0
-        self._records = {id(job): _Record(job, plan.record_every) for job in jobs}
+        self._records = {
+            id(job): MemberRecord(job.member.player, job.directory, job.config, plan.record_every) for job in jobs
+        }
         self._last: StackedWeighed | None = None
-        self._mapped_metrics = True
+        self.each_epoch: Callable[[], None] = lambda: None
 
     @property
     def steps(self) -> int:
@@ -104,10 +132,13 @@ class FleetTraining:
             for epoch in range(self.plan.epochs):
                 self.epoch = epoch
                 self._epoch()
+                if self.running and (self.epoch + 1) % self.plan.validate_every == 0:
+                    self._validate()
                 if not self.running:
                     break
-                if (self.epoch + 1) % self.plan.validate_every == 0:
-                    self._validate()
+                if self.plan.checkpoint_every and (self.epoch + 1) % self.plan.checkpoint_every == 0:
+                    self._checkpoint()
+                self.each_epoch()
             self._end()
         finally:
             for record in self._records.values():
@@ -115,15 +146,15 @@ class FleetTraining:
         return [self.outcomes[id(job)] for job in self.jobs]
 
     def _epoch(self) -> None:
-        waiting = 0
-        for number, batch in enumerate(self.batches.epoch(self.epoch), 1):
+        waiting, batches = 0, self.plan.batches(self.batches.size)
+        for number, batch in enumerate(islice(self.batches.epoch(self.epoch), batches), 1):
             weighed = self.fleet.micro_batch(batch, self.clock)
             self._record(weighed)
             waiting += 1
-            if waiting == self.plan.accumulate or number == len(self.batches):
+            if waiting == self.plan.accumulate or number == batches:
                 self.fleet.step()
                 self.step, waiting = self.step + 1, 0
-            if self.fleet.failed:
+            if self.fleet.failed and not waiting:
                 self._drop(dict(self.fleet.failed))
                 if not self.running:
                     return
@@ -135,7 +166,7 @@ class FleetTraining:
         self._last = weighed
         for m, job in enumerate(self.running):
             record = self._records[id(job)]
-            if record.due(self.step):
+            if record.due(self.step) or (weighed.probes and not weighed.needs[m]):
                 record.recorder.record(weighed.of(m))
 
     def _validate(self) -> None:
@@ -151,6 +182,14 @@ class FleetTraining:
                 ended[m] = error
         if ended:
             self._drop(ended)
+
+    def _checkpoint(self) -> None:
+        self.fleet.settle()
+        reached = Reached(self.epoch + 1, self.step, self.plan.batches(self.batches.size))
+        for m, job in enumerate(self.running):
+            if job.checkpoint is not None:
+                with self.fleet.optimizer_state(m):
+                    job.checkpoint(reached)
 
     def _drop(self, errors: Mapping[int, BaseException]) -> None:
         for m, error in errors.items():
@@ -212,11 +251,13 @@ class FleetTraining:
     def _split(self, split: str) -> Iterator[tuple[Any, bool]]:
         """The batches of ``split``; ``True`` if each member has its own, stacked."""
         datasets = [job.data[split] for job in self.running]
+        number = self.plan.batches(size_of(datasets[0], "A fleet", "Write __len__."), split)
         if all(dataset is datasets[0] for dataset in datasets):
-            for batch in in_order(datasets[0], self.plan.batch_size):
+            for batch in islice(in_order(datasets[0], self.plan.batch_size), number):
                 yield batch, False
             return
-        for batches in zip(*(in_order(dataset, self.plan.batch_size) for dataset in datasets), strict=True):
+        each = zip(*(in_order(dataset, self.plan.batch_size) for dataset in datasets), strict=True)
+        for batches in islice(each, number):
             yield stacked(batches), True
 
     def _measure(self, split: str, batch: Any, own: bool) -> dict[str, tuple[Tensor, int]]:
@@ -256,41 +297,3 @@ class FleetTraining:
         finally:
             for model in self.fleet.models:
                 model.train()
-
-
-class _Record:
-    """The record of one member."""
-
-    def __init__(self, job: Job, every: int) -> None:
-        player = job.member.player
-        measures = {"": bool(player.weighting.needs & GRADIENTS)}
-        self.config, self._player = job.config, player
-        self.recorder = Recorder(job.directory, {"": player.terms}, every, measures=measures)
-        self._metrics = CsvFile(job.directory / "metrics.csv")
-        self._open = True
-        self.recorder.describe_unbalanced("", player.declared_units)
-        if self.config is not None:
-            write_text(self.recorder.writer, "configuration", self.config)
-
-    def due(self, step: int) -> bool:
-        """Whether ``step`` has a row."""
-        return self.recorder.cadence.due(step)
-
-    def validated(self, clock: Clock, found: Mapping[str, float]) -> None:
-        """Write a row of ``metrics.csv`` and TensorBoard's curves."""
-        self.recorder.describe_unbalanced("", self._player.declared_units)
-        self._metrics.append([(clock, {**found, **self.recorder.means()})])
-        for tag, value in found.items():
-            self.recorder.writer.add_scalar(tag, value, clock.step)
-
-    def end(self, metrics: Mapping[str, float]) -> None:
-        """Write the row of TensorBoard's table."""
-        if self.config is not None:
-            write_hparams(self.recorder.writer, self.config, {f"val/{name}": x for name, x in metrics.items()})
-
-    def close(self) -> None:
-        """Write what is left."""
-        if self._open:
-            self._open = False
-            self.recorder.describe_unbalanced("", self._player.declared_units)
-            self.recorder.close()

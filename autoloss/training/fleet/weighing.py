@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from autoloss.core.clock import Clock
-from autoloss.core.signals import Signals
+from autoloss.core.measured.signal import AfterStep
+from autoloss.core.need import GRADIENTS
+from autoloss.core.signals import AFTER_STEP, Signals
 from autoloss.core.table import Reduced
 from autoloss.core.tensors.constants import flags
 from autoloss.core.tensors.precision import exact
@@ -20,31 +21,20 @@ from autoloss.core.tensors.state import changes, commit
 from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
 from autoloss.probe import Measured
+from autoloss.training.fleet.layout import Layout
 from autoloss.training.fleet.measure import like
-from autoloss.training.fleet.stacked import Stacked, UnlikeError
+from autoloss.training.fleet.stacked import Stacked, UnlikeError, mapped
 from autoloss.training.step.weigh import Weighed, ask
 from autoloss.training.step.window import Window
 
+OF_BATCH, OF_WINDOW = "outcome of batch", "outcome of window"  # what was measured after a step, among the numbers
 TRIALS = 2  # steps in which mapped weightings are compared with those that are called one by one
 Numbers = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What is the same for all members in a micro-batch."""
-
-    terms: Terms
-    clock: Clock
-    whole: bool = False
-    masked: tuple[bool, ...] = ()
-    declared: bool = False
-    reached: tuple[bool, ...] | None = None
-    items: tuple[int, ...] = ()
-    templates: Mapping[str, Any] = field(default_factory=dict)
-
-
 def ask_one(weighting: Weighting, numbers: Numbers, layout: Layout) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The effective weights [N], the values and the presence [K] that ``weighting`` saw, and the counts [K]."""
+    numbers, layout = seen_by(weighting, numbers, layout)
     weights, signals, counts = ask(
         _losses(numbers, layout),
         weighting,
@@ -63,10 +53,50 @@ def member_of(numbers: Numbers, member: int) -> Numbers:
     return found
 
 
+def seen_by(weighting: Weighting, numbers: Numbers, layout: Layout) -> tuple[Numbers, Layout]:
+    """What ``weighting`` sees: not the gradients that others need in this step, nor whom they reached."""
+    if not layout.declared and not weighting.needs & GRADIENTS:
+        numbers = {key: value for key, value in numbers.items() if key != "unbalanced"}
+    compares = weighting.needs_at(layout.clock.step) & GRADIENTS
+    return (numbers, layout) if compares else without_gradients(numbers, layout)
+
+
+def with_outcome(
+    window: Sequence[Numbers], outcome: Sequence[tuple[AfterStep, Tensor | list[Tensor]]]
+) -> list[Numbers]:
+    """``window`` with what was measured after its step: of the window as a whole, or of each micro-batch."""
+    if not outcome:
+        return list(window)
+    whole = {signal.name: of for signal, of in outcome if isinstance(of, Tensor)}
+    each = {signal.name: of for signal, of in outcome if not isinstance(of, Tensor)}
+    return [
+        {**numbers, OF_WINDOW: whole, OF_BATCH: {name: of[i] for name, of in each.items()}}
+        for i, numbers in enumerate(window)
+    ]
+
+
+def gathered(losses: Reduced, base: Tensor | None, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
+    """The units' values, counts and presence, [M, K] each; ``base`` [M, N] are base weights that differ."""
+    if base is None and layout.terms.plain:
+        return losses.values, losses.counts, losses.present
+    numbers = {"values": losses.values, "counts": losses.counts, "present": losses.present}
+    found: tuple[Tensor, Tensor, Tensor] = mapped(
+        lambda of: _terms(of, layout).gather(_losses(of, layout)), _with(numbers, base)
+    )
+    return found
+
+
+def collected(slopes: Tensor, base: Tensor | None, layout: Layout) -> Tensor:
+    """The derivatives for the units' weights [M, K], from those for the losses' effective weights [M, N]."""
+    found: Tensor = mapped(lambda of: _terms(of, layout).collect(of["slopes"]), _with({"slopes": slopes}, base))
+    return found
+
+
 def without_gradients(numbers: Numbers, layout: Layout) -> tuple[Numbers, Layout]:
     """What a weighting sees that compares no gradients, where others do."""
-    hidden = {"signals", "rows"} if layout.declared else {"signals", "rows", "unbalanced"}
-    left = {key: value for key, value in numbers.items() if key not in hidden}
+    if layout.reached is None:
+        return numbers, layout
+    left = {key: value for key, value in numbers.items() if key not in ("signals", "rows")}
     return left, replace(layout, reached=None, items=(), templates={})
 
 
@@ -81,7 +111,7 @@ def weighed_of(numbers: Numbers, layout: Layout) -> Weighed:
         clock.epoch,
         clock.progress,
         clock.plateaus,
-        whole=layout.whole and "unbalanced" not in numbers and all(layout.reached or ()),
+        whole=layout.whole and (layout.balanced or ("unbalanced" not in numbers and not layout.reached)),
         **{f"measured_{name}": value for name, value in (measured.signals if measured else {}).items()},
     )
     total = (numbers["weights"] * losses.values).sum()
@@ -91,7 +121,7 @@ def weighed_of(numbers: Numbers, layout: Layout) -> Weighed:
 class Party:
     """Members whose weightings are of one structure; ``weightings`` are theirs."""
 
-    def __init__(self, weightings: Sequence[Weighting]) -> None:
+    def __init__(self, weightings: Sequence[nn.Module]) -> None:
         self.weightings = list(weightings)
         self.stacked: Stacked | None = None
         self.why = ""
@@ -103,18 +133,30 @@ class Party:
                 self._alone(str(error))
         self.stateless = next(self.weightings[0].buffers(), None) is None
 
+    def ask_one(self, weighting: Any, numbers: Numbers, layout: Any) -> tuple[Tensor, ...]:
+        """What one weighting answers, mapped or by itself."""
+        return ask_one(weighting, numbers, layout)
+
+    def learn_one(self, weighting: Any, window: Sequence[Numbers], layouts: Sequence[Any]) -> None:
+        """Let one weighting learn from a window, by itself."""
+        _learn_one(weighting, window, layouts)
+
+    def learned(self, weighting: Any, window: Sequence[Numbers], layouts: Sequence[Any]) -> dict[str, Tensor]:
+        """The buffers of one weighting after it learned from a window, mapped."""
+        return _learned(weighting, window, layouts)
+
     @property
     def mapped(self) -> bool:
         """Whether the weightings are called at once."""
         return self.stacked is not None
 
-    def ask(self, numbers: Numbers, layout: Layout) -> tuple[Tensor, ...]:
+    def ask(self, numbers: Numbers, layout: Any) -> tuple[Tensor, ...]:
         """The results of :func:`ask_one` for all, stacked."""
         if self.stacked is None:
             return self._each(self.weightings, numbers, layout)
         try:
-            with exact(numbers["values"].device.type):
-                found: tuple[Tensor, ...] = self.stacked.call(ask_one, numbers, shared=(layout,))
+            with exact(_device(numbers)):
+                found: tuple[Tensor, ...] = self.stacked.call(self.ask_one, numbers, shared=(layout,))
         except Exception as error:
             # Whatever vmap cannot do, torch says in exceptions of many kinds. A fault of the weighting is raised below.
             self._alone(str(error))
@@ -126,24 +168,24 @@ class Party:
                 return expected
         return found
 
-    def learn(self, window: Sequence[Numbers], layouts: Sequence[Layout]) -> None:
+    def learn(self, window: Sequence[Numbers], layouts: Sequence[Any]) -> None:
         """Let all learn from a window."""
         if self.stacked is None:
-            _learn_each(self.weightings, window, layouts)
+            self._learn_each(self.weightings, window, layouts)
             return
         if not self.stateless:
             try:
-                with exact(window[0]["values"].device.type), torch.no_grad():
-                    learned = self.stacked.call(_learned, list(window), shared=(list(layouts),))
+                with exact(_device(window[0])), torch.no_grad():
+                    learned = self.stacked.call(self.learned, list(window), shared=(list(layouts),))
             except Exception as error:
                 self._alone(str(error))
-                _learn_each(self.weightings, window, layouts)
+                self._learn_each(self.weightings, window, layouts)
                 return
             for name, value in learned.items():
                 self.stacked.buffers[name].copy_(value)
         if self._trials:
             self._trials -= 1
-            _learn_each(self._copies, window, layouts)
+            self._learn_each(self._copies, window, layouts)
             expected = [dict(copy.named_buffers()) for copy in self._copies]
             if not all(
                 _close([buffer[m]], [of[name]])
@@ -170,28 +212,39 @@ class Party:
                 owner, _, key = name.rpartition(".")
                 weighting.get_submodule(owner)._buffers[key] = own[name].clone()
 
-    @staticmethod
-    def _each(weightings: Sequence[Weighting], numbers: Numbers, layout: Layout) -> tuple[Tensor, ...]:
-        found = [ask_one(weighting, member_of(numbers, m), layout) for m, weighting in enumerate(weightings)]
+    def _each(self, weightings: Sequence[nn.Module], numbers: Numbers, layout: Any) -> tuple[Tensor, ...]:
+        found = [self.ask_one(weighting, member_of(numbers, m), layout) for m, weighting in enumerate(weightings)]
         return tuple(torch.stack(of) for of in zip(*found, strict=True))
 
+    def _learn_each(self, weightings: Sequence[nn.Module], window: Sequence[Numbers], layouts: Sequence[Any]) -> None:
+        for m, weighting in enumerate(weightings):
+            self.learn_one(weighting, [member_of(numbers, m) for numbers in window], layouts)
 
-def _learn_each(weightings: Sequence[Weighting], window: Sequence[Numbers], layouts: Sequence[Layout]) -> None:
-    for m, weighting in enumerate(weightings):
-        signals = _signals([member_of(numbers, m) for numbers in window], layouts)
-        if next(weighting.buffers(), None) is None:
-            weighting.update(signals)
-            continue
-        present = None if signals.whole else signals.present
-        commit(weighting, lambda: weighting.update(signals), signals.finite(), present)  # noqa: B023 - called at once
+
+def _learn_one(weighting: Weighting, window: Sequence[Numbers], layouts: Sequence[Layout]) -> None:
+    signals = _signals(weighting, window, layouts)
+    if next(weighting.buffers(), None) is None:
+        weighting.update(signals)
+        return
+    present = None if signals.whole else signals.present
+    commit(weighting, lambda: weighting.update(signals), signals.finite(), present)
 
 
 def _learned(weighting: Weighting, window: Sequence[Numbers], layouts: Sequence[Layout]) -> dict[str, Tensor]:
     """Let ``weighting`` learn from a window; its buffers then."""
-    signals = _signals(window, layouts)
+    signals = _signals(weighting, window, layouts)
     present = None if signals.whole else signals.present
     found = changes(weighting, lambda: weighting.update(signals), signals.finite(), present)
     return {name: torch.where(keep, now, before) for name, keep, now, before in found}
+
+
+def _device(numbers: Numbers) -> str:
+    device: torch.device = pytree.tree_leaves(numbers)[0].device
+    return device.type
+
+
+def _with(numbers: Numbers, base: Tensor | None) -> Numbers:
+    return numbers if base is None else {**numbers, "base": base}
 
 
 def _losses(numbers: Numbers, layout: Layout) -> Reduced:
@@ -210,9 +263,15 @@ def _measured(numbers: Numbers, layout: Layout) -> Measured | None:
     return Measured(reached, signals, numbers.get("rows"), layout.items, whole=all(layout.reached), here=layout.reached)
 
 
-def _signals(window: Sequence[Numbers], layouts: Sequence[Layout]) -> Signals:
-    """What the micro-batches of a window say as one batch."""
-    found = Window([weighed_of(*pair) for pair in zip(window, layouts, strict=True)]).take()
+def _signals(weighting: Weighting, window: Sequence[Numbers], layouts: Sequence[Layout]) -> Signals:
+    """What the micro-batches of a window, and the outcome of their step, say to ``weighting`` as one batch."""
+    own = [seen_by(weighting, *pair) for pair in zip(window, layouts, strict=True)]
+    union, needs = Window([weighed_of(*pair) for pair in own]), weighting.needs_at(layouts[-1].clock.step)
+    for signal in AFTER_STEP:
+        if signal.need in needs:
+            of_batch = [found[signal.name] for numbers in window if signal.name in (found := numbers[OF_BATCH])]
+            union.observe(signal, of_batch or window[-1][OF_WINDOW][signal.name])
+    found = union.take()
     assert found is not None
     return found
 

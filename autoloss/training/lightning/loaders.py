@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from autoloss.core.datasets import collated, size_of
-from autoloss.core.errors import ConfigError, LoaderError, require
+from autoloss.core.errors import ConfigError, LoaderError, check_known, require
 from autoloss.core.sample_order import EpochShuffle
 from autoloss.core.tensors.draws import SEEDS
 from autoloss.training.lightning.shared.rng import untouched_rng
@@ -67,14 +67,22 @@ class EpochLoader(DataLoader[Any]):
         self._skip = int(state["taken"]) if self._stream else int(state["taken"]) % max(1, len(self))
 
 
+SOURCES = ("share", "train")
+# Else held-out batches of the training data could be the very batches that are trained on. torch's generator on the
+# host reads 32 bits of a seed.
+OWN_ORDER = 0x5EED_5EED
+
+
 class HeldOut:
     """Batches of held-out data; the seed, the step and the rank alone decide which samples a batch has.
 
     Every sample is drawn once before any is drawn again. Batches are loaded in this process, without workers.
+    ``trained_on`` says that these are the training data themselves, in an order of their own: a batch shares some
+    samples with the batch that is trained on, ``batch size / number of samples`` of them on average.
     """
 
-    def __init__(self, dataset: Dataset[Any], batch_size: int, seed: int) -> None:
-        self.dataset, self.seed = dataset, seed
+    def __init__(self, dataset: Dataset[Any], batch_size: int, seed: int, trained_on: bool = False) -> None:
+        self.dataset, self.seed, self.trained_on = dataset, seed, trained_on
         self.size = size_of(dataset, "Held-out data", "Return a dataset with __len__ and __getitem__ from hold_out().")
         require(self.size > 0, "Held-out data must have samples", "it has none", "Raise held_out.share.")
         self.batch_size = min(batch_size, self.size)
@@ -82,10 +90,16 @@ class HeldOut:
     def batch(self, step: int, rank: int = 0) -> Any:
         """The batch of optimiser step ``step``."""
         turn, place = divmod(step, self.size // self.batch_size)
-        generator = torch.Generator().manual_seed(((self.seed * 1_000_003 + turn) * 65_537 + rank) % SEEDS)
+        start = (self.seed * 1_000_003 + turn) * 65_537 + rank + OWN_ORDER * self.trained_on
+        generator = torch.Generator().manual_seed(start % SEEDS)
         order = torch.randperm(self.size, generator=generator)
         chosen = order[place * self.batch_size :][: self.batch_size].tolist()
         return collated(self.dataset, chosen)
+
+
+def check_source(source: str) -> None:
+    """Raise unless ``source`` says where held-out batches come from."""
+    check_known("source of held-out data", [source], SOURCES)
 
 
 def _died(batches: Any) -> list[int]:

@@ -74,6 +74,7 @@ class MultiTaskModule(RunModule):
         held_out: HeldOut | None = None,
         primary: Sequence[str] = (),
         implicit: Implicit | None = None,
+        objective: str = "log",
         plateau: Mapping[str, Any] | None = None,
         penalties: Mapping[str, Any] | None = None,
     ) -> None:
@@ -100,7 +101,7 @@ class MultiTaskModule(RunModule):
         self._fork = partial(self.player.fork, parameters=anchor == "parameters")
         self._optimizer, self._scheduler = optimizer, scheduler
         parts = nn.ModuleList([self.network, self.loss_modules])
-        self._look_ahead = LookAhead(self.player, parts, primary, implicit=implicit)
+        self._look_ahead = LookAhead(self.player, parts, primary, implicit=implicit, objective=objective)
         self.held_out = held_out
         self._learner = learner(weighting, sample_weighting)
         self._aligns = Need.ALIGNMENT in weighting.needs
@@ -142,6 +143,7 @@ class MultiTaskModule(RunModule):
             held_out=run.held_out,
             primary=config["held_out"]["primary"],
             implicit=run.implicit,
+            objective=config["held_out"]["objective"],
             plateau=config["plateau"],
             penalties=run.penalties,
             **parameters,
@@ -159,16 +161,19 @@ class MultiTaskModule(RunModule):
         progress = min(1.0, step / total) if total > 0 else 0.0
         return Clock(step, self.current_epoch, progress, self.plateaus.count, self.unknown)
 
-    def table(self, outputs: Outputs) -> LossTable:
-        """The losses of a batch, from the network's outputs, and the penalties."""
-        table = self._terms(outputs)
+    def table(self, outputs: Outputs, clock: Clock | None = None) -> LossTable:
+        """The losses of a batch, from the network's outputs, and the penalties; ``clock`` is the present one."""
+        table = self._terms(outputs, clock)
+        if not self.penalties.names:
+            return table
         return replace(table, entries={**table.entries, **self.penalties.entries(self.network)})
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the parameters of losses and penalties that have a schedule."""
         super().on_train_batch_start(batch, batch_idx)
-        self.penalties.check(self.clock)
-        self.penalties.follow(self.clock.progress)
+        if self.penalties.names:
+            self.penalties.check(self.clock)
+            self.penalties.follow(self.clock.progress)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Weigh one batch; Lightning calls ``backward`` on what this returns.
@@ -177,13 +182,13 @@ class MultiTaskModule(RunModule):
         """
         clock = self.clock
         if self._evaluations:
-            return self.player.frozen(self.table(self.outputs(batch)), clock)
+            return self.player.frozen(self.table(self.outputs(batch), clock), clock)
         self._evaluations += self._within_step
         foresees, again = self.player.foresees, lambda: self.table(self.outputs(batch))
         moment = Moment.now(self.device) if foresees or self.player.looks_ahead(clock.step) else None
         if foresees and moment is not None:
             self._look_ahead.foresee(clock.step, moment, again, partial(self._held_out_table, clock.step))
-        table = self.table(self.outputs(batch))
+        table = self.table(self.outputs(batch), clock)
         if self.forked and not isinstance(table.anchor, Fork):
             raise ConfigError(
                 f"A fork needs a problem that computes each term from its own copy of the features, but "
@@ -216,10 +221,10 @@ class MultiTaskModule(RunModule):
         """Make the optimiser's step; then measure its outcome for a weighting that learns from it."""
         step = self.trainer.global_step
         aligns = Need.ALIGNMENT in self.player.looks_ahead(step)
-        optimizer = self.optimizers(use_pl_optimizer=False)
+        observed = observe_step(self.optimizers(use_pl_optimizer=False)) if aligns else nullcontext()  # type: ignore[arg-type]
         self._within_step = True
         try:
-            with observe_step(optimizer) if aligns else nullcontext() as optimizer_step:  # type: ignore[arg-type]
+            with observed as optimizer_step:
                 super().optimizer_step(*args, **kwargs)
         finally:
             self._within_step, self._evaluations = False, 0
@@ -259,7 +264,9 @@ class MultiTaskModule(RunModule):
 
         It may be called several times in a step and must have no other effect.
         """
-        with self.problem.branching(self._fork if self.forked else None):
+        if not self.forked:
+            return self.problem.outputs(self.network, batch)
+        with self.problem.branching(self._fork):
             return self.problem.outputs(self.network, batch)
 
     def _held_out_table(self, step: int) -> LossTable:
@@ -268,8 +275,8 @@ class MultiTaskModule(RunModule):
         batch = self.trainer.precision_plugin.convert_input(self.transfer_batch_to_device(batch, self.device, 0))
         return self._terms(self.outputs(batch))
 
-    def _terms(self, outputs: Outputs) -> LossTable:
-        return table_of(outputs, self.losses, self.player, self.clock)
+    def _terms(self, outputs: Outputs, clock: Clock | None = None) -> LossTable:
+        return table_of(outputs, self.losses, self.player, clock or self.clock)
 
     def _measure(self, split: str, batch: Any) -> None:
         outputs = self.problem.outputs(self.evaluated, batch)

@@ -15,6 +15,7 @@ from autoloss.probe.lookahead import Moment, evaluating
 from autoloss.training.lightning.shared.length import KnowsLength
 from autoloss.training.lightning.shared.metrics import LogsMeans
 from autoloss.training.lightning.shared.plateaus import FollowsPlateaus
+from autoloss.training.lightning.shared.quick_hooks import QuickHooks
 from autoloss.training.lightning.shared.rng import KeepsRandomState
 from autoloss.training.lightning.shared.term_losses import TermLosses
 from autoloss.training.step.player import Player
@@ -22,7 +23,7 @@ from autoloss.training.step.player import Player
 PICTURED = 8  # samples that a problem is given for its pictures
 
 
-class RunModule(KnowsLength, FollowsPlateaus, KeepsRandomState, LogsMeans, TermLosses):
+class RunModule(QuickHooks, KnowsLength, FollowsPlateaus, KeepsRandomState, LogsMeans, TermLosses):
     """The base class of modules that ``autoloss train`` can train.
 
     A subclass has a ``problem`` and a ``player``, whose weights the summary shows as the run's. It also has all its

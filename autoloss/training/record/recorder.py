@@ -107,14 +107,14 @@ class Recorder:
     def record(self, weighed: Weighed, player: str = "", notes: Notes | None = None) -> None:
         """Record a micro-batch of ``player`` and take its ``notes``; of several in a step only the first is kept."""
         taken = Notes() if notes is None else notes.take()
-        clock = weighed.clock
-        if self._step is None or self._step.clock.step != clock.step:
+        number = weighed.signals.step
+        if self._step is None or self._step.clock.step != number:
             self._end_step()
-            self._step = _CurrentStep(clock)
+            self._step = _CurrentStep(weighed.clock)
         step = self._step
-        if player in {*step.tensors, *step.if_last, *step.written}:
+        if player in step.tensors or player in step.if_last or player in step.written:
             return
-        if self.cadence.due(clock.step) or weighed.probed is not None:
+        if self.cadence.due(number) or weighed.probed is not None:
             step.tensors[player] = self._players[player].tensors(weighed, taken)
         else:
             step.if_last[player] = weighed, taken

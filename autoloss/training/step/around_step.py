@@ -61,6 +61,7 @@ class AroundStep:
         held_out: LossesOf | None,
         primary: Sequence[str],
         implicit: Implicit | None,
+        objective: str,
     ) -> Iterator[None]:
         """Around optimiser step number ``step`` or one of its micro-batches; ``learns`` is false where it is frozen."""
         self.drop_skipped()
@@ -70,7 +71,7 @@ class AroundStep:
         if (aligns and not optimizers) or ((needs & HELD_OUT_DATA or foresees) and held_out is None):
             raise incomplete_look_ahead(self.player, needs)
         if self.look_ahead is None or self.look_ahead.network is not network:
-            self.look_ahead = LookAhead(self.player, network, primary, implicit=implicit)
+            self.look_ahead = LookAhead(self.player, network, primary, implicit=implicit, objective=objective)
         look_ahead = self.look_ahead
         if aligns or foresees:
             check_network(network)

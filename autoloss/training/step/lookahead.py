@@ -10,10 +10,10 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor, nn
 
-from autoloss.core.errors import ConfigError, SignalError, check_known
+from autoloss.core.errors import ConfigError, SignalError
 from autoloss.core.need import HELD_OUT_DATA, Need, SampleNeed
 from autoloss.core.sample_weighting import SampleWeighting
-from autoloss.core.table import LossTable
+from autoloss.core.table import LossTable, Reduced
 from autoloss.core.tensors.ranks import sum_over_ranks, world_size
 from autoloss.core.weighting import Weighting
 from autoloss.probe.clipping import shares
@@ -22,6 +22,7 @@ from autoloss.probe.implicit import Implicit, hessian_of
 from autoloss.probe.lookahead import Moment, evaluating, replayed
 from autoloss.probe.optimizer_step import OptimizerStep
 from autoloss.probe.slopes import Slopes
+from autoloss.training.step.held_out_objective import HeldOutObjective
 from autoloss.training.step.player import Player
 from autoloss.training.step.sample_weights import Sampled, applied
 from autoloss.training.step.weigh import Weighed
@@ -34,9 +35,9 @@ class LookAhead:
     """Computes the losses of one optimiser step's micro-batches again after the step, for ``player``.
 
     ``network`` must hold every parameter that is stepped. The losses are computed again within ``forward_context()``
-    (autocast). ``micro_batches`` make a step; the gradient of the step is their mean. The base-weighted sum of the
-    ``primary`` losses (default: all) is the held-out objective. With ``implicit``, the effect of a weight is measured
-    on converged parameters instead of on those after the step.
+    (autocast). ``micro_batches`` make a step; the gradient of the step is their mean. ``objective`` is the kind of
+    :class:`HeldOutObjective`, over the ``primary`` losses (default: all). With ``implicit``, the effect of a weight is
+    measured on converged parameters instead of on those after the step.
     """
 
     def __init__(
@@ -47,12 +48,11 @@ class LookAhead:
         micro_batches: int = 1,
         forward_context: Callable[[], AbstractContextManager[object]] = nullcontext,
         implicit: Implicit | None = None,
+        objective: str = "log",
     ) -> None:
-        check_primary(primary, player.terms.names)
         self.player, self.network, self.implicit = player, network, implicit
         self.micro_batches, self.forward_context = micro_batches, forward_context
-        names = player.terms.names
-        self.primary = [i for i, name in enumerate(names) if not primary or name in primary]
+        self.objective = HeldOutObjective(player.terms, primary, objective, player.nonfinite.see_held_out)
         self._looks: list[tuple[Moment, Table]] = []
         self._checked = False
 
@@ -193,17 +193,15 @@ class LookAhead:
         return torch.stack(parts).sum()
 
     def _scalars(self, table: Table, sampled: Sequence[Sampled] = ()) -> tuple[Tensor | None, ...]:
-        with self.forward_context():
-            made = table()
-        return applied(made, sampled).reduced(self.player.terms.names).scalars
+        return self._reduced(table, sampled).scalars
 
     def _objective(self, held_out: Table) -> Tensor:
-        scalars, base = self._scalars(held_out), self.player.terms.base
-        here = [base[i] * scalar for i in self.primary if (scalar := scalars[i]) is not None]
-        if not here:
-            names = ", ".join(self.player.terms.names[i] for i in self.primary)
-            raise ConfigError(f"A held-out batch must have one of the losses {names}, but it has none of them.")
-        return torch.stack(here).sum()
+        return self.objective.of(self._reduced(held_out))
+
+    def _reduced(self, table: Table, sampled: Sequence[Sampled] = ()) -> Reduced:
+        with self.forward_context():
+            made = table()
+        return applied(made, sampled).reduced(self.player.terms.names)
 
     def _check(self, values: Sequence[Tensor | None], before: Sequence[Tensor | None]) -> None:
         """Raise :class:`SignalError` unless the losses are those of the step; called once."""
@@ -239,11 +237,6 @@ class _Outcome:
     def held_out(self) -> tuple[Tensor, Tensor]:
         assert self.held_out_table is not None
         return self.look_ahead.units_held_out(self.step, self.held_out_table)
-
-
-def check_primary(primary: Sequence[str], names: Sequence[str]) -> None:
-    """Raise unless all ``primary`` losses are among ``names``."""
-    check_known("loss", primary, names)
 
 
 def differentiates(weighting: Weighting, sample_weighting: SampleWeighting | None) -> bool:

@@ -70,6 +70,7 @@ class NonFiniteWatch:
         self._empty = DeferredChecks()
         self._names, self._units = names, units
         self._rows: list[Row] = []
+        self._held_out: Tensor | None = None  # the lowest held-out losses [K] since the last check
         self._overflows = 0
 
     def rejects(self, weighed: Weighed, scale: Tensor | None = None) -> bool:
@@ -79,16 +80,19 @@ class NonFiniteWatch:
         are no error at first: the scaler skips such a step and lowers its factor.
         """
         losses, signals = weighed.losses, weighed.signals
-        for i, masked in enumerate(losses.masked):
-            if masked:
-                name = self._names[i]
-                said = f"A batch should have samples for every loss, but the mask of {self._of} {name!r} left none"
-                self._empty.remark(f"{said}. The loss is absent from that batch.", ~losses.present[i])
+        self.note_absent(losses.masked, losses.present)
         units = None if self._positive_for is None else signals.values
         if units is not None and not signals.whole and max(self._least) > 0:
             units = units.where(signals.present, math.inf)  # an absent loss, which has the value 1, is not too small
         # Absent losses and weights are 0, absent units 1.
         return self._keep(Row(signals.step, losses.values, weighed.weights, units, _gradients(signals), scale))
+
+    def note_absent(self, masked: Sequence[bool], present: Tensor) -> None:
+        """Warn, once for each loss, of a mask that left no sample: of those ``masked``, ``present`` [N] says which."""
+        for i, name in enumerate(self._names):
+            if i < len(masked) and masked[i]:
+                said = f"A batch should have samples for every loss, but the mask of {self._of} {name!r} left none"
+                self._empty.remark(f"{said}. The loss is absent from that batch.", ~present[i])
 
     def met(self, weighed: Weighed, scale: Tensor, half: bool) -> None:
         """Keep the gradients that met in a fork, and their weights, for the check.
@@ -111,11 +115,28 @@ class NonFiniteWatch:
         """Raise :class:`NonFiniteError` or :class:`NonPositiveError` for the first bad loss since the last check."""
         self._empty.check()
         self._look()
+        self._look_held_out()
+
+    def see_held_out(self, units: Tensor) -> None:
+        """Keep the units' held-out losses [K], whose logarithms are taken, for the check that none is negative."""
+        self._held_out = units if self._held_out is None else torch.fmin(self._held_out, units)
+        if units.device.type == "cpu":
+            self._look_held_out()
+
+    def _look_held_out(self) -> None:
+        lowest, self._held_out = self._held_out, None
+        negative = None if lowest is None else _first(lowest.tolist(), lambda x: x < 0)
+        if negative is not None:
+            name, value = self._units[negative[0]], negative[1]
+            raise NonPositiveError(
+                f"A held-out loss whose logarithm is to fall must be at least 0, but {self._of} {name!r} is {value:g}. "
+                "Set held_out.objective=sum (objective='sum' in `lookahead`), or leave it out of the primary losses."
+            )
 
     def _look(self) -> bool:
         """Check the steps that were kept, which waits for the device; ``True`` if the last one is to be left out."""
         rows, self._rows = self._rows, []
-        if not rows:
+        if not rows or (len(rows) == 1 and self._is_plain(rows[0])):
             return False
         values, weights = _numbers([row.values for row in rows]), _numbers([row.weights for row in rows])
         units, gradients = _numbers([row.units for row in rows]), _numbers([row.gradients for row in rows])
@@ -134,6 +155,15 @@ class NonFiniteWatch:
             lowest = _first(short, lambda x: x < 0)
             self._raise_too_small(row.step, None if lowest is None else (lowest[0], known[lowest[0]]))
         return rejected
+
+    def _is_plain(self, row: Row) -> bool:
+        """Whether nothing is wrong with a row, for the case that is the most frequent on a CPU."""
+        if row.scale is not None or row.units is not None:
+            return False
+        numbers = row.values.tolist() + row.weights.tolist()
+        if row.gradients is not None:
+            numbers += row.gradients.tolist()
+        return all(map(math.isfinite, numbers))
 
     def _left_to_scaler(self, row: Row, scale: float, overflows: bool) -> bool:
         self._overflows = self._overflows + 1 if overflows else 0

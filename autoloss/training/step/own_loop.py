@@ -119,13 +119,16 @@ class OwnLoop(StateModule):
         held_out: LossesOf | None = None,
         primary: Sequence[str] = (),
         implicit: Implicit | None = None,
+        objective: str = "log",
     ) -> Iterator[None]:
         """Put it around a step (forward, backward, ``optimizer.step()``) for weightings that look ahead.
 
         ``train(network)`` is called again after the step, with the same random numbers: it must compute the losses of
         the same batch. Weightings that learn from held-out data also need ``held_out(network)``, the losses of a batch
         that is not trained on. All of them but ``coba`` need the optimizer (SGD, Adam or AdamW) and minimise the
-        base-weighted sum of the ``primary`` losses (all by default). If several optimisers step, name all in a list.
+        ``objective`` of the ``primary`` losses (all by default): ``log`` is the sum of their logarithms, so that a
+        change counts by its ratio (losses must not be negative); ``sum`` is their base-weighted sum. If several
+        optimisers step, name all in a list.
         Gradients must not be zeroed before the end. Both functions must have no other effect; buffers and random
         generators are put back. The gradient must be the micro-batches' sum over ``accumulate``; their mean, where
         calls are not counted; or a sum with ``items``. ``implicit`` judges weights by their effect on settled
@@ -142,7 +145,7 @@ class OwnLoop(StateModule):
         optimizers = [] if optimizer is None else [optimizer] if not isinstance(optimizer, Sequence) else optimizer
         learns = self.training and not self._frozen
         step = self.clock.step
-        with self._around.around(step, learns, network, optimizers, train, held_out, primary, implicit):
+        with self._around.around(step, learns, network, optimizers, train, held_out, primary, implicit, objective):
             before = self.calls - self._steps.calls
             try:
                 yield

@@ -44,13 +44,18 @@ class Penalties(nn.Module):
             self.on[name] = (on,) if isinstance(on, str) else tuple(on)
             made.append(build("penalty", {"name": name, **parameters}))
         self.parts = nn.ModuleList(made)
-        self._now: dict[str, float] = {name: factor(0.0) for name, factor in self.factors.items()}
-        self._found: dict[str, list[str]] = {}
+        self.now: dict[str, float] = {name: factor(0.0) for name, factor in self.factors.items()}
+        self.found: dict[str, list[str]] = {}
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether a factor or a penalty changes during training."""
+        return any(map(varies, self.factors.values())) or any(part.schedules for part in self.parts)
 
     def bind(self, network: nn.Module) -> Penalties:
         """Find the parameters of ``network`` that each penalty is on; an error where there are none."""
         for name in self.names:
-            self._found[name] = _chosen(network, name, self.on[name])
+            self.found[name] = _chosen(network, name, self.on[name])
         return self
 
     def check(self, clock: Clock) -> None:
@@ -63,16 +68,39 @@ class Penalties(nn.Module):
         """Set what has a schedule to its value at ``progress``."""
         for name, part in zip(self.names, self.parts, strict=True):
             part.follow(progress)  # type: ignore[operator]
-            self._now[name] = self.factors[name](progress)
+            self.now[name] = self.factors[name](progress)
 
     def entries(self, network: nn.Module) -> dict[str, Entry]:
         """``factor * penalty`` of ``network``'s present parameters, for each penalty, not balanced with the losses."""
-        found = {}
-        for name, part in zip(self.names, self.parts, strict=True):
-            # Looked up by name each time: a look-ahead replaces the parameters by other tensors.
-            parameters: list[Tensor] = [attrgetter(one)(network) for one in self._found[name]]
-            found[name] = Entry(self._now[name] * part(parameters), balanced=False)
-        return found
+        return _entries(self.names, self.parts, self.now, self.found, network)
+
+
+class Penalised(nn.Module):
+    """What penalties are at the moment: numbers, without the schedules that these follow."""
+
+    def __init__(self, penalties: Penalties) -> None:
+        super().__init__()
+        self.names, self.parts = penalties.names, penalties.parts
+        self.now, self.found = penalties.now, penalties.found  # the same dicts, which the penalties write
+
+    def entries(self, network: nn.Module) -> dict[str, Entry]:
+        """As :meth:`Penalties.entries`."""
+        return _entries(self.names, self.parts, self.now, self.found, network)
+
+
+def _entries(
+    names: Sequence[str],
+    parts: nn.ModuleList,
+    now: Mapping[str, float],
+    on: Mapping[str, Sequence[str]],
+    network: nn.Module,
+) -> dict[str, Entry]:
+    found = {}
+    for name, part in zip(names, parts, strict=True):
+        # Looked up by name each time: a look-ahead replaces the parameters by other tensors.
+        parameters: list[Tensor] = [attrgetter(one)(network) for one in on[name]]
+        found[name] = Entry(now[name] * part(parameters), balanced=False)
+    return found
 
 
 def _factor(name: str, written: Any) -> Schedule:

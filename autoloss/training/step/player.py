@@ -18,7 +18,7 @@ from autoloss.core.signals import AFTER_STEP
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable, Reduced
 from autoloss.core.tensors.compile import keep_compiled_buffers, uncompiled
-from autoloss.core.tensors.constants import flags
+from autoloss.core.tensors.constants import flags, number
 from autoloss.core.tensors.state import commit, on_host
 from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
@@ -84,11 +84,14 @@ class Player(UnbalancedUnits):
         self.listener: Callable[[Weighed, Notes], None] | None = None
         self.probe: Callable[[int], bool] | None = None
         self._through: dict[str, bool] = {}
+        # Operations on flags are slow, and each step would make several.
+        self._compares = bool(self.weighting.needs & GRADIENTS)
+        self._learns_after = bool(self.weighting.needs & OUTCOME)
         self._checked = False
         with on_host():
             self.add_state("last", self.terms.spread(torch.ones(len(self.terms.units), dtype=torch.float32)).clone())
             self.add_unbalanced(unbalanced)
-        if self.weighting.needs & GRADIENTS:
+        if self._compares:
             keep_compiled_buffers()
 
     def watch_gradients(self, at: Callable[[int], bool] | None) -> None:
@@ -126,13 +129,13 @@ class Player(UnbalancedUnits):
         if isinstance(table.anchor, Fork):
             return self._step_forked(table, sampled, table.anchor, clock, accumulates, items)
         probe = self._probes(clock)
-        measures = probe or self.weighting.needs_at(clock.step) & GRADIENTS
+        measures = probe or (self._compares and self.weighting.needs_at(clock.step) & GRADIENTS)
         if measures and not self._checked and table.anchor is not None:
             values = [None if entry is None else entry.values for entry in map(table.entry, self.terms.names)]
             check_obstacles(values, locate(table.anchor, self.terms.units, self.weighting.title()))
             self._checked = True
         declared = any(self.declared)
-        unbalanced = self.unbalanced if declared or self.weighting.needs & GRADIENTS else None
+        unbalanced = self.unbalanced if declared or self._compares else None
         weighed = weigh(
             table, self.weighting, self.terms, clock, scale, accumulates, unbalanced, declared, probe, items
         )
@@ -144,7 +147,8 @@ class Player(UnbalancedUnits):
             self.note_reached(self.terms.gather(weighed.losses)[2], weighed.measured.reached)
         if self.nonfinite.rejects(weighed, scale):
             return None
-        weighed = replace(weighed, sampled=sampled)
+        if sampled:
+            weighed = replace(weighed, sampled=sampled)
         bare = weighed.bare()  # what is kept must not keep the graph
         self._remember(bare)
         self.window.add(bare)
@@ -194,7 +198,7 @@ class Player(UnbalancedUnits):
 
     def looks_ahead(self, step: int) -> Need:
         """What the weighting wants to know of this optimiser step after it, by :meth:`observe`."""
-        return self.weighting.needs_at(step) & OUTCOME
+        return self.weighting.needs_at(step) & OUTCOME if self._learns_after else Need(0)
 
     @property
     def foresees(self) -> bool:
@@ -218,7 +222,7 @@ class Player(UnbalancedUnits):
 
     def _remember(self, weighed: Weighed) -> None:
         self.weighed = weighed
-        known = weighed.weights.abs() < math.inf
+        known = weighed.weights.abs() < number(math.inf, weighed.weights.device)
         if not weighed.losses.whole:
             known &= weighed.losses.present
         torch.where(known, weighed.weights, self.last, out=self.last)

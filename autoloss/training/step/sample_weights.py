@@ -79,15 +79,8 @@ class SampleWeights(StateModule):
             samples = self._samples(name, table, clock)
             if samples is None:
                 continue
-            with torch.no_grad():
-                weights = rule(samples).detach().float()
-                if weights.shape != samples.losses.shape:
-                    raise ConfigError(
-                        f"A sample weighting must give one weight for each sample, {list(samples.losses.shape)}, but "
-                        f"{self.title!r} gave {list(weights.shape)}."
-                    )
-                weights = weights.where(samples.present, 1.0)
-                self._note_empty(name, samples, weights)
+            weights = weights_of(rule, samples)
+            self.note_empty(samples, weights)
             sampled.append(Sampled(samples, weights))
         return applied(table, sampled), tuple(sampled)
 
@@ -112,18 +105,7 @@ class SampleWeights(StateModule):
         for name, rule in self._pairs():
             if next(rule.buffers(), None) is None:
                 continue
-            seen = [s.samples for batch in batches for s in batch if s.samples.term == name]
-            union = _union(seen) if seen else None
-            here = finite if union is None else finite & union.finite()
-            if world_size() > 1:
-                write = partial(_learn_together, rule, union, here)
-                commit(rule, write, finite, finite)
-            elif union is not None and here.device.type != "cpu":
-                commit(rule, partial(rule.update, union), here, here)
-            elif union is not None and bool(here):
-                # On a CPU there is nothing to wait for, and this copies no state that has a number for each sample.
-                with torch.no_grad(), exact():
-                    rule.update(union)
+            learn(rule, [s.samples for batch in batches for s in batch if s.samples.term == name], finite)
 
     def check(self) -> None:
         """Warn of a term whose samples' weights were all 0 in a batch; waits for the device."""
@@ -144,12 +126,7 @@ class SampleWeights(StateModule):
         entry = table.entry(name)
         if entry is None:
             return None
-        if entry.values.dim() == 0:
-            if self.named:
-                raise ConfigError(
-                    f"A loss whose samples are weighed must have a value for each of them, but {name!r} is a scalar. "
-                    "Leave it out of sample_weighting.terms."
-                )
+        if not self.takes(name, entry):
             return None
         samples = self._known(name, *entry.samples(), entry, table, clock)
         if SampleNeed.ALIGNMENT in self.needs:
@@ -157,6 +134,15 @@ class SampleWeights(StateModule):
         if SampleNeed.SLOPES in self.needs:
             samples = replace(samples, measured_slopes=self._slopes(name, entry))
         return samples
+
+    def takes(self, name: str, entry: Entry) -> bool:
+        """Whether the samples of the loss ``name`` are weighed; a scalar has none, an error where the rule names it."""
+        if entry.values.dim() == 0 and self.named and name in self.names:
+            raise ConfigError(
+                f"A loss whose samples are weighed must have a value for each of them, but {name!r} is a scalar. "
+                "Leave it out of sample_weighting.terms."
+            )
+        return entry.values.dim() > 0 and name in self.names
 
     def _alignment(self, name: str, batch: int) -> Tensor:
         found = self._alignments.pop(name, None)
@@ -189,12 +175,12 @@ class SampleWeights(StateModule):
         labels = None if entry is None else entry.labels
         if name not in self._seen or losses.device.type == "cpu":
             self._seen.add(name)
-            self._check(name, len(losses), table.index, labels)
+            self.check_known(name, len(losses), table.index, labels)
         return Samples(
             name, losses, present, clock.step, clock.epoch, clock.progress, table.index, labels, None, table.keys
         )
 
-    def _check(self, name: str, batch: int, index: Tensor | None, labels: Tensor | None) -> None:
+    def check_known(self, name: str, batch: int, index: Tensor | None, labels: Tensor | None) -> None:
         """Raise unless what the rule needs is given and in range; on an accelerator only once for each term."""
         if SampleNeed.INDEX in self.needs:
             if index is None:
@@ -222,25 +208,63 @@ class SampleWeights(StateModule):
             )
             require(not batch or int(labels.min()) >= 0, "Labels must be at least 0", f"a batch of {name!r} has less")
 
-    def _note_empty(self, name: str, samples: Samples, weights: Tensor) -> None:
+    def note_empty(self, samples: Samples, weights: Tensor) -> None:
+        """Keep whether a batch has samples, but none with a weight, for :meth:`check`; on a CPU it warns at once."""
+        name = samples.term
         if f"empty {name}" in self._seen:
             return
-        empty = samples.present.any() & ~((weights > 0) & samples.present).any()
+        empty = left_out(samples, weights)
         before = self._empty.get(name)
         self._empty[name] = empty if before is None else before | empty
         if empty.device.type == "cpu":
             self.check()
 
 
+def weights_of(rule: SampleWeighting, samples: Samples) -> Tensor:
+    """The weights [B] of ``samples`` by ``rule``: 1 where a sample is masked."""
+    with torch.no_grad():
+        weights = rule(samples).detach().float()
+        if weights.shape != samples.losses.shape:
+            raise ConfigError(
+                f"A sample weighting must give one weight for each sample, {list(samples.losses.shape)}, but "
+                f"{rule.title()!r} gave {list(weights.shape)}."
+            )
+        return weights.where(samples.present, 1.0)
+
+
+def left_out(samples: Samples, weights: Tensor) -> Tensor:
+    """Whether there are samples, but none with a weight above 0; a bool tensor without the last axis."""
+    return samples.present.any(-1) & ~((weights > 0) & samples.present).any(-1)
+
+
+def learn(rule: SampleWeighting, seen: Sequence[Samples], finite: Tensor) -> None:
+    """Let ``rule`` learn from the micro-batches that it has ``seen`` in a step, if everything was ``finite``."""
+    union = union_of(seen) if seen else None
+    here = finite if union is None else finite & union.finite()
+    if world_size() > 1:
+        write = partial(_learn_together, rule, union, here)
+        commit(rule, write, finite, finite)
+    elif union is not None and here.device.type != "cpu":
+        commit(rule, partial(rule.update, union), here, here)
+    elif union is not None and bool(here):
+        # On a CPU there is nothing to wait for, and this copies no state that has a number for each sample.
+        with torch.no_grad(), exact():
+            rule.update(union)
+
+
 def applied(table: LossTable, sampled: Sequence[Sampled]) -> LossTable:
     """``table`` with its losses times the weights of their samples."""
+    return times(table, {one.samples.term: one.weights for one in sampled})
+
+
+def times(table: LossTable, weights: Mapping[str, Tensor]) -> LossTable:
+    """``table`` with its losses times ``weights`` [B] by term."""
     entries: dict[str, Entry | Tensor | None] = dict(table.entries)
-    for one in sampled:
-        entry = table.entry(one.samples.term)
+    for term, of in weights.items():
+        entry = table.entry(term)
         if entry is not None:
-            weights = one.weights.view(-1, *[1] * (entry.values.dim() - 1))
-            entries[one.samples.term] = replace(entry, values=entry.values * weights)
-    return replace(table, entries=entries) if sampled else table
+            entries[term] = replace(entry, values=entry.values * of.view(-1, *[1] * (entry.values.dim() - 1)))
+    return replace(table, entries=entries) if weights else table
 
 
 def _learn_together(rule: SampleWeighting, union: Samples | None, here: Tensor) -> None:
@@ -254,7 +278,8 @@ def _learn_together(rule: SampleWeighting, union: Samples | None, here: Tensor) 
         buffer.copy_(torch.where(number > 0, (total / number.clamp(min=1)).to(buffer.dtype), before[name]))
 
 
-def _union(seen: Sequence[Samples]) -> Samples:
+def union_of(seen: Sequence[Samples]) -> Samples:
+    """The samples of several micro-batches as one batch."""
     if len(seen) == 1:
         return seen[0]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from autoloss.core.errors import check_known
-from autoloss.core.table import LossTable
+from autoloss.core.table import Entry, LossTable
 from autoloss.core.tensors.constants import flags
 from autoloss.core.tensors.state import StateModule
 from autoloss.core.terms import Terms
@@ -40,6 +40,8 @@ class UnbalancedUnits(StateModule):
 
     def declare(self, table: LossTable) -> None:
         """Note the units that ``table`` declares not to be balanced."""
+        if all(not isinstance(entry, Entry) or entry.balanced for entry in table.entries.values()):
+            return
         entries = [[table.entry(self.terms.names[i]) for i in members] for members in self.terms.members]
         declared = tuple(
             before or any(entry is not None and not entry.balanced for entry in unit)

@@ -56,12 +56,11 @@ class Weighed:
 
     def bare(self) -> Weighed:
         """The same without a graph, to be recorded: over several ranks ``total`` is that of their batches together."""
-        scalars = tuple(None if scalar is None else scalar.detach() for scalar in self.losses.scalars)
         total = self.total.detach()
         if world_size() > 1:
             weights = self.weights if self.share is None else self.weights * self.share
             total = (weights * self.losses.values).sum()
-        return replace(self, total=total, losses=replace(self.losses, scalars=scalars))
+        return replace(self, total=total, losses=self.losses.bare())
 
 
 def weigh(
@@ -92,14 +91,15 @@ def weigh(
             "fork = balancer.fork(features), compute each loss from its own copy, and pass anchor=fork; "
             "in a problem: copies, anchor = self.branch(features)."
         )
-    losses = table.reduced(terms.names)
     needs = weighting.needs_at(clock.step)
+    compares = bool(needs & GRADIENTS)
+    losses = table.reduced(terms.names, together=not (compares or probe))
     measured = None
-    if needs & GRADIENTS:
+    if compares:
         point = locate(table.anchor, terms.units, weighting.title())
         measured = measure(terms.scalars(losses), point, needs, scale, keep_rows)
     weights, signals, counts = ask(losses, weighting, terms, clock, measured, unbalanced, declared, scale is not None)
-    probed = _probe(table, terms, losses, scale) if probe and not needs & GRADIENTS else None
+    probed = _probe(table, terms, losses, scale) if probe and not compares else None
     share = None if items is None else shares(losses, terms.names, items)
     total = weighted_sum(losses, weights if share is None else weights * share)
     received = Received(total) if Need.ALIGNMENT in needs else None
@@ -139,7 +139,8 @@ def ask(
             # A probe that overflowed must not be hidden by a weight of 0: the scaler would never lower its factor.
             weights = torch.where(signals.finite(), weights, torch.nan)
         weights = terms.spread(weights)
-        weights = torch.where(losses.present, weights, 0.0)
+        # A copy in any case: the weights may be state of the weighting, which changes.
+        weights = weights.clone() if losses.whole else torch.where(losses.present, weights, 0.0)
     return weights, signals, counts
 
 
@@ -180,6 +181,8 @@ def see(
 
 def weighted_sum(losses: Reduced, weights: Tensor) -> Tensor:
     """``sum(weights * losses)`` over the present losses, a scalar with a graph."""
+    if losses.together is not None:
+        return (losses.together * weights).sum()
     here = [i for i, scalar in enumerate(losses.scalars) if scalar is not None]
     stack = torch.stack([s for s in losses.scalars if s is not None])
     if len(here) < len(losses.scalars):

@@ -113,7 +113,7 @@ class Shell:
     def _composed(self, swept: Sequence[str]) -> dict[str, Any]:
         """The configuration of a job, after its components were built."""
         config = composed("train", [*self._paths, *self.plan.constant, *swept], self._added)
-        here = str(self.hydra.launcher.get("_target_", "")).endswith("BasicLauncher")
+        here = str(self.hydra.launcher.get("_target_", "")).endswith(("BasicLauncher", "AutolossFleetLauncher"))
         prepare(config, here=here)
         return config
 

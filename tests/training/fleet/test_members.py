@@ -6,7 +6,8 @@ from torch import nn
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import LabelError, NonFiniteError, NonPositiveError
-from autoloss.core.weighting import Weighting
+from autoloss.core.registry.lookup import registry
+from autoloss.core.weighting import Scalarization, Weighting
 from autoloss.problems._tensors import TensorTable
 from autoloss.training.fleet.batches import StackedBatches, stacked
 from autoloss.training.fleet.fleet import Fleet
@@ -159,3 +160,17 @@ def test_a_weighting_that_says_something_else_when_mapped_is_called_one_by_one()
 
 def test_one_weighting_is_not_mapped():
     assert not Party([Rounded(1.0).bind(["a"])]).mapped
+
+
+def test_scalarizations_and_learned_are_called_at_once():
+    """They differentiate, which is done by other means within ``vmap``."""
+    problem = Three()
+    kinds = {name: registry.load("weighting", name) for name in registry.names("weighting")}
+    names = [name for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Scalarization)]
+    assert len(names) >= 5
+    for name in [*names, "learned"]:
+        fleet, batches = fleet_of(problem, [name] * 2), batches_of(problem, 2)
+        for step, batch in enumerate(batches.epoch(0)):
+            fleet.micro_batch(batch, Clock(step))
+            fleet.step()
+        assert [(party.mapped, party.why) for _, party in fleet.parties] == [(True, "")], name

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from autoloss.core.clock import Clock
+from autoloss.core.need import Need
 from autoloss.core.problem import Outputs, Problem, Term
 from autoloss.core.sample_order import EpochShuffle
-from autoloss.core.table import Entry
+from autoloss.core.table import Entry, LossTable
+from autoloss.probe.lookahead import Moment
+from autoloss.probe.optimizer_step import observe_step
 from autoloss.problems._tensors import TensorTable
 from autoloss.training.fleet.batches import StackedBatches, collated
-from autoloss.training.fleet.fleet import Clip, Fleet
+from autoloss.training.fleet.clip import Clip
+from autoloss.training.fleet.fleet import Fleet
 from autoloss.training.fleet.member import Member
+from autoloss.training.lightning.loaders import HeldOut
 from autoloss.training.step.build import build_loss, build_weighting
 from autoloss.training.step.entries import table_of
+from autoloss.training.step.lookahead import LookAhead
+from autoloss.training.step.penalties import Penalties
 from autoloss.training.step.player import Player
 
 SAMPLES, BATCH = 40, 16  # two whole batches and a smaller one in each epoch
@@ -86,21 +96,27 @@ def member(
     optimizer: Callable[[Any, int], Any] | None = None,
     losses: Mapping[str, Any] | None = None,
     scheduler: Callable[[Any], Any] | None = None,
+    penalties: Mapping[str, Any] | None = None,
+    primary: Sequence[str] = (),
     **player: Any,
 ) -> Member:
-    """A fresh member; the same seed gives the same."""
+    """A fresh member; the same seed gives the same. Its held-out data are the validation data."""
     torch.manual_seed(seed)
     network = problem.network()
     made = {name: build_loss((losses or {}).get(name, loss)) for name, loss in problem.terms.items() if loss}
+    on = Penalties(penalties or {}, problem.terms).bind(network)
     parameters = [*network.parameters(), *(p for loss in made.values() for p in loss.parameters())]
     chosen = (optimizer or (lambda of, seed: torch.optim.Adam(of, lr=0.01 * (1 + seed))))(parameters, seed)
     return Member(
         problem,
         network,
         made,
-        Player(list(problem.terms), build_weighting(weighting), **player),
+        Player([*problem.terms, *on.names], build_weighting(weighting), **player),
         chosen,
         scheduler=None if scheduler is None else scheduler(chosen),
+        penalties=on,
+        held_out=HeldOut(problem.datasets(0)["val"], BATCH, seed),
+        primary=primary,
     )
 
 
@@ -133,33 +149,59 @@ def train_alone(
 ) -> list[Tensor]:
     """Train one member as a loop of one's own does; the weights [N] of each micro-batch."""
     order, step, found = EpochShuffle(len(dataset), seed), 0, []
+    parts = nn.ModuleList([member.network, *member.losses.values()])
+    ahead = LookAhead(member.player, parts, member.primary, micro_batches=accumulate)
     for epoch in range(epochs):
         order.set_epoch(epoch)
-        rows, waiting = list(order), 0
+        rows = list(order)
         for start in range(0, len(rows), BATCH):
+            last = (start // BATCH + 1) % accumulate == 0 or start + BATCH >= len(rows)
             clock = Clock(step, epoch, step / steps_of(epochs, accumulate))
             for loss in member.losses.values():
                 loss.follow(clock.progress)
             batch = collated(dataset, rows[start : start + BATCH])
-            table = table_of(member.problem.outputs(member.network, batch), member.losses, member.player, clock)
-            weighed = member.player.step(table, clock, accumulates=accumulate > 1)
+            if member.penalties is not None:
+                member.penalties.follow(clock.progress)
+            moment, losses = Moment.now(torch.device("cpu")), partial(_table, member, batch, clock)
+            weighed = member.player.step(losses(), clock, accumulates=accumulate > 1)
             assert weighed is not None
-            (weighed.total / accumulate).backward()
+            if needs := member.player.looks_ahead(step):
+                ahead.note(moment, losses)
+            aligns = last and Need.ALIGNMENT in needs
+            with observe_step(member.optimizer) if aligns else nullcontext() as taken:
+                (weighed.total / accumulate).backward()
+                if last:
+                    _step(member, clip, learns=not needs)
             found.append(weighed.weights.clone())
-            waiting += 1
-            if waiting == accumulate or start + BATCH >= len(rows):
-                parameters = [p for group in member.optimizer.param_groups for p in group["params"]]
-                if clip is not None and clip.norm:
-                    torch.nn.utils.clip_grad_norm_(parameters, clip.norm)
-                if clip is not None and clip.value:
-                    torch.nn.utils.clip_grad_value_(parameters, clip.value)
-                member.player.commit()
-                member.optimizer.step()
+            if last:
+                if needs:
+                    ahead.look(
+                        step, taken, lambda clock=clock: _table(member, member.held_out.batch(clock.step), clock)
+                    )
+                    member.player.commit()
                 member.optimizer.zero_grad()
                 if member.scheduler is not None:
                     member.scheduler.step()
-                step, waiting = step + 1, 0
+                step += 1
     return found
+
+
+def _table(member: Member, batch: Any, clock: Clock) -> LossTable:
+    table = table_of(member.problem.outputs(member.network, batch), member.losses, member.player, clock)
+    if member.penalties is None:
+        return table
+    return replace(table, entries={**table.entries, **member.penalties.entries(member.network)})
+
+
+def _step(member: Member, clip: Clip | None, learns: bool) -> None:
+    parameters = [p for group in member.optimizer.param_groups for p in group["params"]]
+    if clip is not None and clip.norm:
+        torch.nn.utils.clip_grad_norm_(parameters, clip.norm)
+    if clip is not None and clip.value:
+        torch.nn.utils.clip_grad_value_(parameters, clip.value)
+    if learns:
+        member.player.commit()
+    member.optimizer.step()
 
 
 def assert_same(fleet: Sequence[Member], alone: Sequence[Member], tolerance: float = 1e-9) -> None:

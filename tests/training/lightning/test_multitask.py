@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import FSDPStrategy
 from torch import nn
+from torch.utils.data import Dataset
 
 from autoloss.app.train_one import train
 from autoloss.core.errors import AutolossError, ConfigError, NonFiniteError
@@ -19,7 +20,7 @@ from autoloss.core.table import Entry
 from autoloss.losses.mse import Mse
 from autoloss.problems._tensors import TensorTable
 from autoloss.problems.two_digits import TwoDigits
-from autoloss.training.lightning.loaders import HeldOut
+from autoloss.training.lightning.loaders import HeldOut, loader
 from autoloss.training.lightning.multitask import MultiTaskModule
 from autoloss.weightings.auto_lambda import AutoLambda
 
@@ -69,6 +70,19 @@ class Noisy(Problem):
         return {"error": (term.prediction - term.target).square().mean(1).nan_to_num()}
 
 
+class Numbered(Dataset):
+    """Samples that are their own numbers."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, i):
+        return {"i": i}
+
+
 def problem(name="Noisy"):
     return {"name": f"{__name__}:{name}"}
 
@@ -76,15 +90,19 @@ def problem(name="Noisy"):
 COBA = {"name": "coba", "window": 4, "warmup": 2}
 
 
-@pytest.mark.parametrize("weighting", ["uncertainty", "gradnorm", "auto_lambda", "learned", COBA], ids=str)
-def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, weighting):
+RESUMED = [(name, "share") for name in ("uncertainty", "gradnorm", "auto_lambda", "learned")]
+RESUMED += [(COBA, "share"), ("auto_lambda", "train")]
+
+
+@pytest.mark.parametrize(("weighting", "source"), RESUMED, ids=str)
+def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, weighting, source):
     class Stop(pl.Callback):
         def on_train_epoch_start(self, trainer, pl_module):
             if trainer.current_epoch == 2:
                 raise RuntimeError("pulled the plug")
 
     for which in (problem(), None):
-        settings = config(weighting, epochs=4, problem=which)
+        settings = {**config(weighting, epochs=4, problem=which), "held_out": {"source": source}}
         if which:
             settings["losses"] = {"value": "mse"}
         whole, broken = tmp_path / f"whole{bool(which)}", tmp_path / f"broken{bool(which)}"
@@ -156,6 +174,28 @@ def test_held_out_samples_are_in_no_training_batch():
     assert seen[2] == HeldOut(held, 10, seed=0).batch(2)["x"][:, 0].tolist()
     assert seen[2] != HeldOut(held, 10, seed=0).batch(2, rank=1)["x"][:, 0].tolist()
     assert len(HeldOut(held, 1000, seed=0).batch(5)["x"]) == 24
+
+
+@pytest.mark.parametrize("seed", [0, 1, 65_537])
+def test_held_out_batches_of_the_training_data_are_other_batches(seed):
+    data = Numbered(96)
+    held = HeldOut(data, 16, seed, trained_on=True)
+    trained = [set(batch["i"].tolist()) for batch in loader(data, 16, seed, shuffle=True)]
+    turns = [[set(held.batch(step, rank)["i"].tolist()) for step in range(6)] for rank in range(2)]
+    for batches in turns:
+        assert set.union(*batches) == set(range(96))  # each sample once before any comes again
+        assert sum(one == other for one, other in zip(batches, trained, strict=True)) == 0
+    shared = [len(one & other) for one, other in zip(*turns, strict=True)]
+    assert max(shared) < 16
+    assert held.batch(7)["i"].tolist() == HeldOut(data, 16, seed, trained_on=True).batch(7)["i"].tolist()
+
+
+def test_the_source_of_held_out_data_decides_what_is_trained_on(tmp_path):
+    steps = {}
+    for source in ("train", "share"):
+        settings = {**config("auto_lambda", epochs=1), "held_out": {"share": 0.5, "source": source}}
+        steps[source] = train({**settings, "batch_size": 32}, tmp_path / source)["steps"]
+    assert steps["train"] == 2 * steps["share"]
 
 
 def test_a_primary_loss_alone_gets_the_weight(tmp_path):

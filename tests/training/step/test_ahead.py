@@ -15,9 +15,13 @@ from autoloss.probe.optimizer_step import observe_step
 from autoloss.probe.slopes import Slopes
 from tests.training.step.unrolled import NAMES, OPTIMIZERS, aligned, entries, scalars, setting, unrolled
 
+# What is made of the held-out losses, here in the plainest form.
+OBJECTIVES = {"sum": torch.sum, "log": lambda losses: losses.log().sum()}
 
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("which", OPTIMIZERS)
-def test_k_hypergradients_equal_the_unrolled_step(which, device):
+def test_k_hypergradients_equal_the_unrolled_step(which, objective, device):
     net, optimizer = setting(which, device=device)
     base = {"b": 0.5}
     balancer = Balancer(NAMES, {"name": "auto_lambda", "lr": 0.1}, base=base)
@@ -32,6 +36,7 @@ def test_k_hypergradients_equal_the_unrolled_step(which, device):
             train=lambda net, x=x: entries(net, x),
             held_out=lambda net, held=held: entries(net, held),
             primary=["a", "b"],
+            objective=objective,
         ):
             optimizer.zero_grad()
             balancer(entries(net, x)).backward()
@@ -41,7 +46,7 @@ def test_k_hypergradients_equal_the_unrolled_step(which, device):
             before,
             state,
             lambda net, w, x=x: (torch.stack(scalars(entries(net, x))) * w).sum(),
-            lambda net, held=held: (torch.stack(scalars(entries(net, held))) * factors)[:2].sum(),
+            lambda net, held=held: OBJECTIVES[objective]((torch.stack(scalars(entries(net, held))) * factors)[:2]),
             weights,
         )
         torch.testing.assert_close(-told[step], expected, rtol=1e-10, atol=1e-14)
@@ -75,7 +80,7 @@ def test_b_hypergradients_equal_the_unrolled_step(which, device):
         torch.testing.assert_close(-slopes, expected, rtol=1e-10, atol=1e-14)
 
 
-def one_step(net, optimizer, balancer, parts, held):
+def one_step(net, optimizer, balancer, parts, held, objective="log"):
     """One step of the micro-batches ``parts``; the weights of the last."""
     optimizer.zero_grad()
     for i, part in enumerate(parts, 1):
@@ -84,6 +89,7 @@ def one_step(net, optimizer, balancer, parts, held):
             optimizer,
             train=lambda net, part=part: entries(net, part),
             held_out=lambda net: entries(net, held),
+            objective=objective,
         ):
             (balancer(entries(net, part)) / len(parts)).backward()
             weights = balancer.player.last.double()
@@ -117,19 +123,20 @@ def test_weighting_every_n_steps_looks_ahead_every_n_steps():
     assert len(run({"name": "auto_lambda", "wrap": {"every_n": {"n": 3}}}, steps=7)[2]) == 3
 
 
-def test_accumulated_micro_batches_add_up_to_the_step():
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_accumulated_micro_batches_add_up_to_the_step(objective):
     net, optimizer = setting("adam")
     balancer = Balancer(NAMES, "auto_lambda", accumulate=2)
     told = aligned(balancer)
     for step in range(3):
         parts, held = torch.randn(16, 4).double().chunk(2), torch.randn(12, 4).double()
         before, state = copy.deepcopy(net), copy.deepcopy(optimizer)
-        weights = one_step(net, optimizer, balancer, parts, held)
+        weights = one_step(net, optimizer, balancer, parts, held, objective)
         expected = unrolled(
             before,
             state,
             lambda net, w, parts=parts: sum((torch.stack(scalars(entries(net, part))) * w).sum() / 2 for part in parts),
-            lambda net, held=held: torch.stack(scalars(entries(net, held))).sum(),
+            lambda net, held=held: OBJECTIVES[objective](torch.stack(scalars(entries(net, held)))),
             weights,
         )
         torch.testing.assert_close(-told[step], expected, rtol=1e-10, atol=1e-14)

@@ -67,7 +67,11 @@ def steps_of(which, clip, micro_batches=1, scaler=None, steps=3, device="cpu"):
         optimizer.zero_grad()
         for x in parts:
             with balancer.lookahead(
-                net, optimizer, train=lambda net, x=x: entries(net, x), held_out=lambda n, h=held: entries(n, h)
+                net,
+                optimizer,
+                train=lambda net, x=x: entries(net, x),
+                held_out=lambda n, h=held: entries(n, h),
+                objective="sum",
             ):
                 total = balancer(entries(net, x)) / micro_batches
                 weights = balancer.player.last.double()
@@ -120,7 +124,8 @@ def test_what_is_added_to_the_gradients_is_no_clipping():
         x = torch.randn(16, 4, generator=torch.Generator().manual_seed(1)).double()
         # Held-out losses that are linear in the parameters have the same gradient wherever the step leads to.
         linear = lambda net: {name: sum(p.sum() for p in net.parameters()) for name in NAMES}  # noqa: E731
-        with balancer.lookahead(net, optimizer, train=lambda net, x=x: entries(net, x), held_out=linear):
+        of = lambda net, x=x: entries(net, x)  # noqa: E731
+        with balancer.lookahead(net, optimizer, train=of, held_out=linear, objective="sum"):
             optimizer.zero_grad()
             balancer(entries(net, x)).backward()
             change(net)

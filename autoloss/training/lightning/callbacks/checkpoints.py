@@ -10,6 +10,14 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from autoloss.training.lightning.loaders import EpochLoader
 
 
+def epoch_checkpoint(**options: Any) -> ModelCheckpoint:
+    """A checkpoint at the ends of epochs, which does not ask at each step whether one is due."""
+    # Not a class of its own: the class's name is in the checkpoint.
+    found = ModelCheckpoint(**options)
+    vars(found)["on_train_batch_end"] = None
+    return found
+
+
 class StepCheckpoint(ModelCheckpoint):
     """A checkpoint every ``every_n_train_steps`` steps, except at the last step of an epoch.
 

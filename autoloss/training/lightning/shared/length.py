@@ -12,6 +12,7 @@ class KnowsLength:
 
     trainer: Any
     _length: float = 0
+    _counted: tuple[Any, ...] | None = None
 
     @property
     def length(self) -> float:
@@ -19,9 +20,14 @@ class KnowsLength:
 
         The number is kept after the training: while the Trainer only validates, Lightning's own number is wrong.
         """
-        if self.trainer.state.fn == TrainerFn.FITTING:
-            found = self.trainer.estimated_stepping_batches
+        trainer = self.trainer
+        # Lightning's number is a function of these. It takes longer to compute, and each step asks for it.
+        of = trainer.num_training_batches, trainer.accumulate_grad_batches, trainer.max_epochs, trainer.max_steps
+        if of != self._counted and trainer.state.fn == TrainerFn.FITTING:
+            found = trainer.estimated_stepping_batches
             self._length = found if 0 < found < float("inf") else 0
+            # It may have loaded the data to count them.
+            self._counted = (trainer.num_training_batches, *of[1:])
         return self._length
 
     @property

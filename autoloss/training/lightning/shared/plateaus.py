@@ -31,9 +31,13 @@ class FollowsPlateaus:
 
     def on_validation_end(self) -> None:
         """Give the count this validation's metric."""
-        found = self.trainer.callback_metrics.get(f"val/{self._metric}")
-        if found is not None and self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
-            self.plateaus.see(float(found), self._goal)
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+            self.see_metrics({k.removeprefix("val/"): v for k, v in self.trainer.callback_metrics.items()})
+
+    def see_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Give the count the metrics of a validation."""
+        if self._metric is not None and self._metric in metrics:
+            self.plateaus.see(float(metrics[self._metric]), self._goal)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the count to the checkpoint."""

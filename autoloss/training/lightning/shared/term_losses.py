@@ -10,6 +10,7 @@ from torch import nn
 
 from autoloss.core.clock import Clock
 from autoloss.core.loss import Loss
+from autoloss.core.schedules.progressive import Progressive
 from autoloss.training.step.clock_check import unknown_length
 
 
@@ -34,9 +35,12 @@ class TermLosses(pl.LightningModule):
         for name, loss in self.losses.items():
             for part in _parts(loss):
                 part.notices.term = name
+        self._progressive = [part for part in self.loss_modules.modules() if isinstance(part, Progressive)]
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the parameters of the losses that have a schedule."""
+        if not any(part.schedules for part in self._progressive):
+            return
         clock = self.clock
         progress = clock.progress
         for name, loss in self.losses.items() if "progress" in clock.unknown else ():

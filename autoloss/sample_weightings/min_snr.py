@@ -1,0 +1,34 @@
+"""Min-SNR weights of noise levels."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from autoloss.core.errors import require
+from autoloss.core.space import Interval
+from autoloss.sample_weightings._noise import NoiseWeighting
+
+
+class MinSnr(NoiseWeighting):
+    """Weighs the error of x0 with ``min(SNR, gamma)``, ``SNR = 1 / level^2``, so that little noise does not dominate.
+
+    For a network that predicts the noise this is ``min(1, gamma / SNR)``, for v ``min(SNR, gamma) / (SNR + 1)``.
+
+    Args:
+        gamma: above 0; 5 in the paper.
+        target: what the network predicts: ``epsilon``, ``x0`` or ``v``.
+        key: the data's key of the levels: EDM's sigma, or ``sigma_t / alpha_t``.
+    """
+
+    search_space = {"gamma": Interval(0.5, 20.0, log=True)}
+    use = "Training a diffusion model, with any target: the usual first choice."
+    avoid = "Levels are drawn so that each counts as it should already (EDM's log-normal levels with edm)."
+    citation = "Hang et al.: Efficient diffusion training via min-SNR weighting, ICCV 2023, arXiv:2303.09556"
+
+    def __init__(self, gamma: float = 5.0, target: str = "epsilon", key: str = "level") -> None:
+        super().__init__(target, key)
+        require(gamma > 0, "`gamma` must be above 0", f"gamma={gamma}")
+        self.gamma = gamma
+
+    def signal_weight(self, level: Tensor) -> Tensor:
+        return (1 / level.square()).clamp(max=self.gamma)
