@@ -18,11 +18,12 @@ WITHIN = 11.25
 THRESHOLDS = tuple(k / 20 for k in range(1, 20))
 NEAR = 2  # pixels, along rows and columns, from a centre to one that counts as found
 
+# Of scores that begin near 0 the error counts: a relative change of them has no bound.
 GOALS: Mapping[str, Mapping[str, str]] = {
     "segmentation": {"mean_iou": "max", "pixel_accuracy": "max"},
     "depth": {"depth_abs": "min", "depth_rel": "min"},
     "normals": {"normal_mean": "min", "normal_median": "min", "normal_within_11": "max"},
-    "centres": {"centre_f1": "max"},
+    "centres": {"centre_error": "min"},
 }
 
 
@@ -44,6 +45,7 @@ def segmentation_metrics(confusion: Tensor, small: Sequence[int]) -> dict[str, f
     found = {"mean_iou": _mean_over_present(right, union), "pixel_accuracy": _share(right.sum(), confusion.sum())}
     if small:
         found["small_iou"] = _mean_over_present(right[list(small)], union[list(small)])
+        found["small_error"] = 1 - found["small_iou"]
     return found
 
 
@@ -113,7 +115,8 @@ def centre_metrics(sums: Tensor) -> dict[str, float]:
     """The harmonic mean of precision and recall at the best threshold: losses differ in how they calibrate chances."""
     peaks, right, true, met = sums.double().unbind(1)
     precision, recall = right / peaks.clamp(min=1), met / true.clamp(min=1)
-    return {"centre_f1": float((2 * precision * recall / (precision + recall).clamp(min=1e-12)).max())}
+    score = float((2 * precision * recall / (precision + recall).clamp(min=1e-12)).max())
+    return {"centre_f1": score, "centre_error": 1 - score}
 
 
 def _mean_over_present(part: Tensor, whole: Tensor) -> float:

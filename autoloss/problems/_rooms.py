@@ -37,7 +37,7 @@ def draw_rooms(count: int, generator: torch.Generator) -> tuple[Rooms, Tensor]:
     width = half[..., :1]
     half = torch.where((shape == 1).unsqueeze(2), width, half)
     half = torch.where((shape == 2).unsqueeze(2), torch.cat([width, half[..., 1:2], width], 2), half)
-    forward = torch.where(small, uniform(2.0, 4.5, slots), uniform(2.3, 6.0, slots))
+    forward = torch.where(small, uniform(1.8, 3.5, slots), uniform(1.8, 4.5, slots))
     place = torch.stack([uniform(-0.5, 0.5, slots) * forward, half[..., 1], forward], 2)
     rooms = Rooms(
         height=uniform(1.3, 1.7),

@@ -40,7 +40,7 @@ class Scenes(Problem):
     Metrics are those of the tables for NYUv2, over all pixels of a split: mean intersection over union, pixel accuracy,
     absolute and relative error of the depth, mean and median angle (degrees) between normals, and the share within
     11.25 degrees. ``small_iou`` is the mean intersection over union of the small classes alone, and ``centre_f1`` the
-    F1 score of the centres.
+    F1 score of the centres; ``small_error`` and ``centre_error`` are 1 minus these, and count where runs are compared.
 
     With ``data`` the samples are arrays in LibMTL's folders: ``DIR/train/image/0.npy`` [H, W, 3] in [0, 1], beside it
     ``label`` [H, W], ``depth`` [H, W, 1] and ``normal`` [H, W, 3], those that there are (Cityscapes has no normals);
@@ -83,7 +83,7 @@ class Scenes(Problem):
             self.terms = {**self.terms, "segmentation": {"name": LOSSES["segmentation"], "ignore_index": UNKNOWN}}
         self.metrics = {name: goal for task in tasks for name, goal in _dense_metrics.GOALS[task].items()}
         if "segmentation" in tasks and self.small:
-            self.metrics = {**self.metrics, "small_iou": "max"}
+            self.metrics = {**self.metrics, "small_error": "min"}
 
     def datasets(self, seed: int) -> Mapping[str, Dataset[Any]]:
         if self.folders is not None:

@@ -29,7 +29,7 @@ def test_intersection_over_union_is_that_of_the_sets_of_pixels():
 def test_a_class_that_nobody_names_does_not_count():
     logits = functional.one_hot(torch.tensor([[0, 1]]), 4).movedim(2, 1).float()
     found = dense.segmentation_metrics(dense.segmentation_sums(logits, torch.tensor([[0, 1]])), (1, 2))
-    assert found == {"mean_iou": 1.0, "pixel_accuracy": 1.0, "small_iou": 1.0}
+    assert found == {"mean_iou": 1.0, "pixel_accuracy": 1.0, "small_iou": 1.0, "small_error": 0.0}
 
 
 def test_depth_errors_are_means_over_known_pixels():
