@@ -186,6 +186,19 @@ def test_a_folder_is_trained_by_the_command(autoloss, folder, tmp_path, monkeypa
     assert list(summary["final_weights"]) == ["segmentation", "depth", "normals"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options", [["weighting=graddrop"], ["weighting=auto_lambda"], ["anchor=parameters", "weighting=gradnorm"]]
+)
+def test_forks_look_aheads_and_parameters_work(autoloss, tmp_path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    autoloss(
+        "train", "problem=scenes", "problem.rooms=16", "problem.side=16", "trainer.max_epochs=1", "name=s", *options
+    )
+    summary = json.loads((next(Path("outputs/train/s").iterdir()) / "summary.json").read_text())
+    assert set(summary["metrics"]) == METRICS
+
+
 def test_mistakes_are_said_when_it_is_built(folder, tmp_path):
     with pytest.raises(ConfigError, match="multiple of 8, at least 16, but side=20"):
         Scenes(side=20)
