@@ -54,7 +54,7 @@ class Scenes(Problem):
         data: a directory of arrays; rooms are drawn if there is none.
     """
 
-    recipe = {"optimizer": {"lr": 0.003}, "batch_size": 8, "threads": 2, "trainer": {"max_epochs": 12}}
+    recipe = {"optimizer": {"lr": 0.003}, "batch_size": 8, "threads": 2, "trainer": {"max_epochs": 20}}
     use = "Dense tasks of unlike loss, with rare small classes, and pictures to look at; a run takes about two minutes."
     avoid = "A first look: two_digits takes seconds."
     citation = "Metrics: Liu, Johns, Davison: MTAN, CVPR 2019, arXiv:1803.10704; folders: LibMTL, JMLR 2023"
