@@ -1,6 +1,9 @@
 """Metrics that a problem concludes from sums, and the pictures of a problem that is no GAN."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ from autoloss.app.train_one import train
 from autoloss.core.problem import Pictures
 from autoloss.problems.two_digits import TwoDigits
 from autoloss.training.lightning.callbacks.sample_grid import LINE, TITLED, grid
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Counted(TwoDigits):
@@ -28,7 +33,8 @@ class Counted(TwoDigits):
     def conclude(self, sums):
         number, first, second = sums["moments"].tolist()
         spread = (second / number - (first / number) ** 2) ** 0.5
-        return {"counted_error": float(sums["wrong"][0] / sums["wrong"][1]), "spread": spread}
+        wrong, whole = sums["wrong"].tolist()
+        return {"counted_error": wrong / whole, "spread": spread, "number": whole}
 
 
 class Pictured(Counted):
@@ -66,6 +72,25 @@ def test_a_tally_gives_the_metric_of_the_whole_split(tmp_path):
         assert metrics["spread"] > 0
     written = (tmp_path / "metrics.csv").read_text().splitlines()[0].split(",")
     assert {"val/counted_error", "val/spread"} <= set(written)
+
+
+@pytest.mark.slow
+def test_the_sums_of_ranks_are_added(tmp_path):
+    options = ("problem.pairs=200", "batch_size=20", "trainer.max_epochs=1", "trainer.devices=2", "name=two")
+    command = [
+        sys.executable,
+        "-m",
+        "autoloss",
+        "train",
+        f"problem={__name__}:Counted",
+        "trainer.accelerator=cpu",
+        *options,
+    ]
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=240, env={**os.environ, "PYTHONPATH": paths})
+    metrics = json.loads((tmp_path / "outputs/train/two/001/summary.json").read_text())["metrics"]
+    assert metrics["number"] == 50
+    assert metrics["counted_error"] == pytest.approx(metrics["left_error"], abs=1e-6)
 
 
 def test_pictures_are_in_tensorboard_and_change_nothing(tmp_path):
