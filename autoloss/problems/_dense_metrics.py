@@ -99,15 +99,16 @@ def centre_sums(logits: Tensor, heat: Tensor) -> Tensor:
     ``NEAR`` pixels; a true centre (the middle of a 3 x 3 block of ``heat``) is found if a peak does.
     """
     chance, around = logits.sigmoid(), 2 * NEAR + 1
-    top = chance == functional.max_pool2d(chance, around, 1, NEAR)
+    # The chance at peaks, and 0 elsewhere.
+    top = torch.where(chance == functional.max_pool2d(chance, around, 1, NEAR), chance, 0.0)
     # Only the middle of a block has nine pixels of it around itself; blocks that overlap have several.
     truth = functional.avg_pool2d(heat, 3, 1, 1) > 0.999
     near_truth = functional.max_pool2d(truth.float(), around, 1, NEAR) > 0
+    nearest = functional.max_pool2d(top, around, 1, NEAR)
     found = []
     for threshold in THRESHOLDS:
-        peaks = top & (chance > threshold)
-        near_peaks = functional.max_pool2d(peaks.float(), around, 1, NEAR) > 0
-        found += [peaks.sum(), (peaks & near_truth).sum(), truth.sum(), (truth & near_peaks).sum()]
+        peaks = top > threshold
+        found += [peaks.sum(), (peaks & near_truth).sum(), truth.sum(), (truth & (nearest > threshold)).sum()]
     return torch.stack(found).view(-1, 4).float()
 
 

@@ -18,8 +18,8 @@ NOISE = 0.03
 def draw_rooms(count: int, generator: torch.Generator) -> tuple[Rooms, Tensor]:
     """``count`` rooms, and the class of each solid [count, N].
 
-    Of four large solids (18 to 61 cm from the centre to a side) 80 % are there, of three small ones (about 10 cm, a few
-    pixels in the picture) 35 %. They stand on the ground, and may lie within each other.
+    Of four large solids (18 to 61 cm from the centre to a side) 80 % are there, of three small ones (about 12 cm, a few
+    pixels in the picture) 50 %. They stand on the ground, and may lie within each other.
     """
     slots = LARGE_SLOTS + SMALL_SLOTS
 
@@ -27,10 +27,10 @@ def draw_rooms(count: int, generator: torch.Generator) -> tuple[Rooms, Tensor]:
         return low + (high - low) * torch.rand(count, *shape, generator=generator)
 
     small = torch.arange(slots) >= LARGE_SLOTS
-    there = uniform(0, 1, slots) < torch.where(small, 0.35, 0.8)
+    there = uniform(0, 1, slots) < torch.where(small, 0.5, 0.8)
     shape = torch.randint(len(SHAPES), (count, slots), generator=generator)
     large = torch.exp(uniform(-1.7, -0.5, slots, 3))
-    tiny = uniform(0.07, 0.13, slots, 1).expand(-1, -1, 3)
+    tiny = uniform(0.09, 0.15, slots, 1).expand(-1, -1, 3)
     half = torch.where(small[:, None], tiny, large)
     slim = torch.stack([0.6 * half[..., 0], 1.6 * half[..., 0], 0.6 * half[..., 0]], 2)
     half = torch.where((small & (shape == 2)).unsqueeze(2), slim, half)
@@ -70,6 +70,8 @@ def centres_of(views: Views, slots: int) -> Tensor:
     steps = torch.arange(side, dtype=torch.float32)
     places = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), 2).flatten(0, 1)
     middle = (seen.mT @ places / size.clamp(min=1).unsqueeze(2)).round().long()
+    # Away from the border, so that the 3 x 3 pixels are all in the picture.
+    middle = middle.clamp(1, side - 2)
     spots = torch.zeros(count, side * side)
     spots.scatter_reduce_(1, middle[..., 0] * side + middle[..., 1], (size >= SEEN).float(), "amax")
     return functional.max_pool2d(spots.view(count, 1, side, side), 3, 1, 1)
