@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch import nn
 from torch.utils.data import Dataset, IterableDataset, Sampler
 
@@ -20,6 +21,7 @@ from autoloss.training.lightning.shared.rng import KeepsRandomState
 from autoloss.training.lightning.shared.term_losses import TermLosses
 from autoloss.training.step.player import Player
 
+SHARDING = (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
 PICTURED = 8  # samples that a problem is given for its pictures
 
 
@@ -49,11 +51,14 @@ class RunModule(QuickHooks, KnowsLength, FollowsPlateaus, KeepsRandomState, Logs
     def gallery(self) -> Pictures | None:
         """The problem's pictures of the first validation samples; ``None`` if it has none, or if they are a stream.
 
-        The random numbers of training stay what they are.
+        The random numbers of training stay what they are. One rank alone cannot call a network of which it has a
+        shard, so there are none then.
         """
+        if type(self.problem).pictures is Problem.pictures or isinstance(self.trainer.strategy, SHARDING):
+            return None
         loaders = self.trainer.val_dataloaders
         dataset = (loaders[0] if isinstance(loaders, (list, tuple)) else loaders).dataset
-        if type(self.problem).pictures is Problem.pictures or isinstance(dataset, IterableDataset):
+        if isinstance(dataset, IterableDataset):
             return None
         moment, precision = Moment.now(self.device), self.trainer.precision_plugin
         try:

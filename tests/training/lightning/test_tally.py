@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from autoloss.app.train_one import train
 from autoloss.core.problem import Pictures
 from autoloss.problems.two_digits import TwoDigits
+from autoloss.training.lightning import run_module
 from autoloss.training.lightning.callbacks.sample_grid import LINE, TITLED, grid
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -102,6 +103,12 @@ def test_pictures_are_in_tensorboard_and_change_nothing(tmp_path):
         assert picture.size == (2 * side, 8 * side + LINE)
     events = EventAccumulator(str(tmp_path / "Pictured"), size_guidance={"images": 0}).Reload()
     assert len(events.Images("samples")) == 2
+
+
+def test_there_are_no_pictures_where_a_rank_has_a_shard_of_the_network(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "SHARDING", (object,))
+    train(config("Pictured"), tmp_path)
+    assert not (tmp_path / "samples.png").exists()
 
 
 def test_titles_stand_above_their_columns():
