@@ -73,9 +73,9 @@ class Scenes(Problem):
             train = self.folders["train"]
             tasks = train.tasks
             if "segmentation" in tasks:
-                pixels = train.pixels()
-                self.classes = max(2, *(len(split.pixels()) for split in self.folders.values()))
-                rarely = pixels < _dense_folder.SMALL_SHARE * pixels.sum()
+                pixels = {name: split.pixels() for name, split in self.folders.items()}
+                self.classes = max(2, *map(len, pixels.values()))
+                rarely = pixels["train"] < _dense_folder.SMALL_SHARE * pixels["train"].sum()
                 self.small = tuple(rarely.nonzero().flatten().tolist())
             self.typical = train.typical_depth() if "depth" in tasks else TYPICAL_DEPTH
         self.terms = {task: LOSSES[task] for task in tasks}
