@@ -180,22 +180,23 @@ def test_rows_with_fewer_seeds_are_compared_on_these_and_corrected_by_themselves
     assert float(table["famo"]["would be shown"]) > float(table["gradnorm"]["would be shown"]) > 0
 
 
-def test_ranks_are_over_the_problems_that_all_have_and_name_the_worst(monkeypatch):
+def test_ranks_are_over_the_problems_that_auto_was_tried_on_and_name_the_worst(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import choosing
     import protocols
 
-    rows = dict.fromkeys(("equal", "gradnorm"), ())
+    rows = dict.fromkeys(("equal", "gradnorm", "auto", "cagrad"), ())
     names = ("one", "two", "three")
     of = {name: protocols.Protocol(name, (), rows, "", (0, 1, 2)) for name in names}
     monkeypatch.setattr(choosing, "PROTOCOLS", of)
+    some = {"equal": digits(2.0, range(3)), "cagrad": {}}
     every = {
-        "one": {"equal": digits(2.0, range(3)), "gradnorm": digits(1.0, range(3))},
-        "two": {"equal": digits(2.0, range(3)), "gradnorm": digits(4.0, range(3))},
-        "three": {"equal": digits(2.0, range(3)), "gradnorm": {}},
+        "one": {**some, "gradnorm": digits(1.0, range(3)), "auto": digits(1.5, range(3))},
+        "two": {**some, "gradnorm": digits(4.0, range(3)), "auto": digits(1.5, range(3))},
+        "three": {**some, "gradnorm": digits(1.0, range(3)), "auto": {}},
     }
     over, header, *lines = choosing.ranks(every)
     assert over == ["one, two"]
     assert header[0] == "weighting"
-    assert {line[0]: line[1] for line in lines} == {"equal": "1.50", "gradnorm": "1.50"}
+    assert {line[0]: line[1] for line in lines} == {"equal": "2.50", "gradnorm": "2.00", "auto": "1.50"}
     assert next(line[2] for line in lines if line[0] == "gradnorm").startswith("two: score -0.5")
