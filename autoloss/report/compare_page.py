@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from autoloss.core.io.text_table import span
 from autoloss.report.board_charts import against, fronts, intervals, shifted, spread, weights_by_choice
 from autoloss.report.commands import again, shown
 from autoloss.report.intervals import interval
@@ -42,7 +43,7 @@ def _chart(found: Mapping[str, Any]) -> Chart:
 def _table(found: Mapping[str, Any]) -> PageTable:
     rows: list[list[str | Cell]] = []
     for row in found["rows"]:
-        ends = f"{row['low']:+.4f} to {row['high']:+.4f}" if row["low"] is not None else "-"
+        ends = span(row["low"], row["high"], "+.4f") if row["low"] is not None else "-"
         p = cell(row["p"], ".3g") if row["p"] is not None else "-"
         head = [row["label"], str(len(row["scores"])), cell(interval(row["scores"])[0], "+.4f"), ends, p]
         numbers = [cell(row["metrics"][goal], ".4g") for goal in found["goals"]]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from autoloss.core.io.text_table import span
 from autoloss.report.board_charts import against, fronts, weights_by_choice
 from autoloss.report.commands import again, shown
 from autoloss.report.intervals import interval
@@ -82,7 +83,7 @@ def _confirmed(search: Mapping[str, Any]) -> PageTable:
             rows.append([c["label"], "-", *("-" for _ in splits), "-", "-", c["error"]])
             continue
         means = [cell(interval(c[split])[0], "+.4f") for split in splits]
-        ends = f"{c['low']:+.4f} to {c['high']:+.4f}" if c.get("low") is not None else "-"
+        ends = span(c["low"], c["high"], "+.4f") if c.get("low") is not None else "-"
         p = cell(c["p"], ".3g") if c.get("p") is not None else "-"
         rows.append([c["label"], str(len(c["test"])), *means, ends, p, c.get("words", "the baseline")])
     header = ["candidate", "seeds", *splits, "95 % interval of the difference", "p (Holm)", "verdict"]
