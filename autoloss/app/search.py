@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from autoloss.app.absolute_paths import with_absolute_paths
 from autoloss.app.composition import composed
 from autoloss.app.current_config import current
 from autoloss.app.directories import OUTPUTS, typed_directory
@@ -101,6 +102,7 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     from autoloss.search.budget import counted, none_but_baseline, release
     from autoloss.search.confirm import chosen, confirm
     from autoloss.search.engine import Search, Settings
+    from autoloss.search.guard import guard_of
     from autoloss.search.output import Outcome
     from autoloss.search.samplers import build_pruner, build_sampler, sentences
     from autoloss.search.study import open_storage, open_study
@@ -108,7 +110,7 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     search = config["search"]
     problem = _problem[-1]
     space = build_space(config, problem)
-    objectives = tuple(search["objectives"])
+    objectives, guard = tuple(search["objectives"]), guard_of(search["guard"])
     helper = helper_number() > 0
     storage = open_storage(search["storage"], directory)
     name = study_name(search["storage"], directory)
@@ -126,10 +128,10 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
         say(_start_line(begun, search["n_trials"], directory))
     timeout, patience = _seconds(search["timeout"]), search["patience"]
     limits = Settings(search["n_trials"], timeout, patience, objectives, config["seed"], fleet=at_once)
-    settings = [*settings, *_without_checkpoints(config)]
     fleet = FleetRuns(fleet_size(search["fleet"]))
     fleet.check(config)
-    runner = ConfigRunner(settings, _dirs, search["folds"], has_test(config, problem), fleet)
+    short = [*settings, *_without_checkpoints(config)]
+    runner = ConfigRunner(short, _dirs, search["folds"], has_test(config, problem), fleet)
     if not helper:
         write_json(directory / "command.json", {"command": ["autoloss", "search", *map(without_passwords, _typed)]})
     worker = Search(study, space, runner, problem.metrics, limits, directory, says=say)
@@ -146,20 +148,20 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
             if search["confirm"] and len(objectives) == 1 and finished:
                 if not helper:
                     say("\nconfirming on fresh seeds ...")
-                candidates = chosen(study, search["confirm"])
+                candidates = chosen(study, search["confirm"], problem.metrics, guard)
                 check_candidates(candidates, space, str(shown(directory)))
                 confirmed = confirm(
                     runner, candidates, problem.metrics, search["confirm_seeds"], directory, config["seed"], fleet.most
                 )
     except Stopped:
-        outcome = Outcome(study, problem.metrics, objectives)
+        outcome = Outcome(study, problem.metrics, objectives, guard=guard)
         if outcome.ranked and not helper:
             # Show the results so far.
             _show(outcome, config, settings, directory)
         raise
     if helper:
         return 0
-    outcome = Outcome(study, problem.metrics, objectives, tuple(confirmed))
+    outcome = Outcome(study, problem.metrics, objectives, tuple(confirmed), guard)
     return _show(outcome, config, settings, directory)
 
 
@@ -170,18 +172,19 @@ def _show(outcome: Any, config: Mapping[str, Any], settings: Sequence[str], dire
         say("autoloss: no trial finished.", error=True)
         return 1
     outcome.write(directory, settings)
-    write_text(directory / "best.yaml", outcome.best_yaml(settings))
+    write_text(directory / "best.yaml", outcome.best_yaml(with_absolute_paths(settings)))
     report(directory)
     place = shlex.quote(str(shown(directory)))
     say(f"\n{outcome.text()}\n")
-    say(f"report: {place}/report.html")
     say(f"leaderboard: {place}/leaderboard.md")
-    # A file may not import unregistered components: they must be typed.
-    typed = "".join(f" {shlex.quote(one)}" for one in settings if import_paths([one]))
-    say(f"train the best: autoloss train load={place}/best.yaml{typed}")
     if config["search"]["storage"] is None:
         say(f"look at the trials: optuna best-trial --storage {place}/study.log --study-name autoloss")
     say(f"look at the weights: tensorboard --logdir {place}")
+    say(f"report: {place}/report.html\n")
+    say(outcome.banner())
+    # A file may not import unregistered components: they must be typed.
+    typed = "".join(f" {shlex.quote(one)}" for one in settings if import_paths([one]))
+    say(f"train it: autoloss train load={place}/best.yaml{typed}")
     if failed := none_but_baseline(outcome.study):
         say(f"autoloss: {failed}", error=True)
     return 1 if failed else 0
@@ -195,6 +198,7 @@ def _check(config: Mapping[str, Any]) -> Problem:
     from autoloss.app.search_space import build_space
     from autoloss.core.problem import Problem
     from autoloss.search.engine import Settings
+    from autoloss.search.guard import guard_of
     from autoloss.search.runner import SCORE
     from autoloss.search.samplers import build_pruner, build_sampler
     from autoloss.search.study import check_url
@@ -224,6 +228,7 @@ def _check(config: Mapping[str, Any]) -> Problem:
     require(search["confirm"] >= 0, "search.confirm must be at least 0", f"it is {search['confirm']}")
     enough = search["confirm"] == 0 or search["confirm_seeds"] >= 2
     require(enough, "search.confirm_seeds must be at least 2", f"it is {search['confirm_seeds']}")
+    guard_of(search["guard"])
     has_folds = search["folds"] < 2 or type(problem).folds is not Problem.folds
     require(has_folds, "Cross-validation needs a problem with folds()", f"{config['problem']['name']} has none")
     return problem

@@ -31,6 +31,7 @@ SEARCH_SETTINGS = (
     "storage",
     "confirm",
     "confirm_seeds",
+    "guard",
     "sampler",
     "pruner",
 )
