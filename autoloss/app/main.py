@@ -27,6 +27,7 @@ VERBS = {
     "diagnose": "before training, measure a problem and get advice: autoloss diagnose problem=two_digits",
     "meta": "learn a weighting rule over problems: autoloss meta problems=[two_digits,tabular] unseen=mine:Mine",
     "distill": "turn a run's weights into a schedule for other runs: autoloss distill outputs/train/NAME/001",
+    "predict": "predict new rows with the model of a search or run: autoloss predict outputs/search/NAME new.csv",
     "report": "write a page about a run, sweep, search or comparison: autoloss report outputs/train/...",
     "replay": "what other weightings would have chosen on a run: autoloss replay RUN_DIR weighting=gradnorm,nash_mtl",
     "describe": "show what a component does: autoloss describe weighting gradnorm",

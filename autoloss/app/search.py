@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from autoloss.app.absolute_paths import with_absolute_paths
 from autoloss.app.composition import composed
 from autoloss.app.current_config import current
 from autoloss.app.directories import OUTPUTS, typed_directory
 from autoloss.app.hydra_app import answer_question, config_dirs, hydra_main, quoted, split
 from autoloss.app.run_lock import exclusive_lock, shared_lock
 from autoloss.app.run_names import directory_name
-from autoloss.app.screen import report, say, shown
+from autoloss.app.screen import say, shown
 from autoloss.app.search_study import (
     SEARCH_SETTINGS,
     check_candidates,
@@ -29,11 +27,10 @@ from autoloss.app.search_study import (
     study_name,
 )
 from autoloss.app.storage_url import move_to_environment
-from autoloss.app.trust import import_paths
 from autoloss.app.workers import Workers, helper_number
 from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.io.disk import explained
-from autoloss.core.io.files import write_json, write_text
+from autoloss.core.io.files import write_json
 from autoloss.core.io.occupied import SEARCH, check_free
 from autoloss.core.passwords import without_passwords
 from autoloss.search.stop import Stopped
@@ -96,6 +93,7 @@ def job(config: DictConfig) -> float | None:
 def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int:
     from autoloss.app.config_runner import ConfigRunner
     from autoloss.app.fleet_runs import FleetRuns, fleet_size
+    from autoloss.app.search_end import show
     from autoloss.app.search_space import build_space
     from autoloss.app.splits import has_test
     from autoloss.search.batch import size_of_batch
@@ -157,37 +155,12 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
         outcome = Outcome(study, problem.metrics, objectives, guard=guard)
         if outcome.ranked and not helper:
             # Show the results so far.
-            _show(outcome, config, settings, directory)
+            show(outcome, config, settings, directory, problem)
         raise
     if helper:
         return 0
     outcome = Outcome(study, problem.metrics, objectives, tuple(confirmed), guard)
-    return _show(outcome, config, settings, directory)
-
-
-def _show(outcome: Any, config: Mapping[str, Any], settings: Sequence[str], directory: Path) -> int:
-    from autoloss.search.budget import none_but_baseline
-
-    if not outcome.ranked:
-        say("autoloss: no trial finished.", error=True)
-        return 1
-    outcome.write(directory, settings)
-    write_text(directory / "best.yaml", outcome.best_yaml(with_absolute_paths(settings)))
-    report(directory)
-    place = shlex.quote(str(shown(directory)))
-    say(f"\n{outcome.text()}\n")
-    say(f"leaderboard: {place}/leaderboard.md")
-    if config["search"]["storage"] is None:
-        say(f"look at the trials: optuna best-trial --storage {place}/study.log --study-name autoloss")
-    say(f"look at the weights: tensorboard --logdir {place}")
-    say(f"report: {place}/report.html\n")
-    say(outcome.banner())
-    # A file may not import unregistered components: they must be typed.
-    typed = "".join(f" {shlex.quote(one)}" for one in settings if import_paths([one]))
-    say(f"train it: autoloss train load={place}/best.yaml{typed}")
-    if failed := none_but_baseline(outcome.study):
-        say(f"autoloss: {failed}", error=True)
-    return 1 if failed else 0
+    return show(outcome, config, settings, directory, problem, _dirs if search["keep"] else None)
 
 
 def _check(config: Mapping[str, Any]) -> Problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,13 +17,17 @@ LOSSES = {"regression": "mse", "binary": "binary_cross_entropy", "multiclass": "
 
 @dataclass(frozen=True)
 class Target:
-    """N labels of one kind: ``labels`` [N] are numbers or classes, ``present`` [N] says where there are any."""
+    """N labels of one kind: ``labels`` [N] are numbers or classes, ``present`` [N] says where there are any.
+
+    ``classes`` are the names of the classes, in the order of their numbers.
+    """
 
     name: str
     kind: str
     labels: Tensor
     present: Tensor
     size: int
+    classes: Sequence[str] = ()
 
     @property
     def term(self) -> str:
@@ -61,6 +66,7 @@ def target(column: Column, kind: str | None = None) -> Target:
     """
     require(bool(column.distinct), "A target must have labels", f"every cell of {column.name!r} is missing")
     kind = kind or _kind(column)
+    names: list[str] = []
     if kind == "regression":
         labels, size = column.numbers(), 1
         differ = len(labels[column.present].unique())
@@ -77,7 +83,7 @@ def target(column: Column, kind: str | None = None) -> Target:
         require(2 * len(names) <= count, "Classes must have two labels each on average", found, advice)
         if kind == "binary":
             labels = torch.where(column.present, labels.double(), torch.nan)
-    made = Target(column.name, kind, labels, column.present, size)
+    made = Target(column.name, kind, labels, column.present, size, tuple(names))
     require(bool(made.term), "A target's name must have a letter or a digit", f"it is {column.name!r}")
     return made
 

@@ -52,6 +52,8 @@ def _decision(search: Mapping[str, Any]) -> list[Block]:
     if weights := decision["final_weights"]:
         each = ", ".join(f"{name} {weight:.4g}" for name, weight in weights.items())
         said.append(f"Final weights of `{decision['label']}`: {each}.")
+    if decision.get("command"):
+        said.append(f"Next: `{decision['command']}`.")
     blocks: list[Block] = [Words("What to use", said)]
     if decision["table"]:
         header, *rows = decision["table"]

@@ -160,11 +160,14 @@ class Outcome:
             writer.writerow(map(escaped, row))
         return out.getvalue()
 
-    def write(self, directory: Path, settings: Sequence[str] = ()) -> None:
-        """Write ``leaderboard.csv``, ``leaderboard.md``, ``search.json``, and the run ``study`` for TensorBoard."""
+    def write(self, directory: Path, settings: Sequence[str] = (), command: str = "") -> None:
+        """Write ``leaderboard.csv``, ``leaderboard.md``, ``search.json``, and the run ``study`` for TensorBoard.
+
+        ``command`` is what to type next.
+        """
         write_text(directory / "leaderboard.csv", self.csv())
         write_text(directory / "leaderboard.md", self.markdown())
-        decision = self.decision.plain() if self.ranked else None
+        decision = self.decision.plain() | {"command": command} if self.ranked else None
         write_search_json(
             directory, self.study, self.goals, self.objectives, self.confirmed, self.verdict, [*settings], decision
         )
