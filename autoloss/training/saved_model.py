@@ -61,6 +61,8 @@ def save_model(
     samples: int | None = None,
 ) -> None:
     """Write the model of a run of ``config`` to ``file`` in one step; ``samples`` is the number of training samples."""
+    # A GAN's player also counts its steps, of which a balancer knows nothing.
+    state = {name: of for name, of in _on_cpu(player.state_dict()).items() if name != "_extra_state"}
     balancer = {key: config[key] for key in ("weighting", "base", "groups", "unbalanced", "sample_weighting")}
     content = {
         "format": FORMAT,
@@ -69,7 +71,7 @@ def save_model(
         "losses": list(player.terms.names),
         "balancer": {**balancer, "samples": samples},
         "network": _on_cpu(network.state_dict()),
-        "balancer_state": _on_cpu(player.state_dict()),
+        "balancer_state": state,
         "problem_state": dict(problem.saved_state()),
     }
     with whole(file, "wb") as opened:

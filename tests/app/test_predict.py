@@ -167,6 +167,34 @@ def test_the_balancer_has_the_weights_of_the_end(autoloss, tmp_path, weighting):
     assert package.load(tmp_path / "run").balancer.weights == pytest.approx(summary["final_weights"])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (
+            "problem=digits_gan",
+            "generator.average=0.99",
+            "trainer.limit_train_batches=2",
+            "trainer.limit_val_batches=1",
+        ),
+        ("problem=noisy_digits", "sample_weighting=data_parameters", "trainer.limit_train_batches=2"),
+        ("problem.pairs=100", "module=curriculum", "weighting=cagrad", "penalties.orthogonality=0.01"),
+        ("problem.pairs=100", "weighting=auto_lambda", "groups.digits=[left,right]", "base.pixels=0.5"),
+    ],
+    ids=["gan", "samples", "curriculum", "groups"],
+)
+def test_every_kind_of_run_is_loaded(autoloss, tmp_path, settings):
+    done = autoloss("train", *settings, "trainer.max_epochs=1", "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    model, summary = package.load(tmp_path / "run"), json.loads((tmp_path / "run/summary.json").read_text())
+    assert model.balancer.weights == pytest.approx(summary["final_weights"])
+    if "problem=digits_gan" in settings:
+        return  # so few batches leave no checkpoint to compare with
+    states = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    for name, value in model.network.state_dict().items():
+        assert torch.equal(value, states[f"network.{name}"])
+
+
 def _code(place):
     class Bad:
         def __reduce__(self):
