@@ -15,19 +15,12 @@ from autoloss.core.errors import ConfigError, require
 from autoloss.core.io.csv_cells import escaped
 from autoloss.core.io.files import write_text
 
-WHAT = """Predicts the targets of a table with the model of a search or a run: the file NEW.csv needs the input columns
-of the training data, in any order. Writes predictions.csv beside it: a row for each row, a column for each target, and
-NAME_probability for classes (how probable the model takes the class that it names).
-
-  autoloss predict outputs/search/mine new.csv
-  autoloss predict outputs/search/mine new.csv out=here.csv
-  autoloss predict outputs/train/mine/001 new.csv"""
 KEYS = ("out", "trust")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, or 2 for a user's mistake."""
-    parser = Parser("predict", WHAT)
+    parser = Parser("predict")
     parser.add_argument("model", metavar="DIR", type=Path, help="the directory of a search or a run")
     parser.add_argument("samples", metavar="NEW.csv", type=Path, help="the rows to predict")
     parser.add_argument(

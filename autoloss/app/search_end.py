@@ -11,6 +11,7 @@ from autoloss.app.absolute_paths import with_absolute_paths
 from autoloss.app.kept_model import keep
 from autoloss.app.screen import report, say, shown
 from autoloss.app.trust import import_paths
+from autoloss.app.unmoved import unmoved_sentence
 from autoloss.core.errors import first_line
 from autoloss.core.io.disk import disk_error
 from autoloss.core.io.files import MODEL, write_text
@@ -41,6 +42,8 @@ def show(
     write_text(directory / "best.yaml", outcome.best_yaml(with_absolute_paths(settings)))
     report(directory)
     say(f"\n{outcome.text()}\n")
+    if sentence := unmoved_sentence(directory):
+        say(sentence)
     kept = not keeps or _keep(outcome, config, settings, directory, config_dirs or ())
     say(f"leaderboard: {place}/leaderboard.md")
     if config["search"]["storage"] is None:

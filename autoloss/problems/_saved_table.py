@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +16,8 @@ from autoloss.core.errors import ConfigError, require
 from autoloss.core.problem import Branch
 from autoloss.problems._column import Column, center_and_scale
 from autoloss.problems._inputs import Categorical, InputColumns
-from autoloss.problems._sheet import read_sheet
+from autoloss.problems._reading import Reading
+from autoloss.problems._sheet import read_sheet, sheet_of
 from autoloss.problems._target import Target
 
 PROBABILITY = "_probability"
@@ -23,13 +25,24 @@ PROBABILITY = "_probability"
 
 @dataclass(frozen=True, slots=True)
 class SavedInput:
-    """An input column: with ``categories``, or numbers with their ``center`` and ``scale``."""
+    """An input column: with ``categories``, or numbers with their ``center`` and ``scale``.
+
+    ``decimal``, ``thousands`` and ``order`` say how its cells are written.
+    """
 
     name: str
     categories: Sequence[str] | None = None
     center: float = 0.0
     scale: float = 1.0
     indicated: bool = False
+    decimal: str = "."
+    thousands: bool = False
+    order: str = ""
+
+    @property
+    def reading(self) -> Reading:
+        """How its cells are written."""
+        return Reading(self.decimal, self.thousands, self.order)
 
     @property
     def width(self) -> int:
@@ -85,7 +98,9 @@ class SavedTarget:
     @property
     def plain(self) -> Target:
         """The target without labels."""
-        return Target(self.name, self.kind, torch.empty(0), torch.empty(0, dtype=torch.bool), self.size, self.classes)
+        return Target(
+            self.name, self.kind, torch.empty(0), torch.empty(0, dtype=torch.bool), self.size, tuple(self.classes)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +167,9 @@ class SavedTable:
             lines: Sequence[int] = range(1, rows + 1)
             where = "the samples"
         else:
-            sheet = read_sheet(str(samples))
-            cells, lines, where = sheet.columns, sheet.lines, repr(str(samples))
+            sheet = read_sheet(str(samples)) if isinstance(samples, (str, Path)) else sheet_of(samples, "the samples")
+            cells, lines = sheet.columns, sheet.lines
+            where = repr(str(samples)) if isinstance(samples, (str, Path)) else "the samples"
         lacking = [repr(one.name) for one in self.inputs if one.name not in cells]
         rule = f"A prediction needs the {len(self.inputs)} columns that the model was trained on"
         require(not lacking, rule, f"there is no column {', '.join(lacking)} in {where}")
@@ -161,25 +177,33 @@ class SavedTable:
         require(len(lengths) == 1, "Every column must have as many cells", f"those of {where} have {sorted(lengths)}")
         missing = set(self.missing)
 
-        def column(name: str) -> Column:
+        def column(one: SavedInput) -> Column:
+            name, reading = one.name, one.reading
             # A number that is not equal to itself is NaN, as data frames have it for a missing cell.
             texts = ["" if cell is None or cell != cell else str(cell).strip() for cell in cells[name]]
-            return Column(name, [None if text.lower() in missing else text for text in texts], lines)
+            return Column(name, [None if text.lower() in missing else reading.cell(text) for text in texts], lines)
 
-        return {one.name: column(one.name) for one in self.inputs}
+        return {one.name: column(one) for one in self.inputs}
 
 
 def saved_table(
-    inputs: InputColumns, targets: Sequence[Target], fit: Tensor, hidden: Sequence[int], missing: Sequence[str]
+    inputs: InputColumns,
+    targets: Sequence[Target],
+    fit: Tensor,
+    hidden: Sequence[int],
+    missing: Collection[str],
+    readings: Mapping[str, Reading],
 ) -> SavedTable:
     """What a prediction needs of a table whose numbers are standardised as those of the rows ``fit``."""
     found = []
     for part in inputs.parts:
+        reading = readings[part.name]
+        written = (reading.decimal, reading.thousands, reading.order)
         if isinstance(part, Categorical):
-            found.append(SavedInput(part.name, list(part.categories)))
+            found.append(SavedInput(part.name, list(part.categories), 0.0, 1.0, False, *written))
         else:
             center, scale = _plain(part.numbers[fit])
-            found.append(SavedInput(part.name, None, center, scale, part.indicated))
+            found.append(SavedInput(part.name, None, center, scale, part.indicated, *written))
     told = []
     for t in targets:
         center, scale = _plain(t.labels[fit]) if t.kind == "regression" else (0.0, 1.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +26,7 @@ class Target:
     labels: Tensor
     present: Tensor
     size: int
-    classes: Sequence[str] = ()
+    classes: tuple[str, ...] = ()
 
     @property
     def term(self) -> str:
@@ -56,6 +55,19 @@ class Target:
         if self.kind == "binary":
             return ((prediction > 0) != (target > 0.5)).float().squeeze(1)
         return (prediction - target).square().squeeze(1)
+
+    def constant(self, fit: Tensor, rows: Tensor) -> tuple[str, float]:
+        """The best answer that is the same for every row, and the metric that it has.
+
+        It is the mean or the commonest class of the rows ``fit``; the metric is that of ``rows``.
+        """
+        known = self.labels[fit][self.present[fit]]
+        asked = self.labels[rows][self.present[rows]]
+        if self.kind == "regression":
+            center, scale = center_and_scale(known)
+            return f"{center:.6g}", float(((asked - center) / scale).square().mean())
+        commonest = int(known.long().bincount(minlength=len(self.classes)).argmax())
+        return self.classes[commonest], float((asked != commonest).double().mean())
 
 
 def target(column: Column, kind: str | None = None) -> Target:

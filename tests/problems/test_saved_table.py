@@ -113,3 +113,17 @@ def test_columns_may_stand_in_any_order_beside_others(table, sheet):
     mixed = {"other": ["?"] * 5, **dict(reversed(cells.items()))}
     with torch.no_grad():
         assert table.predict(network, mixed) == table.predict(network, cells)
+
+
+def test_decimal_commas_and_dates_are_read_as_in_training(tmp_path):
+    draw, file = random.Random(1), tmp_path / "commas.csv"
+    rows = [f"{draw.gauss(3, 1):.3f};{1 + i % 28:02d}.0{1 + i % 9}.2024;{draw.gauss(0, 1):.4f}" for i in range(80)]
+    file.write_text("size;day;y\n" + "\n".join(row.replace(".", ",", 1) for row in rows) + "\n")
+    problem = Tabular(str(file), ["y"], kinds={"y": "regression"}, decimal="auto")
+    saved = SavedTable.read(problem.saved_state())
+    assert [one.decimal for one in saved.inputs] == [",", "."]
+    assert saved.inputs[1].order == "dmy"
+    columns = saved._columns(file)
+    encoded = torch.cat([one.encoded(columns[one.name]) for one in saved.inputs], dim=1)
+    for split, table in problem.datasets(0).items():
+        assert torch.equal(encoded[problem.splits[split]], table.columns["inputs"])
