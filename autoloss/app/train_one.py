@@ -32,7 +32,7 @@ from autoloss.training.lightning.callbacks.progress import Progress
 from autoloss.training.lightning.callbacks.record import RecordCallback
 from autoloss.training.lightning.callbacks.sample_grid import SampleGrid
 from autoloss.training.lightning.loaders import HeldOut, loader
-from autoloss.training.lightning.run_module import SHARDING
+from autoloss.training.lightning.run_module import SHARDING, RunModule
 from autoloss.training.lightning.shared.checkpoint_file import CheckpointFile
 from autoloss.training.lightning.shared.quick_hooks import quicken
 from autoloss.training.saved_model import save_model
@@ -157,9 +157,12 @@ def _train(
     if not trainer.is_global_zero:
         return {}
     place = model or (directory / MODEL if checkpoints else None)
-    network = module.evaluated
-    if place and network is not None and state == FINISHED and not isinstance(trainer.strategy, SHARDING):
-        save_model(place, problem, network, module.player, config, len(whole) if hasattr(whole, "__len__") else None)
+    # A module of a plugin may not say which network it evaluates; one rank has only a part of a network in shards.
+    known = type(module).evaluated is not RunModule.evaluated and not isinstance(trainer.strategy, SHARDING)
+    if place and known and state == FINISHED:
+        save_model(
+            place, problem, module.evaluated, module.player, config, len(whole) if hasattr(whole, "__len__") else None
+        )
     summary = write_summary(
         directory,
         module,
