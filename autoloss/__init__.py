@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from autoloss.training.lightning.module_builder import ModuleBuilder as ModuleBuilder
     from autoloss.training.lightning.multitask import MultiTaskModule as MultiTaskModule
     from autoloss.training.lightning.run_module import RunModule as RunModule
+    from autoloss.training.saved_model import LoadedModel as LoadedModel
+    from autoloss.training.saved_model import load as load
     from autoloss.training.step.build import build as build
 
 from autoloss._version import __version__
@@ -82,6 +84,7 @@ _PLACES = {
     "Inputs": "core.problem",
     "Interval": "core.space",
     "Layers": "core.problem",
+    "LoadedModel": "training.saved_model",
     "Loss": "core.loss",
     "LossTable": "core.table",
     "ModuleBuilder": "training.lightning.module_builder",
@@ -108,6 +111,7 @@ _PLACES = {
     "Wrapper": "core.weighting",
     "at_least_float32": "core.penalty",
     "build": "training.step.build",
+    "load": "training.saved_model",
     "main": "app.main",
     "per_sample": "core.loss",
     "require": "core.errors",

@@ -14,6 +14,7 @@ import autoloss
 API = {
     "In a loop of your own": ("autoloss:Balancer", "autoloss:Entry"),
     "Search": ("autoloss:search", "autoloss:UserTrial", "autoloss:Outcome"),
+    "A trained model": ("autoloss:load", "autoloss:LoadedModel"),
     "A problem for the command line": (
         *("autoloss:Problem", "autoloss:Term", "autoloss:Outputs", "autoloss:Pictures", "autoloss:tabular"),
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from autoloss.app.directories import OUTPUTS, typed_directory
 from autoloss.app.hydra_app import answer_question, config_dirs, hydra_main, quoted, split
 from autoloss.app.run_lock import exclusive_lock, shared_lock
 from autoloss.app.run_names import directory_name
-from autoloss.app.screen import report, say, shown
+from autoloss.app.screen import say, shown
 from autoloss.app.search_study import (
     SEARCH_SETTINGS,
     check_candidates,
@@ -29,12 +28,10 @@ from autoloss.app.search_study import (
     study_name,
 )
 from autoloss.app.storage_url import move_to_environment
-from autoloss.app.trust import import_paths
-from autoloss.app.unmoved import unmoved_sentence
 from autoloss.app.workers import Workers, helper_number
 from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.io.disk import explained
-from autoloss.core.io.files import write_json, write_text
+from autoloss.core.io.files import write_json
 from autoloss.core.io.occupied import SEARCH, check_free
 from autoloss.core.passwords import without_passwords
 from autoloss.search.stop import Stopped
@@ -98,12 +95,14 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     from autoloss.app.config_runner import ConfigRunner
     from autoloss.app.fleet_runs import FleetRuns, fleet_size
     from autoloss.app.search_bar import search_bar
+    from autoloss.app.search_end import show
     from autoloss.app.search_space import build_space
     from autoloss.app.splits import has_test
     from autoloss.search.batch import size_of_batch
     from autoloss.search.budget import counted, none_but_baseline, release
     from autoloss.search.confirm import chosen, confirm
     from autoloss.search.engine import Search, Settings
+    from autoloss.search.guard import guard_of
     from autoloss.search.output import Outcome
     from autoloss.search.samplers import build_pruner, build_sampler, sentences
     from autoloss.search.study import open_storage, open_study
@@ -111,7 +110,7 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     search = config["search"]
     problem = _problem[-1]
     space = build_space(config, problem)
-    objectives = tuple(search["objectives"])
+    objectives, guard = tuple(search["objectives"]), guard_of(search["guard"])
     helper = helper_number() > 0
     storage = open_storage(search["storage"], directory)
     name = study_name(search["storage"], directory)
@@ -130,10 +129,10 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
         show_card(problem, directory)
     timeout, patience = _seconds(search["timeout"]), search["patience"]
     limits = Settings(search["n_trials"], timeout, patience, objectives, config["seed"], fleet=at_once)
-    settings = [*settings, *_without_checkpoints(config)]
     fleet = FleetRuns(fleet_size(search["fleet"]))
     fleet.check(config)
-    runner = ConfigRunner(settings, _dirs, search["folds"], has_test(config, problem), fleet)
+    short = [*settings, *_without_checkpoints(config)]
+    runner = ConfigRunner(short, _dirs, search["folds"], has_test(config, problem), fleet)
     if not helper:
         write_json(directory / "command.json", {"command": ["autoloss", "search", *map(without_passwords, _typed)]})
     worker = Search(study, space, runner, problem.metrics, limits, directory, says=say)
@@ -151,47 +150,21 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
             if search["confirm"] and len(objectives) == 1 and finished:
                 if not helper:
                     say("\nconfirming on fresh seeds ...")
-                candidates = chosen(study, search["confirm"])
+                candidates = chosen(study, search["confirm"], problem.metrics, guard)
                 check_candidates(candidates, space, str(shown(directory)))
                 confirmed = confirm(
                     runner, candidates, problem.metrics, search["confirm_seeds"], directory, config["seed"], fleet.most
                 )
     except Stopped:
-        outcome = Outcome(study, problem.metrics, objectives)
+        outcome = Outcome(study, problem.metrics, objectives, guard=guard)
         if outcome.ranked and not helper:
             # Show the results so far.
-            _show(outcome, config, settings, directory)
+            show(outcome, config, settings, directory, problem)
         raise
     if helper:
         return 0
-    outcome = Outcome(study, problem.metrics, objectives, tuple(confirmed))
-    return _show(outcome, config, settings, directory)
-
-
-def _show(outcome: Any, config: Mapping[str, Any], settings: Sequence[str], directory: Path) -> int:
-    from autoloss.search.budget import none_but_baseline
-
-    if not outcome.ranked:
-        say("autoloss: no trial finished.", error=True)
-        return 1
-    outcome.write(directory, settings)
-    write_text(directory / "best.yaml", outcome.best_yaml(settings))
-    report(directory)
-    place = shlex.quote(str(shown(directory)))
-    say(f"\n{outcome.text()}\n")
-    if sentence := unmoved_sentence(directory):
-        say(sentence)
-    say(f"report: {place}/report.html")
-    say(f"leaderboard: {place}/leaderboard.md")
-    # A file may not import unregistered components: they must be typed.
-    typed = "".join(f" {shlex.quote(one)}" for one in settings if import_paths([one]))
-    say(f"train the best: autoloss train load={place}/best.yaml{typed}")
-    if config["search"]["storage"] is None:
-        say(f"look at the trials: optuna best-trial --storage {place}/study.log --study-name autoloss")
-    say(f"look at the weights: tensorboard --logdir {place}")
-    if failed := none_but_baseline(outcome.study):
-        say(f"autoloss: {failed}", error=True)
-    return 1 if failed else 0
+    outcome = Outcome(study, problem.metrics, objectives, tuple(confirmed), guard)
+    return show(outcome, config, settings, directory, problem, _dirs if search["keep"] else None)
 
 
 def _check(config: Mapping[str, Any]) -> Problem:
@@ -202,6 +175,7 @@ def _check(config: Mapping[str, Any]) -> Problem:
     from autoloss.app.search_space import build_space
     from autoloss.core.problem import Problem
     from autoloss.search.engine import Settings
+    from autoloss.search.guard import guard_of
     from autoloss.search.runner import SCORE
     from autoloss.search.samplers import build_pruner, build_sampler
     from autoloss.search.study import check_url
@@ -231,6 +205,7 @@ def _check(config: Mapping[str, Any]) -> Problem:
     require(search["confirm"] >= 0, "search.confirm must be at least 0", f"it is {search['confirm']}")
     enough = search["confirm"] == 0 or search["confirm_seeds"] >= 2
     require(enough, "search.confirm_seeds must be at least 2", f"it is {search['confirm_seeds']}")
+    guard_of(search["guard"])
     has_folds = search["folds"] < 2 or type(problem).folds is not Problem.folds
     require(has_folds, "Cross-validation needs a problem with folds()", f"{config['problem']['name']} has none")
     return problem

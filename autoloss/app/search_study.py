@@ -15,12 +15,14 @@ from autoloss.app.current_config import current
 from autoloss.app.trust import import_paths
 from autoloss.app.workers import helper_number
 from autoloss.core.errors import require
+from autoloss.core.io.files import MODEL
 from autoloss.core.space import Choice
 from autoloss.search.override_text import written
 
 if TYPE_CHECKING:
     from autoloss.search.space import Candidate, Space
 
+KEPT = "kept"  # the directory of the run that trains the choice once more
 # These keys change how a study is searched; with other values it is still the same study.
 SEARCH_SETTINGS = (
     "n_trials",
@@ -31,6 +33,8 @@ SEARCH_SETTINGS = (
     "storage",
     "confirm",
     "confirm_seeds",
+    "guard",
+    "keep",
     "sampler",
     "pruner",
 )
@@ -98,7 +102,7 @@ def study_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def delete_results(directory: Path) -> None:
     """Remove what a search has left in ``directory``."""
-    for name in ("trials", "confirm"):
+    for name in ("trials", "confirm", KEPT, MODEL.parent):
         shutil.rmtree(directory / name, ignore_errors=True)
     for name in ("study.log", "search.json", "leaderboard.csv", "leaderboard.md", "best.yaml", "report.html"):
         (directory / name).unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from autoloss.app.composition import added_dirs, own_weighting
 from autoloss.app.current_config import current
 from autoloss.app.directories import CHECKPOINT, checkpoint_of, finished
-from autoloss.core.io.files import read_json, write_json
+from autoloss.core.io.files import MODEL, read_json, write_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class TrainJob:
         if not goes_on:
             # The checkpoint of another configuration: if this run were killed before its first checkpoint, the next
             # start would go on from this one.
-            stale.append(str(CHECKPOINT))
+            stale += [str(CHECKPOINT), str(MODEL)]
         for name in stale:
             (self.directory / name).unlink(missing_ok=True)
         write_json(self.directory / "config.json", self.config)

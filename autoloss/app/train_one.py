@@ -23,6 +23,7 @@ from autoloss.app.run_summary import check_finite, write_summary
 from autoloss.app.stop_callback import StopCallback
 from autoloss.app.trainer_flags import build_trainer
 from autoloss.core.errors import ConfigError
+from autoloss.core.io.files import MODEL
 from autoloss.core.problem import Problem
 from autoloss.report.runs import FINISHED, INTERRUPTED
 from autoloss.search import stop
@@ -31,8 +32,10 @@ from autoloss.training.lightning.callbacks.progress import Progress
 from autoloss.training.lightning.callbacks.record import RecordCallback
 from autoloss.training.lightning.callbacks.sample_grid import SampleGrid
 from autoloss.training.lightning.loaders import HeldOut, loader
+from autoloss.training.lightning.run_module import SHARDING, RunModule
 from autoloss.training.lightning.shared.checkpoint_file import CheckpointFile
 from autoloss.training.lightning.shared.quick_hooks import quicken
+from autoloss.training.saved_model import save_model
 
 
 @stop.no_exit()
@@ -46,18 +49,22 @@ def train(
     fold: tuple[int, int] | None = None,
     command: Sequence[str] = (),
     prepared: PreparedRun | None = None,
+    model: Path | None = None,
 ) -> dict[str, Any]:
     """Train the run that ``config`` describes in ``directory``; write its summary there and return it.
 
     ``fold`` (i, n) trains on all but the i-th of n parts of the problem's training and validation data. ``command`` is
     the command line that trains the same run. ``prepared`` is the result of :func:`prepare` for ``config``, if it was
-    called before. A training that is asked to stop writes a summary too, with the state ``interrupted``, and raises
+    called before. ``model`` is where the trained model is written; without it, a run with checkpoints writes it beside
+    them. A training that is asked to stop writes a summary too, with the state ``interrupted``, and raises
     :class:`Stopped`.
 
     On several devices the other processes train too, and write nothing; their summary is empty.
     """
     with Others() as others:
-        return _train(others, config, directory, overrides, checkpoint, callbacks, title, fold, command, prepared)
+        return _train(
+            others, config, directory, overrides, checkpoint, callbacks, title, fold, command, prepared, model
+        )
 
 
 def _train(
@@ -71,6 +78,7 @@ def _train(
     fold: tuple[int, int] | None,
     command: Sequence[str],
     prepared: PreparedRun | None,
+    model: Path | None,
 ) -> dict[str, Any]:
     quiet()
     begun = time.perf_counter()
@@ -148,6 +156,13 @@ def _train(
         check_finite(test_metrics, "test")
     if not trainer.is_global_zero:
         return {}
+    place = model or (directory / MODEL if checkpoints else None)
+    # A module of a plugin may not say which network it evaluates; one rank has only a part of a network in shards.
+    known = type(module).evaluated is not RunModule.evaluated and not isinstance(trainer.strategy, SHARDING)
+    if place and known and state == FINISHED:
+        save_model(
+            place, problem, module.evaluated, module.player, config, len(whole) if hasattr(whole, "__len__") else None
+        )
     summary = write_summary(
         directory,
         module,

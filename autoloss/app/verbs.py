@@ -79,6 +79,17 @@ VERBS = {
             "autoloss distill outputs/train/two_digits/001 --points 20 --smooth 0.1",
         ),
     ),
+    "predict": Verb(
+        "predict new rows with the model of a search or run: autoloss predict outputs/search/NAME new.csv",
+        "Predicts the targets of a table with the model of a search or a run: NEW.csv needs the input columns of the\n"
+        "training data, in any order. Writes predictions.csv beside it: a row for each row, a column for each target,\n"
+        "and NAME_probability for classes (how probable the model takes the class that it names).",
+        (
+            "autoloss predict outputs/search/mine new.csv",
+            "autoloss predict outputs/search/mine new.csv out=here.csv",
+            "autoloss predict outputs/train/mine/001 new.csv",
+        ),
+    ),
     "report": Verb(
         "write a page about a run, sweep, search or comparison: autoloss report outputs/train/...",
         "Writes report.html into each directory: of a run (also a killed one), a sweep, a search or a comparison.\n"

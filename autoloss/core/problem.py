@@ -160,6 +160,32 @@ class Problem(Component, ABC):
         kept = max(1, round(share * size))
         return _Part(train, order[kept:]), _Part(train, order[:kept])
 
+    def saved_state(self) -> Mapping[str, Any]:
+        """What :meth:`predict` needs besides the network's parameters: tensors and plain values, for a file.
+
+        Means and deviations that inputs are standardised by, names of classes. Empty by default; then a saved model is
+        loaded with a problem that is built anew from its parameters.
+        """
+        return {}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any], parameters: Mapping[str, Any]) -> Problem:
+        """The problem of a saved model, from what :meth:`saved_state` gave and the problem's ``parameters``.
+
+        It must have ``terms``, ``metrics``, a :meth:`network` of the same shape and :meth:`predict`, without data.
+        """
+        raise ConfigError(f"A problem with saved_state() must have restored(), but {cls.__name__} has none.")
+
+    def predict(self, network: nn.Module, samples: Any) -> Any:
+        """What ``network`` predicts for new ``samples``, in the problem's own units; the network is in eval mode.
+
+        Optional: without it a saved model predicts only through :meth:`outputs`.
+        """
+        raise ConfigError(
+            f"Predictions need a problem with predict(), but {self.title()} has none. Call the network itself, or "
+            "write predict(network, samples)."
+        )
+
     def data_card(self) -> str:
         """What the user should know of the data before training: a few lines, which are printed and kept.
 

@@ -80,7 +80,7 @@ class Column:
         if len(numbers) == len(self.distinct):
             ranked = sorted(set(numbers))
             index = {cell: ranked.index(number) for cell, number in self.distinct.items() if number is not None}
-            names = [f"{number:g}" for number in ranked]
+            names = [f"{number:.15g}" for number in ranked]
         else:
             names = sorted(self.distinct)
             index = {name: i for i, name in enumerate(names)}

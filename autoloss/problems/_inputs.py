@@ -20,7 +20,7 @@ class Numeric:
     """
 
     def __init__(self, column: Column, rows: Tensor) -> None:
-        self.numbers = column.numbers()
+        self.name, self.numbers = column.name, column.numbers()
         self.indicated = bool(self.numbers[rows].isnan().any())
         self.width = 1 + self.indicated
 
@@ -47,6 +47,7 @@ class Categorical:
             f"{column.name!r} has {len(categories)}",
             "Leave it out with `ignore`.",
         )
+        self.name, self.categories = column.name, categories
         index: dict[str | None, int] = {cell: i for i, cell in enumerate(categories)}
         # The last code stands for everything that has no input of its own.
         self.codes = torch.tensor([index.get(cell, len(index)) for cell in column.cells])

@@ -16,7 +16,10 @@ LOSSES = {"regression": "mse", "binary": "binary_cross_entropy", "multiclass": "
 
 @dataclass(frozen=True)
 class Target:
-    """N labels of one kind: ``labels`` [N] are numbers or classes, ``present`` [N] says where there are any."""
+    """N labels of one kind: ``labels`` [N] are numbers or classes, ``present`` [N] says where there are any.
+
+    ``classes`` are the names of the classes, in the order of their numbers.
+    """
 
     name: str
     kind: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from autoloss.problems._column import Column
 from autoloss.problems._data_card import DataCard
 from autoloss.problems._inputs import InputColumns
 from autoloss.problems._reading import Reading, reading_of
+from autoloss.problems._saved_table import SavedTable, saved_table
 from autoloss.problems._sheet import Sheet, read_sheet
 from autoloss.problems._target import LOSSES, Target, target
 from autoloss.problems._tensors import Batch, TensorTable, folds
@@ -78,6 +80,8 @@ class Tabular(Problem):
     Raises :class:`ConfigError` for a file or column that cannot be used, with the line that is wrong.
     """
 
+    saved: SavedTable | None = None  # of a problem that was restored from a saved model
+    inputs: InputColumns
     recipe = {"optimizer": {"lr": 0.003}, "batch_size": 64, "threads": 1, "trainer": {"max_epochs": 30}}
     use = "Your own table: name the file and the columns to predict."
     avoid = "Rows belong together (of one patient, of one day): random splits then leak. Write a problem of your own."
@@ -140,6 +144,7 @@ class Tabular(Problem):
             "Add other columns; or, if it should be one-hot, set `kinds` of it to categorical.",
         )
         self.inputs = InputColumns(columns, self.kinds, self.splits["train"])
+        self.width = self.inputs.width
         self._card = DataCard(
             sheet,
             self.splits,
@@ -173,6 +178,7 @@ class Tabular(Problem):
         return {t.metric: t.constant(self.splits["train"], self.splits["val"])[1] for t in self.targets}
 
     def datasets(self, seed: int) -> Mapping[str, TensorTable]:
+        require(bool(self.splits), "A table must be read to train", "a loaded model holds none", "Build the problem.")
         return self._tables(self.splits)
 
     def split(self, rows: Tensor, val: float, test: float, seed: int) -> dict[str, Tensor]:
@@ -195,7 +201,7 @@ class Tabular(Problem):
         return [self._tables(fold) for fold in splits]
 
     def network(self) -> nn.Module:
-        return _Network(self.inputs.width, self.hidden, {t.term: t.size for t in self.targets})
+        return _Network(self.width, self.hidden, {t.term: t.size for t in self.targets})
 
     def outputs(self, network: nn.Module, batch: Batch) -> Outputs:
         anchor, predictions = network(batch["inputs"], self.branch)
@@ -212,6 +218,28 @@ class Tabular(Problem):
             wrong = t.wrong(term.prediction, term.target)
             found[t.metric] = wrong if term.mask is None else wrong[term.mask]
         return found
+
+    def saved_state(self) -> Mapping[str, Any]:
+        if self.saved is not None:
+            return self.saved.plain()
+        fit = self.splits["train"]
+        return saved_table(self.inputs, self.targets, fit, self.hidden, self.missing, self.readings).plain()
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any], parameters: Mapping[str, Any]) -> Tabular:
+        """The problem without its data; a subclass whose network needs more than ``state`` writes its own."""
+        made = cls.__new__(cls)
+        Problem.__init__(made)
+        made.saved = saved = SavedTable.read(state)
+        made.hidden, made.targets, made.width = tuple(saved.hidden), [t.plain for t in saved.targets], saved.width
+        made.terms = {t.term: LOSSES[t.kind] for t in made.targets}
+        made.metrics = {t.metric: "min" for t in made.targets}
+        made.splits = {}
+        return made
+
+    def predict(self, network: nn.Module, samples: Any) -> Mapping[str, Sequence[Any]]:
+        """The predicted columns for a CSV file's path, or for cells by the name of their column."""
+        return SavedTable.read(self.saved_state()).predict(network, self.branch, samples)
 
     def _tables(self, splits: Mapping[str, Tensor]) -> dict[str, TensorTable]:
         fit, tables = splits["train"], {}

@@ -23,7 +23,7 @@ def search_page(directory: Path, search: Mapping[str, Any]) -> Page:
     trials: list[Trial] = search["trials"]
     ranked = _ranked(search)
     names = list(dict.fromkeys(name for t in ranked for name in t.get("final_weights", {})))
-    blocks: list[Block] = [Words("What was found", _said(search, ranked))]
+    blocks: list[Block] = [*_decision(search), Words("What was found", _said(search, ranked))]
     if search["confirmed"]:
         blocks += [confirmed(search), _confirmed(search)]
     if ranked:
@@ -42,6 +42,25 @@ def search_page(directory: Path, search: Mapping[str, Any]) -> Page:
     facts.append(("confirmed on", f"{len(search['confirmed'][0]['test'])} seeds" if search["confirmed"] else "nothing"))
     facts.append(("state", "finished" if search["over"] else "not finished"))
     return Page(f"Search: {directory.name}", shown(directory), facts, blocks, names)
+
+
+def _decision(search: Mapping[str, Any]) -> list[Block]:
+    """What to use, and what it does to each metric; nothing for a search that is not finished."""
+    decision = search.get("decision")
+    if not decision:
+        return []
+    said = [decision["sentence"]]
+    if weights := decision["final_weights"]:
+        each = ", ".join(f"{name} {weight:.4g}" for name, weight in weights.items())
+        said.append(f"Final weights of `{decision['label']}`: {each}.")
+    if decision.get("command"):
+        said.append(f"Next: `{decision['command']}`.")
+    blocks: list[Block] = [Words("What to use", said)]
+    if decision["table"]:
+        header, *rows = decision["table"]
+        note = "Means over the seeds. A change is noise unless its paired t-test, corrected for all metrics, shows it."
+        blocks.append(PageTable("What it does to each metric", header, rows, note))
+    return blocks
 
 
 def _said(search: Mapping[str, Any], ranked: Sequence[Trial]) -> list[str]:

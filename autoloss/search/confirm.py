@@ -19,6 +19,7 @@ from autoloss.core.io.lock import lock
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import stop
 from autoloss.search.budget import MOST_DEATHS
+from autoloss.search.guard import allows, means
 from autoloss.search.runner import TEST, VALIDATION, Confirmed, FleetRunner, Result, Runner, Task
 from autoloss.search.space import BASELINE, Candidate
 from autoloss.search.verdict import compare
@@ -27,11 +28,17 @@ FRESH = 10_000  # the first of the fresh seeds
 LOCK = "claim"  # the name that 0.1.0 gave it, whose workers may share the directory
 
 
-def chosen(study: Study, number: int) -> list[tuple[int, Candidate]]:
-    """The best trial with equal weights, then the best ``number`` others: first the best one of each weighting."""
+def chosen(
+    study: Study, number: int, goals: Mapping[str, str] | None = None, guard: float | None = None
+) -> list[tuple[int, Candidate]]:
+    """The best trial with equal weights, then the best ``number`` others: first the best one of each weighting.
+
+    With a ``guard`` the others make no metric of ``goals`` worse than in the baseline's run by more than that share.
+    """
     done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
     sign = -1.0 if study.direction.name == "MAXIMIZE" else 1.0
     ranked = sorted(done, key=lambda t: (sign * float(t.value or 0.0), t.number))
+    ranked = permitted(ranked, goals or {}, guard)
     of_each: dict[str, list[FrozenTrial]] = {}
     for t in ranked:
         of_each.setdefault(_weighting(t), []).append(t)
@@ -44,6 +51,15 @@ def chosen(study: Study, number: int) -> list[tuple[int, Candidate]]:
         equal = next(t for t in ranked if t.user_attrs.get("baseline"))
         firsts = [t for t in ranked if t is not equal]
     return [(t.number, _candidate(t)) for t in [equal, *(firsts + rest)[:number]]]
+
+
+def permitted(trials: Sequence[FrozenTrial], goals: Mapping[str, str], guard: float | None) -> list[FrozenTrial]:
+    """The completed ``trials`` that ``guard`` allows, compared with the baseline's run, and that run itself."""
+    base = next((t for t in trials if t.user_attrs.get("baseline")), None)
+    if base is None or guard is None:
+        return list(trials)
+    metrics = base.user_attrs["metrics"]
+    return [t for t in trials if t is base or allows(guard, t.user_attrs["metrics"], metrics, goals)]
 
 
 def confirm(
@@ -94,11 +110,6 @@ def fresh(number: int, seed: int) -> list[int]:
     return [one for one in range(FRESH, FRESH + number + 1) if one != seed][:number]
 
 
-def winner(confirmed: Sequence[Confirmed]) -> Confirmed:
-    """The best candidate on validation data; the test split does not decide it."""
-    return max((c for c in confirmed if c.error is None), key=lambda c: fmean(c.validation))
-
-
 def _compared(
     candidates: Sequence[tuple[int, Candidate]],
     found: Mapping[tuple[int, int], Mapping[str, Any]],
@@ -119,14 +130,47 @@ def _compared(
     split = VALIDATION if any(of.get("split") == VALIDATION for of in found.values()) else TEST
     test = {number: scores(number, "test") for number, _ in candidates if number not in errors}
     comparisons = compare({str(n): s for n, s in test.items() if n != base}, test[base])
+
+    def metrics(number: int, of: str) -> dict[str, tuple[float, ...]]:
+        return {name: tuple(found[number, seed][of][name] for seed in seeds) for name in goals}
+
     return [
         Confirmed(
-            candidate, number, scores(number, "validation"), test[number], comparisons.get(str(number)), split=split
+            candidate,
+            number,
+            scores(number, "validation"),
+            test[number],
+            comparisons.get(str(number)),
+            None,
+            split,
+            metrics(number, "test"),
+            metrics(number, "validation"),
+            _mean_weights([found[number, seed].get("final_weights", {}) for seed in seeds]),
         )
         if number in test
         else Confirmed(candidate, number, (), (), error=errors[number], split=split)
         for number, candidate in candidates
     ]
+
+
+def winner(
+    confirmed: Sequence[Confirmed], goals: Mapping[str, str] | None = None, guard: float | None = None
+) -> Confirmed:
+    """The best candidate on validation data, of those that ``guard`` allows there; the test split does not decide it.
+
+    The first of ``confirmed`` is the baseline.
+    """
+    base = means(confirmed[0].validation_metrics)
+    allowed = [confirmed[0]]
+    allowed += [
+        c for c in confirmed[1:] if c.error is None and allows(guard, means(c.validation_metrics), base, goals or {})
+    ]
+    return max(allowed, key=lambda c: fmean(c.validation))
+
+
+def _mean_weights(weights: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean final weights over the seeds, of the losses that have one on each seed."""
+    return {name: fmean(of[name] for of in weights) for name in weights[0] if all(name in of for of in weights)}
 
 
 def _run_many(runner: FleetRunner, jobs: Sequence[tuple[int, Candidate, int]], directory: Path) -> None:
@@ -190,7 +234,8 @@ def _write(result: Result | Exception, place: Path) -> None:
     if bad:
         write_json(place / "confirmed.json", {"error": "; ".join(f"{name} is {value}" for name, value in bad.items())})
         return
-    write_json(place / "confirmed.json", {"validation": dict(result.metrics), "test": test, "split": split})
+    found = {"validation": dict(result.metrics), "test": test, "split": split}
+    write_json(place / "confirmed.json", {**found, "final_weights": dict(result.final_weights)})
 
 
 def _silent(step: int, metrics: Mapping[str, float]) -> None:

@@ -19,7 +19,8 @@ from autoloss.core.io.files import write_text
 from autoloss.core.io.text_table import aligned, leaderboard, markdown, number, span
 from autoloss.core.metrics.pareto import front, knee
 from autoloss.search.budget import counted
-from autoloss.search.confirm import winner
+from autoloss.search.confirm import permitted, winner
+from autoloss.search.decision import Decision, decide
 from autoloss.search.override_text import written
 from autoloss.search.runner import NO_TEST, SCORE, TEST, VALIDATION, Confirmed
 from autoloss.search.search_json import write_search_json
@@ -39,14 +40,33 @@ class Outcome:
     goals: Mapping[str, str]
     objectives: tuple[str, ...]
     confirmed: tuple[Confirmed, ...] = ()
+    guard: float | None = None
 
     @property
     def best(self) -> Candidate:
-        """The confirmed candidate that is best on validation data, else the best trial, or the knee of the front."""
+        """The candidate to use: the decision's if candidates were confirmed, else the best trial, or the knee."""
+        chosen = self.decision.trial
         if self.confirmed:
-            return winner(self.confirmed).candidate
-        plain = self.ranked[0].user_attrs["candidate"]
+            return next(c.candidate for c in self.confirmed if c.trial == chosen)
+        plain = next(t for t in self.ranked if t.number == chosen).user_attrs["candidate"]
         return Candidate(plain["weighting"], plain["losses"], plain["keys"])
+
+    @property
+    def decision(self) -> Decision:
+        """What to use, and what it does to each metric; a trial must be complete."""
+        if self.confirmed:
+            return decide(self.confirmed, self.goals, {c.trial: self._name(c) for c in self.confirmed}, self.guard)
+        best = permitted(self.ranked, self.goals, self.guard)[0]
+        name, weights = str(best.user_attrs["label"]), best.user_attrs.get("final_weights", {})
+        if best.user_attrs.get("baseline"):
+            name = EQUAL
+            said = f"Keep {EQUAL}: no other single run was better, and none was trained again on fresh seeds."
+        elif len(self.objectives) > 1:
+            said = f"Not confirmed: {name} is the best compromise of single runs, so noise may have chosen it."
+        else:
+            score = number(best.user_attrs[SCORE], "+.2g")
+            said = f"Not confirmed: {name} has the best single run (score {score}), so noise may have chosen it."
+        return Decision(said, name, best.number, name == EQUAL, False, final_weights=weights)
 
     @property
     def ranked(self) -> list[FrozenTrial]:
@@ -74,7 +94,7 @@ class Outcome:
             for c in self.confirmed
             if c.comparison is not None
         ]
-        best = winner(self.confirmed)
+        best = winner(self.confirmed, self.goals, self.guard)
         if best.comparison is None:
             first = self._name(best)
             verb = "are" if first == EQUAL else "is"
@@ -83,7 +103,7 @@ class Outcome:
         return [
             *lines,
             f"Verdict: {self._name(best)} is best of the confirmed candidates on validation data; {self._where}: "
-            f"{best.comparison.words}.",
+            f"{best.comparison.words}.{self._harm}",
         ]
 
     def table(self) -> list[list[str]]:
@@ -101,6 +121,17 @@ class Outcome:
             parts += [f"\nconfirmed on fresh seeds (score relative to equal weights, {self._data}):"]
             parts += [aligned(self._confirmed(), left=(0,))]
         return "\n".join([*parts, "", *self._failed(), *self.verdict])
+
+    def banner(self) -> str:
+        """The decision, what happens to each metric, and the final weights, for the end of the output."""
+        decision = self.decision
+        lines = [decision.sentence]
+        if decision.changes:
+            lines += ["", aligned(decision.table, left=(0,))]
+        if decision.final_weights:
+            weights = "  ".join(f"{name} {number(weight, '.4g')}" for name, weight in decision.final_weights.items())
+            lines += ["", f"final weights of {decision.label}: {weights}"]
+        return "\n".join(lines)
 
     def markdown(self) -> str:
         """The tables and the verdict as Markdown."""
@@ -129,11 +160,17 @@ class Outcome:
             writer.writerow(map(escaped, row))
         return out.getvalue()
 
-    def write(self, directory: Path, settings: Sequence[str] = ()) -> None:
-        """Write ``leaderboard.csv``, ``leaderboard.md``, ``search.json``, and the run ``study`` for TensorBoard."""
+    def write(self, directory: Path, settings: Sequence[str] = (), command: str = "") -> None:
+        """Write ``leaderboard.csv``, ``leaderboard.md``, ``search.json``, and the run ``study`` for TensorBoard.
+
+        ``command`` is what to type next.
+        """
         write_text(directory / "leaderboard.csv", self.csv())
         write_text(directory / "leaderboard.md", self.markdown())
-        write_search_json(directory, self.study, self.goals, self.objectives, self.confirmed, self.verdict, [*settings])
+        decision = self.decision.plain() | {"command": command} if self.ranked else None
+        write_search_json(
+            directory, self.study, self.goals, self.objectives, self.confirmed, self.verdict, [*settings], decision
+        )
         write_tensorboard(directory / "study", counted(self.study), self.markdown())
 
     def best_yaml(self, settings: Sequence[str]) -> str:
@@ -171,6 +208,12 @@ class Outcome:
     def _where(self) -> str:
         """Which data the verdict compares."""
         return "on test data" if self._tested else f"on fresh seeds ({NO_TEST})"
+
+    @property
+    def _harm(self) -> str:
+        """Names the metrics that the best candidate makes worse beyond their noise."""
+        worse = [f"{one.metric} gets {one.text}" for one in self.decision.changes if one.words == "worse"]
+        return f" But {', '.join(worse)}." if worse else ""
 
     def _failed(self) -> list[str]:
         failed = [t for t in counted(self.study) if t.state == TrialState.FAIL]

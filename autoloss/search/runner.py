@@ -78,7 +78,9 @@ class Confirmed:
     """A candidate that was trained again on fresh seeds: its score on each seed, over the baseline's mean metrics.
 
     ``test`` are the scores that the verdict compares, on the data ``split``: without a test split those of validation.
-    A candidate that failed on a seed has no scores; ``error`` says on which seed, and why.
+    A candidate that failed on a seed has no scores; ``error`` says on which seed, and why. ``metrics`` are the metrics
+    on that data by name, a value for each seed, and ``validation_metrics`` those on validation data. ``final_weights``
+    are means over the seeds; a search of an earlier version has none.
     """
 
     candidate: Candidate
@@ -88,3 +90,6 @@ class Confirmed:
     comparison: Comparison | None = None
     error: str | None = None
     split: str = TEST
+    metrics: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    validation_metrics: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    final_weights: Mapping[str, float] = field(default_factory=dict)

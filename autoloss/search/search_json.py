@@ -31,8 +31,9 @@ def write_search_json(
     confirmed: Sequence[Confirmed] = (),
     verdict: Sequence[str] = (),
     settings: Sequence[str] = (),
+    decision: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the trials of ``study``; at the end also ``confirmed``, ``verdict`` and the command's ``settings``."""
+    """Write the trials of ``study``; at the end also ``confirmed``, ``verdict``, ``decision`` and ``settings``."""
     trials = counted(study)
     done = [t for t in trials if t.state == TrialState.COMPLETE]
     best = _front(study, done)
@@ -48,6 +49,7 @@ def write_search_json(
         "importance": importance(study, done),
         "confirmed": [_confirmed(c) for c in confirmed],
         "verdict": list(verdict),
+        "decision": dict(decision) if decision else None,
         "settings": list(settings),
         "over": bool(verdict),
     }

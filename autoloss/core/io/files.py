@@ -14,6 +14,8 @@ from autoloss.core.errors import DamagedError
 
 # The file in a run's directory from which other runs load what a weighting learned.
 EXPORT = "weighting.pt"
+# The file in a run's or search's directory that holds the trained model.
+MODEL = Path("checkpoints/model.pt")
 
 
 def refuse_link(path: str, flags: int) -> int:

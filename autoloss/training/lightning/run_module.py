@@ -28,10 +28,11 @@ PICTURED = 8  # samples that a problem is given for its pictures
 class RunModule(QuickHooks, KnowsLength, FollowsPlateaus, KeepsRandomState, LogsMeans, TermLosses):
     """The base class of modules that ``autoloss train`` can train.
 
-    A subclass has a ``problem`` and a ``player``, whose weights the summary shows as the run's. It also has all its
-    ``players``, a ``clock``, Lightning's steps, and the metrics ``val/<name>`` and ``test/<name>``. ``autoloss train``
-    adds the record, checkpoints with the state of the random generators, schedules, plateaus and the report.
-    ``forked`` is true if gradients meet in a fork; then heads get base weights only.
+    A subclass has a ``problem``, its ``network`` (without one no model is saved) and a ``player``, whose weights the
+    summary shows as the run's. It also has all its ``players``, a ``clock``, Lightning's steps, and the metrics
+    ``val/<name>`` and ``test/<name>``. ``autoloss train`` adds the record, checkpoints with the state of the random
+    generators, schedules, plateaus and the report. ``forked`` is true if gradients meet in a fork; then heads get base
+    weights only.
     """
 
     problem: Problem

@@ -1,0 +1,163 @@
+"""What a search decides: to keep the simplest candidate or to use the winner, and what that does to each metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from autoloss.core.metrics.score import relative_improvement
+from autoloss.search.confirm import winner
+from autoloss.search.guard import allows, means, worst_metric
+from autoloss.search.runner import TEST, Confirmed
+from autoloss.search.verdict import compare
+
+NOT_SHOWN = "no difference shown"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricChange:
+    """One metric of the best candidate beside that of the baseline, on the data of the verdict.
+
+    ``baseline`` and ``value`` are means over the seeds, in the metric's unit. ``change`` is the mean relative
+    improvement over the baseline's mean, above 0 where the metric is better (for a baseline of 0 the change itself).
+    ``low`` and ``high`` are its 95 % interval, paired by seed, and ``p`` has Holm's correction for the number of
+    metrics. ``words`` is ``"better"``, ``"worse"`` or ``"no difference shown"``, at 0.05.
+    """
+
+    metric: str
+    baseline: float
+    value: float
+    change: float
+    low: float
+    high: float
+    p: float
+    words: str
+
+    @property
+    def text(self) -> str:
+        """The change in words: ``24 % worse``, or ``3 % better (noise)`` where the seeds do not show it."""
+        if not self.change:
+            return "the same"
+        share = f"{100 * abs(self.change):.2g} %" if abs(self.change) < 0.1 else f"{100 * abs(self.change):.0f} %"
+        size = share if self.baseline else f"{abs(self.change):.2g}"
+        said = f"{size} {'better' if self.change > 0 else 'worse'}"
+        return f"{said} (noise)" if self.words == NOT_SHOWN else said
+
+    @property
+    def row(self) -> list[str]:
+        """The cells of a table: metric, equal weights, candidate, change, interval."""
+        interval = "" if math.isinf(self.low) else f"{100 * self.low:+.3g} % to {100 * self.high:+.3g} %"
+        return [self.metric, f"{self.baseline:.4g}", f"{self.value:.4g}", self.text, interval]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to use after a search: the candidate of ``trial``, called ``label``; ``sentence`` says it and why.
+
+    ``kept`` says that it is the baseline. ``changes`` compare the candidate ``compared``, the best on validation data,
+    with the baseline ``against`` on ``data``, also where the baseline is kept. Without a confirmation there are none,
+    and ``confirmed`` is false. ``final_weights`` are means over the seeds.
+    """
+
+    sentence: str
+    label: str
+    trial: int
+    kept: bool
+    confirmed: bool
+    data: str = ""
+    compared: str = ""
+    against: str = ""
+    changes: tuple[MetricChange, ...] = ()
+    final_weights: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def table(self) -> list[list[str]]:
+        """The changes as a header and rows of text; empty without any."""
+        if not self.changes:
+            return []
+        header = [f"metric on {self.data} data", self.against, self.compared, "change", "95 % interval"]
+        return [header, *(one.row for one in self.changes)]
+
+    def plain(self) -> dict[str, Any]:
+        """The decision as plain values, for ``search.json``."""
+        left_out = ("changes", "final_weights")
+        own = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in left_out}
+        changes = [asdict(one) | {"text": one.text} for one in self.changes]
+        return {**own, "changes": changes, "final_weights": dict(self.final_weights), "table": self.table}
+
+
+def decide(
+    confirmed: Sequence[Confirmed], goals: Mapping[str, str], named: Mapping[int, str], guard: float | None = None
+) -> Decision:
+    """The decision about ``confirmed``, the baseline first; ``named`` are their names by trial.
+
+    The best on validation data of those that ``guard`` allows there is used if the comparison says that it is better,
+    and ``guard`` allows it on the comparison's data too. Otherwise the baseline is kept: where no difference is shown,
+    the simplest is right. So test data can refuse the winner, and never choose another one.
+    """
+    base, best = confirmed[0], winner(confirmed, goals, guard)
+    data = "test" if base.split == TEST else "validation"
+    each = () if best is base else changes(best, base, goals)
+    c = best.comparison
+    allowed = best is base or allows(guard, means(best.metrics), means(base.metrics), goals)
+    used = best if c is not None and c.words == "better" and allowed else base
+    harmed = ", ".join(f"{one.metric} gets {one.text}" for one in each if one.words == "worse")
+    if used is best and c is not None:
+        numbers = (
+            f"score {c.difference:+.2g} (95 % interval {c.low:+.2g} to {c.high:+.2g}, {c.seeds} seeds, {data} data)"
+        )
+        said = f"Use {named[best.trial]}: {numbers}" + (f"; but {harmed}" if harmed else "")
+    else:
+        said = f"Keep {named[base.trial]}: {_why_kept(best, base, goals, guard, named[best.trial], data)}"
+        said += f"; with it {harmed}" if harmed and c is not None and c.words == NOT_SHOWN else ""
+    return Decision(
+        f"{said}.",
+        named[used.trial],
+        used.trial,
+        used is base,
+        True,
+        data,
+        named[best.trial],
+        named[base.trial],
+        each,
+        used.final_weights,
+    )
+
+
+def changes(one: Confirmed, base: Confirmed, goals: Mapping[str, str]) -> tuple[MetricChange, ...]:
+    """How each metric of ``one`` differs from that of ``base``, on the data that the verdict compares."""
+    names = [name for name in goals if name in one.metrics and name in base.metrics]
+    if not names:
+        return ()
+    before, after = means(base.metrics), means(one.metrics)
+
+    def improvements(of: Confirmed, name: str) -> list[float]:
+        return [relative_improvement({name: v}, before, {name: goals[name]}) for v in of.metrics[name]]
+
+    # Each metric is compared alone; Holm's correction is over all of them.
+    differences = {
+        name: [a - b for a, b in zip(improvements(one, name), improvements(base, name), strict=True)] for name in names
+    }
+    found = compare(differences, [0.0] * len(differences[names[0]]))
+    return tuple(
+        MetricChange(name, before[name], after[name], c.difference, c.low, c.high, c.p_corrected, c.words)
+        for name, c in found.items()
+    )
+
+
+def _why_kept(
+    best: Confirmed, base: Confirmed, goals: Mapping[str, str], guard: float | None, name: str, data: str
+) -> str:
+    c, limit = best.comparison, "" if guard is None else f"{100 * guard:g} %"
+    if c is None:
+        guarded = f" without making a metric worse by more than {limit}" if limit else ""
+        return f"no other candidate is better on validation data{guarded}"
+    if c.words == "better":
+        worst, change = worst_metric(means(best.metrics), means(base.metrics), goals)
+        return f"{name} makes {worst} {-100 * change:.0f} % worse on {data} data, and search.guard allows {limit}"
+    if c.words == "worse":
+        return f"{name}, the best on validation data, is worse on {data} data"
+    interval = "" if math.isinf(c.low) else f"95 % interval {c.low:+.2g} to {c.high:+.2g}, "
+    return f"no difference to {name} is shown (score {c.difference:+.2g}, {interval}{c.seeds} seeds, {data} data)"

@@ -1,0 +1,172 @@
+"""A trained model as one file: the network, the balancer, and what the problem needs to predict; no code is in it."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from autoloss._version import __version__
+from autoloss.core.errors import AutolossError, ConfigError, first_line
+from autoloss.core.io.files import MODEL, whole
+from autoloss.core.problem import Problem
+from autoloss.core.registry.kinds import KINDS
+from autoloss.core.registry.lookup import registry
+from autoloss.core.registry.parameters import named
+from autoloss.training.balancer import Balancer
+from autoloss.training.step.build import build
+from autoloss.training.step.player import Player
+
+FORMAT = 1
+_PATH = re.compile(r"[^\s/()]+:[^\s/()]+")
+_PARTS = ("problem", "losses", "balancer", "network", "balancer_state", "problem_state")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A trained model in eval mode.
+
+    ``network`` is the problem's trained network (of a GAN the generator, or its moving average). ``balancer`` has the
+    weights with which the training ended: ``balancer.weights``. ``problem`` holds no data if it saved what it needs to
+    predict.
+    """
+
+    network: nn.Module
+    balancer: Balancer
+    problem: Problem
+
+    def predict(self, samples: Any) -> Any:
+        """What the problem's ``predict`` gives for new ``samples``; no gradient is kept.
+
+        Of a table: ``samples`` is the path of a CSV file, or a list of cells for each column by name. The result has a
+        list for each target by name, and ``NAME_probability`` for classes.
+        """
+        with torch.no_grad():
+            return self.problem.predict(self.network, samples)
+
+
+def save_model(
+    file: Path,
+    problem: Problem,
+    network: nn.Module,
+    player: Player,
+    config: Mapping[str, Any],
+    samples: int | None = None,
+) -> None:
+    """Write the model of a run of ``config`` to ``file`` in one step; ``samples`` is the number of training samples."""
+    # A GAN's player also counts its steps, of which a balancer knows nothing.
+    state = {name: of for name, of in _on_cpu(player.state_dict()).items() if name != "_extra_state"}
+    balancer = {key: config[key] for key in ("weighting", "base", "groups", "unbalanced", "sample_weighting")}
+    content = {
+        "format": FORMAT,
+        "autoloss": __version__,
+        "problem": config["problem"],
+        "losses": list(player.terms.names),
+        "balancer": {**balancer, "samples": samples},
+        "network": _on_cpu(network.state_dict()),
+        "balancer_state": state,
+        "problem_state": dict(problem.saved_state()),
+    }
+    with whole(file, "wb") as opened:
+        torch.save(content, opened)
+
+
+def load(directory: str | Path, trust: Sequence[str] = ()) -> LoadedModel:
+    """The model that ``autoloss search`` kept, or ``autoloss train`` trained, in ``directory``; on the CPU, to predict.
+
+    Args:
+        directory: of the search or run; or the file ``model.pt`` itself.
+        trust: import paths (``my_module:MyProblem``) that the model may import. The file may come from another person:
+            it holds tensors and plain values only, and a component that is not registered is imported only if it is
+            named here.
+
+    Raises :class:`ConfigError` if there is no model, or it cannot be read or does not fit its problem.
+    """
+    file = Path(directory)
+    file = file if file.is_file() else file / MODEL
+    content = _read(file)
+    for path in _import_paths([content["problem"], content["balancer"]]):
+        if path not in trust:
+            raise ConfigError(
+                f"A model must have registered components, but {str(file)!r} would import {path!r}. "
+                f"If you trust it, name it: autoloss.load(..., trust=[{path!r}]), autoloss predict ... trust={path}."
+            )
+    name, parameters = named("problem", content["problem"], "problem=tabular")
+    state = content["problem_state"]
+    if state:
+        problem: Problem = registry.load("problem", name).restored(state, parameters)
+    else:
+        problem = build("problem", {"name": name, **parameters})
+    given = dict(content["balancer"])
+    balancer = Balancer(content["losses"], **given)
+    network = problem.network()
+    with _explained(file):
+        network.load_state_dict(content["network"])
+        balancer.player.load_state_dict(content["balancer_state"])
+    return LoadedModel(network.eval(), balancer.eval(), problem)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise ConfigError(
+            f"A model must lie in {MODEL}, but there is no file {str(file)!r}. A finished search keeps one unless "
+            "search.keep=false, and a finished run unless checkpoint.every=0."
+        )
+    with _explained(file), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not set(_PARTS) <= set(content):
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise ConfigError(
+            f"A model must be one that autoloss writes, of format {FORMAT}, but {str(file)!r} is {found}. "
+            "Train it again with this version."
+        )
+    return content
+
+
+@contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except AutolossError:
+        raise
+    except Exception as error:
+        # Unknown bytes may raise any exception; torch then advises to load what is not safe.
+        what = first_line(error).partition(". ")[0].rstrip(".:")
+        raise ConfigError(
+            f"A model must be complete, hold only tensors and plain values, and fit its problem, but {str(file)!r} "
+            f"does not load: {what}. Use one that autoloss has written."
+        ) from error
+
+
+def _on_cpu(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: one.detach().cpu() if isinstance(one, torch.Tensor) else one for name, one in state.items()}
+
+
+def _import_paths(nodes: Sequence[Any]) -> list[str]:
+    """The import paths among the names of components: a problem's name, and every text in a weighting."""
+    registered = {name for kind in KINDS for name in registry.names(kind)}
+    problem, balancer = nodes
+    texts = [problem if isinstance(problem, str) else str(problem.get("name"))]
+    texts += [text for key in ("weighting", "sample_weighting") for text in _texts(balancer[key])]
+    return [text for text in texts if _PATH.fullmatch(text) and text not in registered]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            # A wrapper may be a key; so may a loss, but a loss alone imports nothing.
+            yield from _texts(key)
+            yield from _texts(one)
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _texts(one)
+    elif isinstance(value, str):
+        yield value
