@@ -19,7 +19,7 @@ _TERM = re.compile(r"((?:discriminator\.)?losses\.\w+)=([\w.:,-]+)$")
 _TERM_OF_SEVERAL = re.compile(r"((?:discriminator\.)?losses\.\w+)=((?:[\w.:,-]+,)?\[.*)$")
 _OTHERS = re.compile(r"(discriminator\.(weighting|sample_weighting|optimizer))=([\w.:,-]+)$")
 _GROUP = re.compile(r"^(loss|weighting|optimizer)@")
-_SCHEDULE = re.compile(rf"(?<![\w\"'])((?:{'|'.join({**SCHEDULES, **PACINGS})})\([^()]*\))(?![\"'])")
+_SCHEDULE = re.compile(rf"(?<![\w\"'])((?:{'|'.join([*SCHEDULES, *PACINGS, 'learned'])})\([^()]*\))(?![\"'])")
 
 
 def rewritten(overrides: Sequence[str]) -> list[str]:
