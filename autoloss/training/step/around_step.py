@@ -14,7 +14,8 @@ from autoloss.probe.implicit import Implicit
 from autoloss.probe.lookahead import Moment
 from autoloss.probe.optimizer_step import OptimizerStep, observe_step
 from autoloss.probe.slopes import bare, check_network
-from autoloss.training.step.lookahead import LookAhead, incomplete_look_ahead
+from autoloss.training.step.learns_after import incomplete_look_ahead
+from autoloss.training.step.lookahead import LookAhead
 from autoloss.training.step.optimizer_steps import OptimizerSteps
 from autoloss.training.step.player import Player
 

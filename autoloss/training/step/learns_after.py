@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from autoloss.core.errors import ConfigError
 from autoloss.core.measured.signal import StepOutcome
-from autoloss.core.need import OUTCOME, Need, SampleNeed
+from autoloss.core.need import HELD_OUT_DATA, OUTCOME, Need, SampleNeed
 from autoloss.core.signals import AFTER_STEP
 from autoloss.core.weighting import Weighting
 from autoloss.training.step.loss_numbers import LossNumbers
@@ -64,3 +65,13 @@ class LearnsAfter(UnbalancedUnits):
         """Let the learned numbers learn from the step, if the optimiser ``stepped``."""
         if self.numbers is not None:
             self.numbers.learn(stepped)
+
+
+def incomplete_look_ahead(player: LearnsAfter, needs: Need) -> ConfigError:
+    """The error for a look-ahead that lacks what ``player`` ``needs`` after the step, or its sample weighting."""
+    who = player.learner if needs & HELD_OUT_DATA else f"Weighting {player.samples and player.samples.title!r}"
+    aligns = Need.ALIGNMENT in needs
+    return ConfigError(
+        f"{who} needs {'the optimizer and ' * aligns}held-out losses, but the look-ahead lacks "
+        "one. Write balancer.lookahead(network, optimizer, train=losses_of, held_out=losses_of_held_out)."
+    )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from autoloss.core.errors import ConfigError
 from autoloss.core.loss import Loss
-from autoloss.core.need import HELD_OUT_DATA, Need, SampleNeed
+from autoloss.core.need import Need, SampleNeed
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.table import LossTable, Reduced
 from autoloss.core.tensors.ranks import sum_over_ranks, world_size
@@ -274,16 +274,6 @@ def differentiates(
     """Whether one of them learns from derivatives of held-out losses, with respect to its weights or numbers."""
     by_sample = sample_weighting is not None and SampleNeed.ALIGNMENT in sample_weighting.needs
     return by_sample or Need.ALIGNMENT in weighting.needs or bool(learned_numbers(losses or {}))
-
-
-def incomplete_look_ahead(player: Player, needs: Need) -> ConfigError:
-    """The error for a look-ahead that lacks what the weighting ``needs`` after the step, or the sample weighting."""
-    who = player.learner if needs & HELD_OUT_DATA else f"Weighting {player.samples and player.samples.title!r}"
-    aligns = Need.ALIGNMENT in needs
-    return ConfigError(
-        f"{who} needs {'the optimizer and ' * aligns}held-out losses, but the look-ahead lacks "
-        "one. Write balancer.lookahead(network, optimizer, train=losses_of, held_out=losses_of_held_out)."
-    )
 
 
 def _stacked(slopes: Sequence[Tensor | None]) -> Tensor:
