@@ -37,6 +37,8 @@ def print_run(directory: Path, summary: dict[str, Any]) -> None:
     """Print the result of one run, and the places of its files."""
     weights = "  ".join(f"{name} {value:.4g}" for name, value in summary["final_weights"].items())
     say(f"final weights: {weights}")
+    if numbers := summary.get("loss_numbers"):
+        say("learned numbers: " + "  ".join(f"{name} {value:.4g}" for name, value in numbers.items()))
     if "test_metrics" in summary:
         say("test: " + "  ".join(f"{name} {value:.4g}" for name, value in summary["test_metrics"].items()))
     say(f"\nrun directory: {shown(directory)}")
