@@ -101,6 +101,13 @@ def losses() -> str:
         '`build("loss", {"name": "huber", "delta": "linear(2,0.5)"})` of `autoloss`, with',
         "`loss.follow(balancer.clock.progress)` before each step.",
         "",
+        "A number that is learned from held-out data: `losses.TERM.delta=learned`, or `learned(start, low, high, rate)`;",
+        "without them the start is the default and the range that of a search. It is learned with any weighting, `equal`",
+        "too, and moves so that the next step lowers the held-out objective. Held-out data is judged by the problem's own",
+        "loss with its default numbers, or by `held_out.losses.TERM=mae`. The record has it as `loss_number/TERM.delta`, and",
+        "`autoloss distill` writes it as a schedule, `points(...)`. It sees one step ahead: what pays off later, it cannot",
+        "see. In a loop of your own: `Balancer(..., learned={TERM: loss})`, and `balancer.lookahead(...)` around each step.",
+        "",
         "| name | use it for | avoid it where | outliers | imbalance | gradients |",
         "|---|---|---|---|---|---|",
     ]
