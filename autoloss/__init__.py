@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from autoloss.core.problem import Inputs as Inputs
     from autoloss.core.problem import Layers as Layers
     from autoloss.core.problem import Outputs as Outputs
+    from autoloss.core.problem import Pictures as Pictures
     from autoloss.core.problem import Problem as Problem
     from autoloss.core.problem import Term as Term
     from autoloss.core.problem import Verdict as Verdict
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from autoloss.core.weighting import Scalarization as Scalarization
     from autoloss.core.weighting import Weighting as Weighting
     from autoloss.core.weighting import Wrapper as Wrapper
+    from autoloss.problems._frame import tabular as tabular
     from autoloss.search.library import UserTrial as UserTrial
     from autoloss.search.output import Outcome as Outcome
     from autoloss.training.balancer import Balancer as Balancer
@@ -87,6 +89,7 @@ _PLACES = {
     "Need": "core.need",
     "Outcome": "search.output",
     "Outputs": "core.problem",
+    "Pictures": "core.problem",
     "Penalty": "core.penalty",
     "PluginError": "core.errors",
     "Problem": "core.problem",
@@ -109,6 +112,7 @@ _PLACES = {
     "per_sample": "core.loss",
     "require": "core.errors",
     "shared_generator": "core.tensors.draws",
+    "tabular": "problems._frame",
     "unknown": "core.errors",
 }
 

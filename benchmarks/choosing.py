@@ -28,8 +28,10 @@ ADVICE = """\
 1. **Train with equal weights first**, and keep the run: everything else is measured against it.
 2. **Look at the gradients, not at the values**: `grad_norm/<loss>` in TensorBoard (`record.probe_every=100` where the
    weighting measures none). Norms within a factor of ten of each other: stay with equal weights.
-3. **Norms that differ more**: try `uncertainty` and `imtl_l`, which cost nothing. A common factor on all weights acts
-   as a larger learning rate: wrap them in `normalise`, or tune the learning rate of equal weights too.
+3. **Norms that differ more**: try `auto`, half the balance of these norms
+   ([measured on made-up problems](../benchmarks/results/auto_zoo.md)), then `uncertainty` and `imtl_l`, which cost
+   nothing. A common factor on all weights acts as a larger learning rate: wrap them in `normalise`, or tune the
+   learning rate of equal weights too.
 4. **Physics-informed networks** (losses that share no samples, gradients that differ by orders of magnitude):
    first `lr_annealing` with the residual as reference, measured at the parameters at every tenth step.
 5. **A metric that you care about**: no weighting knows it. `autoloss search` tries weights by this metric, and confirms

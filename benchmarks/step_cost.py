@@ -21,10 +21,14 @@ GRAM = (
     *("gradnorm", "mgda", "cagrad", "pcgrad", "gradvac", "imtl_g", "nash_mtl", "fairgrad"),
     *("aligned_mtl", "upgrad", "dualproj", "config", "balancer"),
 )
+EVERY_TENTH = {"name": "auto", "wrap": {"every_n": {"n": 10}}}
 FORK = ("gradnorm", "mgda", "pcgrad", "graddrop")
 BARS = {  # the ratio that a row must not exceed, by K
     "values": dict.fromkeys((2, 8, 16, 32, 64), 1.03),
     "gram": {2: 1.10, 8: 1.10, 16: 1.15, 32: 1.15, 64: 1.25},
+    "auto": {2: 1.06, 8: 1.06, 32: 1.12},
+    "auto, fork": {32: 1.06},
+    "every tenth": dict.fromkeys((2, 8, 32), 1.02),
     "fork": dict.fromkeys((2, 8, 16, 32, 64), 1.10),
     "ahead": dict.fromkeys((2, 8, 16, 32, 64), 1.45),
 }
@@ -35,6 +39,9 @@ def rows(chosen: list[str] | None) -> dict[str, tuple[str, partial[Step]]]:
     table: dict[str, tuple[str, partial[Step]]] = {"sum": ("", partial(plain))}
     table |= {name: ("values", partial(ours, weighting=name)) for name in VALUES}
     table |= {name: ("gram", partial(ours, weighting=name)) for name in GRAM}
+    table["auto"] = ("auto", partial(ours, weighting="auto"))
+    table["auto, every_n(10)"] = ("every tenth", partial(ours, weighting=EVERY_TENTH))
+    table["auto, fork"] = ("auto, fork", partial(forked, weighting="auto"))
     table |= {f"{name}, fork": ("fork", partial(forked, weighting=name)) for name in FORK}
     table["famo"] = ("ahead", partial(ahead, weighting="famo"))
     table["mgda, all shared parameters"] = ("exact", partial(forked, weighting="mgda", at="parameters"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from lenet import Lenet, batch
@@ -47,7 +48,7 @@ def plain(size: int, device: str) -> Step:
     return step
 
 
-def ours(size: int, device: str, weighting: str, anchor: str = "features") -> Step:
+def ours(size: int, device: str, weighting: str | Mapping[str, Any], anchor: str = "features") -> Step:
     """The losses weighed by ``weighting``, gradients compared at the features or at all shared parameters."""
     setting = Setting(size, device)
     balancer = Balancer(setting.names, weighting).to(device)

@@ -18,6 +18,7 @@ from autoloss.app.screen import say
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.io.files import write_json
 from autoloss.core.io.occupied import COMMAND, COMPARE, check_free
+from autoloss.core.io.text_table import listed
 
 if TYPE_CHECKING:
     from autoloss.app.fleet_request import Request
@@ -51,6 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     for place, whole in runs.values():
         check_run(place, whole)
     write_json(directory / COMMAND, {"command": ["autoloss", "compare", *arguments]})
+    if len(repeats) == 1:
+        say("autoloss: one seed cannot show a difference, since seeds differ too. Set compare.seeds=5.", error=True)
     cells: dict[str, list[Cell]] = {label: [] for label in configs}
     places: dict[str, list[str]] = {label: [] for label in configs}
     failed: list[str] = []
@@ -123,8 +126,7 @@ def _trained(runs: Sequence[_Run], together: FleetRuns) -> list[Cell | None]:
                 record_failure(runs[i].place, summary)
                 found[i] = None
             else:
-                numbers = "  ".join(f"{name} {value:.4g}" for name, value in measured(summary).items())
-                say(f"{runs[i].title}: {numbers}")
+                say(listed(runs[i].title, measured(summary)))
                 found[i] = summary
     return [found[i] for i in range(len(runs))]
 

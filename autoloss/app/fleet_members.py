@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from autoloss.app.data_card import show_card
 from autoloss.app.fleet_checkpoints import MemberCheckpoint
 from autoloss.app.fleet_request import Request
 from autoloss.app.prepare import PreparedRun, prepare
@@ -56,6 +57,7 @@ def built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule,
     )
     check_members([member])
     request.directory.mkdir(parents=True, exist_ok=True)
+    show_card(problem, request.directory)
     test = bool(config["test"]) and "test" in data
     checkpoint = MemberCheckpoint(request.directory, config, module, member) if plan.checkpoint_every else None
     report = _report(module, request.report)

@@ -221,6 +221,7 @@ class _Together:
             seconds=(time.perf_counter() - self.begun) / len(self.requests),
             overrides=request.overrides,
             command=request.command,
+            constant={} if request.fold else prepared.problem.constant_metrics(),
         )
 
 

@@ -16,6 +16,7 @@ from autoloss.core.errors import ConfigError, require
 from autoloss.core.io.files import EXPORT, write_json
 from autoloss.core.io.files import whole as whole_file
 from autoloss.core.io.occupied import COMMAND, META, check_free
+from autoloss.core.io.text_table import listed
 from autoloss.meta.episodes import episodes
 
 BASELINE, FROZEN, ANEW = "equal", "the rule, frozen", "a rule from scratch"
@@ -29,6 +30,13 @@ def main(arguments: Sequence[str]) -> int:
         return code
     folders = config_dirs(flags)
     whole = composed("meta", list(overrides), folders)
+    if whole["meta"]["by"] == "evolution":
+        return _evolved(whole, overrides, arguments)
+    require(
+        whole["meta"]["by"] == "hypergradients",
+        "meta.by must be hypergradients or evolution",
+        f"it is {whole['meta']['by']!r}",
+    )
     problems, unseen = [str(one) for one in whole["problems"]], whole["unseen"]
     turns = episodes(problems, whole["meta"]["rounds"], whole["seed"])
     require(unseen not in problems, "The unseen problem must not be learned on", f"{unseen!r} is one of problems")
@@ -57,6 +65,19 @@ def main(arguments: Sequence[str]) -> int:
         say("The rule was not tested on another problem. Write unseen=PROBLEM to do so.")
         return 0
     return _tried(tests, directory)
+
+
+def _evolved(whole: Mapping[str, Any], overrides: Sequence[str], arguments: Sequence[str]) -> int:
+    from autoloss.app.evolve import check, evolve
+
+    check(whole)
+    directory = typed_directory(overrides, "hydra.run.dir", whole)
+    directory = directory or OUTPUTS / "meta" / directory_name(
+        [whole], overrides, ("meta.by", "meta.generations"), prefix="evolution"
+    )
+    check_free(directory, META)
+    write_json(directory / COMMAND, {"command": ["autoloss", "meta", *arguments]})
+    return evolve(whole, directory)
 
 
 def _tests(
@@ -132,5 +153,5 @@ def _run(config: dict[str, Any], place: Path, title: str) -> Cell | None:
         record_failure(place, error)
         return None
     (place / "failed.json").unlink(missing_ok=True)
-    say(f"{title}: " + "  ".join(f"{name} {value:.4g}" for name, value in measured(summary).items()))
+    say(listed(title, measured(summary)))
     return summary

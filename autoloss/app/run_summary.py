@@ -6,10 +6,12 @@ import csv
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from autoloss.app.directories import TRAJECTORY
 from autoloss.app.screen import report
+from autoloss.app.unmoved import unmoved
 from autoloss.core.errors import MetricError
 from autoloss.core.io.files import write_json
 from autoloss.core.io.versions import versions
@@ -41,10 +43,12 @@ def write_summary(
     seconds: float,
     overrides: Sequence[str],
     command: Sequence[str],
+    constant: Mapping[str, float] = {},
 ) -> dict[str, Any]:
     """Write ``summary.json``, what the weighting exports and the page of a run of ``config``; return the summary.
 
-    ``given`` is the configuration as it was given, perhaps without keys that have defaults.
+    ``given`` is the configuration as it was given, perhaps without keys that have defaults. ``constant`` are the
+    metrics of the best answer that is the same for every sample, where they are known.
     """
     further = {name: player for name, player in module.players.items() if player is not module.player}
     goals = module.problem.metrics
@@ -72,6 +76,9 @@ def write_summary(
     }
     if test_metrics:
         summary["test_metrics"] = dict(test_metrics)
+    if constant:
+        summary["constant_metrics"] = dict(constant)
+        summary["unmoved_metrics"] = unmoved(constant, goals, directory / "metrics.csv")
     write_export(module.player.weighting, directory)
     write_json(directory / "summary.json", summary)
     report(directory)
@@ -86,6 +93,22 @@ def check_finite(metrics: Mapping[str, float], split: str) -> None:
             f"Every metric must be finite at the end of a training, but on {split} data {bad}. "
             "Look at the curves of the losses in the run's report, or lower optimizer.lr."
         )
+
+
+def growth(trajectory: Path) -> float:
+    """How many times as large the sum of the losses is at the end as in the first recorded step; NaN if nobody knows.
+
+    The end is the median of the last tenth of the steps. The losses of a GAN's players say nothing about that.
+    """
+    with trajectory.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    sums = [
+        sum(float(v) for tag, v in row.items() if v and tag.startswith("loss_raw/") and tag.count("/") == 1)
+        for row in rows
+    ]
+    if not sums or sums[0] <= 0:
+        return float("nan")
+    return median(sums[-max(1, len(sums) // 10) :]) / sums[0]
 
 
 def _weights(player: Player) -> dict[str, float]:

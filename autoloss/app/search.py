@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from autoloss.app.composition import composed
 from autoloss.app.current_config import current
+from autoloss.app.data_card import show_card
 from autoloss.app.directories import OUTPUTS, typed_directory
 from autoloss.app.hydra_app import answer_question, config_dirs, hydra_main, quoted, split
 from autoloss.app.run_lock import exclusive_lock, shared_lock
@@ -29,6 +30,7 @@ from autoloss.app.search_study import (
 )
 from autoloss.app.storage_url import move_to_environment
 from autoloss.app.trust import import_paths
+from autoloss.app.unmoved import unmoved_sentence
 from autoloss.app.workers import Workers, helper_number
 from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.io.disk import explained
@@ -95,6 +97,7 @@ def job(config: DictConfig) -> float | None:
 def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int:
     from autoloss.app.config_runner import ConfigRunner
     from autoloss.app.fleet_runs import FleetRuns, fleet_size
+    from autoloss.app.search_bar import search_bar
     from autoloss.app.search_space import build_space
     from autoloss.app.splits import has_test
     from autoloss.search.batch import size_of_batch
@@ -124,6 +127,7 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
         for line in (*few, *sentences(search["sampler"], space.branches, search["n_trials"])):
             say(line)
         say(_start_line(begun, search["n_trials"], directory))
+        show_card(problem, directory)
     timeout, patience = _seconds(search["timeout"]), search["patience"]
     limits = Settings(search["n_trials"], timeout, patience, objectives, config["seed"], fleet=at_once)
     settings = [*settings, *_without_checkpoints(config)]
@@ -141,7 +145,8 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
         number = 0 if helper else search["workers"] - 1
         with Workers(number, ["search", *_arguments], directory, partial(release, study)) as workers:
             worker.overdue.ends = workers.end_hung
-            worker.work()
+            with search_bar(study, search["n_trials"]) as worker.says:
+                worker.work()
             finished = worker.reference is not None and not none_but_baseline(study)
             if search["confirm"] and len(objectives) == 1 and finished:
                 if not helper:
@@ -174,6 +179,8 @@ def _show(outcome: Any, config: Mapping[str, Any], settings: Sequence[str], dire
     report(directory)
     place = shlex.quote(str(shown(directory)))
     say(f"\n{outcome.text()}\n")
+    if sentence := unmoved_sentence(directory):
+        say(sentence)
     say(f"report: {place}/report.html")
     say(f"leaderboard: {place}/leaderboard.md")
     # A file may not import unregistered components: they must be typed.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from autoloss.app.composition import composed, jobs, shared_overrides
+from autoloss.app.composition import composed, hydra_value, jobs, shared_overrides
 from autoloss.app.directories import (
     OUTPUTS,
     TRAJECTORY,
@@ -42,11 +42,15 @@ from autoloss.core.errors import AutolossError, BusyError, DiskError, OccupiedEr
 from autoloss.core.io.disk import explained
 from autoloss.core.io.files import write_json
 from autoloss.core.io.occupied import COMMAND, SWEEP, check_free
+from autoloss.core.io.text_table import listed
 from autoloss.search.stop import Stopped
 
 if TYPE_CHECKING:
     from autoloss.app.fleet_request import Trained
     from autoloss.app.prepare import PreparedRun
+
+
+DIVERGED = 10  # a sum of losses that ends so many times as large as it began
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -57,6 +61,8 @@ def main(arguments: Sequence[str]) -> int:
     swept = bool({"-m", "--multirun"} & set(flags)) or "hydra.mode=MULTIRUN" in overrides
     if override_value(overrides, "hydra/sweeper") == "autoloss" and not swept:
         flags, swept = ["-m", *flags], True
+    if asked := [one for one in overrides if one.startswith("hydra/")]:
+        hydra_value("train", asked, config_dirs(flags), "hydra.job.name")  # a misspelt one would be Hydra's to explain
     jobs_to_run, configs = _checked(flags, overrides, swept)
     name = directory_name(configs, overrides, () if swept else ("trainer.max_epochs",))
     parent = OUTPUTS / "train" / name
@@ -185,6 +191,8 @@ def job(config: DictConfig, trained: Trained | None = None) -> float | None:
 
 
 def _train(run: TrainJob, trained: Trained | None) -> dict[str, Any]:
+    from autoloss.app.run_summary import growth
+
     if trained is None:
         if before := run.finished():
             say(f"{run.title}: finished before, skipped (fresh=true runs it again)")
@@ -192,8 +200,14 @@ def _train(run: TrainJob, trained: Trained | None) -> dict[str, Any]:
         trained = _train_alone(run)
     if isinstance(trained, Exception):
         raise trained
-    metrics = "  ".join(f"{name} {value:.4g}" for name, value in trained["metrics"].items())
-    say(f"{run.title}: {metrics}  ({trained['seconds']:.1f} s)")
+    if trained and (times := growth(run.directory / TRAJECTORY)) > DIVERGED:
+        lr = run.config["optimizer"].get("lr")
+        say(
+            f"autoloss: {run.title}: the losses ended {times:.2g} times as large as they began: the training has "
+            f"diverged. Lower optimizer.lr, which is {lr}.",
+            error=True,
+        )
+    say(f"{listed(run.title, trained['metrics'])}  ({trained['seconds']:.1f} s)")
     return trained
 
 

@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import Dataset
 
+from autoloss.app.data_card import show_card
 from autoloss.app.directories import CHECKPOINT, TRAJECTORY
 from autoloss.app.prepare import PreparedRun, prepare
 from autoloss.app.ranks.lead import Others
@@ -123,6 +124,8 @@ def _train(
     stop.check()
     task = {"config": dict(original), "checkpoint": str(checkpoint.resolve()) if checkpoint else None, "fold": fold}
     others.join(trainer, directory, task)
+    if trainer.is_global_zero:
+        show_card(problem, directory)
     state = FINISHED
     try:
         trainer.fit(module, loaders["train"], loaders["val"], ckpt_path=str(checkpoint) if checkpoint else None)
@@ -157,6 +160,7 @@ def _train(
         seconds=time.perf_counter() - begun,
         overrides=overrides,
         command=command,
+        constant={} if fold else problem.constant_metrics(),
     )
     if state == INTERRUPTED:
         stop.check()

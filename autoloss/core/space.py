@@ -52,3 +52,16 @@ class Choice:
 
 
 Distribution = Interval | Range | Choice
+
+
+def contains(of: Distribution, value: object) -> bool:
+    """Whether ``of`` may give ``value``.
+
+    >>> contains(Interval(0.0, 1.0), 0.5), contains(Range(1, 8), 0.5), contains(Choice(("a", None)), None)
+    (True, False, True)
+    """
+    if isinstance(of, Choice):
+        return value in of.options
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    good = whole if isinstance(of, Range) else whole or isinstance(value, float)
+    return good and of.low <= value <= of.high  # type: ignore[operator]

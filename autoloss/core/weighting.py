@@ -35,9 +35,11 @@ class Weighting(Component, StateModule, ABC):
     that the conformance suite then asserts; ``positive`` says that every loss must be above 0, or above
     what :meth:`least` gives: a smaller one is an error that names the loss, the step and the ``remedy``.
     ``follows`` names what the weights are a function of that training must say: "progress" or "epoch".
+    ``optional`` is the part of ``needs`` at an anchor that it does without where training has no anchor.
     """
 
     needs: ClassVar[Need] = Need.VALUES
+    optional: ClassVar[Need] = Need(0)
     claims: ClassVar[frozenset[str]] = frozenset()
     follows: frozenset[str] = frozenset()
     positive: ClassVar[bool] = False
@@ -47,6 +49,11 @@ class Weighting(Component, StateModule, ABC):
     def needs_at(self, step: int) -> Need:
         """What must be measured at optimiser step ``step``; part of ``needs``."""
         return self.needs
+
+    def needs_here(self, step: int, anchored: bool) -> Need:
+        """What must be measured at optimiser step ``step`` of a training with or without an anchor."""
+        needs = self.needs_at(step)
+        return needs if anchored else needs & ~self.optional
 
     def bind(self, names: Sequence[str]) -> Weighting:
         """Set the names and the order of the losses, and allocate the state for them."""
@@ -112,6 +119,7 @@ class Wrapper(Weighting):
         super().__init__()
         self.inner = inner
         self.needs, self.positive, self.remedy = inner.needs, inner.positive, inner.remedy  # type: ignore[misc]
+        self.optional = inner.optional  # type: ignore[misc]
         self.follows = inner.follows
 
     def needs_at(self, step: int) -> Need:

@@ -52,6 +52,9 @@ class Shortcuts(Constants):
             dual = _with_constant(func, args, kwargs)
         elif func in REPLACED:
             dual = with_graph(func, args, kwargs)
+        elif func is functional.group_norm and args:
+            # torch's derivative of it takes a view, which channels in the last place (some convolutions') forbid.
+            args = (args[0].contiguous(), *args[1:])
         return func(*args, **kwargs) if dual is None else dual
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from autoloss.core.errors import ConfigError
 
 FEW = 10  # up to so many different numbers may be classes
+UNIQUE = 0.9  # the share of different cells above which text identifies its row
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Column:
     @cached_property
     def distinct(self) -> dict[str, float | None]:
         """The different cells in the order of the file, each with the number that it is, if it is one."""
-        return {cell: _number(cell) for cell in dict.fromkeys(self.cells) if cell is not None}
+        return {cell: number_in(cell) for cell in dict.fromkeys(self.cells) if cell is not None}
 
     @cached_property
     def few(self) -> bool:
@@ -41,6 +42,16 @@ class Column:
         texts = sum(self.distinct[cell] is None for cell in self.cells if cell is not None)
         known = sum(cell is not None for cell in self.cells)
         return not self.few and 2 * texts < known
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether the cells are whole numbers."""
+        return bool(self.distinct) and all(n is not None and n.is_integer() for n in self.distinct.values())
+
+    @cached_property
+    def identifies(self) -> bool:
+        """Whether the cells are text, and (nearly) all different: such as names, that say nothing of other rows."""
+        return not self.numeric and len(self.distinct) > max(FEW, UNIQUE * int(self.present.sum()))
 
     @cached_property
     def present(self) -> Tensor:
@@ -89,7 +100,7 @@ def center_and_scale(numbers: Tensor) -> tuple[Tensor, Tensor]:
     return known.mean(), torch.where(deviation <= noise, torch.inf, deviation)
 
 
-def _number(cell: str) -> float | None:
+def number_in(cell: str) -> float | None:
     try:
         number = float(cell)
     except ValueError:

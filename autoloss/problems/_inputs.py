@@ -63,14 +63,14 @@ class InputColumns:
     """Input columns; the training rows say which categories and indicators there are.
 
     They stay the same when other rows are fitted to (folds), so that one network suits all folds. ``kinds`` says
-    ``numeric`` or ``categorical`` for columns whose cells should not decide it.
+    ``numeric`` (or ``date``, which is numbers of days) or ``categorical`` for columns whose cells should not decide it.
     """
 
     def __init__(self, columns: Sequence[Column], kinds: Mapping[str, str], rows: Tensor) -> None:
         self.parts = [
-            Numeric(column, rows)
-            if kinds.get(column.name, "numeric" if column.numeric else "categorical") == "numeric"
-            else Categorical(column, rows)
+            Categorical(column, rows)
+            if kinds.get(column.name, "numeric" if column.numeric else "categorical") == "categorical"
+            else Numeric(column, rows)
             for column in columns
         ]
         self.width = sum(part.width for part in self.parts)

@@ -23,6 +23,7 @@ class Target:
     labels: Tensor
     present: Tensor
     size: int
+    classes: tuple[str, ...] = ()
 
     @property
     def term(self) -> str:
@@ -52,6 +53,19 @@ class Target:
             return ((prediction > 0) != (target > 0.5)).float().squeeze(1)
         return (prediction - target).square().squeeze(1)
 
+    def constant(self, fit: Tensor, rows: Tensor) -> tuple[str, float]:
+        """The best answer that is the same for every row, and the metric that it has.
+
+        It is the mean or the commonest class of the rows ``fit``; the metric is that of ``rows``.
+        """
+        known = self.labels[fit][self.present[fit]]
+        asked = self.labels[rows][self.present[rows]]
+        if self.kind == "regression":
+            center, scale = center_and_scale(known)
+            return f"{center:.6g}", float(((asked - center) / scale).square().mean())
+        commonest = int(known.long().bincount(minlength=len(self.classes)).argmax())
+        return self.classes[commonest], float((asked != commonest).double().mean())
+
 
 def target(column: Column, kind: str | None = None) -> Target:
     """The target in ``column``; the cells decide its kind where it is not given.
@@ -61,6 +75,7 @@ def target(column: Column, kind: str | None = None) -> Target:
     """
     require(bool(column.distinct), "A target must have labels", f"every cell of {column.name!r} is missing")
     kind = kind or _kind(column)
+    names: list[str] = []
     if kind == "regression":
         labels, size = column.numbers(), 1
         differ = len(labels[column.present].unique())
@@ -77,7 +92,7 @@ def target(column: Column, kind: str | None = None) -> Target:
         require(2 * len(names) <= count, "Classes must have two labels each on average", found, advice)
         if kind == "binary":
             labels = torch.where(column.present, labels.double(), torch.nan)
-    made = Target(column.name, kind, labels, column.present, size)
+    made = Target(column.name, kind, labels, column.present, size, tuple(names))
     require(bool(made.term), "A target's name must have a letter or a digit", f"it is {column.name!r}")
     return made
 

@@ -12,12 +12,15 @@ from autoloss.core.errors import check_known, require, unknown
 from autoloss.core.problem import Branch, Outputs, Problem, Term
 from autoloss.core.table import Anchor
 from autoloss.problems._column import Column
+from autoloss.problems._data_card import DataCard
 from autoloss.problems._inputs import InputColumns
-from autoloss.problems._sheet import read_sheet
+from autoloss.problems._reading import Reading, reading_of
+from autoloss.problems._sheet import Sheet, read_sheet
 from autoloss.problems._target import LOSSES, Target, target
 from autoloss.problems._tensors import Batch, TensorTable, folds
 
-INPUT_KINDS = ("numeric", "categorical")
+INPUT_KINDS = ("numeric", "categorical", "date")
+MISSING = ("", "NA", "N/A", "nan", "null", "?")
 
 
 class _Network(nn.Module):
@@ -38,29 +41,39 @@ class _Network(nn.Module):
 
 
 class Tabular(Problem):
-    """Predicts several columns of a CSV file from the others, one loss for each.
+    """Predicts several columns of a CSV or Parquet file from the others, one loss for each.
 
     The first row names the columns. Numbers are standardised and text is one-hot, by the training
     rows alone. A missing number is 0, with an indicator if the training rows miss some; unknown
-    text is all zeros. A target is ``regression``, ``binary`` or ``multiclass``, with the loss
+    text is all zeros. More than ten different dates are numbers of days. Text of which more than
+    nine in ten cells are different is ignored, unless ``inputs`` or ``kinds`` names the column. A
+    card says before training what each column is (``data.txt`` in the run's directory).
+
+    A target is ``regression``, ``binary`` or ``multiclass``, with the loss
     ``mse``, ``binary_cross_entropy`` or ``cross_entropy`` and the metric ``<target>_mse`` (in
     squared deviations of the training labels: 1 is no better than their mean) or
     ``<target>_error`` (share of wrong classes). Labels may be missing; a row without any is left
     out. A loss has the name of its column, with ``_`` for what is no letter or digit.
 
     Args:
-        csv: the file's path.
+        csv: the file's path. Of a CSV file the encoding and the separator (``, ; tab |``) are found out.
         targets: names of the columns to predict.
         inputs: names of the columns to predict from; all others if empty.
         ignore: names of columns to leave out (numbers of rows, other outcomes).
         kinds: by column, the kind where the cells should not decide it. Targets: ``regression`` (they
             decide so for more than ten different numbers), ``binary`` (two different cells),
-            ``multiclass``. Inputs: ``numeric``, ``categorical``.
+            ``multiclass``. Inputs: ``numeric``, ``categorical``, ``date``.
         hidden: widths of the trunk's layers, at least one.
         val: share of the rows for validation, above 0.
         test: share of the rows for the test split; 0 for none.
         split_seed: of the rows' order. The splits do not depend on the run's seed.
-        missing: cells that stand for no value, in upper or lower case.
+        missing: further cells that stand for no value, in upper or lower case, beside empty ones,
+            ``NA``, ``N/A``, ``nan``, ``null`` and ``?``.
+        not_missing: cells that are values although they are in that list (``NA`` for Namibia).
+        encoding: of the CSV file (``latin-1``); ``auto`` finds out UTF-8 and UTF-16, and reads others as
+            Windows-1252.
+        decimal: the sign before decimals, ``.`` or ``,``; the other one may then separate thousands. ``auto`` finds
+            out decimal commas, column by column, where the file is not separated by commas.
 
     Raises :class:`ConfigError` for a file or column that cannot be used, with the line that is wrong.
     """
@@ -81,7 +94,10 @@ class Tabular(Problem):
         val: float = 0.2,
         test: float = 0.2,
         split_seed: int = 0,
-        missing: Sequence[str | float] = ["", "NA", "N/A", "nan", "null", "?"],
+        missing: str | Sequence[str | float] = [],
+        not_missing: str | Sequence[str | float] = [],
+        encoding: str = "auto",
+        decimal: str = "auto",
     ) -> None:
         super().__init__()
         require(
@@ -92,18 +108,16 @@ class Tabular(Problem):
         shares = isinstance(val, (int, float)) and isinstance(test, (int, float)) and val > 0 and 0 <= test < 1 - val
         require(shares, "`val` must be above 0, `test` at least 0 and their sum below 1", f"val={val}, test={test}")
         require(isinstance(split_seed, int), "`split_seed` must be a whole number", f"split_seed={split_seed}")
-        sheet = read_sheet(str(csv))
+        require(decimal in ("auto", ".", ","), "`decimal` must be '.', ',' or auto", f"it is {decimal!r}")
+        sheet = self.sheet(csv, encoding)
         predicted, known = _chosen(sheet.columns, _names(targets), _names(inputs), _names(ignore))
-        kinds = {str(name): kind for name, kind in kinds.items()}
-        _check_kinds(kinds, sheet.columns, predicted)
-        markers = {str(marker).strip().lower() for marker in missing}
-
-        def column(name: str) -> Column:
-            cells = [None if cell.lower() in markers else cell for cell in sheet.columns[name]]
-            return Column(name, cells, sheet.lines)
-
+        self.kinds = {str(name): kind for name, kind in kinds.items()}
+        _check_kinds(self.kinds, sheet.columns, predicted)
+        self.missing = (_markers(MISSING) | _markers(missing)) - _markers(not_missing)
+        self.readings = {name: self._reading(sheet, name, decimal) for name in [*predicted, *known]}
         self.hidden = tuple(hidden)
-        self.targets = [target(column(name), kinds.get(name)) for name in predicted]
+        answers = [self.column(sheet, name) for name in predicted]
+        self.targets = [target(answer, self.kinds.get(answer.name)) for answer in answers]
         names = [t.term for t in self.targets]
         require(len(set(names)) == len(names), "Targets must give distinct names of losses", f"they give {names}")
         self.terms = {t.term: LOSSES[t.kind] for t in self.targets}
@@ -111,7 +125,52 @@ class Tabular(Problem):
         labelled = torch.stack([t.present for t in self.targets]).any(0).nonzero().squeeze(1)
         self.splits = self.split(labelled, val, test, split_seed)
         _check_labels(self.targets, self.splits)
-        self.inputs = InputColumns([column(name) for name in known], kinds, self.splits["train"])
+        columns = [self.column(sheet, name) for name in known]
+        chosen = {*_names(inputs), *self.kinds}
+        ignored = {
+            column.name: f"text with {len(column.distinct)} different values in {int(column.present.sum())} rows"
+            for column in columns
+            if column.identifies and column.name not in chosen
+        }
+        columns = [column for column in columns if column.name not in ignored]
+        require(
+            len(columns) > 0,
+            "There must be inputs that are not different in every row",
+            f"{', '.join(map(repr, ignored))} has {' and '.join(ignored.values())}",
+            "Add other columns; or, if it should be one-hot, set `kinds` of it to categorical.",
+        )
+        self.inputs = InputColumns(columns, self.kinds, self.splits["train"])
+        self._card = DataCard(
+            sheet,
+            self.splits,
+            list(zip(columns, self.inputs.parts, strict=True)),
+            {**dict.fromkeys(_names(ignore), "as was said"), **ignored},
+            list(zip(answers, self.targets, strict=True)),
+            self.readings,
+            self.kinds,
+        )
+
+    def sheet(self, csv: str, encoding: str) -> Sheet:
+        """The table of the file ``csv``; a subclass may have one of its own."""
+        return read_sheet(str(csv), encoding)
+
+    def column(self, sheet: Sheet, name: str) -> Column:
+        """The column ``name`` of a ``sheet``, its cells read as those of this problem's own file."""
+        reading = self.readings[name]
+        cells = sheet.columns[name]
+        read: dict[str, str | None] = {} if reading.plain else {cell: reading.cell(cell) for cell in set(cells)}
+        read |= dict.fromkeys(cell for cell in set(cells) if cell.lower() in self.missing)
+        return Column(name, [read.get(cell, cell) for cell in cells], sheet.lines)
+
+    def _reading(self, sheet: Sheet, name: str, decimal: str) -> Reading:
+        cells = [cell for cell in dict.fromkeys(sheet.columns[name]) if cell.lower() not in self.missing]
+        return reading_of(cells, sheet.delimiter, decimal, self.kinds.get(name))
+
+    def data_card(self) -> str:
+        return self._card.text()
+
+    def constant_metrics(self) -> Mapping[str, float]:
+        return {t.metric: t.constant(self.splits["train"], self.splits["val"])[1] for t in self.targets}
 
     def datasets(self, seed: int) -> Mapping[str, TensorTable]:
         return self._tables(self.splits)
@@ -164,6 +223,11 @@ class Tabular(Problem):
                     columns[f"present {t.term}"] = t.present[rows]
             tables[split] = TensorTable(**columns)
         return tables
+
+
+def _markers(given: str | Sequence[str | float]) -> set[str]:
+    """Cells as they are compared: without spaces around them, in lower case."""
+    return {str(cell).strip().lower() for cell in ([given] if isinstance(given, str) else given)}
 
 
 def _names(given: str | Sequence[str | int]) -> list[str]:

@@ -29,7 +29,7 @@ def findings(record: RunRecord) -> list[str]:
             if isinstance(text, str)
         ]
         said += [sentence for name, values in part.numbers.items() if (sentence := about_number(name, values))]
-        said += [*conflicts(part), *constant(part), *oscillation(part), *scale(part)]
+        said += [*by_values(part), *conflicts(part), *constant(part), *oscillation(part), *scale(part)]
     return [*said, *overfitting(record), *gaps(record)]
 
 
@@ -85,6 +85,13 @@ def vanished(part: PlayerRecord, name: str, unit: str) -> str:
     if last > VANISHED * first:
         return ""
     return f"The gradient of `{part.title(name)}` has vanished: its norm fell from {first:.3g} to {last:.3g}."
+
+
+def by_values(part: PlayerRecord) -> list[str]:
+    """A sentence if a weighting that compares gradients where there is an anchor found none."""
+    if not part.measures or any(len(_finite(norms)) for norms in part.grad_norms.values()):
+        return []
+    return ["There was no anchor to compare gradients at: the weights follow the values of the losses alone."]
 
 
 def conflicts(part: PlayerRecord) -> list[str]:

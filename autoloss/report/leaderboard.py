@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from autoloss.core.io.csv_cells import escaped
-from autoloss.core.io.text_table import aligned, markdown, number
+from autoloss.core.io.text_table import leaderboard, markdown, number
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.report.runs import Run
 
@@ -128,7 +128,7 @@ def as_markdown(board: Leaderboard) -> str:
 def as_text(board: Leaderboard) -> str:
     """The leaderboard for a terminal."""
     rows = table(board)
-    shown = aligned(rows, left=(1,)) if len(rows) > 1 else "No run finished."
+    shown = leaderboard(rows, range(5, 5 + len(board.metrics)), left=(1,)) if len(rows) > 1 else "No run finished."
     return "\n".join([shown, "", *notes(board)])
 
 

@@ -155,6 +155,12 @@ class RunRecord:
         """The cosines between gradients [T] by pair of units, where they were measured."""
         return {(p.title(a), p.title(b)): x for p in self.parts.values() for (a, b), x in p.cosines.items()}
 
+    def samples(self) -> bytes | None:
+        """The picture of samples, a PNG file; ``None`` if the run has written none, or not all of it."""
+        path = self.directory / "samples.png"
+        found = path.read_bytes() if path.is_file() else b""
+        return found if found.startswith(b"\x89PNG") else None
+
     def frame(self) -> pandas.DataFrame:
         """``trajectory.csv`` as a DataFrame by step; needs pandas."""
         try:

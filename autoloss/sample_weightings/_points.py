@@ -9,6 +9,8 @@ from autoloss.core.need import SampleNeed
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.samples import Samples
 
+SQUARABLE = 1e18  # larger losses count as this: their squares would not be finite
+
 
 class PointWeighting(SampleWeighting):
     """Keeps numbers for each point; the points must be the same ones throughout training.

@@ -8,7 +8,7 @@ from torch import Tensor
 from autoloss.core.errors import require
 from autoloss.core.samples import Samples
 from autoloss.core.space import Choice
-from autoloss.sample_weightings._points import PointWeighting
+from autoloss.sample_weightings._points import SQUARABLE, PointWeighting
 
 
 class Brdr(PointWeighting):
@@ -53,7 +53,7 @@ class Brdr(PointWeighting):
         return self.weights[samples.index]
 
     def update(self, samples: Samples) -> None:
-        rows, squared = samples.index, samples.losses.clamp(min=0)
+        rows, squared = samples.index, samples.losses.clamp(0, SQUARABLE)
         passed = (samples.step - self.last[rows]).clamp(min=1)
         fourth = squared.square().lerp(self.fourth[rows], self.decay**passed)
         mass = 1 - (1 - self.mass[rows]) * self.decay**passed

@@ -9,7 +9,7 @@ from autoloss.core.errors import require
 from autoloss.core.samples import Samples
 from autoloss.core.space import Interval
 from autoloss.core.tensors.adam import AdamState
-from autoloss.sample_weightings._points import PointWeighting
+from autoloss.sample_weightings._points import SQUARABLE, PointWeighting
 
 
 class SelfAdaptive(PointWeighting):
@@ -55,7 +55,8 @@ class SelfAdaptive(PointWeighting):
         # A point that is not in the batch takes no step, and its moments stay.
         state = (self.multiplier, self.adam.first_moment, self.adam.second_moment, self.adam.steps)
         value, *moments = (one[samples.index] for one in state)
-        slope = self.power * value ** (self.power - 1) * samples.losses
+        losses = samples.losses.clamp(-SQUARABLE, SQUARABLE)
+        slope = self.power * value ** (self.power - 1) * losses
         self.adam.advance(value, -slope, *moments)
         for one, moved in zip(state, (value.clamp(0, self.most), *moments), strict=True):
             self.write(one, samples, moved)

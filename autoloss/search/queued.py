@@ -18,8 +18,8 @@ def plan(
 ) -> None:
     """Queue the baseline, unless there is one that did not fail; in a new study also trials with ``parameters``.
 
-    With ``turns`` each weighting is queued that was never tried, as far as the budget goes: in a few trials a
-    sampler might never choose it.
+    With ``turns`` each weighting is queued that was never tried, with its default parameters, as far as the budget
+    goes: in a few trials a sampler might never choose it.
     """
     trials = budget.kept(study)
     if not any(t.user_attrs.get("baseline") for t in trials if t.state != TrialState.FAIL):
@@ -31,7 +31,7 @@ def plan(
         tried = {(t.params or t.system_attrs.get("fixed_params", {})).get("weighting") for t in trials}
         left = budgeted - max(1, len(trials))
         for name in [one for one in space.turns if one not in tried][: max(0, left)]:
-            study.enqueue_trial({"weighting": name}, user_attrs={"planned": f"first {name}"})
+            study.enqueue_trial({"weighting": name, **space.first(name)}, user_attrs={"planned": f"first {name}"})
 
 
 def offer(study: Study, space: Space, candidate: Candidate, result: Result) -> None:

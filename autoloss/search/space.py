@@ -11,8 +11,9 @@ from typing import Any
 from optuna.trial import Trial
 
 from autoloss.core.errors import require
+from autoloss.core.registry.defaults import defaults
 from autoloss.core.registry.lookup import registry
-from autoloss.core.space import Choice, Distribution, Interval, Range
+from autoloss.core.space import Choice, Distribution, Interval, Range, contains
 from autoloss.core.surgery import Surgery
 from autoloss.search.conditional import Branches, optuna_distribution
 
@@ -93,6 +94,20 @@ class Space:
     def turns(self) -> list[str]:
         """The weightings in the order in which each is first tried, after equal weights."""
         return [name for name in self.options if name != BASELINE]
+
+    def first(self, name: str) -> dict[str, Any]:
+        """The parameters of the first trial of weighting ``name``: its own defaults, where the search may choose them.
+
+        Fixed weights have none: theirs would be equal weights, which have run.
+        """
+        if name == STATIC:
+            return {}
+        known = defaults(registry.find("weighting", name))
+        return {
+            f"{name}.{key}": known[key]
+            for key, of in self._own(name).items()
+            if key in known and contains(of, known[key])
+        }
 
     def left_out(self, trials: int) -> list[str]:
         """A sentence if ``trials`` are too few for each weighting to run once after equal weights."""

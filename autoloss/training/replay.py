@@ -34,14 +34,14 @@ def replay(record: RunRecord, weighting: Weighting, player: str = "") -> tuple[A
     part = _part(record, player)
     terms = Terms(part.losses, part.given_base, part.groups)
     weighting = weighting.bind(terms.units)
-    _check(part, weighting)
+    anchored = _check(part, weighting)
     kept = torch.tensor([unit in part.unbalanced for unit in terms.units])
-    columns = _Columns(part, terms, weighting.needs)
+    columns = _Columns(part, terms, weighting.needs if anchored else weighting.needs & ~weighting.optional)
     steps, found = [], []
     for row, step in enumerate(record.steps.astype(int).tolist()):
         clock = Clock(step, int(record.columns["epoch"][row]), float(record.columns["progress"][row]))
         terms.follow(clock.progress)
-        weights = _step(columns, weighting, terms, clock, row, kept)
+        weights = _step(columns, weighting, terms, clock, row, kept, anchored)
         if weights is not None:
             steps.append(step)
             found.append(weights.numpy())
@@ -80,9 +80,11 @@ class _Columns:
         return Measured(reached, found)
 
 
-def _step(columns: _Columns, weighting: Weighting, terms: Terms, clock: Clock, row: int, kept: Tensor) -> Tensor | None:
+def _step(
+    columns: _Columns, weighting: Weighting, terms: Terms, clock: Clock, row: int, kept: Tensor, anchored: bool
+) -> Tensor | None:
     """The effective weights at the recorded step ``row``; the units ``kept`` [K] have their base weights."""
-    raw, needs = columns.raw[row], weighting.needs_at(clock.step)
+    raw, needs = columns.raw[row], weighting.needs_here(clock.step, anchored)
     present = raw.isfinite()
     if not present.any():
         return None
@@ -113,7 +115,8 @@ def _part(record: RunRecord, player: str) -> PlayerRecord:
     return record.parts[player]
 
 
-def _check(part: PlayerRecord, weighting: Weighting) -> None:
+def _check(part: PlayerRecord, weighting: Weighting) -> bool:
+    """Whether the record has the gradients that ``weighting`` compares; raises if it cannot do without them."""
     title = weighting.title()
     if isinstance(weighting, Surgery):
         raise ConfigError(f"A replay needs weights to draw, but {title!r} combines gradients themselves.")
@@ -122,9 +125,13 @@ def _check(part: PlayerRecord, weighting: Weighting) -> None:
             f"A replay must have all that a weighting needs, but {title!r} needs what is measured after a step, and a "
             "record has what is measured before it."
         )
+    anchored = True
     for signal in AT_ANCHOR:
         if signal.need in weighting.needs and not all(_was_recorded(part, kind) for kind in signal.kinds):
-            raise ConfigError(f"Replaying {title!r} {signal.unrecorded}")
+            if signal.need not in weighting.optional:
+                raise ConfigError(f"Replaying {title!r} {signal.unrecorded}")
+            anchored = False
+    return anchored
 
 
 def _was_recorded(part: PlayerRecord, kind: str) -> bool:

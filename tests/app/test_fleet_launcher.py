@@ -170,6 +170,7 @@ def test_what_is_finished_is_not_trained_again_by_either_launcher(autoloss, tmp_
     assert again.stdout.count("skipped") == 4
     for seed in (1, 3):
         (tmp_path / f"sweep/seed_{seed}/summary.json").unlink()
+        (tmp_path / f"sweep/seed_{seed}/checkpoints/last.ckpt").unlink()
     more = autoloss(*command, "hydra.sweep.dir=sweep", FLEET)
     assert more.returncode == 0, more.stderr
     assert more.stdout.count("skipped") == 2

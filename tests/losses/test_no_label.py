@@ -130,7 +130,8 @@ def test_a_sample_without_a_label_is_not_easy(rule: str) -> None:
         if balancer.player.foresees:
             samples.foresee({"a": torch.ones(len(values))})
         entry = Entry(values, labels=labels[rows].clamp(min=0))
-        table = LossTable({"a": entry}, index=torch.arange(8)[rows], keys={"weight": torch.arange(8.0)[rows]})
+        keys = {"weight": torch.arange(8.0), "level": 0.2 * torch.arange(1.0, 9.0), "time": torch.arange(8.0) / 8}
+        table = LossTable({"a": entry}, index=torch.arange(8)[rows], keys={key: of[rows] for key, of in keys.items()})
         return samples.weigh(table, Clock(0, 0, 0.5, 0))[1][0].weights[:4]
 
     def balancer_temper(balancer, logits, rows, labels):

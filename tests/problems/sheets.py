@@ -2,6 +2,8 @@
 
 import random
 
+import torch
+
 HEADER = ["age", "hours", "city", "income", "grade", "left"]
 TARGETS = ["income", "grade", "left"]
 
@@ -21,3 +23,12 @@ def table(count=120, missing=0.0, seed=0):
 
 def tables(problem, split="train"):
     return problem.datasets(0)[split].columns
+
+
+def same(one, other):
+    """Whether two problems have the same data, bit for bit."""
+    return all(
+        torch.equal(tables(one, split)[name], column)
+        for split in ("train", "val", "test")
+        for name, column in tables(other, split).items()
+    )

@@ -120,13 +120,28 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(sheet, mistaken, tmp_path, ar
 
 def test_further_files_that_cannot_be_used(sheet, tmp_path):
     (tmp_path / "latin.csv").write_bytes("x,t\nZürich,1\n".encode("latin-1"))
-    with pytest.raises(ConfigError, match="must be text in UTF-8"):
-        Tabular(str(tmp_path / "latin.csv"), ["t"])
+    with pytest.raises(ConfigError, match="`encoding` must be that of the file, but .* is not in utf-8"):
+        Tabular(str(tmp_path / "latin.csv"), ["t"], encoding="utf-8")
+    with pytest.raises(ConfigError, match="an encoding that Python knows, but it is 'utf-9'"):
+        Tabular(str(tmp_path / "latin.csv"), ["t"], encoding="utf-9")
+    with pytest.raises(ConfigError, match="`decimal` must be '.', ',' or auto, but it is ';'"):
+        Tabular(str(tmp_path / "latin.csv"), ["t"], decimal=";")
+    (tmp_path / "binary.csv").write_bytes(b"x,t\n\0\1\2,1\n")
+    with pytest.raises(ConfigError, match="must be a text file, but it has bytes that no text has"):
+        Tabular(str(tmp_path / "binary.csv"), ["t"])
+    (tmp_path / "spaces.csv").write_text("x t\n1 2\n")
+    with pytest.raises(ConfigError, match="separated by a comma, .*none of them: 'x t'. Perhaps its separator is ' '"):
+        Tabular(str(tmp_path / "spaces.csv"), ["t"])
+    (tmp_path / "damaged.parquet").write_text("x t\n1 2\n")
+    with pytest.raises(ConfigError, match="(needs PyArrow, but it is not installed|must be a Parquet file, but)"):
+        Tabular(str(tmp_path / "damaged.parquet"), ["t"])
     with pytest.raises(ConfigError, match="can be read, but .* Is a directory"):
         Tabular(str(tmp_path), ["t"])
     path = sheet([[f"name {i}", str(i % 2)] for i in range(2000)], ["who", "t"])
-    with pytest.raises(ConfigError, match="at most 1000 categories, but 'who' has 1200. Leave it out"):
+    with pytest.raises(ConfigError, match="not different in every row, but 'who' has text with 2000 different values"):
         Tabular(path, ["t"])
+    with pytest.raises(ConfigError, match="at most 1000 categories, but 'who' has 1200. Leave it out"):
+        Tabular(path, ["t"], kinds={"who": "categorical"})
     path = sheet([[str(i), str(i % 2), str(i % 3)] for i in range(60)], ["x", "a b", "a-b"])
     with pytest.raises(ConfigError, match="distinct names of losses, but they give"):
         Tabular(path, ["a b", "a-b"])

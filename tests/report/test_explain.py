@@ -35,6 +35,19 @@ def test_a_weighting_that_saw_no_gradients_is_not_said_to_have_acted_on_them(run
     assert "while its gradient norm was 1.8x" in said(run_directory(columns=columns(weights, **norms), measures=False))
 
 
+def test_a_weighting_that_found_no_anchor_is_said_to_follow_values(run_directory):
+    sentence = "There was no anchor to compare gradients at"
+    weights = {"a": np.geomspace(1, 0.1, T), "b": FLAT}
+    assert sentence in said(run_directory(columns=columns(weights), measures=True))
+
+
+@pytest.mark.parametrize("measures", [True, False])
+def test_one_that_found_an_anchor_or_looks_for_none_is_not(run_directory, measures):
+    norms = {"grad_norm__a": 9 * FLAT, "grad_norm__b": FLAT} if measures else {}
+    weights = {"a": np.geomspace(1, 0.1, T), "b": FLAT}
+    assert "anchor" not in said(run_directory(columns=columns(weights, **norms), measures=measures))
+
+
 def test_a_base_weight_is_no_scaling(run_directory):
     place = run_directory(columns=columns({"a": 0.1 * FLAT, "b": FLAT}), base={"a": 0.1, "b": 1.0})
     assert "`a` kept its weight of 0.1." in said(place)

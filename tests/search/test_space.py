@@ -8,6 +8,7 @@ import pytest
 
 from autoloss.app.composition import composed
 from autoloss.core.errors import ConfigError
+from autoloss.core.registry.lookup import registry
 from autoloss.core.space import Choice, Interval, Range
 from autoloss.search.output import overrides
 from autoloss.search.space import Space, normalising
@@ -104,3 +105,26 @@ def test_weights_with_a_free_scale_are_normalised_and_others_are_as_they_are():
     assert overrides(candidate) == ["weighting=uncertainty", "weighting.wrap=[{every_n:{n:2}},normalise]"]
     config = composed("train", overrides(candidate))
     assert build_weighting(config["weighting"]).bind(("a", "b")).title() == "normalise"
+
+
+def test_the_first_trial_of_a_weighting_has_its_default_numbers():
+    names = ["auto", "gradnorm", "dwa", "rlw", "lr_annealing"]
+    of = {name: dict(registry.load("weighting", name).search_space) for name in names}
+    space = Space(("a", "b"), {**of, "fixed": {}, "equal": {}})
+    assert space.first("auto") == {"auto.norm": 0.5}
+    assert space.first("gradnorm") == {"gradnorm.alpha": 1.5}
+    assert space.first("rlw") == {"rlw.distribution": "normal"}
+    assert space.first("fixed") == {}
+    # A default that lies outside of the search's own interval is left to the sampler.
+    narrow = Space(("a", "b"), {"dwa": {"temperature": Interval(5.0, 10.0)}})
+    assert narrow.first("dwa") == {}
+
+
+def test_a_study_begins_with_equal_weights_and_with_the_default_of_each_weighting(begin):
+    of = {name: dict(registry.load("weighting", name).search_space) for name in ("auto", "gradnorm")}
+    work = begin(3, space=Space(("a", "b"), of))
+    work.plan(turns=True)
+    work.work()
+    first, *others = [trial.user_attrs["candidate"]["weighting"] for trial in work.study.trials]
+    assert first["name"] == "equal"
+    assert [(one["name"], one.get("norm", one.get("alpha"))) for one in others] == [("auto", 0.5), ("gradnorm", 1.5)]

@@ -44,6 +44,7 @@ def trained(directory, weighting, steps=30, **options):
         "mgda",
         "nash_mtl",
         "imtl_g",
+        "auto",
         "balancer",
         {"name": "gradnorm", "wrap": ["ema", "clamp"]},
     ],
@@ -55,6 +56,16 @@ def test_its_own_weighting_gives_its_own_weights(tmp_path, weighting, options):
     assert steps.tolist() == list(range(30))
     for name, expected in record.weights.items():
         np.testing.assert_allclose(weights[name], expected, rtol=2e-3, atol=2e-4, equal_nan=True)
+
+
+def test_what_can_do_without_gradients_is_replayed_without_them(tmp_path):
+    """On a record that has none, it follows the values."""
+    record = trained(tmp_path, "equal")
+    _, weights = replay(record, build_weighting({"name": "auto", "alone": 0.5, "decay": 0.0}))
+    values = np.stack([record.losses[name] for name in "abc"])
+    expected = values**-0.5 * np.nansum(values, 0) / np.nansum(values**0.5, 0)
+    for name, found in zip("abc", expected, strict=True):
+        np.testing.assert_allclose(weights[name], found, rtol=1e-4, equal_nan=True)
 
 
 def test_a_probed_run_replays_what_compares_gradients(tmp_path):

@@ -28,7 +28,7 @@ from autoloss.training.fleet.optimizers import kind_of
 from autoloss.training.fleet.samples import FleetSamples
 from autoloss.training.fleet.stacked import Stacked, structure
 from autoloss.training.fleet.stacked_weighed import StackedWeighed
-from autoloss.training.fleet.weighing import Numbers, Party, with_outcome
+from autoloss.training.fleet.weighing import TRIALS, Numbers, Party, with_outcome
 from autoloss.training.step.penalties import Penalties
 
 
@@ -37,7 +37,8 @@ class Fleet:
 
     A member equals the same training alone. Call :meth:`micro_batch` for each batch and :meth:`step` for each optimiser
     step. ``failed`` holds the errors of members whose losses or labels were wrong; :meth:`drop` takes them out.
-    ``probe`` says at which steps gradients are compared for the record alone, as for a :class:`Player`.
+    ``probe`` says at which steps gradients are compared for the record alone, as for a :class:`Player`. In the first
+    ``compared`` steps mapped weightings are compared with those that are called one by one.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Fleet:
         accumulate: int = 1,
         clip: Clip | None = None,
         probe: Callable[[int], bool] | None = None,
+        compared: int = TRIALS,
     ) -> None:
         self.members = list(members)
         check_members(self.members)
@@ -60,7 +62,7 @@ class Fleet:
         self.optimizer = kind([member.optimizer for member in self.members], list(self.stacked.parameters.values()))
         for member in self.members:
             member.optimizer._opt_called = True  # type: ignore[attr-defined]  # its scheduler would warn
-        self.parties = self._parties()
+        self.parties = self._parties(compared)
         self.ahead = FleetLookAhead(self.members, self.forward, self.optimizer, accumulate)
         self.failed: dict[int, AutolossError] = {}
         self._remarked: set[tuple[str, str]] = set()
@@ -74,14 +76,15 @@ class Fleet:
 
     def micro_batch(self, batch: Any, clock: Clock) -> StackedWeighed:
         """Weigh the losses of ``batch`` [M, B, ...] and add the gradients of the totals."""
-        needs = Need(0)
+        needs = least = GRADIENTS if self._probes(clock.step) else Need(0)
         for member in self.members:
             needs |= member.player.weighting.needs_at(clock.step)
+            least |= member.player.weighting.needs_here(clock.step, anchored=False)
             member.player.terms.follow(clock.progress)
-        needs |= GRADIENTS if self._probes(clock.step) else Need(0)
         self._follow(clock.progress)
         moment = self.ahead.moment(clock.step)
-        forward = self.forward(batch, clock, bool(needs & GRADIENTS))
+        forward = self.forward(batch, clock, bool(needs & GRADIENTS), optional=not least & GRADIENTS)
+        needs = needs if forward.anchor else least
         players = [member.player for member in self.members]
         self.failed = wrong_labels(forward) | self.failed
         warn_of_absent(forward, players, self._remarked)
@@ -175,11 +178,11 @@ class Fleet:
         if self._scheduled:
             self.stacked.read_numbers()
 
-    def _parties(self) -> list[tuple[list[int], Party]]:
+    def _parties(self, compared: int) -> list[tuple[list[int], Party]]:
         alike: dict[str, list[int]] = {}
         for m, member in enumerate(self.members):
             alike.setdefault(structure(member.player.weighting), []).append(m)
-        return [(of, Party([self.members[m].player.weighting for m in of])) for of in alike.values()]
+        return [(of, Party([self.members[m].player.weighting for m in of], compared)) for of in alike.values()]
 
     def _seen(self, forward: Forward, clock: Clock, needs: Need) -> tuple[Numbers, Layout]:
         losses, player = forward.losses, self.members[0].player

@@ -94,9 +94,11 @@ class StackedForward:
         anchored: bool,
         stacked: Stacked | None = None,
         weights: Mapping[str, Tensor] | None = None,
+        optional: bool = False,
     ) -> Forward:
         """The losses for ``batch`` [M, B, ...]; the places where gradients are compared are found if ``anchored``.
 
+        Where these are ``optional``, a problem without an anchor has none.
         With ``stacked`` it is the models of these that are called, a part of the members or copies of them, and samples
         have the ``weights`` [m, B] that are given by term, which no rule is asked for.
         """
@@ -110,7 +112,8 @@ class StackedForward:
             table = replace(table, entries={**table.entries, **model.penalties.entries(model.network)})
             losses = table.reduced(terms.names)
             here = [i for i, scalar in enumerate(losses.scalars) if scalar is not None]
-            features, names, of_loss = _anchor(table, model, self.player) if anchored else ((), (), ())
+            wanted = anchored and not (optional and table.anchor is None)
+            features, names, of_loss = _anchor(table, model, self.player) if wanted else ((), (), ())
             noted = [_taken(part) for part in model.parts()]
             wrong, empty = ({key: row for of in noted for key, row in of[kind].items()} for kind in (0, 1))
             layout.update(here=here, names=names, of_loss=of_loss, features=len(features))

@@ -121,11 +121,11 @@ def weighed_of(numbers: Numbers, layout: Layout) -> Weighed:
 class Party:
     """Members whose weightings are of one structure; ``weightings`` are theirs."""
 
-    def __init__(self, weightings: Sequence[nn.Module]) -> None:
+    def __init__(self, weightings: Sequence[nn.Module], compared: int = TRIALS) -> None:
         self.weightings = list(weightings)
         self.stacked: Stacked | None = None
         self.why = ""
-        self._trials, self._copies = TRIALS, deepcopy(self.weightings)
+        self._trials, self._copies = compared, deepcopy(self.weightings) if compared else []
         if len(self.weightings) > 1:
             try:
                 self.stacked = Stacked(self.weightings)

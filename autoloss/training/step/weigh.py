@@ -91,7 +91,7 @@ def weigh(
             "fork = balancer.fork(features), compute each loss from its own copy, and pass anchor=fork; "
             "in a problem: copies, anchor = self.branch(features)."
         )
-    needs = weighting.needs_at(clock.step)
+    needs = weighting.needs_here(clock.step, anchored=table.anchor is not None)
     compares = bool(needs & GRADIENTS)
     losses = table.reduced(terms.names, together=not (compares or probe))
     measured = None

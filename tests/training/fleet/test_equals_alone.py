@@ -3,12 +3,13 @@
 import pytest
 import torch
 
+from autoloss.core.errors import SignalError
 from autoloss.core.registry.lookup import registry
 from autoloss.core.surgery import Surgery
 from autoloss.training.fleet.clip import Clip
 from autoloss.training.fleet.stacked import UnlikeError
 from tests.training.fleet.equality import OPTIMIZERS, check, double  # noqa: F401 - a fixture
-from tests.training.fleet.trainings import Three, member, train_fleet
+from tests.training.fleet.trainings import MEMBERS, Three, member, train_fleet
 
 pytestmark = pytest.mark.usefixtures("double")
 GIVEN = {
@@ -46,6 +47,17 @@ def test_windows_and_places(weighting, accumulate, parameters):
     """The last window of an epoch is shorter, and so is its last batch."""
     problem = Three(missing=True, parameters=parameters)
     check(lambda problem, seed: member(problem, seed, weighting), problem, accumulate=accumulate)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_without_an_anchor(mixed):
+    """What compares gradients where it can follows values; one that cannot do without is an error as alone."""
+    problem = Three(anchored=False)
+    names = ["auto", "dwa", "auto"] if mixed else ["auto"] * MEMBERS
+    fleet = check(lambda problem, seed: member(problem, seed, names[seed]), problem)
+    assert (fleet.members[0].player.weighting.compared == 0).all()
+    with pytest.raises(SignalError, match="'gradnorm' needs gradients at an anchor"):
+        check(lambda problem, seed: member(problem, seed, "auto" if seed else "gradnorm"), problem)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -38,16 +38,22 @@ class Three(Problem):
     """Three losses of different kinds and scales.
 
     ``missing``: one has a mask, and one is often absent; ``aside``: one does not reach the anchor.
+    Without ``anchored`` there is none.
     """
 
     terms = {"kind": "cross_entropy", "size": "mse", "code": None}
     metrics = {"error": "min", "size_mse": "min"}
 
     def __init__(
-        self, missing: bool = False, parameters: bool = False, normalised: bool = False, aside: bool = False
+        self,
+        missing: bool = False,
+        parameters: bool = False,
+        normalised: bool = False,
+        aside: bool = False,
+        anchored: bool = True,
     ) -> None:
         super().__init__()
-        self.aside = aside
+        self.aside, self.anchored = aside, anchored
         self.missing, self.parameters, self.normalised = missing, parameters, normalised
         self.calls = 0
 
@@ -79,7 +85,7 @@ class Three(Problem):
         if self.aside:
             terms["code"] = Entry(network["size"].weight.square().mean())
         anchor = list(network["trunk"].parameters()) if self.parameters else features
-        return Outputs(terms, anchor=anchor)
+        return Outputs(terms, anchor=anchor if self.anchored else None)
 
     def measure(self, outputs: Outputs) -> Mapping[str, Tensor]:
         kind, size = outputs.term("kind"), outputs.term("size")

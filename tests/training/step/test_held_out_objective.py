@@ -16,7 +16,7 @@ NAMES = ("a", "b", "c", "d")
 def gradient(losses, kind="log", base=None, groups=None, primary=()):
     """The gradient of the objective with respect to each of the ``losses``."""
     terms = Terms(NAMES, base, groups)
-    objective = HeldOutObjective(terms, primary, kind, NonFiniteWatch(NAMES, units=terms.units))
+    objective = HeldOutObjective(terms, primary, kind, NonFiniteWatch(NAMES, units=terms.units).see_held_out)
     leaves = {name: torch.tensor(x, dtype=torch.float64, requires_grad=True) for name, x in losses.items()}
     value = objective.of(LossTable(dict(leaves)).reduced(NAMES))
     found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True, materialize_grads=True)

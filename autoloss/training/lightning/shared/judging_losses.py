@@ -11,7 +11,7 @@ from autoloss.training.step.build import build_loss
 from autoloss.training.step.loss_numbers import learned_numbers
 
 
-def judging(losses: Mapping[str, Loss], terms: Mapping[str, str | None], named: Mapping[str, Any]) -> dict[str, Loss]:
+def judging(losses: Mapping[str, Loss], terms: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Loss]:
     """The loss of each term on held-out data: the ``named`` one, or that which is trained with.
 
     A number inside its own objective would only make it smaller. So a loss of the ``losses`` with learned numbers is
