@@ -105,7 +105,7 @@ def losses() -> str:
         "`learned(1,0.1,3,0.03)`; without them they are the default and the range of a search. It is learned with any",
         "weighting, `equal` too, and moves so that the next step lowers the held-out objective. Held-out data is",
         "judged by the problem's own loss with its default numbers, or by `held_out.losses.TERM=mae`. The record has",
-        "it as `loss_number/TERM.delta`, and `autoloss distill` writes it as a schedule, `points(...)`. It looks one step",
+        "it as `loss_number/TERM.delta`, and `autoloss distill` writes it as a schedule, `points(...)`. It looks a step",
         "ahead: a number that makes the gradient larger looks good, and what pays off later is not seen. In a loop of",
         "your own: `Balancer(..., learned={TERM: loss})`, with `balancer.lookahead(...)` around each step.",
         "",
