@@ -132,7 +132,7 @@ NAMES: dict[str, dict[str, str]] = {
     "report.record": {"Part": "report.record:PlayerRecord", "Record": "report.record:RunRecord"},
     "training.ahead": {
         "Ahead": "training.step.lookahead:LookAhead",
-        "lacking": "training.step.lookahead:incomplete_look_ahead",
+        "lacking": "training.step.learns_after:incomplete_look_ahead",
     },
     "training.callbacks.record": {"Record": "training.lightning.callbacks.record:RecordCallback"},
     "training.journal": {"Journal": "training.record.run_directory:RunDirectory"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--player", default="", help="the player whose weights are meant, in a GAN")
     options = parser.parse_args(arguments)
 
-    from autoloss.meta.distill import distill
+    from autoloss.meta.distill import distill, distill_numbers
     from autoloss.report import read
 
     curves = distill(options.run, options.points, options.smooth, options.player)
@@ -44,12 +44,18 @@ def main(arguments: Sequence[str]) -> int:
     for name, values in curves.weights.items():
         first, middle, last = (number(values[i], ".4g") for i in (0, len(values) // 2, -1))
         say(f"{name}: {first} at the start, {middle} half-way, {last} at the end")
-    say(f"\nwritten: {path}\nuse it: {_use(read(options.run), path)}")
+    numbers = distill_numbers(options.run, smooth=options.smooth)
+    for name, text in numbers.items():
+        say(f"{name}: {text}")
+    say(f"\nwritten: {path}\nuse it: {_use(read(options.run), path, numbers)}")
     return 0
 
 
-def _use(record: RunRecord, path: Path) -> str:
-    """How to train with the schedule: the run's own command, with its weighting replaced, or a balancer."""
+def _use(record: RunRecord, path: Path, numbers: Mapping[str, str]) -> str:
+    """How to train with the schedules: the run's own command, with its weighting and learned numbers replaced.
+
+    For a loop of one's own it is a balancer.
+    """
     summary, load = record.summary, f"weighting.load={_quoted(str(path))}"
     command = summary.get("command") or ["autoloss", "train", *summary.get("overrides", ())]
     if not summary.get("overrides") and "command" not in summary and "problem" not in record.config:
@@ -57,8 +63,10 @@ def _use(record: RunRecord, path: Path) -> str:
     if command[:2] != ["autoloss", "train"] or len(command) == 2:
         name = (record.config.get("problem") or {}).get("name")
         command = ["autoloss", "train", *([f"problem={name}"] if name else [])]
-    kept = [one for one in command[2:] if not _is_weighting(one)]
-    return shlex.join(["autoloss", "train", *kept, "weighting=scheduled", load])
+    learned = {f"losses.{name}": text for name, text in numbers.items()}
+    kept = [one for one in command[2:] if not _is_weighting(one) and one.partition("=")[0] not in learned]
+    given = [f"{key}={text}" for key, text in learned.items() if any(one.startswith(f"{key}=") for one in command)]
+    return shlex.join(["autoloss", "train", *kept, *given, "weighting=scheduled", load])
 
 
 def _is_weighting(argument: str) -> bool:

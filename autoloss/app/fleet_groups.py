@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from autoloss.core.schedules.learned_numbers import is_learned
+
 # The values of the keys that a fleet takes: with another one the run is trained alone.
 PLAIN: Mapping[str, Any] = {"anchor": "features", "workers": 0, "on_nonfinite": "raise", "ckpt": None}
 TRAINER: Mapping[str, tuple[Any, ...]] = {
@@ -42,6 +44,10 @@ def obstacle(config: Mapping[str, Any]) -> str:
         return "checkpoint.every_steps"
     if config["held_out"]["implicit"]:
         return "held_out.implicit"
+    if config["held_out"]["losses"]:
+        return "held_out.losses"
+    if learned := _learned(config["losses"], "losses"):
+        return learned
     if config["module"] and config["module"].get("name") not in (None, "multitask"):
         return "module"
     trainer = config["trainer"]
@@ -52,6 +58,17 @@ def obstacle(config: Mapping[str, Any]) -> str:
             return f"trainer.{flag}"
     # A fleet on an accelerator is not tried yet.
     return "trainer.accelerator" if trainer["accelerator"] == "auto" and torch.accelerator.is_available() else ""
+
+
+def _learned(node: Any, path: str) -> str:
+    """The key of a number of a loss that is learned, below ``path``; empty if there is none."""
+    if isinstance(node, Mapping):
+        inner = (_learned(value, f"{path}.{key}") for key, value in node.items() if key != "name")
+    elif isinstance(node, (list, tuple)):
+        inner = (_learned(value, path) for value in node)
+    else:
+        return path if is_learned(node) else ""
+    return next(filter(None, inner), "")
 
 
 def structure_of(config: Mapping[str, Any]) -> str:

@@ -13,13 +13,14 @@ from autoloss.core.schedules.schedule import SCHEDULES
 
 # The user may add keys to these mappings; Hydra refuses a new key without ++.
 _OPEN = re.compile(
-    r"search\.(losses|space)(\.|=)|curriculum(\.|=)|(discriminator\.)?((base|groups|penalties)(\.|=)|(weighting|problem)\.\w+(\.[^=]+=|=\{))"
+    r"search\.(losses|space)(\.|=)|held_out\.losses(\.|=)|curriculum(\.|=)|"
+    r"(discriminator\.)?((base|groups|penalties)(\.|=)|(weighting|problem)\.\w+(\.[^=]+=|=\{))"
 )
 _TERM = re.compile(r"((?:discriminator\.)?losses\.\w+)=([\w.:,-]+)$")
 _TERM_OF_SEVERAL = re.compile(r"((?:discriminator\.)?losses\.\w+)=((?:[\w.:,-]+,)?\[.*)$")
 _OTHERS = re.compile(r"(discriminator\.(weighting|sample_weighting|optimizer))=([\w.:,-]+)$")
 _GROUP = re.compile(r"^(loss|weighting|optimizer)@")
-_SCHEDULE = re.compile(rf"(?<![\w\"'])((?:{'|'.join({**SCHEDULES, **PACINGS})})\([^()]*\))(?![\"'])")
+_SCHEDULE = re.compile(rf"(?<![\w\"'])((?:{'|'.join([*SCHEDULES, *PACINGS, 'learned'])})\([^()]*\))(?![\"'])")
 
 
 def rewritten(overrides: Sequence[str]) -> list[str]:

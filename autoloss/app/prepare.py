@@ -34,14 +34,16 @@ from autoloss.probe.optimizer_step import check_optimizer
 from autoloss.search.stop import no_exit
 from autoloss.training.lightning.loaders import HeldOut, check_source
 from autoloss.training.lightning.module_builder import Attempt, Ingredients, ModuleBuilder
-from autoloss.training.lightning.multitask import ANCHORS, check_anchor
 from autoloss.training.lightning.run_module import RunModule
+from autoloss.training.lightning.shared.anchors import ANCHORS, check_anchor
 from autoloss.training.lightning.shared.held_out_checks import check_lookahead, learner
+from autoloss.training.lightning.shared.judging_losses import judging
 from autoloss.training.lightning.shared.plateaus import FollowsPlateaus
 from autoloss.training.lightning.shared.rng import restore_rng, rng_state
 from autoloss.training.step.build import build_loss, build_sample_weighting, build_weighting, loss_nodes
 from autoloss.training.step.held_out_objective import check_objective, check_primary
 from autoloss.training.step.lookahead import differentiates
+from autoloss.training.step.loss_numbers import learned_numbers
 from autoloss.training.step.nonfinite import NonFiniteWatch
 from autoloss.training.step.penalties import Penalties
 from autoloss.training.step.sample_weights import SampleWeights
@@ -69,8 +71,8 @@ class PreparedRun:
 
     @property
     def learns_from_held_out(self) -> bool:
-        """Whether the weighting or the sample weighting learns from held-out data."""
-        return bool(learner(self.ingredients.weighting, self.ingredients.sample_weighting))
+        """Whether a weighting, or a number of a loss, learns from held-out data."""
+        return bool(learner(self.ingredients.weighting, self.ingredients.sample_weighting, self.ingredients.losses))
 
     def restore_random(self) -> None:
         """Set the random generators to their state after everything was built."""
@@ -177,13 +179,14 @@ def _check_run(config: Mapping[str, Any], attempt: Attempt[Any], here: bool) -> 
 
 def _check_losses(run: Ingredients, attempt: Attempt[Any]) -> None:
     config, problem, weighting, samples = run.config, run.problem, run.weighting, run.sample_weighting
-    if learning := learner(weighting, samples):
+    if learning := learner(weighting, samples, run.losses):
         share, forked = config["held_out"]["share"], config["anchor"] != ANCHORS[0]
         attempt(lambda: require(0 < share < 1, "held_out.share must lie between 0 and 1", f"it is {share}"))
-        attempt(lambda: check_lookahead(learning, forked and differentiates(weighting, samples), True))
-        if Need.ALIGNMENT in weighting.needs:
+        attempt(lambda: check_lookahead(learning, forked and differentiates(weighting, samples, run.losses), True))
+        if Need.ALIGNMENT in weighting.needs or learned_numbers(run.losses):
             attempt(lambda: check_optimizer(run.optimizer.func))  # type: ignore[attr-defined]  # a partial
     attempt(lambda: check_primary(config["held_out"]["primary"], list(problem.terms)))
+    attempt(lambda: judging(run.losses, problem.terms, config["held_out"]["losses"]))
     attempt(lambda: check_objective(config["held_out"]["objective"]))
     attempt(lambda: check_source(config["held_out"]["source"]))
     attempt(lambda: NonFiniteWatch(tuple(problem.terms), config["on_nonfinite"]))

@@ -38,6 +38,8 @@ def report(directory: Path) -> Path | None:
 def print_run(directory: Path, summary: dict[str, Any]) -> None:
     """Print the result of one run, and the places of its files."""
     say(listed("final weights", summary["final_weights"]))
+    if numbers := summary.get("loss_numbers"):
+        say(listed("learned numbers", numbers))
     if "test_metrics" in summary:
         say(listed("test", summary["test_metrics"]))
     if sentence := unmoved_sentence(directory):

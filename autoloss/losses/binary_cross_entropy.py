@@ -42,12 +42,17 @@ class BinaryCrossEntropy(Loss):
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         prediction, target = binary_labels(self, prediction, target)
         weight = self._weight(prediction)
+        if weight.requires_grad:  # torch's has no derivative with respect to it
+            far = functional.softplus(-prediction)
+            return per_sample((1 - target) * prediction + (1 + (weight - 1) * target) * far)
         return per_sample(
             functional.binary_cross_entropy_with_logits(prediction, target, reduction="none", pos_weight=weight)
         )
 
     def _weight(self, prediction: Tensor) -> Tensor:
         given = self.positive_weight
+        if isinstance(given, Tensor):
+            return given.to(prediction.dtype)
         if isinstance(given, (int, float)):
             return prediction.new_full((), given)
         labels = prediction.shape[-1] if prediction.dim() > 1 else 0

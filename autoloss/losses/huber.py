@@ -8,6 +8,7 @@ from torch.nn import functional
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss, per_sample
 from autoloss.core.space import Interval
+from autoloss.losses._bent import bent
 from autoloss.losses._shapes import same_shape
 
 
@@ -35,4 +36,6 @@ class Huber(Loss):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         prediction, target = same_shape(prediction, target)
+        if isinstance(self.delta, Tensor):
+            return per_sample(bent(prediction, target, self.delta))
         return per_sample(functional.huber_loss(prediction, target, reduction="none", delta=self.delta))

@@ -44,6 +44,18 @@ def distill(directory: Path, points: int = 50, smooth: float = 0.05, player: str
     return Curves(tuple(grid.tolist()), curves)
 
 
+def distill_numbers(directory: Path, points: int = 10, smooth: float = 0.05) -> dict[str, str]:
+    """The learned numbers of losses of the run in ``directory`` as schedules, ``points(...)``, by name."""
+    record = read(directory)
+    grid = torch.linspace(0, 1, points + 1, dtype=torch.float64)
+    found = {}
+    for part in record.parts.values():
+        for name, values in part.numbers.items():
+            curve = _smooth(_recorded(record.columns["progress"], values), grid, smooth)
+            found[name] = f"points({','.join(f'{value:.6g}' for value in curve.tolist())})"
+    return found
+
+
 def _part(directory: Path, player: str) -> tuple[PlayerRecord, Array]:
     """The record of ``player``, and the progress of its rows."""
     path = directory / "trajectory.csv"

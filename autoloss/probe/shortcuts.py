@@ -12,6 +12,8 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from autoloss.probe.log_sums import REPLACED, with_graph
+
 LAYERS = {functional.linear: 0, functional.conv1d: 1, functional.conv2d: 2, functional.conv3d: 3}  # axes of space
 DIVIDED = {torch.div, torch.true_divide, Tensor.div}
 SCALED = {torch.mul, Tensor.mul} | DIVIDED
@@ -48,6 +50,8 @@ class Shortcuts(Constants):
             dual = _layer(func, args, kwargs)
         elif func in SCALED or func in SHIFTED:
             dual = _with_constant(func, args, kwargs)
+        elif func in REPLACED:
+            dual = with_graph(func, args, kwargs)
         elif func is functional.group_norm and args:
             # torch's derivative of it takes a view, which channels in the last place (some convolutions') forbid.
             args = (args[0].contiguous(), *args[1:])

@@ -39,7 +39,8 @@ class Slopes:
         """The ``losses`` at the parameters' values ``at``, and their derivatives along ``direction``.
 
         ``at`` and ``direction`` have a tensor for each parameter; one that ``direction`` lacks does not move. The
-        results are tensors of any shape without a graph, or ``None`` for a loss that is absent.
+        results are tensors of any shape, or ``None`` for a loss that is absent. The derivatives have a graph to what
+        else the losses are made of, if that requires a gradient (a number inside a loss), and none to the parameters.
         """
         if self.exact:
             moment = Moment.now(next(iter(direction)).device)
@@ -74,7 +75,7 @@ class Slopes:
                 None if pair is None else torch.zeros_like(pair.primal) if pair.tangent is None else pair.tangent
                 for pair in pairs
             ]
-            return values, [None if slope is None else slope.detach() for slope in slopes]
+            return values, slopes
 
     def differences(
         self, losses: Losses, at: Mapping[Tensor, Tensor], direction: Mapping[Tensor, Tensor]
@@ -88,10 +89,9 @@ class Slopes:
         moment.restore()
         after = self._call(losses, {**at, **{p: at[p] + step * v for p, v in direction.items()}})
         pairs = [
-            None if one is None or other is None else (one.detach(), other.detach())
-            for one, other in zip(before, after, strict=True)
+            None if one is None or other is None else (one, other) for one, other in zip(before, after, strict=True)
         ]
-        values = [None if pair is None else (pair[0] + pair[1]) / 2 for pair in pairs]
+        values = [None if pair is None else (pair[0] + pair[1]).detach() / 2 for pair in pairs]
         return values, [None if pair is None else (pair[1] - pair[0]) / (2 * step) for pair in pairs]
 
     def _call(self, losses: Losses, values: Mapping[Tensor, Tensor]) -> Sequence[Tensor | None]:

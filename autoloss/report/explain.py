@@ -28,6 +28,7 @@ def findings(record: RunRecord) -> list[str]:
             for name, text in part.base_schedules.items()
             if isinstance(text, str)
         ]
+        said += [sentence for name, values in part.numbers.items() if (sentence := about_number(name, values))]
         said += [*by_values(part), *conflicts(part), *constant(part), *oscillation(part), *scale(part)]
     return [*said, *overfitting(record), *gaps(record)]
 
@@ -58,6 +59,19 @@ def about_loss(part: PlayerRecord, name: str, steps: Array) -> str:
     way, factor = ("down", 1 / end) if end < 1 else ("up", end)
     reason = _reason(part, unit, steps <= when, way)
     return f"`{part.title(name)}` was scaled {way} {_times(factor)} by step {when}{reason}."
+
+
+def about_number(name: str, values: Array) -> str:
+    """One sentence on a learned number of a loss: where it began, where it ended, and where it was on the way."""
+    known = _finite(values)
+    if len(known) < 2:
+        return ""
+    first, last = float(known[0]), float(np.median(known[-_tail(known) :]))
+    low, high = f"{known.min():.3g}", f"{known.max():.3g}"
+    way = "rose" if last > first else "fell"
+    settled = abs(last - float(np.median(known[len(known) // 2 :]))) <= CONSTANT * max(float(np.ptp(known)), 1e-12)
+    end = "where it settled" if settled else "and was still moving"
+    return f"`{name}` was learned: it {way} from {first:.3g} to {last:.3g}, {end}, and was between {low} and {high}."
 
 
 def vanished(part: PlayerRecord, name: str, unit: str) -> str:

@@ -94,6 +94,12 @@ class PlayerRecord:
         return {pair: self.columns[tag] for pair, tag in tags.items() if tag in self.columns}
 
     @cached_property
+    def numbers(self) -> Table:
+        """The learned numbers of losses, by name (``digit.q``)."""
+        before = self.tag("loss_number") + "/"
+        return {tag.removeprefix(before): x for tag, x in self.columns.items() if tag.startswith(before)}
+
+    @cached_property
     def total(self) -> Array:
         """The weighted sum."""
         return self.columns.get(self.tag("loss", "total"), np.empty(0))

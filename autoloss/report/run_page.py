@@ -100,6 +100,7 @@ def charts(part: PlayerRecord, steps: Array) -> list[Block]:
         ),
         lines(f"{before}Weighted losses", steps, titled(part.of("loss_weighted")), "", True, smooth=True),
         _area(f"{before}Share of the total", steps, titled(part.of("loss_share"))),
+        lines(f"{before}Learned numbers of losses", steps, part.numbers, "Learned from held-out data.", None),
         lines(
             f"{before}Gradient norms",
             steps,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from autoloss.core.errors import SignalError, require, unknown
+from autoloss.core.loss import Loss
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.table import Anchor, Entry, Losses, LossTable
 from autoloss.core.tensors.compile import uncompiled
@@ -19,6 +20,7 @@ from autoloss.training.record.cadence import ProbedTogether
 from autoloss.training.record.lazy_start import ClosedAtEnd, LazyRunDirectory
 from autoloss.training.step.build import build_sample_weighting, build_weighting
 from autoloss.training.step.item_counts import Items
+from autoloss.training.step.loss_numbers import numbers_in
 from autoloss.training.step.notes import Notes
 from autoloss.training.step.own_loop import OwnLoop
 from autoloss.training.step.player import Player
@@ -48,6 +50,9 @@ class Balancer(ClosedAtEnd, OwnLoop):
         samples: how many samples the training data have, for sample weightings that keep a number for each.
         probe_every: if the weighting measures no gradients, how many steps lie between two measurements of them for the
             record alone; 0 measures none. All processes that train together must be given the same number.
+        learned: losses with numbers to learn, by the name of what they give: ``{"digit": build("loss", {"name":
+            "focal", "gamma": "learned(2.0, 0, 5)"})}``. The numbers are set in them after each :meth:`lookahead`, and
+            while its ``held_out`` is called they are those that they began with: it should use fixed losses.
 
     >>> balancer = Balancer(["depth", "kl"], weighting="equal", base={"kl": 0.1})
     >>> balancer({"depth": torch.tensor(1.0), "kl": torch.tensor(2.0)})
@@ -70,12 +75,21 @@ class Balancer(ClosedAtEnd, OwnLoop):
         sample_weighting: str | Mapping[str, Any] | SampleWeighting = "uniform",
         samples: int | None = None,
         probe_every: int = 0,
+        learned: Mapping[str, Loss] | None = None,
     ) -> None:
         super().__init__()
         require(probe_every >= 0, "`probe_every` must not be negative", f"probe_every={probe_every}")
         sampled = build_sample_weighting(sample_weighting)
         self.player = Player(
-            losses, build_weighting(weighting), base, groups, unbalanced, on_nonfinite, sampled, samples
+            losses,
+            build_weighting(weighting),
+            base,
+            groups,
+            unbalanced,
+            on_nonfinite,
+            sampled,
+            samples,
+            numbers=numbers_in(learned or {}, tuple(losses)),
         )
         self.start(accumulate, total_steps)
         named = weighting if isinstance(weighting, (str, Mapping)) else self.player.weighting.title()
@@ -134,7 +148,7 @@ class Balancer(ClosedAtEnd, OwnLoop):
         clock = self.clock
         if not self._around.within and self.player.looks_ahead(clock.step):
             raise SignalError(
-                f"Weighting {self.player.weighting.title()!r} needs the losses again after the step, but the step is "
+                f"{self.player.learner} needs the losses again after the step, but the step is "
                 "not inside a look-ahead. Write `with balancer.lookahead(network, optimizer, train=losses_of):` "
                 "around it."
             )

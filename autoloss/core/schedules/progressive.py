@@ -14,21 +14,24 @@ from autoloss.core.errors import ConfigError
 from autoloss.core.registry.defaults import defaults
 from autoloss.core.registry.lookup import registry
 from autoloss.core.registry.parameters import named
+from autoloss.core.schedules.learned_numbers import Learned, is_learned, numbers_of, parse_learned, values_of
 from autoloss.core.schedules.schedule import parse_schedule
 
 Value = Callable[[float], Any]
 
 
 class Progressive(Component, nn.Module):
-    """A component whose numbers, also those in a list, may be functions of progress from 0 to 1.
+    """A component whose numbers, also those in a list, may be functions of progress from 0 to 1, or be learned.
 
     Each parameter is an attribute of the same name, which ``forward`` reads. :meth:`follow` sets those that
-    are in ``schedules``. They depend on progress alone, so a resumed training needs no state of them.
+    are in ``schedules``. They depend on progress alone, so a resumed training needs no state of them. Those that are
+    ``learned`` have their first value until training sets them: to tensors of one number, in float64.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.schedules: dict[str, Value] = {}
+        self.learned: dict[str, Learned] = {}
 
     def follow(self, progress: float) -> None:
         """Set every parameter that has a schedule, of this component and its parts, to its value at ``progress``.
@@ -47,9 +50,10 @@ class Progressive(Component, nn.Module):
 def build(kind: str, given: Any) -> Any:
     """The loss or penalty that ``given`` describes: a name, ``{"name": ..., parameters}``, or the component itself.
 
-    A list of losses gives their average. A number, also one in a list, may be written as a schedule, ``linear(0,2)``.
-    The component is built with the schedule's first, last, smallest and largest value, so that a value that is not
-    allowed is an error now and not during training.
+    A list of losses gives their average. A number, also one in a list, may be written as a schedule, ``linear(0,2)``,
+    and that of a loss as ``learned`` (:class:`LearnedNumber`). The component is built with the schedule's first, last,
+    smallest and largest value, and with the bounds of what is learned, so that a value that is not allowed is an error
+    now and not during training.
     """
     if isinstance(given, Progressive):
         return given
@@ -60,16 +64,24 @@ def build(kind: str, given: Any) -> Any:
         given = {"name": name, **inside}
     name, parameters = named(kind, given, "{'name': ..., ...}")
     known = defaults(registry.find(kind, name))
+    learned = _learned(kind, name, parameters, known)
+    parameters |= {key: values_of(one, lambda number: number.first) for key, one in learned.items()}
     schedules = {
         key: _values(key, value, known.get(key))
         for key, value in parameters.items()
         if not isinstance(known.get(key), str) and _is_schedule(value)
     }
     for progress in _extremes(schedules):
-        with torch.random.fork_rng(devices=[]):
-            registry.build(kind, name, **{**parameters, **{key: at(progress) for key, at in schedules.items()}})
-    made = registry.build(kind, name, **{**parameters, **{key: at(0.0) for key, at in schedules.items()}})
-    for key in schedules:
+        _try(kind, name, {**parameters, **{key: at(progress) for key, at in schedules.items()}})
+    first = {**parameters, **{key: at(0.0) for key, at in schedules.items()}}
+    for key, one in learned.items():
+        ends = {i: number.ends for i, number in enumerate(numbers_of(key, one).values())}
+        for end in range(max(map(len, ends.values()))):
+            _try(
+                kind, name, {**first, key: values_of(one, lambda number, end=end: number.ends[end % len(number.ends)])}
+            )
+    made = registry.build(kind, name, **first)
+    for key in {**schedules, **learned}:
         if key not in vars(made):
             raise ConfigError(
                 f"A parameter with a schedule must be an attribute that forward() reads, but {kind} {name!r} has no "
@@ -77,7 +89,30 @@ def build(kind: str, given: Any) -> Any:
             )
     if schedules:
         made.schedules = schedules
+    if learned:
+        made.learned = learned
     return made
+
+
+def _try(kind: str, name: str, parameters: Mapping[str, Any]) -> None:
+    with torch.random.fork_rng(devices=[]):
+        registry.build(kind, name, **parameters)
+
+
+def _learned(kind: str, name: str, parameters: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Learned]:
+    written = {key: value for key, value in parameters.items() if key in known and is_learned(value)}
+    if not written:
+        return {}
+    if kind != "loss":
+        raise ConfigError(
+            f"A number must belong to a loss to be learned, but {next(iter(written))!r} belongs to {kind} {name!r}. "
+            "Give it a number or a schedule."
+        )
+    space = getattr(registry.load(kind, name), "search_space", {})
+    return {
+        key: parse_learned(f"{key!r} of {kind} {name!r}", value, known[key], space.get(key))
+        for key, value in written.items()
+    }
 
 
 def _is_schedule(value: Any) -> bool:

@@ -61,8 +61,21 @@ def rampup(value: float, until: float = 1.0) -> Schedule:
     return lambda progress: value * math.exp(-5 * (1 - _between(0.0, until, progress)) ** 2)
 
 
+def points(first: float, *others: float) -> Schedule:
+    """Straight lines through numbers at equal distances of progress, the first at 0 and the last at 1."""
+    values = (first, *others)
+
+    def at(progress: float) -> float:
+        place = min(max(progress, 0.0), 1.0) * len(others)
+        before = min(int(place), max(len(others) - 1, 0))
+        after = values[min(before + 1, len(others))]
+        return values[before] + (after - values[before]) * (place - before)
+
+    return at
+
+
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
-    f.__name__: f for f in (constant, linear, cosine, step, cyclical, warmup, rampup)
+    f.__name__: f for f in (constant, linear, cosine, step, cyclical, warmup, rampup, points)
 }
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from autoloss.core.clock import Clock
-from autoloss.core.errors import ConfigError, check_known, require
+from autoloss.core.errors import ConfigError, check_known
 from autoloss.core.gan.gan_problem import GanProblem
 from autoloss.core.loss import Loss
 from autoloss.core.need import Need
@@ -29,14 +29,15 @@ from autoloss.probe.slopes import check_network
 from autoloss.training.lightning.loaders import HeldOut
 from autoloss.training.lightning.module_builder import Ingredients, OptimizerFactory, SchedulerFactory
 from autoloss.training.lightning.run_module import SHARDING, RunModule
+from autoloss.training.lightning.shared.anchors import check_anchor
 from autoloss.training.lightning.shared.held_out_checks import check_lookahead, learner
+from autoloss.training.lightning.shared.judging_losses import judging
 from autoloss.training.lightning.shared.scaling import loss_scale, will_step
 from autoloss.training.step.entries import table_of
 from autoloss.training.step.lookahead import LookAhead, differentiates
+from autoloss.training.step.loss_numbers import numbers_in
 from autoloss.training.step.penalties import Penalties
 from autoloss.training.step.player import Player
-
-ANCHORS = ("features", "fork", "parameters")
 
 
 class MultiTaskModule(RunModule):
@@ -51,8 +52,8 @@ class MultiTaskModule(RunModule):
     With ``anchor="parameters"`` the gradients meet at the parameters that the features are computed from.
     ``penalties`` on the network's parameters (see :class:`Penalties`) are losses that keep their base weight.
     ``sample_weighting`` weighs the samples of each term; ``samples`` is the number of training samples.
-    ``plateau`` defines a plateau of the validation metric, which schedules can follow: ``metric``, ``patience``,
-    ``change``.
+    ``objective_losses`` are what held-out data is judged by, by term (see :func:`judging`). ``plateau`` defines a
+    plateau of the validation metric, which schedules can follow: ``metric``, ``patience``, ``change``.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class MultiTaskModule(RunModule):
         objective: str = "log",
         plateau: Mapping[str, Any] | None = None,
         penalties: Mapping[str, Any] | None = None,
+        objective_losses: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         check_anchor(anchor)
@@ -94,16 +96,18 @@ class MultiTaskModule(RunModule):
             on_nonfinite,
             sample_weighting,
             samples,
+            numbers=numbers_in(losses, list(problem.terms)),
         )
+        self.judges = judging(losses, problem.terms, objective_losses or {})
         self.forked = anchor != "features" or isinstance(weighting, Surgery)
         self._fork = partial(self.player.fork, parameters=anchor == "parameters")
         self._optimizer, self._scheduler = optimizer, scheduler
         parts = nn.ModuleList([self.network, self.loss_modules])
         self._look_ahead = LookAhead(self.player, parts, primary, implicit=implicit, objective=objective)
         self.held_out = held_out
-        self._learner = learner(weighting, sample_weighting)
-        self._aligns = Need.ALIGNMENT in weighting.needs
-        self._differentiates = differentiates(weighting, sample_weighting)
+        self._learner = learner(weighting, sample_weighting, losses)
+        self._aligns = Need.ALIGNMENT in self.player.learns_after
+        self._differentiates = differentiates(weighting, sample_weighting, losses)
         check_lookahead(self._learner, self.forked and self._differentiates, held_out is not None)
         if self._differentiates:
             check_network(self.network)
@@ -144,6 +148,7 @@ class MultiTaskModule(RunModule):
             objective=config["held_out"]["objective"],
             plateau=config["plateau"],
             penalties=run.penalties,
+            objective_losses=config["held_out"]["losses"],
             **parameters,
         )
 
@@ -214,6 +219,7 @@ class MultiTaskModule(RunModule):
             )
         self._look_ahead.micro_batches = self.trainer.accumulate_grad_batches
         self._look_ahead.forward_context = self.trainer.precision_plugin.forward_context
+        self._look_ahead.check_numbers(lambda: self._terms(self._held_out_outputs(0)))
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Make the optimiser's step; then measure its outcome for a weighting that learns from it."""
@@ -268,10 +274,13 @@ class MultiTaskModule(RunModule):
             return self.problem.outputs(self.network, batch)
 
     def _held_out_table(self, step: int) -> LossTable:
+        return table_of(self._held_out_outputs(step), self.judges, self.player, self.clock)
+
+    def _held_out_outputs(self, step: int) -> Outputs:
         assert self.held_out is not None
         batch = self.held_out.batch(step, self.global_rank)
         batch = self.trainer.precision_plugin.convert_input(self.transfer_batch_to_device(batch, self.device, 0))
-        return self._terms(self.outputs(batch))
+        return self.outputs(batch)
 
     def _terms(self, outputs: Outputs, clock: Clock | None = None) -> LossTable:
         return table_of(outputs, self.losses, self.player, clock or self.clock)
@@ -287,8 +296,3 @@ class MultiTaskModule(RunModule):
                 if (entry := table.entry(name)) is not None:
                     total, number = entry.local()
                     self.add_sum(f"val_loss/{name}", total, int(number))
-
-
-def check_anchor(anchor: str) -> None:
-    """Raise :class:`ConfigError` unless ``anchor`` is one of :data:`ANCHORS`."""
-    require(anchor in ANCHORS, f"anchor must be one of {', '.join(ANCHORS)}", f"it is {anchor!r}")

@@ -14,7 +14,8 @@ from autoloss.probe.implicit import Implicit
 from autoloss.probe.lookahead import Moment
 from autoloss.probe.optimizer_step import OptimizerStep, observe_step
 from autoloss.probe.slopes import bare, check_network
-from autoloss.training.step.lookahead import LookAhead, incomplete_look_ahead
+from autoloss.training.step.learns_after import incomplete_look_ahead
+from autoloss.training.step.lookahead import LookAhead
 from autoloss.training.step.optimizer_steps import OptimizerSteps
 from autoloss.training.step.player import Player
 
@@ -70,14 +71,18 @@ class AroundStep:
         aligns, foresees = Need.ALIGNMENT in needs, self.player.foresees and learns
         if (aligns and not optimizers) or ((needs & HELD_OUT_DATA or foresees) and held_out is None):
             raise incomplete_look_ahead(self.player, needs)
+        fresh = False
         if self.look_ahead is None or self.look_ahead.network is not network:
             self.look_ahead = LookAhead(self.player, network, primary, implicit=implicit, objective=objective)
+            fresh = True
         look_ahead = self.look_ahead
         if aligns or foresees:
             check_network(network)
         moment = Moment.now(next(network.parameters()).device)
         again = lambda: LossTable.of(train(network))  # noqa: E731
         held = None if held_out is None else lambda: LossTable.of(held_out(network))
+        if fresh:
+            look_ahead.check_numbers(again)
         if foresees and held is not None:
             look_ahead.foresee(step, moment, again, held)
         optimizer_step: OptimizerStep | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -10,8 +10,9 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor, nn
 
-from autoloss.core.errors import ConfigError, SignalError
-from autoloss.core.need import HELD_OUT_DATA, Need, SampleNeed
+from autoloss.core.errors import ConfigError
+from autoloss.core.loss import Loss
+from autoloss.core.need import Need, SampleNeed
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.table import LossTable, Reduced
 from autoloss.core.tensors.ranks import sum_over_ranks, world_size
@@ -23,7 +24,9 @@ from autoloss.probe.lookahead import Moment, evaluating, replayed
 from autoloss.probe.optimizer_step import OptimizerStep
 from autoloss.probe.slopes import Slopes
 from autoloss.training.step.held_out_objective import HeldOutObjective
+from autoloss.training.step.loss_numbers import learned_numbers
 from autoloss.training.step.player import Player
+from autoloss.training.step.same_losses import agree, check_same
 from autoloss.training.step.sample_weights import Sampled, applied
 from autoloss.training.step.weigh import Weighed
 
@@ -68,6 +71,13 @@ class LookAhead:
         """Keep the function that computes a micro-batch's losses again, and the random numbers of its forward."""
         self._looks.append((moment, table))
 
+    def check_numbers(self, table: Table) -> None:
+        """Raise :class:`ConfigError` for a learned number that its loss, in ``table()``, has no derivative for."""
+        if self.player.numbers is not None:
+            moment = Moment.now(self.player.last.device)
+            with replayed(self.network, moment, graph=True), self.forward_context():
+                self.player.numbers.check(table)
+
     def drop(self) -> None:
         """Forget the window's micro-batches: its step is given up."""
         self._looks = []
@@ -78,12 +88,12 @@ class LookAhead:
         samples = self.player.samples
         assert samples is not None
         at: dict[Tensor, Tensor] = {p: p.detach() for p in self.network.parameters() if p.requires_grad}
-        with replayed(self.network, Moment.seeded(moment.where, 0x5EED + step), graph=True):
+        with replayed(self.network, Moment.seeded(moment.where, 0x5EED + step), graph=True), self._fixed():
             direction = gradient_of(partial(self._objective, held_out), self.network)
         found: list[str] = []
         with replayed(self.network, moment, graph=True):
             _, slopes = self.slopes.along(partial(self._each, table, samples.names, found), at, direction)
-        samples.foresee({name: s.float() for name, s in zip(found, slopes, strict=True) if s is not None})
+        samples.foresee({name: s.detach().float() for name, s in zip(found, slopes, strict=True) if s is not None})
 
     def _each(self, table: Table, names: Sequence[str], found: list[str]) -> list[Tensor]:
         with self.forward_context():
@@ -113,7 +123,7 @@ class LookAhead:
     def units_held_out(self, step: int, held_out: Table) -> tuple[Tensor, Tensor]:
         """The losses [K] of a held-out batch as in a validation (no dropout), and which of them it has [K]."""
         seeded = Moment.seeded(self.player.last.device, 0x5EED + step)
-        with replayed(self.network, seeded), evaluating(self.network), self.forward_context():
+        with replayed(self.network, seeded), evaluating(self.network), self._fixed(), self.forward_context():
             table = held_out()
         return self._units(table)
 
@@ -124,12 +134,16 @@ class LookAhead:
     def alignment(
         self, step: int, looks: Sequence[tuple[Moment, Table]], optimizer_step: OptimizerStep, held_out: Table
     ) -> Tensor:
-        """How fast the held-out objective falls with the effective weight of each loss, [N]."""
+        """How fast the held-out objective falls with the effective weight of each loss, [N].
+
+        Learned numbers of losses see how fast it falls with them, if the weights stay what they are.
+        """
         _check_parameters(self.network, optimizer_step)
         device = self.player.last.device
         # Random numbers of its own: the next training forward must not draw the same dropout masks.
         with replayed(self.network, Moment.seeded(device, 0x5EED + step), graph=True):
-            gradient = gradient_of(partial(self._objective, held_out), self.network)
+            with self._fixed():
+                gradient = gradient_of(partial(self._objective, held_out), self.network)
             if self.implicit is None:
                 parts, scale = self._parts()
                 direction = optimizer_step.jacobian_times(gradient, scale)
@@ -137,23 +151,48 @@ class LookAhead:
                 # Where training settles does not depend on how its gradients are clipped.
                 parts = [self._share(weighed) for weighed in self.player.window.steps]
                 direction = self._converged(self.implicit, looks, gradient)
+        numbers = self.player.numbers
+        within: AbstractContextManager[list[Tensor]] = nullcontext([]) if numbers is None else numbers.leaves()
+        with within as leaves:
+            found = self._slopes(looks, optimizer_step.before, direction)
+        slopes = [part * one for part, one in zip(parts, found, strict=True)]
+        if numbers is not None:
+            numbers.see([self._pull(*pair) for pair in zip(slopes, self.player.window.steps, strict=True)], leaves)
+        return sum_over_ranks(torch.stack(slopes).detach().sum(0)) / world_size()
+
+    def _slopes(
+        self,
+        looks: Sequence[tuple[Moment, Table]],
+        at: dict[Tensor, Tensor],
+        direction: dict[Tensor, Tensor],
+    ) -> list[Tensor]:
+        """The derivatives of each micro-batch's losses along ``direction``, [N], and a check that they are the same."""
         found = []
         for (moment, table), weighed in zip(looks, self.player.window.steps, strict=True):
             losses, before = partial(self._scalars, table, weighed.sampled), weighed.losses.scalars
             with replayed(self.network, moment, graph=True):
-                values, slopes = self.slopes.along(losses, optimizer_step.before, direction)
+                values, slopes = self.slopes.along(losses, at, direction)
             # A fused optimiser skips a step whose gradients overflowed, without a message.
             if not self._checked and all(bool(v.isfinite().all()) for v in direction.values()):
-                if self.slopes.exact and not _agree(values, before):
+                if self.slopes.exact and not agree(values, before):
                     with replayed(self.network, moment, graph=True):
-                        others = self.slopes.differences(losses, optimizer_step.before, direction)
-                    if _agree(others[0], before, rounded=True):
+                        others = self.slopes.differences(losses, at, direction)
+                    if agree(others[0], before, rounded=True):
                         self.slopes.give_up(OTHER_DROPOUT)
                         values, slopes = others
-                self._check(values, before)
+                self._checked = True
+                check_same(self.player.terms.names, values, before, rounded=not self.slopes.exact)
             found.append(_stacked(slopes))
-        total = torch.stack([part * one for part, one in zip(parts, found, strict=True)]).sum(0)
-        return sum_over_ranks(total) / world_size()
+        return found
+
+    def _pull(self, slopes: Tensor, weighed: Weighed) -> Tensor:
+        """How fast a micro-batch's total makes the objective fall: a function of the learned numbers."""
+        return (slopes * torch.where(weighed.losses.present, weighed.weights, 0.0)).sum()
+
+    def _fixed(self) -> AbstractContextManager[object]:
+        """Within it learned numbers are those that they began with: in an objective they would only make it smaller."""
+        numbers = self.player.numbers
+        return nullcontext() if numbers is None else numbers.starting()
 
     def _share(self, weighed: Weighed) -> Tensor | float:
         """The part of a micro-batch's losses in the step's objective, [N] where the window's items are known."""
@@ -203,16 +242,6 @@ class LookAhead:
             made = table()
         return applied(made, sampled).reduced(self.player.terms.names)
 
-    def _check(self, values: Sequence[Tensor | None], before: Sequence[Tensor | None]) -> None:
-        """Raise :class:`SignalError` unless the losses are those of the step; called once."""
-        self._checked = True
-        for name, again, first in zip(self.player.terms.names, values, before, strict=True):
-            if _same(again, first, rounded=not self.slopes.exact):
-                continue
-            if again is None or first is None:
-                raise SignalError(_differs(name, "absent" if first is None else "present", "otherwise"))
-            raise SignalError(_differs(name, f"{float(first.detach()):g}", f"{float(again):g}"))
-
 
 @dataclass(frozen=True)
 class _Outcome:
@@ -239,45 +268,18 @@ class _Outcome:
         return self.look_ahead.units_held_out(self.step, self.held_out_table)
 
 
-def differentiates(weighting: Weighting, sample_weighting: SampleWeighting | None) -> bool:
-    """Whether one of them learns from derivatives of held-out losses with respect to its weights."""
+def differentiates(
+    weighting: Weighting, sample_weighting: SampleWeighting | None, losses: Mapping[str, Loss] | None = None
+) -> bool:
+    """Whether one of them learns from derivatives of held-out losses, with respect to its weights or numbers."""
     by_sample = sample_weighting is not None and SampleNeed.ALIGNMENT in sample_weighting.needs
-    return by_sample or Need.ALIGNMENT in weighting.needs
-
-
-def incomplete_look_ahead(player: Player, needs: Need) -> ConfigError:
-    """The error for a look-ahead that lacks what the weighting ``needs`` after the step, or the sample weighting."""
-    title = player.weighting.title() if needs & HELD_OUT_DATA else player.samples and player.samples.title
-    aligns = Need.ALIGNMENT in needs
-    return ConfigError(
-        f"Weighting {title!r} needs {'the optimizer and ' * aligns}held-out losses, but the look-ahead lacks "
-        "one. Write balancer.lookahead(network, optimizer, train=losses_of, held_out=losses_of_held_out)."
-    )
+    return by_sample or Need.ALIGNMENT in weighting.needs or bool(learned_numbers(losses or {}))
 
 
 def _stacked(slopes: Sequence[Tensor | None]) -> Tensor:
     here = [slope for slope in slopes if slope is not None]
     zero = torch.zeros_like(torch.stack(here).sum())
     return torch.stack([zero if slope is None else slope.to(zero.dtype) for slope in slopes])
-
-
-def _agree(values: Sequence[Tensor | None], before: Sequence[Tensor | None], rounded: bool = False) -> bool:
-    return all(_same(again, first, rounded) for again, first in zip(values, before, strict=True))
-
-
-def _same(again: Tensor | None, first: Tensor | None, rounded: bool) -> bool:
-    if again is None or first is None:
-        return again is first
-    rounded = rounded or torch.is_autocast_enabled(again.device.type) or first.dtype != torch.float64
-    return torch.allclose(again.to(first.dtype), first.detach(), rtol=2e-2 if rounded else 1e-9, atol=1e-6)
-
-
-def _differs(name: str, before: str, after: str) -> str:
-    return (
-        f"A look-ahead must compute the losses of the step again, but {name!r} was {before} and is {after}. "
-        "Compute them from the same batch and the network that is passed in, with no other effect. If several "
-        "optimisers step, name all: balancer.lookahead(network, [first, second], ...)."
-    )
 
 
 def _check_parameters(network: nn.Module, optimizer_step: OptimizerStep) -> None:

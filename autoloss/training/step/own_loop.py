@@ -11,7 +11,6 @@ from torch.optim import Optimizer
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import ConfigError, require
-from autoloss.core.need import OUTCOME
 from autoloss.core.schedules.plateaus import Plateaus
 from autoloss.core.tensors.state import StateModule
 from autoloss.probe.implicit import Implicit
@@ -173,7 +172,7 @@ class OwnLoop(StateModule):
         self._steps.number, self._steps.calls = int(steps), int(within)
         saved = state[number + 2 :].detach().cpu().clone()
         # The effect of a step cannot be measured on micro-batches that are gone.
-        self._saved = saved if len(saved) and not self.player.weighting.needs & OUTCOME else None
+        self._saved = saved if len(saved) and not self.player.learns_after else None
 
     def _continue(self, device: torch.device) -> None:
         """Go on with the window that was open in the checkpoint."""

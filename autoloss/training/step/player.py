@@ -11,10 +11,8 @@ from torch import Tensor
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import SignalError, check_known
-from autoloss.core.measured.signal import StepOutcome
-from autoloss.core.need import GRADIENTS, OUTCOME, Need, SampleNeed
+from autoloss.core.need import GRADIENTS
 from autoloss.core.sample_weighting import SampleWeighting
-from autoloss.core.signals import AFTER_STEP
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable, Reduced
 from autoloss.core.tensors.compile import keep_compiled_buffers, uncompiled
@@ -31,22 +29,24 @@ from autoloss.training.step.clock_check import check_base, check_clock
 from autoloss.training.step.contract import check_bound
 from autoloss.training.step.forked import Met, combine, hold, look, weigh_forked
 from autoloss.training.step.item_counts import Items, check_has_weights, shares
+from autoloss.training.step.learns_after import LearnsAfter
+from autoloss.training.step.loss_numbers import LossNumbers
 from autoloss.training.step.nonfinite import NonFiniteWatch
 from autoloss.training.step.notes import Notes
 from autoloss.training.step.order import Order, check_order
 from autoloss.training.step.reach import Reach
 from autoloss.training.step.sample_weights import Sampled, SampleWeights
-from autoloss.training.step.unbalanced_units import UnbalancedUnits
 from autoloss.training.step.weigh import Weighed, weigh, weighted_sum
 from autoloss.training.step.window import Window
 
 
-class Player(UnbalancedUnits):
+class Player(LearnsAfter):
     """Weighs tables step after step: :meth:`step` for each micro-batch, :meth:`commit` for each optimiser step.
 
     ``weighed`` is the last micro-batch, ``notes`` takes further numbers to record of it, and ``probe`` says at which
     steps gradients are compared for the record alone (:meth:`watch_gradients`). ``listener`` is called with each
-    weighed micro-batch and its notes; a recorder sets it. Where there are several players,
+    weighed micro-batch and its notes; a recorder sets it. ``numbers`` of the losses are learned beside the weights.
+    Where there are several players,
     ``whose`` names this one in errors about its losses ("discriminator").
     """
 
@@ -63,6 +63,7 @@ class Player(UnbalancedUnits):
         sample_weighting: SampleWeighting | None = None,
         size: int | None = None,
         whose: str = "",
+        numbers: LossNumbers | None = None,
     ) -> None:
         super().__init__()
         self.terms = Terms(names, base, groups)
@@ -75,7 +76,11 @@ class Player(UnbalancedUnits):
         if sample_weighting is not None and not isinstance(sample_weighting, Uniform):
             self.samples = SampleWeights(self.terms.names, sample_weighting, size)
         sampled = self.samples.names if self.samples is not None else ()
-        self.order = Order({"losses": self.terms.names, "units": self.terms.units, "samples' losses": sampled})
+        self.numbers = numbers
+        learned = {} if numbers is None else {"learned numbers": numbers.names}
+        self.order = Order(
+            {"losses": self.terms.names, "units": self.terms.units, "samples' losses": sampled, **learned}
+        )
         self.register_load_state_dict_pre_hook(check_order)
         self.reach = Reach(self.terms)
         self.window = Window([])
@@ -86,7 +91,7 @@ class Player(UnbalancedUnits):
         self._through: dict[str, bool] = {}
         # Operations on flags are slow, and each step would make several.
         self._compares = bool(self.weighting.needs & GRADIENTS)
-        self._learns_after = bool(self.weighting.needs & OUTCOME)
+        self._learns_after = bool(self.learns_after)
         self._checked = False
         with on_host():
             self.add_state("last", self.terms.spread(torch.ones(len(self.terms.units), dtype=torch.float32)).clone())
@@ -123,6 +128,8 @@ class Player(UnbalancedUnits):
         check_base(self.terms, clock)
         self.terms.follow(clock.progress)
         self.declare(table)
+        if self.numbers is not None:
+            self.notes.scalars |= self.numbers.columns
         sampled: tuple[Sampled, ...] = ()
         if self.samples is not None:
             table, sampled = self.samples.weigh(table, clock)
@@ -185,6 +192,7 @@ class Player(UnbalancedUnits):
 
     def _learn(self, window: Window, stepped: Tensor | None = None) -> None:
         sampled, signals = window.sampled(), window.take()
+        self.learn_numbers(stepped)
         if signals is None:
             return
         if self.samples is None and next(self.weighting.buffers(), None) is None:
@@ -195,26 +203,6 @@ class Player(UnbalancedUnits):
             self.samples.commit(sampled, finite)
         present = None if signals.whole else signals.present
         commit(self.weighting, lambda: self.weighting.update(signals), finite, present)
-
-    def looks_ahead(self, step: int) -> Need:
-        """What the weighting wants to know of this optimiser step after it, by :meth:`observe`."""
-        return self.weighting.needs_at(step) & OUTCOME if self._learns_after else Need(0)
-
-    @property
-    def foresees(self) -> bool:
-        """Whether the sample weighting needs the effect of each sample on held-out data."""
-        return self.samples is not None and SampleNeed.ALIGNMENT in self.samples.needs
-
-    def observe(self, step: int, outcome: StepOutcome) -> None:
-        """Measure what the weighting wants to know of optimiser step ``step``, on its ``outcome``."""
-        needs = self.looks_ahead(step)
-        for signal in AFTER_STEP:
-            if signal.need in needs:
-                self.window.observe(signal, signal.measure(outcome))
-
-    def forget(self) -> None:
-        """Drop the window, because the optimiser made no step."""
-        self.window = Window([])
 
     def _probes(self, clock: Clock) -> bool:
         # The first micro-batch of a step is the one that is recorded.

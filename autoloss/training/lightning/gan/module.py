@@ -27,7 +27,7 @@ from autoloss.training.lightning.gan.pace import Pace
 from autoloss.training.lightning.gan.player import DISCRIMINATOR, GENERATOR, GanPlayer, PlayerOptions, rename_old_keys
 from autoloss.training.lightning.gan.player_table import Logits, player_table
 from autoloss.training.lightning.gan.turn_record import one_row
-from autoloss.training.lightning.multitask import ANCHORS, check_anchor
+from autoloss.training.lightning.shared.anchors import ANCHORS, check_anchor
 from autoloss.training.lightning.shared.scaling import loss_scale, will_step
 from autoloss.training.step.player import Player
 

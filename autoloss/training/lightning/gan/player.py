@@ -16,6 +16,7 @@ from autoloss.core.loss import Loss
 from autoloss.core.need import OUTCOME, SampleNeed
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.weighting import Weighting
+from autoloss.training.step.loss_numbers import learned_numbers
 from autoloss.training.step.player import Player
 
 GENERATOR, DISCRIMINATOR = "generator", "discriminator"
@@ -62,6 +63,11 @@ class PlayerOptions:
             raise ConfigError(
                 f"Weighting {self.weighting.title()!r} needs to look at what its step did, but in a GAN the other "
                 "player steps in between. Choose a weighting without a look-ahead."
+            )
+        if names := learned_numbers(self.losses):
+            raise ConfigError(
+                f"The numbers of a GAN's losses must be fixed or follow a schedule, but {names[0]} is learned, and the "
+                f"other player steps in between. Set losses.{names[0]} to a number."
             )
         if self.sample_weighting is not None and SampleNeed.ALIGNMENT in self.sample_weighting.needs:
             raise ConfigError(

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from autoloss.core.errors import require
+from autoloss.core.loss import Loss
 from autoloss.core.need import HELD_OUT_DATA, SampleNeed
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.weighting import Weighting
+from autoloss.training.step.loss_numbers import learned_numbers
 
 
-def learner(weighting: Weighting, sample_weighting: SampleWeighting | None) -> str:
+def learner(
+    weighting: Weighting, sample_weighting: SampleWeighting | None, losses: Mapping[str, Loss] | None = None
+) -> str:
     """The component that learns from held-out data, in words; empty if none does."""
     if weighting.needs & HELD_OUT_DATA:
         return f"Weighting {weighting.title()!r}"
     if sample_weighting is not None and SampleNeed.ALIGNMENT in sample_weighting.needs:
         return f"Sample weighting {sample_weighting.title()!r}"
-    return ""
+    names = learned_numbers(losses or {})
+    return f"Learned number {names[0]}" if names else ""
 
 
 def check_lookahead(who: str, forked: bool, held_out: bool) -> None:

@@ -1,0 +1,55 @@
+"""A number of a loss that is learned, from the command line to its report, its schedule, and its replay."""
+
+import json
+import shlex
+
+import pytest
+
+Q = ("problem=noisy_digits", "weighting=equal", "losses.digit=generalised_cross_entropy", "losses.digit.q=learned")
+
+
+@pytest.mark.slow
+def test_a_learned_number_is_recorded_explained_distilled_and_replayed(autoloss, tmp_path):
+    done = autoloss("train", *Q, "trainer.max_epochs=3", "record.every=2", "name=first")
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "outputs/train/first/001"
+    last = json.loads((run / "summary.json").read_text())["loss_numbers"]["digit.q"]
+    assert f"learned numbers: digit.q {last:.4g}" in done.stdout
+    assert 0 < last < 1
+    assert last != 0.7
+    page = (run / "report.html").read_text()
+    assert "<code>digit.q</code> was learned: it" in page
+    assert "Learned numbers of losses" in page
+    done = autoloss("distill", str(run))
+    assert done.returncode == 0, done.stderr
+    use = next(line for line in done.stdout.splitlines() if line.startswith("use it: "))
+    assert "losses.digit.q=points(0.69" in use.replace("'", "")
+    assert "q=learned" not in use
+    again = shlex.split(use.removeprefix("use it: autoloss "))
+    done = autoloss(*again, "name=second")
+    assert done.returncode == 0, done.stderr
+    done = autoloss("replay", str(run), "weighting=dwa")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("losses.digit.q=learned(2,0,1)", "must lie in its range, but it is 2 in [0, 1]"),
+        ("losses.digit.q=learned(0.5,0,3)", "`q` must lie in [0, 1], but q=3"),
+        ("losses.digit.ignore_index=learned", "'ignore_index' of loss 'generalised_cross_entropy' is none"),
+        ("losses.digit.q=learned held_out.share=0", "held_out.share must lie between 0 and 1"),
+        ("losses.digit.q=learned anchor=parameters", "Learned number digit.q needs weights that reach the heads"),
+        ("losses.digit.q=learned held_out.losses.digt=mse", "No loss of held_out.losses is called 'digt'"),
+    ],
+)
+def test_mistakes_are_sentences(mistaken, given, message):
+    code, _, err = mistaken(f"train problem=noisy_digits losses.digit=generalised_cross_entropy {given}")
+    assert code == 2
+    assert message in err
+
+
+def test_a_gan_learns_no_number_of_its_losses(mistaken):
+    code, _, err = mistaken("train problem=digits_gan losses.cls.label_smoothing=learned")
+    assert code == 2
+    assert "The numbers of a GAN's losses must be fixed or follow a schedule" in err
