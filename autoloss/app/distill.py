@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
 
     from autoloss.meta.distill import distill
-    from autoloss.report import read
+    from autoloss.report.write import run_record
 
     curves = distill(options.run, options.points, options.smooth, options.player)
     path = options.out or options.run / "schedule.yaml"
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     for name, values in curves.weights.items():
         first, middle, last = values[0], values[len(values) // 2], values[-1]
         say(f"{name}: {first:.4g} at the start, {middle:.4g} half-way, {last:.4g} at the end")
-    say(f"\nwritten: {path}\nuse it: {_use(read(options.run), path)}")
+    say(f"\nwritten: {path}\nuse it: {_use(run_record(options.run), path)}")
     return 0
 
 
