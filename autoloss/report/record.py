@@ -23,6 +23,7 @@ from autoloss.report.runs import Run, read_run
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.figure import Figure
 else:
     __getattr__ = partial(moved_name, "report.record")
 
@@ -187,6 +188,16 @@ class RunRecord:
                 "frame() needs pandas, but it is not installed. Run `pip install pandas`, or use the arrays."
             ) from error
         return pandas.DataFrame(self.columns).set_index("step")
+
+    def plot(self) -> Figure:
+        """The weights, losses and metrics by step, as a figure of matplotlib: the extra ``plot``.
+
+        ``run.plot().savefig("weights.pdf")``. Raises :class:`ConfigError` where matplotlib is missing, or no step was
+        recorded.
+        """
+        from autoloss.report.plot import plot
+
+        return plot(self)
 
     def _by_title(self, kind: str) -> Table:
         return {part.title(name): x for part in self.parts.values() for name, x in part.of(kind).items()}
