@@ -40,6 +40,7 @@ lint: install
 bench: install
 	$(BIN)/python benchmarks/step_cost.py
 	$(BIN)/python benchmarks/meta_cost.py
+	$(BIN)/python benchmarks/help_cost.py
 
 # DATA holds mnist/, adult/ and pinn/; goes on where it was stopped.
 quality: install

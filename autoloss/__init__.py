@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from autoloss.core.problem import Inputs as Inputs
     from autoloss.core.problem import Layers as Layers
     from autoloss.core.problem import Outputs as Outputs
+    from autoloss.core.problem import Pictures as Pictures
     from autoloss.core.problem import Problem as Problem
     from autoloss.core.problem import Term as Term
     from autoloss.core.problem import Verdict as Verdict
@@ -88,6 +89,7 @@ _PLACES = {
     "Need": "core.need",
     "Outcome": "search.output",
     "Outputs": "core.problem",
+    "Pictures": "core.problem",
     "Penalty": "core.penalty",
     "PluginError": "core.errors",
     "Problem": "core.problem",

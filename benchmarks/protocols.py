@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sheets import TARGETS
+
 EQUAL, SEARCHED = "equal", "search"
+SKLEARN = "sklearn"  # data that sheets.py writes
+HALF, HALF_BALANCE = "half balance", ("weighting=auto", "weighting.keep=0", "weighting.decay=0.9")
 EVERY_TENTH = "weighting.wrap=[{every_n:{n:10}}]"
 
 
@@ -15,7 +19,8 @@ class Protocol:
 
     ``settings`` are overrides that every row has, ``{data}`` in them the directory of the data. ``ratio``: errors are
     compared by their ratio, else by the mean relative improvement over equal weights. ``single`` names, for a metric,
-    the row that trains on that loss alone. ``search`` are the overrides of the search whose winner is a row.
+    the row that trains on that loss alone. ``search`` are the overrides of the search whose winner is a row. The rows
+    ``fewer`` are trained on the first three seeds alone, and have a correction of their own.
     """
 
     title: str
@@ -29,6 +34,11 @@ class Protocol:
     source: str = ""
     single: Mapping[str, str] = field(default_factory=dict)
     search: tuple[str, ...] = ()
+    fewer: tuple[str, ...] = ()
+
+    def seeds_of(self, row: str) -> tuple[int, ...]:
+        """The seeds that a row is trained on."""
+        return self.seeds[:3] if row in self.fewer else self.seeds
 
 
 def named(*names: str) -> dict[str, tuple[str, ...]]:
@@ -59,6 +69,14 @@ FAMILIES = named(
     *("cagrad", "nash_mtl", "upgrad", "mgda", "pcgrad", "auto_lambda", "learned"),
 )
 FEWER = {row: of for row, of in PHYSICS.items() if row not in ("dwa", "softadapt", "nash_mtl")}
+# The rows of the tables with ten seeds.
+CORE = {
+    **named(EQUAL, "auto"),
+    HALF: HALF_BALANCE,
+    **named("uncertainty", "imtl_l", "gradnorm", "lr_annealing", "cagrad", "upgrad", "auto_lambda", "learned"),
+    SEARCHED: (),
+}
+TEN = tuple(range(10))
 SHORT = (
     *("optimizer.lr=0.003", "trainer.max_epochs=40", "trainer.check_val_every_n_epoch=40"),
     "+optimizer.fused=true",
@@ -78,7 +96,40 @@ MNIST_NOTES = (
 )
 HELD_OUT = " `auto_lambda` and `learned` keep a tenth of the training data for their weights."
 
+WEIGHED = (
+    *("search.weightings=[fixed,uncertainty,gradnorm,imtl_l]", "search.n_trials=32", "search.confirm=0", "seed=100"),
+)
+
+
+def table(name: str, words: str) -> Protocol:
+    """A table of scikit-learn."""
+    targets = ",".join(TARGETS[name])
+    return Protocol(
+        f"scikit-learn's {name}: {len(TARGETS[name])} columns from the others",
+        (
+            *("problem=tabular", f"problem.csv={{data}}/{name}.csv", f"problem.targets=[{targets}]"),
+            "trainer.check_val_every_n_epoch=30",
+        ),
+        CORE,
+        f"{words} A trunk of two layers of 64, 30 epochs of Adam, batch 64; fixed splits.",
+        seeds=TEN,
+        data=SKLEARN,
+        search=WEIGHED,
+    )
+
+
 PROTOCOLS = {
+    "two_digits": Protocol(
+        "Two digits in one picture: classify both, redraw the picture",
+        ("problem=two_digits", "trainer.check_val_every_n_epoch=40"),
+        CORE,
+        "scikit-learn's digits, a trunk of two layers, 40 epochs of Adam; no epoch is selected." + HELD_OUT,
+        seeds=TEN,
+        search=WEIGHED,
+    ),
+    "diabetes": table("diabetes", "A number, the body mass index, and the sex."),
+    "wine": table("wine", "Three classes and three measurements."),
+    "breast_cancer": table("breast_cancer", "A diagnosis and three measurements."),
     "helmholtz": Protocol(
         "Helmholtz' equation by a physics-informed network",
         ("problem=helmholtz", *SHORT),

@@ -3,7 +3,8 @@
 Trains every row of every protocol (protocols.py) on its seeds and writes the tables to benchmarks/results/. A run that
 is in benchmarks/results/quality/ already, with the same settings, is not trained again, so that the command goes on
 where it was stopped; --show writes the tables of the runs that there are, docs/choosing.md and the README's table. DIR
-holds mnist/, adult/ and pinn/; protocols whose data is absent are left out, with a message.
+holds mnist/, adult/ and pinn/; protocols whose data is absent are left out, with a message. The tables of scikit-learn
+are written to files for the time of the command.
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import choosing
-from protocols import PROTOCOLS, SEARCHED, Protocol
+import sheets
+from protocols import PROTOCOLS, SEARCHED, SKLEARN, Protocol
 from quality_table import page
+
+from autoloss.core.errors import AutolossError
 
 RESULTS = Path(__file__).with_name("results")
 RUNS = RESULTS / "quality"
 CHOOSING, README = (RESULTS.parents[1] / page for page in ("docs/choosing.md", "README.md"))
+FLEET = 10  # a row's seeds are trained as one where that is possible
 COMMON = ("record.every=1000", "checkpoint.every=0", "trainer.accelerator=cpu", "test=true")
 
 
@@ -49,31 +55,41 @@ def done(name: str, row: str) -> dict[int, dict[str, Any]]:
 
 
 def train_row(name: str, row: str, data: Path | None) -> None:
-    """Train the missing runs of a row; a run that fails is recorded with its error."""
+    """Train the missing runs of a row, as one fleet where that works; a failure is recorded with its error."""
     from autoloss.app.composition import composed
+    from autoloss.app.fleet_runs import FleetRuns, Request
     from autoloss.app.overrides import rewritten
-    from autoloss.app.train_one import train
-    from autoloss.core.errors import AutolossError
 
     protocol, settings = PROTOCOLS[name], settings_of(name, row)
-    for seed in protocol.seeds:
-        if settings is None or seed in done(name, row):
-            continue
-        overrides = rewritten([one.replace("{data}", str(data)) for one in [*settings, f"seed={seed}"]])
-        record: dict[str, Any] = {"row": row, "seed": seed, "settings": settings}
-        with tempfile.TemporaryDirectory() as place:
+    missing = [seed for seed in protocol.seeds_of(row) if seed not in done(name, row)]
+    if settings is None or not missing:
+        return
+    with tempfile.TemporaryDirectory() as place:
+        requests, found = [], {}
+        for seed in missing:
+            overrides = rewritten([one.replace("{data}", str(data)) for one in [*settings, f"seed={seed}"]])
             try:
-                found = train(composed("train", overrides), Path(place) / "run", overrides)
-                record |= {"val": found["metrics"], "test": found["test_metrics"], "goals": found["goals"]}
-                record |= {
-                    key: found[key] for key in ("final_weights", "mean_weight_sum", "steps", "seconds", "versions")
-                }
-            except (AutolossError, FloatingPointError) as error:
-                record["error"] = str(error).splitlines()[0]
-        RUNS.mkdir(parents=True, exist_ok=True)
+                requests.append(Request(composed("train", overrides), Path(place) / str(seed), overrides))
+            except AutolossError as error:
+                found[seed] = error
+        trained = FleetRuns(FLEET).train(requests)
+        found |= dict(zip([seed for seed in missing if seed not in found], trained, strict=True))
+    RUNS.mkdir(parents=True, exist_ok=True)
+    for seed in missing:
+        record = {"row": row, "seed": seed, "settings": settings} | _outcome(found[seed])
         with (RUNS / f"{name}.jsonl").open("a") as file:
             file.write(json.dumps(record) + "\n")
         print(f"{name}: {row}, seed {seed}: {record.get('test', record.get('error'))}", flush=True)
+
+
+def _outcome(found: dict[str, Any] | Exception) -> dict[str, Any]:
+    """What is recorded of a run; an error that is no user's mistake and no failed training is raised."""
+    if isinstance(found, (AutolossError, FloatingPointError)):
+        return {"error": str(found).splitlines()[0]}
+    if isinstance(found, Exception):
+        raise found
+    kept = ("goals", "final_weights", "mean_weight_sum", "steps", "seconds", "versions")
+    return {"val": found["metrics"], "test": found["test_metrics"]} | {key: found[key] for key in kept}
 
 
 def search(name: str, data: Path | None) -> None:
@@ -97,6 +113,18 @@ def work(name: str, protocol: Protocol, rows: Sequence[str], data: Path | None) 
             RUNS.mkdir(parents=True, exist_ok=True)
             search(name, data)
         train_row(name, row, data)
+
+
+@contextmanager
+def data_of(protocol: Protocol, given: Path | None) -> Iterator[Path | None]:
+    """The directory of a protocol's data while its rows are trained; ``None`` if there is none."""
+    if protocol.data == SKLEARN:
+        with tempfile.TemporaryDirectory() as place:
+            sheets.write(Path(place))
+            yield Path(place)
+        return
+    directory = given / protocol.data if given and protocol.data else None
+    yield directory.resolve() if directory and directory.is_dir() else None
 
 
 def cells(name: str) -> dict[str, dict[int, dict[str, Any]]]:
@@ -129,11 +157,12 @@ def main() -> None:
     for name, protocol in PROTOCOLS.items():
         if options.protocols and name not in options.protocols:
             continue
-        directory = options.data / protocol.data if options.data and protocol.data else None
-        if protocol.data and not options.show and (directory is None or not directory.is_dir()):
-            print(f"{name}: left out, its data is not there. Name a directory that holds {protocol.data}/ with --data.")
-        elif not options.show:
-            work(name, protocol, options.rows, directory.resolve() if directory else None)
+        if not options.show:
+            with data_of(protocol, options.data) as directory:
+                if protocol.data and directory is None:
+                    print(f"{name}: left out. Name a directory that holds {protocol.data}/ with --data.")
+                else:
+                    work(name, protocol, options.rows, directory)
         written = text(name)
         if written is not None:
             (RESULTS / f"{name}.md").write_text(written)

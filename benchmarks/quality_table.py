@@ -18,31 +18,55 @@ Runs = Mapping[int, Mapping[str, Any]]  # by seed
 
 
 def whole(protocol: Protocol, cells: Mapping[str, Runs]) -> dict[str, list[Mapping[str, Any]]]:
-    """The rows that finished on every seed."""
-    rows = {row: [of[seed] for seed in protocol.seeds if seed in of] for row, of in cells.items()}
-    return {row: of for row, of in rows.items() if len(of) == len(protocol.seeds) and not any("error" in r for r in of)}
+    """The rows that finished on each of their seeds."""
+    rows = {row: [of[seed] for seed in protocol.seeds_of(row) if seed in of] for row, of in cells.items()}
+    return {
+        row: of
+        for row, of in rows.items()
+        if len(of) == len(protocol.seeds_of(row)) and not any("error" in run for run in of)
+    }
 
 
 def scores(protocol: Protocol, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[float]]:
-    """Each row's scores by seed; higher is better, equal weights are 0 on average."""
+    """Each row's scores by seed; higher is better, equal weights are 0 on average over the seeds that the row has."""
     base = rows[EQUAL]
     goals = base[0]["goals"]
-    reference = {name: fmean(run["test"][name] for run in base) for name in goals}
-    if protocol.ratio:
-        (metric,) = goals
-        level = fmean(math.log(run["test"][metric]) for run in base)
-        return {row: [level - math.log(run["test"][metric]) for run in of] for row, of in rows.items()}
-    return {row: [relative_improvement(run["test"], reference, goals) for run in of] for row, of in rows.items()}
+    found = {}
+    for row, of in rows.items():
+        same = base[: len(of)]
+        reference = {name: fmean(run["test"][name] for run in same) for name in goals}
+        if protocol.ratio:
+            (metric,) = goals
+            level = fmean(math.log(run["test"][metric]) for run in same)
+            found[row] = [level - math.log(run["test"][metric]) for run in of]
+        else:
+            found[row] = [relative_improvement(run["test"], reference, goals) for run in of]
+    return found
+
+
+def baseline(protocol: Protocol, rows: Mapping[str, Sequence[Mapping[str, Any]]], seeds: int) -> list[float]:
+    """The scores of equal weights on the first ``seeds`` seeds."""
+    return scores(protocol, {EQUAL: rows[EQUAL][:seeds]})[EQUAL]
 
 
 def verdicts(protocol: Protocol, cells: Mapping[str, Runs]) -> tuple[dict[str, list[float]], dict[str, Comparison]]:
-    """The scores of the rows that finished on every seed, and each one's comparison with equal weights."""
+    """The scores of the rows that finished, and each one's comparison with equal weights on the same seeds.
+
+    Holm's correction is for the rows that have the same number of seeds.
+    """
     rows = whole(protocol, cells)
     if EQUAL not in rows:
         return {}, {}
     found = scores(protocol, rows)
     alone = set(protocol.single.values())
-    return found, compare({row: of for row, of in found.items() if row != EQUAL and row not in alone}, found[EQUAL])
+    groups: dict[int, dict[str, list[float]]] = {}
+    for row, of in found.items():
+        if row != EQUAL and row not in alone:
+            groups.setdefault(len(of), {})[row] = of
+    compared: dict[str, Comparison] = {}
+    for seeds, group in groups.items():
+        compared |= compare(group, baseline(protocol, rows, seeds))
+    return found, compared
 
 
 def page(name: str, protocol: Protocol, cells: Mapping[str, Runs], searched: Sequence[str] | None) -> str:
@@ -53,12 +77,12 @@ def page(name: str, protocol: Protocol, cells: Mapping[str, Runs], searched: Seq
     metrics = list(any_run["goals"])
     against = "error of equal weights / its error" if protocol.ratio else "score"
     header = ["weighting", "runs", *(f"{metric} (test)" for metric in metrics)]
-    header += [against, "95 % interval", "p (Holm)", "verdict", "sum of weights"]
+    header += [against, "95 % interval", "p (Holm)", "verdict", "would be shown", "sum of weights"]
     header += ["change against single tasks, %"] if protocol.single else []
     table = [[*header, "published"]] if protocol.published else [header]
-    order = sorted(cells, key=lambda row: -fmean(found[row]) if row in found else math.inf)
+    order = sorted(cells, key=lambda row: (row in protocol.fewer, -fmean(found[row]) if row in found else math.inf))
     for row in order:
-        line = [row, *_measured(protocol, cells[row], metrics), *_compared(protocol, row, found, compared)]
+        line = [row, *_measured(protocol, row, cells[row], metrics, rows), *_compared(protocol, row, found, compared)]
         line += [number(fmean(run["mean_weight_sum"] for run in rows[row]), ".3g") if row in rows else ""]
         line += [_change(protocol, row, rows)] if protocol.single else []
         table.append(line + ([protocol.published.get(row, "")] if protocol.published else []))
@@ -71,6 +95,13 @@ def page(name: str, protocol: Protocol, cells: Mapping[str, Runs], searched: Seq
         f"- Seeds {', '.join(map(str, protocol.seeds))}; {_versions(cells)}; CPU.",
     ]
     lines += [f"- Intervals are of 95 % (Student's t over seeds). {_how(protocol)}"]
+    lines += ["- In brackets: the change of a metric's mean against equal weights; below 0 is a smaller error."]
+    lines += ["- *would be shown*: the smallest true difference that these seeds show in 80 % of cases, after Holm."]
+    if protocol.fewer:
+        seeds = ", ".join(map(str, protocol.seeds_of(protocol.fewer[0])))
+        lines += [
+            f"- The last rows ({', '.join(protocol.fewer)}) have seeds {seeds} alone, and a correction of their own."
+        ]
     lines += [f"- Published: {protocol.source}."] if protocol.source else []
     if SEARCHED in protocol.rows and searched is not None:
         chosen = " ".join(one for one in searched if one.startswith("weighting"))
@@ -123,10 +154,17 @@ def _how(protocol: Protocol) -> str:
     )
 
 
-def _measured(protocol: Protocol, of: Runs, metrics: Sequence[str]) -> list[str]:
-    good = [of[seed] for seed in protocol.seeds if seed in of and "error" not in of[seed]]
+def _measured(
+    protocol: Protocol,
+    row: str,
+    of: Runs,
+    metrics: Sequence[str],
+    rows: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> list[str]:
+    seeds = protocol.seeds_of(row)
+    good = [of[seed] for seed in seeds if seed in of and "error" not in of[seed]]
     failed = [run["error"] for run in of.values() if "error" in run]
-    runs = f"{len(good)} of {len(protocol.seeds)}" if len(good) < len(protocol.seeds) else str(len(good))
+    runs = f"{len(good)} of {len(seeds)}" if len(good) < len(seeds) else str(len(good))
     if not good:
         return [f"failed: {failed[0]}" if failed else "not run", *([""] * len(metrics))]
     cells = []
@@ -139,23 +177,33 @@ def _measured(protocol: Protocol, of: Runs, metrics: Sequence[str]) -> list[str]
         half = (
             special.stdtrit(len(values) - 1, 0.975) * stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0
         )
-        cells.append(f"{fmean(values):.4g}" + (f" ± {half:.2g}" if half else ""))
+        cells.append(f"{fmean(values):.4g}" + (f" ± {half:.2g}" if half else "") + _by(row, metric, rows))
     return [runs, *cells]
+
+
+def _by(row: str, metric: str, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """The change of a metric's mean against equal weights on the same seeds."""
+    if row == EQUAL or row not in rows or EQUAL not in rows:
+        return ""
+    before = fmean(run["test"][metric] for run in rows[EQUAL][: len(rows[row])])
+    return f" ({100 * (fmean(run['test'][metric] for run in rows[row]) / before - 1):+.0f} %)" if before else ""
 
 
 def _compared(
     protocol: Protocol, row: str, found: Mapping[str, Sequence[float]], compared: Mapping[str, Comparison]
 ) -> list[str]:
     if row not in found:
-        return [""] * 4
+        return [""] * 5
     gain = fmean(found[row]) - fmean(found[EQUAL])
     shown = f"{math.exp(gain):.3g}" if protocol.ratio else f"{gain:+.4f}"
     if row not in compared:
-        return [shown, "", "", "the baseline" if row == EQUAL else "a single task"]
+        return [shown, "", "", "the baseline" if row == EQUAL else "a single task", ""]
     c = compared[row]
     ends = (math.exp(c.low), math.exp(c.high)) if protocol.ratio else (c.low, c.high)
     form = ".3g" if protocol.ratio else "+.4f"
-    return [shown, f"{ends[0]:{form}} to {ends[1]:{form}}", number(c.p_corrected, ".3g"), c.words]
+    least = math.exp(c.detectable) if protocol.ratio else c.detectable
+    shares = [f"{ends[0]:{form}} to {ends[1]:{form}}", number(c.p_corrected, ".3g"), c.words, number(least, ".3g")]
+    return [shown, *shares]
 
 
 def _change(protocol: Protocol, row: str, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:

@@ -14,7 +14,9 @@ import autoloss
 API = {
     "In a loop of your own": ("autoloss:Balancer", "autoloss:Entry"),
     "Search": ("autoloss:search", "autoloss:UserTrial", "autoloss:Outcome"),
-    "A problem for the command line": ("autoloss:Problem", "autoloss:Term", "autoloss:Outputs", "autoloss:tabular"),
+    "A problem for the command line": (
+        *("autoloss:Problem", "autoloss:Term", "autoloss:Outputs", "autoloss:Pictures", "autoloss:tabular"),
+    ),
     "A GAN": (
         *("autoloss:GanProblem", "autoloss:Generated", "autoloss:Verdict", "autoloss:Inputs", "autoloss:Layers"),
         *("autoloss:AdversarialLoss", "autoloss:InputPenalty"),

@@ -91,7 +91,15 @@ def claims_and_needs():
         "loss": ["takes", "paired", "absent", "outliers", "imbalance", "gradients", "masked", "self.notices"],
         "weighting": [*CLAIMS, *(f"Need.{one.name}" for one in Need if one is not Need.VALUES)],
         "sample_weighting": [*SAMPLE_CLAIMS, *(f"SampleNeed.{one.name}" for one in SampleNeed)],
-        "problem": [*Problem.__abstractmethods__, *GanProblem.__abstractmethods__, "evaluate", "gallery", "hold_out"],
+        "problem": [
+            *Problem.__abstractmethods__,
+            *GanProblem.__abstractmethods__,
+            "evaluate",
+            "gallery",
+            "hold_out",
+            "tally",
+            "pictures",
+        ],
         "penalty": ["factor", "name", "on", "at_least_float32"],
         "wrapper": ["needs_at", "update", "export", "positive"],
     }

@@ -8,18 +8,26 @@ from typing import Any, NoReturn
 
 import yaml  # type: ignore[import-untyped]
 
-from autoloss.core.errors import ConfigError
+from autoloss.app.verbs import VERBS
+from autoloss.core.errors import ConfigError, unknown
 from autoloss.core.io.yaml_file import check_text
 
 
 class Parser(argparse.ArgumentParser):
     """Parses the arguments of ``autoloss verb``; a mistake is a :class:`ConfigError` and not the end of the process."""
 
-    def __init__(self, verb: str, description: str) -> None:
-        layout = argparse.RawDescriptionHelpFormatter
-        super().__init__(f"autoloss {verb}", description=description, formatter_class=layout, allow_abbrev=False)
+    def __init__(self, verb: str) -> None:
+        super().__init__(
+            f"autoloss {verb}",
+            description=VERBS[verb].what,
+            epilog=VERBS[verb].shown_examples().replace("%", "%%"),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
 
     def error(self, message: str) -> NoReturn:
+        if choice := re.match(r"argument (\w+): invalid choice: (['\"])(.*)\2 \(choose from (.*)\)", message):
+            raise unknown(choice[1], choice[3], re.findall(r"\w+", choice[4]))
         missing = message.partition("the following arguments are required: ")[2]
         mistake = message[:1].upper() + message[1:].rstrip(".")
         if missing:

@@ -52,6 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     for place, whole in runs.values():
         check_run(place, whole)
     write_json(directory / COMMAND, {"command": ["autoloss", "compare", *arguments]})
+    if len(repeats) == 1:
+        say("autoloss: one seed cannot show a difference, since seeds differ too. Set compare.seeds=5.", error=True)
     cells: dict[str, list[Cell]] = {label: [] for label in configs}
     places: dict[str, list[str]] = {label: [] for label in configs}
     failed: list[str] = []

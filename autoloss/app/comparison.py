@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from autoloss.app.screen import report, say, shown
+from autoloss.app.screen import places_line, report, say
 from autoloss.app.unmoved import unmoved_sentence
 from autoloss.core.io.files import write_json, write_text
-from autoloss.core.io.text_table import leaderboard, markdown, number
+from autoloss.core.io.text_table import leaderboard, markdown, number, span
 from autoloss.core.metrics.score import relative_improvement
 
 Cell = dict[str, Any]  # a run's summary
@@ -52,7 +51,7 @@ def show(
         c, of = found.get(label), whole[label]
         metrics = [number(fmean(measured(cell)[name] for cell in of), ".4g") for name in goals]
         total = number(fmean(cell["mean_weight_sum"] for cell in of), ".3g")
-        test = [f"{c.low:+.4f} to {c.high:+.4f}", number(c.p_corrected, ".3g")] if c else ["-", "-"]
+        test = [span(c.low, c.high, "+.4f"), number(c.p_corrected, ".3g")] if c else ["-", "-"]
         words = c.words if c else "the baseline"
         plain.append(_plain(label, of, scores[label], c, words, goals, places[label]))
         rows.append([label, str(len(of)), number(fmean(scores[label]), "+.4f"), *test, *metrics, total, words])
@@ -65,12 +64,10 @@ def show(
     write_json(directory / "compare.json", found_here)
     write_leaderboard(directory / "leaderboard", page)
     report(directory)
-    place = shlex.quote(str(shown(directory)))
     say("\n".join(["", leaderboard(rows, range(5, 5 + len(goals)), left=(0, len(rows[0]) - 1)), "", *notes, ""]))
     if unmoved := unmoved_sentence(directory):
         say(unmoved)
-    say(f"report: {place}/report.html\nleaderboard: {place}/leaderboard.md")
-    say(f"look at the weights: tensorboard --logdir {place}")
+    say(places_line(directory, "leaderboard.md"))
 
 
 def _plain(

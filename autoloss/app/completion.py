@@ -28,6 +28,10 @@ def narrow(verbs: Sequence[str], composing: Sequence[str]) -> tuple[str | None, 
         os.environ["COMP_LINE"], os.environ["COMP_POINT"] = shown, str(len(shown))
         return verb, []
     options: list[str] = []
-    if verb == "describe":
-        options = list(KINDS) if len(typed) == 1 else registry.names(typed[1]) if typed[1] in KINDS else []
+    if verb == "describe" and len(typed) == 1:
+        options = [*KINDS, *sorted({name for kind in KINDS for name in registry.names(kind)})]
+    elif verb == "describe":
+        options = registry.names(typed[1]) if typed[1] in KINDS else []
+    elif verb == "plugins" and len(typed) == 1:
+        options = list(KINDS)
     return None, [option for option in options if option.startswith(last)]

@@ -18,15 +18,17 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
-from autoloss.app.config_source import register
+from autoloss.app.config_source import conf_dir, register
+from autoloss.app.config_types import check_types
 from autoloss.app.config_values import Chosen, with_values
+from autoloss.app.current_config import current
 from autoloss.app.overrides import parse
 from autoloss.app.parse_errors import parse_error
+from autoloss.app.unknown_keys import loss_without_term, unknown_key
 from autoloss.core.errors import AutolossError, ConfigError, UnknownNameError, first_line, unknown
 from autoloss.core.registry.defaults import attribute
-from autoloss.core.registry.lookup import PACKAGE, registry
+from autoloss.core.registry.lookup import registry
 from autoloss.core.schedules.pacing import PACINGS
 from autoloss.core.schedules.schedule import SCHEDULES
 
@@ -37,20 +39,23 @@ _LOSS = re.compile(r"\+?loss@losses\.(\w+)=")
 _LOSS_PARAMETER = re.compile(r"losses\.(\w+)\.")
 
 
-def conf_dir() -> Path:
-    """Where the YAML files are: inside an installed wheel, else beside the package in a checkout."""
-    inside = PACKAGE / "conf"
-    return inside if inside.is_dir() else PACKAGE.parent / "conf"
-
-
 def composed(
     verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = (), chosen: Chosen | None = None
 ) -> dict[str, Any]:
-    """The configuration of ``verb`` with ``overrides``, as plain values.
+    """The configuration of ``verb`` with ``overrides``, as plain values of the right types.
 
     ``chosen`` keeps compositions between calls: who composes many configurations that differ in values gives all calls
     the same one. Raises :class:`UnknownNameError` or :class:`ConfigError`, one sentence each.
     """
+    found = unchecked(verb, overrides, config_dirs, chosen)
+    check_types(current(found))
+    return found
+
+
+def unchecked(
+    verb: str, overrides: Sequence[str], config_dirs: Sequence[str] = (), chosen: Chosen | None = None
+) -> dict[str, Any]:
+    """As :func:`composed`, with values of any type."""
     overrides = allow_new_terms(overrides, config_dirs)
     with _initialised(verb, config_dirs) as extra:
 
@@ -69,6 +74,9 @@ def composed(
             # Hydra raises other errors than its own if the value of a group is a list, a number or a very long text.
             raise _explained(verb, list(overrides), error) from error
     assert isinstance(plain, dict)
+    if isinstance(one := plain.get("losses"), str):
+        with _initialised(verb, config_dirs):
+            raise loss_without_term(verb, overrides, f"losses={one}")
     for group in {"experiment", "debug"} & set(plain):
         keys = ", ".join(map(str, plain[group] or ()))
         raise ConfigError(
@@ -192,10 +200,11 @@ def _initialised(verb: str, config_dirs: Sequence[str]) -> Iterator[list[str]]:
 
 def _explained(verb: str, overrides: list[str], error: Exception) -> ConfigError | UnknownNameError:
     text = str(error)
-    if match := re.search(r"Could not find '([\w@.]+)/([^']*)'\n\nAvailable options in '[^']*':\n((?:\t.*\n?)*)", text):
-        return unknown(match[1].partition("@")[0], match[2], match[3].split())
+    if match := re.search(r"Could not find '([^']*)'\n\nAvailable options in '([^']*)':\n((?:\t.*\n?)*)", text):
+        group = match[2].partition("@")[0]
+        return unknown(group.replace("/", "."), match[1].removeprefix(f"{match[2]}/"), match[3].split())
     if match := re.search(r"Could not override '(loss@)?([^']+)'", text):
-        return unknown("key", match[2], _siblings(verb, overrides, match[2]))
+        return unknown_key(verb, overrides, match[2])
     if match := re.search(r"Unknown function '(\w+)'", text):
         found = unknown("function", match[1], {**SCHEDULES, **PACINGS})
         return found if "Did you mean" in str(found) else UnknownNameError(f"{found} Put a text with () in quotes.")
@@ -221,19 +230,3 @@ def _cause(error: BaseException) -> str:
         behind = behind.__cause__ or behind.__context__
     at = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} in {Path(at.filename).name}, line {at.lineno}"
-
-
-def _siblings(verb: str, overrides: list[str], key: str) -> list[str]:
-    """The keys of the mapping in which Hydra did not find ``key``; Hydra must be initialised."""
-    kept = [o for o in overrides if key not in o.partition("=")[0]]
-    try:
-        node: Any = OmegaConf.to_container(compose(verb, overrides=kept), resolve=False)
-    except (HydraException, OmegaConfBaseException):
-        return []
-    parent = key.split(".")[:-1]
-    at: list[str] = []
-    for part in parent:
-        if not isinstance(node, dict) or part not in node:
-            break
-        node, at = node[part], [*at, part]
-    return [".".join([*at, str(name)]) for name in node] if isinstance(node, dict) else []

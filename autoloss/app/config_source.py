@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_search_path import ConfigSearchPath
@@ -15,10 +16,16 @@ from omegaconf.errors import OmegaConfBaseException
 from autoloss.app.file_source import limit_files
 from autoloss.core.errors import PluginError
 from autoloss.core.registry.defaults import attribute, defaults
-from autoloss.core.registry.lookup import ORIGIN, Listing, registry
+from autoloss.core.registry.lookup import ORIGIN, PACKAGE, Listing, registry
 
 DEFAULT_MODULE = "multitask"
 GROUPS = ("loss", "module", "problem", "sample_weighting", "weighting")
+
+
+def conf_dir() -> Path:
+    """Where the YAML files are: inside an installed wheel, else beside the package in a checkout."""
+    inside = PACKAGE / "conf"
+    return inside if inside.is_dir() else PACKAGE.parent / "conf"
 
 
 class RegistrySource(ConfigSource):

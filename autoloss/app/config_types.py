@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from autoloss.app.composition import conf_dir
+from autoloss.app.config_source import conf_dir
 from autoloss.app.current_config import run_yaml
 from autoloss.core.errors import AutolossError, ConfigError, unknown
 from autoloss.core.registry.defaults import attribute
@@ -30,6 +30,7 @@ NULLABLE: dict[str, type] = {
     "plateau.metric": str,
     "threads": int,
 }
+_OPTIMIZER = {"lr": 1.0, "weight_decay": 1.0, "momentum": 1.0}
 # Other code checks these keys: Hydra and the registry.
 CHECKED_ELSEWHERE = ("defaults", "name", "losses")
 
@@ -56,6 +57,7 @@ def _defaults(module: str) -> dict[str, Any]:
         if path.is_file():
             keys: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
             content.update(keys)
+    content["optimizer"] = _OPTIMIZER
     return {**{key: value for key, value in content.items() if key not in CHECKED_ELSEWHERE}, "losses": {}}
 
 
@@ -67,7 +69,8 @@ def _wrong(config: Mapping[str, Any], defaults: Mapping[str, Any], above: str) -
         mistakes = list(faults(path, value, _type(path, default)))
         yield from (f"{where} must be {rule}, but it is {found!r}." for where, rule, found in mistakes)
         if not mistakes and isinstance(default, dict) and default:
-            free = "weighting" in value  # a player: its components may have any keys
+            # A player, whose components may have any keys; a class of torch, which knows its own.
+            free = "weighting" in value or "_target_" in value
             for other in () if free else value:
                 if other not in default:
                     yield str(unknown(f"key of {path}", str(other), default))

@@ -8,8 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from autoloss.app.composition import conf_dir
-from autoloss.app.config_source import DEFAULT_MODULE
+from autoloss.app.config_source import DEFAULT_MODULE, conf_dir
 from autoloss.core.errors import AutolossError, require
 from autoloss.core.registry.defaults import attribute
 from autoloss.core.registry.lookup import registry

@@ -1,4 +1,4 @@
-"""``autoloss describe weighting gradnorm``: prints the card of a component."""
+"""``autoloss describe gradnorm``: prints the card of a component."""
 
 from __future__ import annotations
 
@@ -8,28 +8,55 @@ from collections.abc import Sequence
 from typing import Any
 
 from autoloss.app.arguments import Parser
-from autoloss.core.component import Component
+from autoloss.core.errors import ConfigError, PluginError, unknown
 from autoloss.core.registry.defaults import REQUIRED, defaults
 from autoloss.core.registry.kinds import KINDS
 from autoloss.core.registry.lookup import registry
-from autoloss.core.signals import SIGNALS
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the card of one component."""
-    parser = Parser("describe", "What a component does, and when to use it.")
-    parser.add_argument("kind", choices=list(KINDS))
+    """Print the card of one component, or of each that has the name."""
+    parser = Parser("describe")
+    parser.add_argument("kind", nargs="?", choices=list(KINDS), help="only that of this kind")
     parser.add_argument("name", help="a registered name, or module:Name")
-    parser.add_argument("--json", action="store_true", help="print the card as JSON")
+    parser.add_argument("--json", action="store_true", help="print the card as JSON; a list of several")
     options = parser.parse_args(arguments)
-    card = describe(options.kind, options.name)
-    print(json.dumps(card, indent=2, default=str) if options.json else _text(options.name, card))
+    kinds = [options.kind] if options.kind else kinds_of(options.name)
+    cards = [describe(kind, options.name) for kind in kinds]
+    if options.json:
+        print(json.dumps(cards[0] if len(cards) == 1 else cards, indent=2, default=str))
+    else:
+        print("\n\n\n".join(_text(options.name, card) for card in cards))
     return 0
+
+
+def kinds_of(name: str) -> list[str]:
+    """The kinds of which a component is called ``name``; an error if there is none."""
+    listed = [kind for kind, of in registry.listings.items() if any(name in (one.spelling, one.name) for one in of)]
+    if listed:
+        return listed
+    if name in KINDS:
+        raise ConfigError(
+            f"A component must be named, but {name!r} is a kind. Write autoloss plugins {name} for a list of them."
+        )
+    if ":" not in name:
+        raise unknown("component", name, {one for kind in KINDS for one in registry.names(kind)})
+    for kind in KINDS:  # the base class of what is there says its kind
+        try:
+            registry.load(kind, name)
+        except PluginError as error:
+            refused = error
+        else:
+            return [kind]
+    raise refused
 
 
 def describe(kind: str, name: str) -> dict[str, Any]:
     """The card of a component: what its class says about itself, as plain values."""
     target = registry.load(kind, name)
+    from autoloss.core.component import Component  # these import torch: --help is answered without it
+    from autoloss.core.signals import SIGNALS
+
     listing = registry.find(kind, name)
     skip = 1 if kind == "wrapper" else 0
     card: dict[str, Any] = {"kind": kind, "what": inspect.cleandoc(target.__doc__ or "")}

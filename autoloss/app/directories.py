@@ -17,7 +17,6 @@ from autoloss.app.current_config import training_config
 from autoloss.core.errors import ConfigError, OccupiedError, first_line
 from autoloss.core.io.files import read_json
 from autoloss.core.io.occupied import RUN, check_free, readable
-from autoloss.report.runs import FINISHED
 
 OUTPUTS = Path("outputs")
 CHECKPOINT = Path("checkpoints/last.ckpt")
@@ -86,6 +85,8 @@ def typed_directory(overrides: Sequence[str], key: str, config: Mapping[str, Any
 
 def finished(directory: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
     """The summary of a finished run of the same configuration in ``directory``, if it holds one."""
+    from autoloss.report.runs import FINISHED  # it imports numpy: a question is answered without it
+
     summary = read_json(directory / "summary.json")
     ended = summary is not None and summary.get("state", FINISHED) == FINISHED
     same = ended and training_config(summary["config"]) == as_read(training_config(config))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from autoloss.app.arguments import Parser
 from autoloss.app.screen import say
 from autoloss.core.errors import ConfigError
+from autoloss.core.io.text_table import number
 
 if TYPE_CHECKING:
     from autoloss.report.record import RunRecord
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str]) -> int:
     """Write ``schedule.yaml`` and say how to use it."""
-    parser = Parser("distill", "Turns the weights of a run into a schedule for other runs.")
+    parser = Parser("distill")
     parser.add_argument("run", metavar="RUN_DIR", type=Path, help="a directory with trajectory.csv")
     parser.add_argument("--out", type=Path, help="the file to write; RUN_DIR/schedule.yaml by default")
     parser.add_argument("--points", type=int, default=50, help="intervals of each curve; it has one point more")
@@ -41,8 +42,8 @@ def main(arguments: Sequence[str]) -> int:
             "with --out FILE."
         ) from error
     for name, values in curves.weights.items():
-        first, middle, last = values[0], values[len(values) // 2], values[-1]
-        say(f"{name}: {first:.4g} at the start, {middle:.4g} half-way, {last:.4g} at the end")
+        first, middle, last = (number(values[i], ".4g") for i in (0, len(values) // 2, -1))
+        say(f"{name}: {first} at the start, {middle} half-way, {last} at the end")
     say(f"\nwritten: {path}\nuse it: {_use(run_record(options.run), path)}")
     return 0
 

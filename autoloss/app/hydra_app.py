@@ -14,19 +14,20 @@ from typing import Any
 import hydra
 from hydra._internal import utils
 
-from autoloss.app.composition import VERSION_BASE, allow_new_terms, conf_dir
-from autoloss.app.config_source import register
+from autoloss.app.composition import VERSION_BASE, allow_new_terms
+from autoloss.app.config_source import conf_dir, register
 from autoloss.app.help import help_text
 from autoloss.app.load import loaded
 from autoloss.app.overrides import rewritten
 from autoloss.app.screen import say
 from autoloss.app.trust import check_loaded, remember_typed
-from autoloss.core.errors import AutolossError, first_line
+from autoloss.core.errors import AutolossError, ConfigError, first_line
 from autoloss.core.io.disk import disk_error
 from autoloss.core.io.files import write_json
 
 FAILED, USER_ERROR = 1, 2
 _QUESTIONS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
+_FLAGS = (*_QUESTIONS, "-m", "--multirun", "-r", "--run", "--resolve", "--experimental-rerun")
 _FLAGS_WITH_VALUE = (
     *("--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-name", "-cn"),
     *("--config-path", "-cp", "--info", "-i", "-sc", "--shell-completion"),
@@ -60,6 +61,8 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     waiting = False
     for argument in arguments:
         if waiting or argument.startswith("-"):
+            if not waiting:
+                _check_flag(argument, arguments)
             flags.append(argument)
             waiting = argument in _FLAGS_WITH_VALUE
         else:
@@ -70,6 +73,21 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     check_loaded(read, overrides, str(file))
     typed = rewritten([*read, *overrides])
     return flags, allow_new_terms(typed, config_dirs(flags))
+
+
+def _check_flag(flag: str, arguments: Sequence[str]) -> None:
+    """Raise for a flag that Hydra does not have, which is often a key as other commands spell it."""
+    name, equals, value = flag.partition("=")
+    if name in _FLAGS or name in _FLAGS_WITH_VALUE:
+        return
+    key = name.lstrip("-").replace("-", "_")
+    after = list(arguments[arguments.index(flag) + 1 :])
+    if not equals:
+        value = after[0] if after and "=" not in after[0] and not after[0].startswith("-") else "VALUE"
+    advice = f"Write {key}={value}." if name.startswith("--") and key else "See --hydra-help for a list of the flags."
+    raise ConfigError(
+        f"A key is written key=value without dashes, and a flag is one of Hydra's, but {flag!r} is neither. {advice}"
+    )
 
 
 def override_value(overrides: Sequence[str], key: str) -> str | None:

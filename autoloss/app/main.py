@@ -16,28 +16,15 @@ from autoloss.app.once import begin
 from autoloss.app.output import outlive_readers
 from autoloss.app.ranks.place import given
 from autoloss.app.signal_handlers import stopping
+from autoloss.app.verbs import VERBS
 from autoloss.core.errors import AutolossError, unknown
 from autoloss.core.io.disk import explained
 from autoloss.core.passwords import without_passwords
 from autoloss.search.stop import Stopped
 
-VERBS = {
-    "train": "train a model, or a sweep with -m: autoloss train -m weighting=equal,gradnorm seed=0,1,2",
-    "search": "find the best weighting and weights, and confirm them: autoloss search search.n_trials=20",
-    "compare": "compare choices over seeds, with a test: autoloss compare weighting=equal,gradnorm compare.seeds=5",
-    "diagnose": "before training, measure a problem and get advice: autoloss diagnose problem=two_digits",
-    "meta": "learn a weighting rule over problems: autoloss meta problems=[two_digits,tabular] unseen=mine:Mine",
-    "distill": "turn a run's weights into a schedule for other runs: autoloss distill outputs/train/NAME/001",
-    "report": "write a page about a run, sweep, search or comparison: autoloss report outputs/train/...",
-    "replay": "what other weightings would have chosen on a run: autoloss replay RUN_DIR weighting=gradnorm,nash_mtl",
-    "describe": "show what a component does: autoloss describe weighting gradnorm",
-    "plugins": "list every component and where it comes from; --json, --check",
-}
-
-
 RESUME_COMMANDS = {"train": "the same command with ckpt=last (a sweep: the same command)"}
 INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
-HYDRA_VERBS = ("train", "search", "compare", "diagnose", "meta")
+HYDRA_VERBS = tuple(name for name, verb in VERBS.items() if verb.composes)
 TRAINING_VERBS = ("train", "compare", "diagnose", "meta")  # those that may train on several devices
 
 
@@ -97,7 +84,7 @@ def _show_error(kind: type[BaseException], error: BaseException, trace: Tracebac
 
 
 def _help() -> str:
-    verbs = "\n".join(f"  {verb:<10} {text}" for verb, text in VERBS.items())
+    verbs = "\n".join(f"  {name:<10} {verb.line}" for name, verb in VERBS.items())
     return (
         "autoloss learns the weights between several losses.\n\n"
         f"autoloss VERB ...\n{verbs}\n\n"

@@ -118,6 +118,8 @@ def prepare(config: Mapping[str, Any], problem: Problem | None = None, here: boo
         raise ConfigError("\n".join(dict.fromkeys(found)))
     assert ingredients is not None
     assert builder is not None
+    if len(terms := list(ingredients.problem.terms)) == 1 and not config["penalties"]:
+        _tell_one_loss(terms[0])
     return PreparedRun(config, ingredients, builder, rng_state())
 
 
@@ -125,6 +127,12 @@ def prepare(config: Mapping[str, Any], problem: Problem | None = None, here: boo
 def _tell_old_key() -> None:
     """Say once that the keys of a curriculum are those of its module now."""
     say("autoloss: the keys curriculum.* are now module.*; the old ones work until the next version.", error=True)
+
+
+@cache
+def _tell_one_loss(name: str) -> None:
+    """Say once that there is nothing to weigh."""
+    say(f"autoloss: the problem has one loss, {name}: there is nothing to weigh it against.", error=True)
 
 
 def _ingredients(config: Mapping[str, Any], problem: Problem | None, attempt: Attempt[Any]) -> Ingredients | None:
@@ -157,6 +165,9 @@ def _ingredients(config: Mapping[str, Any], problem: Problem | None, attempt: At
 def _check_run(config: Mapping[str, Any], attempt: Attempt[Any], here: bool) -> None:
     size, anchor, ckpt = config["batch_size"], config["anchor"], config["ckpt"]
     attempt(lambda: require(size >= 1, "batch_size must be at least 1", f"it is {size}"))
+    workers, threads = config["workers"], config["threads"]
+    attempt(lambda: require(workers >= 0, "workers must be at least 0", f"it is {workers}"))
+    attempt(lambda: require(threads is None or threads >= 1, "threads must be at least 1", f"it is {threads}"))
     attempt(lambda: check_trainer(config["trainer"], here))
     attempt(lambda: check_anchor(anchor))
     place = None if ckpt in (None, "last") else checkpoint_of(str(ckpt))

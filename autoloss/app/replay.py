@@ -6,24 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from autoloss.app.arguments import Parser, pair
 from autoloss.app.screen import say, shown
 from autoloss.core.errors import ConfigError
 from autoloss.core.io.files import write_text
-from autoloss.core.io.text_table import aligned
+from autoloss.core.io.text_table import aligned, number
 
-WHAT = """Draws the weights that other weightings give for the losses of a run, from its record alone:
-RUN_DIR/replay.html.
-A weighting that compares gradients needs a run that recorded them (with such a weighting, or with record.probe_every).
-The losses are those of the run: with other weights, the run would have had other losses."""
 TAIL = 0.1
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, or 2 for a user's mistake."""
-    parser = Parser("replay", WHAT)
+    parser = Parser("replay")
     parser.add_argument("run", metavar="RUN_DIR", type=Path, help="a directory with trajectory.csv")
     parser.add_argument(
         "settings",
@@ -86,5 +80,7 @@ def _nodes(settings: dict[str, Any], config: Mapping[str, Any]) -> dict[str, Any
 
 
 def _end(weights: Any) -> str:
+    import numpy as np
+
     known = weights[np.isfinite(weights)]
-    return f"{np.median(known[-max(1, round(TAIL * len(known))) :]):.4g}" if len(known) else "-"
+    return number(float(np.median(known[-max(1, round(TAIL * len(known))) :])), ".4g") if len(known) else "-"

@@ -8,15 +8,11 @@ from pathlib import Path
 from autoloss.app.arguments import Parser
 from autoloss.app.screen import say, shown
 from autoloss.core.errors import ConfigError
-from autoloss.report import write
-
-WHAT = """Writes report.html into each directory: of a run (also a killed one), a sweep, a search or a comparison.
-It is one file that needs no network. Runs inside a sweep or search that have no report get one too."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, or 2 for a user's mistake."""
-    parser = Parser("report", WHAT)
+    parser = Parser("report")
     parser.add_argument(
         "directories", metavar="DIR", nargs="+", type=Path, help="outputs/train/NAME, outputs/search/NAME, ..."
     )
@@ -35,6 +31,8 @@ def _inside(directory: Path) -> None:
 
 
 def _write(directory: Path) -> Path:
+    from autoloss.report import write
+
     try:
         return write(directory)
     except OSError as error:

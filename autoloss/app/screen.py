@@ -13,9 +13,6 @@ from autoloss.app.unmoved import unmoved_sentence
 from autoloss.core.io.files import write_text
 from autoloss.core.io.text_table import listed
 from autoloss.core.passwords import without_passwords
-from autoloss.report import write as write_report
-from autoloss.report.leaderboard import as_csv, as_markdown, as_text, build
-from autoloss.report.runs import read_runs
 
 
 def say(text: str, error: bool = False) -> None:
@@ -27,6 +24,9 @@ def say(text: str, error: bool = False) -> None:
 
 def report(directory: Path) -> Path | None:
     """Write ``report.html`` in ``directory``; if that fails, say so and return ``None``: the run is finished anyway."""
+    # The report imports numpy and scipy: a question, and a mistake, is answered without them.
+    from autoloss.report import write as write_report
+
     try:
         return write_report(directory)
     except Exception as error:
@@ -42,13 +42,20 @@ def print_run(directory: Path, summary: dict[str, Any]) -> None:
         say(listed("test", summary["test_metrics"]))
     if sentence := unmoved_sentence(directory):
         say(sentence)
-    say(f"\nrun directory: {shown(directory)}")
-    say(f"report: {shown(directory / 'report.html')}")
-    say(f"look at the weights: tensorboard --logdir {shlex.quote(str(shown(directory)))}")
+    say(f"\n{places_line(directory)}")
+
+
+def places_line(directory: Path, *more: str) -> str:
+    """Where the results are and what to do with them; the directory is named once, in a command to copy."""
+    files = ", ".join(name for name in ("report.html", *more) if (directory / name).exists())
+    look = f"look at the weights: tensorboard --logdir {shlex.quote(str(shown(directory)))}"
+    return f"{look}   (also there: {files})" if files else look
 
 
 def print_sweep(root: Path) -> int:
     """Print and write the leaderboard of a sweep, from its files; 1 if a run failed or did not finish."""
+    from autoloss.report.leaderboard import as_csv, as_markdown, as_text, build
+    from autoloss.report.runs import read_runs
     from autoloss.training.record.tensorboard import write_leaderboard
 
     runs = read_runs(root) if root.is_dir() else []
@@ -59,14 +66,11 @@ def print_sweep(root: Path) -> int:
     write_text(root / "leaderboard.csv", as_csv(board))
     write_text(root / "leaderboard.md", as_markdown(board))
     write_leaderboard(root / "leaderboard", as_markdown(board))
-    page = report(root)
+    report(root)
     say(f"\n{as_text(board)}")
     if sentence := unmoved_sentence(root):
         say(sentence)
-    if page is not None:
-        say(f"\nreport: {shown(page)}")
-    say(f"leaderboard: {shown(root / 'leaderboard.md')}")
-    say(f"look at the weights: tensorboard --logdir {shlex.quote(str(shown(root)))}")
+    say(f"\n{places_line(root, 'leaderboard.md')}")
     return 1 if board.failed or board.unfinished else 0
 
 

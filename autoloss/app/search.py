@@ -97,6 +97,7 @@ def job(config: DictConfig) -> float | None:
 def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int:
     from autoloss.app.config_runner import ConfigRunner
     from autoloss.app.fleet_runs import FleetRuns, fleet_size
+    from autoloss.app.search_bar import search_bar
     from autoloss.app.search_space import build_space
     from autoloss.app.splits import has_test
     from autoloss.search.batch import size_of_batch
@@ -144,7 +145,8 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
         number = 0 if helper else search["workers"] - 1
         with Workers(number, ["search", *_arguments], directory, partial(release, study)) as workers:
             worker.overdue.ends = workers.end_hung
-            worker.work()
+            with search_bar(study, search["n_trials"]) as worker.says:
+                worker.work()
             finished = worker.reference is not None and not none_but_baseline(study)
             if search["confirm"] and len(objectives) == 1 and finished:
                 if not helper:

@@ -16,7 +16,7 @@ from autoloss.search import stop
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 LAST_WAIT = 10.0  # seconds that a command has to end after a second signal
 TOGETHER = 1.0  # a SIGTERM within so many seconds of another signal is no second one: a cluster may send several
-_AGAIN = b"\nautoloss: stopping after this step; press Ctrl-C again to stop at once\n"
+_AGAIN = b"autoloss: stopping after this step; press Ctrl-C again to stop at once\n"
 _OVER = b"\0"  # the number of no signal
 _ours: set[int] = set()  # files to which this process writes its signals
 _asked: list[float] = []  # when the signals came that count
@@ -52,10 +52,15 @@ def _ask(number: int, frame: FrameType | None) -> None:
         stop.request(by)
         if number == signal.SIGINT:
             # Not print: the signal may have interrupted a print.
-            os.write(2, _AGAIN)
+            os.write(2, _new_line() + _AGAIN)
     elif number == signal.SIGINT or not _asked or now - _asked[0] > TOGETHER:
         stop.request(by)
         raise KeyboardInterrupt if number == signal.SIGINT else stop.Stopped(by)
+
+
+def _new_line() -> bytes:
+    """What begins a line of its own: on a terminal it clears the progress bar and the ^C that are in this line."""
+    return b"\r\x1b[K" if os.isatty(2) else b"\n"
 
 
 @contextmanager
@@ -103,10 +108,8 @@ def _end_at_last(reads: socket.socket) -> None:
 
 
 def _end(number: int, when: str) -> None:
-    words = (
-        f"\nautoloss: this process did not stop, and was ended {when}; the same command goes on from what is saved.\n"
-    )
-    os.write(2, words.encode())
+    words = f"autoloss: this process did not stop, and was ended {when}; the same command goes on from what is saved.\n"
+    os.write(2, _new_line() + words.encode())
     os._exit(128 + number)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from autoloss.app.composition import composed, jobs, shared_overrides
+from autoloss.app.composition import composed, hydra_value, jobs, shared_overrides
 from autoloss.app.directories import (
     OUTPUTS,
     TRAJECTORY,
@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from autoloss.app.prepare import PreparedRun
 
 
+DIVERGED = 10  # a sum of losses that ends so many times as large as it began
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, 1 if a run failed, 2 for a user's mistake."""
     flags, overrides = split(arguments)
@@ -58,6 +61,8 @@ def main(arguments: Sequence[str]) -> int:
     swept = bool({"-m", "--multirun"} & set(flags)) or "hydra.mode=MULTIRUN" in overrides
     if override_value(overrides, "hydra/sweeper") == "autoloss" and not swept:
         flags, swept = ["-m", *flags], True
+    if asked := [one for one in overrides if one.startswith("hydra/")]:
+        hydra_value("train", asked, config_dirs(flags), "hydra.job.name")  # a misspelt one would be Hydra's to explain
     jobs_to_run, configs = _checked(flags, overrides, swept)
     name = directory_name(configs, overrides, () if swept else ("trainer.max_epochs",))
     parent = OUTPUTS / "train" / name
@@ -186,6 +191,8 @@ def job(config: DictConfig, trained: Trained | None = None) -> float | None:
 
 
 def _train(run: TrainJob, trained: Trained | None) -> dict[str, Any]:
+    from autoloss.app.run_summary import growth
+
     if trained is None:
         if before := run.finished():
             say(f"{run.title}: finished before, skipped (fresh=true runs it again)")
@@ -193,6 +200,13 @@ def _train(run: TrainJob, trained: Trained | None) -> dict[str, Any]:
         trained = _train_alone(run)
     if isinstance(trained, Exception):
         raise trained
+    if trained and (times := growth(run.directory / TRAJECTORY)) > DIVERGED:
+        lr = run.config["optimizer"].get("lr")
+        say(
+            f"autoloss: {run.title}: the losses ended {times:.2g} times as large as they began: the training has "
+            f"diverged. Lower optimizer.lr, which is {lr}.",
+            error=True,
+        )
     say(f"{listed(run.title, trained['metrics'])}  ({trained['seconds']:.1f} s)")
     return trained
 

@@ -15,7 +15,6 @@ from autoloss.app.parent import WAITS, tie, untie
 from autoloss.app.screen import say
 from autoloss.core.io.files import refuse_link
 from autoloss.search import stop
-from autoloss.search.heartbeat import told
 
 _HELPER = "AUTOLOSS_WORKER"
 WAITS_HUNG = (1.5, 5.0)  # seconds for a worker to answer that did not
@@ -118,6 +117,8 @@ class Workers:
         return left
 
     def _wait(self) -> None:
+        from autoloss.search.heartbeat import told  # it imports optuna: a question is answered without it
+
         for worker in self._running:
             while worker.process.poll() is None:
                 stop.pause(0.2)

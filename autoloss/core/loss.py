@@ -29,6 +29,7 @@ TAKES = {
     "chances": "probabilities and targets in {0, 1}, [B, ...] each",
     "class_chances": "probabilities [B, C] and classes [B]",
     "vectors": "vectors and vectors, [B, D] each",
+    "directions": "fields of vectors and of vectors, [B, D, ...] each",
     "vector_pairs": "pairs of vectors [B, 2, D], and 1 (alike) or -1 [B]",
     "triplets": "anchor, positive and negative [B, 3, D]; the target is not used",
     "embeddings": "vectors [B, D] and classes [B]",

@@ -87,6 +87,18 @@ class Outputs:
         return term
 
 
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """What a network makes of some samples, to look at.
+
+    ``images`` are [rows, columns, 3, H, W] or [rows, columns, H, W], in [0, 1]. ``titles`` (optional) are those of the
+    columns.
+    """
+
+    images: Tensor
+    titles: Sequence[str] = ()
+
+
 class _Part(Subset[Any]):
     """Some of a dataset's samples, with the dataset's ``collate``."""
 
@@ -98,13 +110,14 @@ class _Part(Subset[Any]):
 class Problem(Component, ABC):
     """Data, a network, and several losses.
 
-    ``terms`` maps the name of each loss to the registered loss that it is by default (``None`` if :meth:`outputs`
-    gives its values). ``metrics`` maps each metric to ``"min"`` or ``"max"``. ``recipe`` holds configuration that
-    suits the problem (``{"optimizer": {"lr": 0.01}}``). ``terms`` and ``metrics`` that depend on the data are left
-    empty in the class and set in the constructor. ``module`` names the module that trains it by default.
+    ``terms`` maps the name of each loss to the registered loss that it is by default: its name, or (in a constructor)
+    ``{"name": "dice", "smooth": 0.1}``; ``None`` if :meth:`outputs` gives its values. ``metrics`` maps each metric to
+    ``"min"`` or ``"max"``. ``recipe`` holds configuration that suits the problem (``{"optimizer": {"lr": 0.01}}``).
+    ``terms`` and ``metrics`` that depend on the data are left empty in the class and set in the constructor. ``module``
+    names the module that trains it by default.
     """
 
-    terms: Mapping[str, str | None] = {}
+    terms: Mapping[str, str | Mapping[str, Any] | None] = {}
     metrics: Mapping[str, str] = {}
     recipe: ClassVar[Mapping[str, Any]] = {}
     module: ClassVar[str] = "multitask"
@@ -182,3 +195,21 @@ class Problem(Component, ABC):
 
         A metric of a split is the mean of all its values.
         """
+
+    def tally(self, outputs: Outputs) -> Mapping[str, Tensor]:
+        """Sums over the samples of one batch, for metrics that are no means over samples; none by default.
+
+        They are added over the batches and ranks of a split: a confusion matrix, a histogram, an error and its count.
+        """
+        return {}
+
+    def conclude(self, sums: Mapping[str, Tensor]) -> Mapping[str, float]:
+        """The metrics of a split that follow from the sums of :meth:`tally` over it; none by default."""
+        return {}
+
+    def pictures(self, network: nn.Module, batch: Any) -> Pictures | None:
+        """What ``network`` makes of a batch of validation data, to look at; none by default.
+
+        It is called after about ten validations of a training, without gradients.
+        """
+        return None

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from autoloss.core.errors import require
-from autoloss.core.loss import Loss
+from autoloss.core.loss import Loss, per_sample
 from autoloss.core.space import Interval
 from autoloss.losses._shapes import same_shape
 
@@ -15,14 +15,15 @@ from autoloss.losses._shapes import same_shape
 class Cosine(Loss):
     """``1 - cos(u, v)`` of vectors that should be alike, ``max(0, cos(u, v) - margin)`` of others -> [B].
 
-    Predictions [B, D] should be like their targets [B, D]. Pairs [B, 2, D] come with targets [B] that
+    Predictions [B, D] should be like their targets [B, D]; a field of vectors [B, D, H, W] (normals) has its mean over
+    the pixels. Pairs [B, 2, D] come with targets [B] that
     say which should be alike: 1 for alike, -1 (or 0) for not.
 
     Args:
         margin: the cosine up to which vectors that are not alike cost nothing, in [-1, 1].
     """
 
-    takes = ("vectors", "vector_pairs")
+    takes = ("vectors", "directions", "vector_pairs")
     search_space = {"margin": Interval(0.0, 0.5)}
     use = "Directions matter and lengths do not: embeddings, normals, text."
     avoid = "Lengths carry information (mse). Vectors may be 0: they have no direction, and cost 1."
@@ -37,12 +38,12 @@ class Cosine(Loss):
         self.margin = margin
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        if prediction.dim() == 2 and target.dim() == 2:
+        if prediction.dim() == target.dim() >= 2:
             prediction, target = same_shape(prediction, target)
-            return 1 - functional.cosine_similarity(prediction, target, dim=1)
+            return per_sample(1 - functional.cosine_similarity(prediction, target, dim=1))
         require(
             prediction.dim() == 3 and prediction.shape[1] == 2 and target.shape == prediction.shape[:1],
-            "cosine takes [B, D] with [B, D], or pairs [B, 2, D] with [B]",
+            "cosine takes [B, D, ...] with the same shape, or pairs [B, 2, D] with [B]",
             f"the prediction is {list(prediction.shape)} and the target is {list(target.shape)}",
         )
         wrong = (target != 1) & (target != 0) & (target != -1)

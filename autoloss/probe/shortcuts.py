@@ -48,6 +48,9 @@ class Shortcuts(Constants):
             dual = _layer(func, args, kwargs)
         elif func in SCALED or func in SHIFTED:
             dual = _with_constant(func, args, kwargs)
+        elif func is functional.group_norm and args:
+            # torch's derivative of it takes a view, which channels in the last place (some convolutions') forbid.
+            args = (args[0].contiguous(), *args[1:])
         return func(*args, **kwargs) if dual is None else dual
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from autoloss.core.io.text_table import number
 from autoloss.report.page import named
 
 SHOWN = 12  # rows of a table, and names on a line
@@ -52,4 +53,4 @@ def _table(name: str, rows: Rows) -> Markup:
 
 
 def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return number(value, ".4g") if isinstance(value, float) else str(value)

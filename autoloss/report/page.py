@@ -67,7 +67,21 @@ class Code:
     folded: bool = False
 
 
-Block = Chart | PageTable | Words | Code
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture: the bytes of a PNG file."""
+
+    title: str
+    png: bytes
+    note: str = ""
+
+    @property
+    def address(self) -> str:
+        """The whole picture as an address, so that the page needs no other file."""
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+
+
+Block = Chart | PageTable | Words | Code | Picture
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,6 +179,12 @@ class RunRecord:
         state = "" if self.run.finished else " (failed)" if self.run.error else " (not finished)"
         return (f"{weighting}, " if weighting else "") + steps + state
 
+    def samples(self) -> bytes | None:
+        """The picture of samples, a PNG file; ``None`` if the run has written none, or not all of it."""
+        path = self.directory / "samples.png"
+        found = path.read_bytes() if path.is_file() else b""
+        return found if found.startswith(b"\x89PNG") else None
+
     def frame(self) -> pandas.DataFrame:
         """``trajectory.csv`` as a DataFrame by step; needs pandas."""
         try:

@@ -11,7 +11,7 @@ import numpy as np
 from autoloss.core.io.text_table import number
 from autoloss.report.commands import commands, leaves
 from autoloss.report.explain import conflict_share, findings
-from autoloss.report.page import Block, Cell, Chart, Code, Page, PageTable, Words
+from autoloss.report.page import Block, Cell, Chart, Code, Page, PageTable, Picture, Words
 from autoloss.report.record import Array, PlayerRecord, RunRecord
 
 # Kinds of columns that are no chart of their own: they are drawn elsewhere on the page, or serve a replay.
@@ -31,6 +31,7 @@ def run_page(record: RunRecord) -> Page:
     for part in record.parts.values():
         blocks += charts(part, record.steps)
     blocks += _metrics(record)
+    blocks += _samples(record)
     blocks += _others(record)
     blocks += [table for part in record.parts.values() if (table := _losses(part)).rows]
     if lines := commands(record):
@@ -162,6 +163,12 @@ def _metrics(record: RunRecord) -> list[Block]:
         note = "Dashed: the loss in training. Solid: the same loss on validation data."
         blocks.append(Chart("Training against validation", "lines", data, note))
     return blocks
+
+
+def _samples(record: RunRecord) -> list[Block]:
+    if (png := record.samples()) is None:
+        return []
+    return [Picture("Samples", png, "After the last validation; TensorBoard has earlier ones.")]
 
 
 def _others(record: RunRecord) -> list[Block]:

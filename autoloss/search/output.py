@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from autoloss._version import __version__
 from autoloss.core.io.csv_cells import escaped
 from autoloss.core.io.files import write_text
-from autoloss.core.io.text_table import aligned, leaderboard, markdown, number
+from autoloss.core.io.text_table import aligned, leaderboard, markdown, number, span
 from autoloss.core.metrics.pareto import front, knee
 from autoloss.report.notebook import as_html
 from autoloss.search.budget import counted
@@ -170,9 +170,7 @@ class Outcome:
         for c in sorted((c for c in self.confirmed if c.error is None), key=lambda c: -fmean(c.validation)):
             both = [number(fmean(of), "+.4f") for of in ((c.validation, c.test) if self._tested else (c.test,))]
             d = c.comparison
-            more = (
-                ["", "", ""] if d is None else [f"{d.low:+.4f} to {d.high:+.4f}", number(d.p_corrected, ".3g"), d.words]
-            )
+            more = ["", "", ""] if d is None else [span(d.low, d.high, "+.4f"), number(d.p_corrected, ".3g"), d.words]
             rows.append([self._name(c), str(len(c.test)), *both, *more])
         return [header, *rows]
 

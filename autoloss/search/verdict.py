@@ -15,6 +15,7 @@ from statistics import fmean, stdev
 from scipy import special
 
 from autoloss.core.errors import require
+from autoloss.core.io.text_table import number, span
 
 ALPHA = 0.05
 POWER = 0.8
@@ -116,14 +117,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def sentence(name: str, comparison: Comparison, baseline: str = "equal weights") -> str:
     """The result of ``comparison`` for the candidate ``name`` as a sentence, with the numbers."""
-    c, by = comparison, f"{comparison.difference:+.3g}"
+    c, by = comparison, number(comparison.difference, "+.3g")
     if math.isinf(c.detectable):
         same = f"all {c.seeds} seeds gave the same difference, which counts as one seed"
         why = "one seed is not enough" if c.seeds == 1 else same
         return f"no difference shown: {why} ({name} compared with {baseline}: {by})."
     p = "p < 0.001" if c.p_corrected < 0.001 else f"p = {c.p_corrected:.3g}"
     holms = f" after Holm's correction for {c.candidates} candidates" if c.candidates > 1 else ""
-    numbers = f"(95 % interval {c.low:+.3g} to {c.high:+.3g}, {p}{holms}, {c.seeds} seeds)"
+    numbers = f"(95 % interval {span(c.low, c.high, '+.3g')}, {p}{holms}, {c.seeds} seeds)"
     if c.words != "no difference shown":
         return f"{name} is {c.words} than {baseline} by {by} {numbers}."
     power = f"{c.seeds} seeds find a true difference of {c.detectable:.2g} in {100 * POWER:.0f} % of cases"

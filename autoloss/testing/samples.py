@@ -50,6 +50,7 @@ SAMPLES: dict[str, tuple[Callable[[int], Sample], ...]] = {
     "chances": (_chances,),
     "class_chances": (_class_chances,),
     "vectors": (lambda batch: regression(batch, 4),),
+    "directions": (lambda batch: regression(batch, 3, 4, 4),),
     "vector_pairs": (lambda batch: (torch.randn(batch, 2, 4), 2 * torch.randint(2, (batch,)) - 1),),
     "triplets": (lambda batch: (torch.randn(batch, 3, 4), torch.zeros(batch, dtype=torch.int64)),),
     "embeddings": (lambda batch: (torch.randn(batch, 4), torch.arange(batch) // 2 % 5),),

@@ -161,7 +161,7 @@ def test_every_way_to_start_processes_trains(place, one, strategy):
     line = ("train", "name=two", NOTED, "weighting=gradnorm", f"trainer.strategy={strategy}", "test=true", *TWO)
     codes, said = ended([start(place, *line)], place)
     assert codes == [0], said
-    assert said.count("run directory:") == said.count("test: ") == 1
+    assert said.count("tensorboard --logdir") == said.count("test: ") == 1
     check_union(place, place / "outputs/train/two/001", one / "gradnorm")
 
 
@@ -171,7 +171,7 @@ def test_processes_of_a_launcher_train_in_one_directory(place, one, launcher):
     running = (start_slurm if launcher == "slurm" else start_torch)(place, *line)
     codes, said = ended(running, place)
     assert codes == [0, 0], said
-    assert said.count("run directory:") == 1
+    assert said.count("tensorboard --logdir") == 1
     assert [p.name for p in (place / "outputs/train/two").iterdir()] == ["001"]
     check_union(place, place / "outputs/train/two/001", one / "gradnorm")
 
@@ -275,7 +275,7 @@ def test_every_module_makes_its_steps(place, more):
     steps = [row["step"] for row in rows(place / "two")]
     assert steps == sorted(set(steps))
     assert len(steps) >= 4
-    assert said.count("run directory:") == 1
+    assert said.count("tensorboard --logdir") == 1
 
 
 @pytest.mark.parametrize("verb", ["compare", "diagnose"])

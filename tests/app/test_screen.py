@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from autoloss.app.screen import say
+from autoloss.app.screen import print_run, say
+from autoloss.core.io.text_table import named, number, span
 
 
 @pytest.mark.parametrize("error", [False, True])
@@ -14,3 +15,32 @@ def test_a_log_file_has_each_line_as_soon_as_it_is_said(monkeypatch, error):
     monkeypatch.setattr(sys, "stderr" if error else "stdout", io.TextIOWrapper(io.BufferedWriter(kept)))
     say("trial 0 done", error=error)
     assert kept.getvalue() == b"trial 0 done\n"
+
+
+@pytest.mark.parametrize("form", ["+.4f", ".4f", ".4g", "+.3g", ".3g"])
+@pytest.mark.parametrize("value", [0.0, -0.0, 1e-9, -1e-9, -0.00004, -0.3, 0.3, -1200.0])
+def test_zero_has_no_minus_and_other_numbers_are_as_format_gives_them(value, form):
+    found = number(value, form)
+    assert float(found) == float(format(value, form))
+    assert found == format(value, form) or (float(found) == 0 and found == format(0.0, form))
+    assert float(found) != 0 or found[0] != "-"
+    assert found.lstrip("+-") == format(value, form).lstrip("+-")
+
+
+def test_zero_has_no_minus_in_what_is_put_together():
+    assert span(-1e-9, 0.25, "+.4f") == "+0.0000 to +0.2500"
+    assert named({"a": -0.0, "b": -1.5}) == "a 0  b -1.5"
+
+
+@pytest.mark.parametrize("has_page", [False, True])
+def test_the_directory_is_named_once_at_the_end_in_a_command_to_copy(monkeypatch, tmp_path, capsys, has_page):
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "outputs/my run"
+    place.mkdir(parents=True)
+    if has_page:
+        (place / "report.html").write_text("")
+    print_run(place, {"final_weights": {"a": 1.0}, "test_metrics": {"error": 0.5}})
+    said = capsys.readouterr().out
+    assert said.count("my run") == 1
+    assert "tensorboard --logdir 'outputs/my run'" in said
+    assert ("report.html" in said) == has_page

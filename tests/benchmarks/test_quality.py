@@ -35,7 +35,7 @@ def quality(monkeypatch, tmp_path):
     (tmp_path / "README.md").write_text(f"Before.\n{quality.choosing.BEGIN}\nold\n{quality.choosing.END}\nAfter.\n")
     monkeypatch.setattr(quality.choosing, "PROTOCOLS", {"small": small})
     yield quality
-    for name in ("protocols", "quality", "quality_table", "choosing"):
+    for name in ("protocols", "quality", "quality_table", "choosing", "sheets"):
         sys.modules.pop(name, None)
 
 
@@ -44,10 +44,14 @@ def run(quality, monkeypatch, *arguments):
     quality.main()
 
 
-def pretend(config, directory, overrides):
-    """A training's summary at once, and the mistake that a real one would find."""
+def pretend(_, requests):
+    """The summary of each training at once, and the mistake that a real one would find."""
+    return [outcome(request.config) for request in requests]
+
+
+def outcome(config):
     if config["weighting"].get("weights"):
-        raise ConfigError("Every weight must belong to a loss, but there is no loss 'nobody'.")
+        return ConfigError("Every weight must belong to a loss, but there is no loss 'nobody'.")
     level = {"equal": 1.0, "uncertainty": 0.5, "dwa": 2.0}[config["weighting"]["name"]]
     metrics = {"left_error": level * (0.2 + 0.01 * config["seed"] ** 2), "right_error": level * 0.3}
     return {
@@ -62,7 +66,7 @@ def cells(page):
 
 
 def test_it_goes_on_where_it_stopped_and_shows_what_is_missing(quality, monkeypatch, tmp_path):
-    monkeypatch.setattr("autoloss.app.train_one.train", pretend)
+    monkeypatch.setattr("autoloss.app.fleet_runs.FleetRuns.train", pretend)
     run(quality, monkeypatch, "small", "--rows", "equal", "uncertainty", "bad")
     page = (tmp_path / "small.md").read_text()
     table, lines = cells(page), (tmp_path / "quality/small.jsonl").read_text().splitlines()
@@ -79,7 +83,7 @@ def test_it_goes_on_where_it_stopped_and_shows_what_is_missing(quality, monkeypa
     assert readme.startswith("Before.\n")
     assert readme.endswith("\nAfter.\n")
     assert cells(readme)["[small](benchmarks/results/small.md)"]["better / worse / tried"] == "1 / 0 / 1"
-    choice = cells((tmp_path / "choosing.md").read_text())
+    choice = cells((tmp_path / "choosing.md").read_text().split("Mean ranks")[0])
     assert choice["uncertainty"]["[small](../benchmarks/results/small.md)"] == "**+0.500** better"
     assert choice["dwa"]["[small](../benchmarks/results/small.md)"] == "not run"
     assert choice["bad"]["[small](../benchmarks/results/small.md)"] == "failed"
@@ -130,7 +134,7 @@ def test_errors_are_compared_by_their_ratio_where_a_protocol_says_so(monkeypatch
     def runs(*errors):
         return {i: {"goals": {"relative_l2": "min"}, "test": {"relative_l2": e}, "mean_weight_sum": 2.0, "versions": {"torch": "2"}} for i, e in enumerate(errors)}  # fmt: skip
 
-    protocol = protocols.Protocol("Ratios", (), {}, "", ratio=True)
+    protocol = protocols.Protocol("Ratios", (), {}, "", (0, 1, 2), ratio=True)
     found = {"equal": runs(1.0, 4.0, 2.0), "better": runs(0.1, 0.41, 0.2), "half": {0: runs(0.1)[0]}}
     page = quality_table.page("ratios", protocol, found, None)
     assert cells(page)["equal"]["relative_l2 (test)"] == "2 (1 to 4)"
@@ -138,3 +142,61 @@ def test_errors_are_compared_by_their_ratio_where_a_protocol_says_so(monkeypatch
     assert cells(page)["better"]["verdict"] == "better"
     assert cells(page)["half"]["runs"] == "1 of 3"
     assert "Best: better, an error 9.92 times smaller than that of equal weights (better); 1 of 1 better" in page
+
+
+def digits(level, seeds):
+    goals = {"left_error": "min", "pixels_mse": "min"}
+    return {
+        seed: {
+            "goals": goals,
+            "test": {"left_error": 0.1 + 0.001 * seed, "pixels_mse": level * (1 + 0.01 * (seed * level % 3))},
+            "mean_weight_sum": 2.0,
+            "versions": {"torch": "2"},
+        }
+        for seed in seeds
+    }
+
+
+def test_rows_with_fewer_seeds_are_compared_on_these_and_corrected_by_themselves(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import protocols
+    import quality_table
+
+    rows = dict.fromkeys(("equal", "gradnorm", "famo", "dwa"), ())
+    protocol = protocols.Protocol("Digits", (), rows, "", tuple(range(10)), fewer=("famo", "dwa"))
+    found = {"equal": digits(2.0, range(10)), "gradnorm": digits(1.0, range(10)), "famo": digits(1.0, range(3))}
+    found["dwa"] = digits(3.0, range(2))
+    scores, compared = quality_table.verdicts(protocol, found)
+    assert len(scores["gradnorm"]) == 10
+    assert len(scores["famo"]) == 3
+    assert (compared["gradnorm"].seeds, compared["famo"].seeds) == (10, 3)
+    assert (compared["gradnorm"].candidates, compared["famo"].candidates) == (1, 1)
+    assert "dwa" not in scores
+    table = cells(quality_table.page("digits", protocol, found, None))
+    assert table["gradnorm"]["pixels_mse (test)"].endswith("(-50 %)")
+    assert table["gradnorm"]["left_error (test)"].endswith("(+0 %)")
+    assert list(table) == ["equal", "gradnorm", "famo", "dwa"] or list(table)[-2:] == ["famo", "dwa"]
+    assert table["dwa"]["runs"] == "2 of 3"
+    assert float(table["famo"]["would be shown"]) > float(table["gradnorm"]["would be shown"]) > 0
+
+
+def test_ranks_are_over_the_problems_that_auto_was_tried_on_and_name_the_worst(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import choosing
+    import protocols
+
+    rows = dict.fromkeys(("equal", "gradnorm", "auto", "cagrad"), ())
+    names = ("one", "two", "three")
+    of = {name: protocols.Protocol(name, (), rows, "", (0, 1, 2)) for name in names}
+    monkeypatch.setattr(choosing, "PROTOCOLS", of)
+    some = {"equal": digits(2.0, range(3)), "cagrad": {}}
+    every = {
+        "one": {**some, "gradnorm": digits(1.0, range(3)), "auto": digits(1.5, range(3))},
+        "two": {**some, "gradnorm": digits(4.0, range(3)), "auto": digits(1.5, range(3))},
+        "three": {**some, "gradnorm": digits(1.0, range(3)), "auto": {}},
+    }
+    over, header, *lines = choosing.ranks(every)
+    assert over == ["one, two"]
+    assert header[0] == "weighting"
+    assert {line[0]: line[1] for line in lines} == {"equal": "2.50", "gradnorm": "2.00", "auto": "1.50"}
+    assert next(line[2] for line in lines if line[0] == "gradnorm").startswith("two: score -0.5")

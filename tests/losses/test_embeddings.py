@@ -21,6 +21,12 @@ CLASSES = torch.tensor([0, 0, 1, 1, 2, 2, 2, 3])
 MASK = torch.tensor([True, True, False, True, True, True, False, True])
 
 
+def test_cosine_of_a_field_is_the_mean_over_its_vectors() -> None:
+    one, other = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
+    each = [Cosine()(a.flatten(1).T, b.flatten(1).T).mean() for a, b in zip(one, other, strict=True)]
+    assert torch.allclose(Cosine()(one, other), torch.stack(each))
+
+
 def test_cosine_agrees_with_torch() -> None:
     y = torch.tensor([1, -1, 1, -1, 1, -1, -1, -1])
     theirs = functional.cosine_embedding_loss(ONE, OTHER, y, margin=0.2, reduction="none")

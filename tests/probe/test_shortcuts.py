@@ -172,3 +172,13 @@ def test_parameters_are_back_whatever_happens():
     with pytest.raises(ValueError, match="stop"):
         Slopes(net).along(fails, at, at)
     assert all(net.get_parameter(name) is parameter for name, parameter in before.items())
+
+
+def test_groups_are_normalised_with_channels_in_the_last_place() -> None:
+    norm = nn.GroupNorm(2, 4).double()
+    x, along = torch.randn(2, 2, 4, 3, 3, dtype=torch.float64)
+    last = x.contiguous(memory_format=torch.channels_last)
+    found = sloped(norm, [last], [along], Shortcuts())[1]
+    step = 1e-6
+    expected = (norm(x + step * along) - norm(x - step * along)) / (2 * step)
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-6, atol=1e-7)

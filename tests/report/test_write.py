@@ -1,5 +1,6 @@
 """Whatever lies in a directory: a page, or one clear sentence."""
 
+import base64
 import json
 import re
 import subprocess
@@ -54,6 +55,16 @@ def test_names_are_text_wherever_they_stand(run_directory):
     assert html.count("<img") == script.count("<img") == 0
     assert "&lt;script&gt;alert" in html
     assert NASTY[0] in data_of(html)["colours"]
+
+
+def test_a_runs_picture_of_samples_is_inside_the_page(run_directory):
+    place = run_directory(columns=table(["a", "b"]))
+    assert "<img" not in page_of(place).rpartition("<script>")[0]
+    png = b"\x89PNG\r\n\x1a\nthe rest"
+    (place / "samples.png").write_bytes(png)
+    assert f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}"' in page_of(place)
+    (place / "samples.png").write_bytes(b"")
+    assert "<img" not in page_of(place).rpartition("<script>")[0]
 
 
 def test_a_page_asks_for_nothing(run_directory):

@@ -62,8 +62,8 @@ def listed(title: str, values: Mapping[str, float]) -> str:
     'test: a 1  b 0.1235'
     """
     if len(values) <= BESIDE:
-        return f"{title}: " + "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-    rows = [[f"  {name}", f"{value:.4g}"] for name, value in values.items()]
+        return f"{title}: {named(values)}"
+    rows = [[f"  {name}", number(value, ".4g")] for name, value in values.items()]
     return f"{title}:\n{aligned(rows, left=[0])}"
 
 
@@ -80,5 +80,30 @@ def _escaped(cell: str) -> str:
 
 
 def number(value: float, form: str) -> str:
-    """``value`` in ``form``, or a dash for NaN."""
-    return format(value, form) if value == value else "-"
+    """``value`` in ``form``, or a dash for NaN; what is rounded to 0 has no minus.
+
+    >>> number(-0.00001, "+.4f"), number(-0.5, "+.4f"), number(0.5, "+.4f")
+    ('+0.0000', '-0.5000', '+0.5000')
+    """
+    if value != value:
+        return "-"
+    text = format(value, form)
+    return text if text.strip("+-0.") else format(0.0, form)
+
+
+def span(low: float, high: float, form: str) -> str:
+    """The interval from ``low`` to ``high``.
+
+    >>> span(-0.25, 0.5, "+.2f")
+    '-0.25 to +0.50'
+    """
+    return f"{number(low, form)} to {number(high, form)}"
+
+
+def named(values: Mapping[str, float]) -> str:
+    """Each of ``values`` behind its name, on one line.
+
+    >>> named({"left": 0.5, "right": -0.0})
+    'left 0.5  right 0'
+    """
+    return "  ".join(f"{name} {number(value, '.4g')}" for name, value in values.items())

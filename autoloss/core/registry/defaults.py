@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
+from functools import cache
 from typing import Any
 
 from autoloss.core.registry.lookup import ORIGIN, PACKAGE, Listing, class_name, registry
@@ -21,6 +23,24 @@ def defaults(listing: Listing, skip: int = 0) -> dict[str, Any]:
     return dict(list(found.items())[skip:])
 
 
+def parameter_lines(listing: Listing) -> dict[str, str]:
+    """What the docstring of a component says about each parameter, below ``Args:``; read as in :func:`defaults`."""
+    found = _class(listing) if listing.origin == ORIGIN else registry.load(listing.kind, listing.spelling)
+    text = ast.get_docstring(found) if isinstance(found, ast.ClassDef) else inspect.getdoc(found)
+    below = (text or "").partition("\nArgs:\n")[2]
+    lines: dict[str, str] = {}
+    name = ""
+    for line in below.splitlines():
+        if line and not line.startswith("    "):
+            break
+        if begun := re.match(r"    (\w+): (.*)", line):
+            name = begun[1]
+            lines[name] = begun[2]
+        elif name and line.strip():
+            lines[name] += f" {line.strip()}"
+    return {name: line.replace("``", "") for name, line in lines.items()}
+
+
 def attribute(listing: Listing, name: str, default: Any = None) -> Any:
     """The class attribute ``name`` of a component, which must be a literal; read as in :func:`defaults`."""
     if listing.origin != ORIGIN:
@@ -34,6 +54,7 @@ def attribute(listing: Listing, name: str, default: Any = None) -> Any:
     return default
 
 
+@cache
 def _class(listing: Listing) -> ast.ClassDef:
     path = PACKAGE / "/".join(listing.target.split(".")[1:])
     tree = ast.parse(path.with_suffix(".py").read_text())

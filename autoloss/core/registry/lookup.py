@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -44,7 +45,8 @@ class Registry:
     @cached_property
     def listings(self) -> dict[str, list[Listing]]:
         """All registered components by kind; no component is imported."""
-        return {kind: _listings(kind) for kind in KINDS}
+        points = None if os.environ.get("AUTOLOSS_DISABLE_PLUGINS") else entry_points()  # reads every distribution
+        return {kind: _listings(kind, points) for kind in KINDS}
 
     def names(self, kind: str) -> list[str]:
         """The spellings under which components of ``kind`` are found."""
@@ -121,7 +123,7 @@ class Registry:
         return target(*args, **parameters)
 
 
-def _listings(kind: str) -> list[Listing]:
+def _listings(kind: str, all_points: Any) -> list[Listing]:
     folder = PACKAGE / KINDS[kind].folder
     module = f"autoloss.{KINDS[kind].folder.replace('/', '.')}"
     found = [
@@ -130,16 +132,16 @@ def _listings(kind: str) -> list[Listing]:
         if not path.stem.startswith("_")
     ]
     built_in = {listing.name for listing in found}
-    points = [] if os.environ.get("AUTOLOSS_DISABLE_PLUGINS") else _entry_points(KINDS[kind].group)
+    points = [] if all_points is None else _entry_points(all_points.select(group=KINDS[kind].group))
     names = [name for name, _, _, _ in points]
     for name, origin, version, target in points:
         found.append(Listing(kind, name, origin, version, target, name in built_in or names.count(name) > 1))
     return found
 
 
-def _entry_points(group: str) -> list[tuple[str, str, str, str]]:
+def _entry_points(points: Iterable[EntryPoint]) -> list[tuple[str, str, str, str]]:
     unique: dict[tuple[str, str], EntryPoint] = {}
-    for point in entry_points(group=group):
+    for point in points:
         unique.setdefault((point.name, point.dist.name if point.dist else "?"), point)
     return sorted(
         (point.name, origin, point.dist.version if point.dist else "?", point.value)

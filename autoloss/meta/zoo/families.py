@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from autoloss.core.problem import Problem
 from autoloss.meta.zoo.autoencoders import Autoencoders
 from autoloss.meta.zoo.equations import Equations
-from autoloss.meta.zoo.pictures import Pictures
+from autoloss.meta.zoo.pictures import DrawnPictures
 from autoloss.meta.zoo.tables import Tables
 from autoloss.meta.zoo.teachers import Teachers
 
@@ -54,7 +54,7 @@ def _teachers(least: int, most: int, **options: bool | int) -> Draw:
 def _pictures(*styles: str, counts: bool = True) -> Draw:
     def make(draw: random.Random) -> Problem:
         width, depth = _size(draw)
-        return Pictures(styles, counts, True, max(width, 16), depth)
+        return DrawnPictures(styles, counts, True, max(width, 16), depth)
 
     return make
 

@@ -46,7 +46,7 @@ def drawn(style: str, generator: torch.Generator, count: int, noise: float) -> t
     return flat + noise * torch.randn(flat.shape, generator=generator), kind, number, flat
 
 
-class Pictures(Made):
+class DrawnPictures(Made):
     """Pictures, one or several side by side: what each shows, how many things, and the pictures without noise.
 
     Args:

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset
 
-from autoloss.core.datasets import size_of
+from autoloss.core.datasets import collated, size_of
 from autoloss.core.sample_order import EpochShuffle
 from autoloss.training.fleet.stacked import UnlikeError
 
@@ -52,13 +52,6 @@ class StackedBatches:
             if all(tensor.shape[:1] == (len(rows) * len(rows[0]),) for tensor in pytree.tree_leaves(batch)):
                 return pytree.tree_map(lambda tensor: tensor.view(len(rows), len(rows[0]), *tensor.shape[1:]), batch)
         return stacked([collated(dataset, of) for dataset, of in zip(self.datasets, rows, strict=True)])
-
-
-def collated(dataset: Dataset[Any], rows: Sequence[int]) -> Any:
-    """The batch of the samples ``rows``, as a loader makes it."""
-    taken = getattr(dataset, "__getitems__", None)
-    samples = taken(list(rows)) if taken else [dataset[i] for i in rows]
-    return (getattr(dataset, "collate", None) or default_collate)(samples)
 
 
 def in_order(dataset: Dataset[Any], batch_size: int) -> Iterator[Any]:

@@ -14,11 +14,12 @@ import torch
 from torch import nn
 
 from autoloss.core.clock import Clock
+from autoloss.core.datasets import collated
 from autoloss.core.need import Need
 from autoloss.core.table import LossTable
 from autoloss.probe.lookahead import Moment
 from autoloss.probe.optimizer_step import observe_step
-from autoloss.training.fleet.batches import StackedBatches, collated
+from autoloss.training.fleet.batches import StackedBatches
 from autoloss.training.fleet.fleet import Fleet
 from autoloss.training.fleet.member import Member
 from autoloss.training.fleet.stacked import UnlikeError

@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from autoloss.core.clock import Clock
-from autoloss.core.datasets import size_of
-from autoloss.training.fleet.batches import collated
+from autoloss.core.datasets import collated, size_of
 from autoloss.training.fleet.training import Job, Plan
 from autoloss.training.step.entries import table_of
 

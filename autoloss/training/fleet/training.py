@@ -26,6 +26,7 @@ from autoloss.training.fleet.stacked_weighed import StackedWeighed
 from autoloss.training.record.cadence import Cadence
 from autoloss.training.step.entries import table_of
 
+TALLY = "sums of "
 Report = Callable[[int, Mapping[str, float]], None]
 
 
@@ -232,8 +233,20 @@ class FleetTraining:
         each: dict[str, list[float]] = {
             name: (total / number if number else torch.zeros_like(total)).tolist()
             for name, (total, number) in sums.items()
+            if not name.startswith(TALLY)
         }
-        return [{name: of[m] for name, of in each.items()} for m in range(len(self.running))]
+        tallies = {name.removeprefix(TALLY): total for name, (total, _) in sums.items() if name.startswith(TALLY)}
+        return [
+            {**{name: of[m] for name, of in each.items()}, **self._concluded(split, tallies, m)}
+            for m in range(len(self.running))
+        ]
+
+    def _concluded(self, split: str, tallies: Mapping[str, Tensor], member: int) -> dict[str, float]:
+        """The metrics that the problem concludes from the sums of ``member`` over ``split``."""
+        if not tallies:
+            return {}
+        found = self.running[member].member.problem.conclude({name: total[member] for name, total in tallies.items()})
+        return {f"{split}/{name}": value for name, value in found.items()}
 
     def _split(self, split: str) -> Iterator[tuple[Any, bool]]:
         """The batches of ``split``; ``True`` if each member has its own, stacked."""
@@ -255,6 +268,7 @@ class FleetTraining:
             outputs = problem.outputs(model.network, batch)
             found = {f"{split}/{name}": values for name, values in problem.measure(outputs).items()}
             sums = {name: values.float().sum() for name, values in found.items()}
+            sums |= {f"{TALLY}{name}": total for name, total in problem.tally(outputs).items()}
             numbers.update({name: values.numel() for name, values in found.items()})
             if split == "val" and outputs.terms:
                 table = table_of(outputs, model.by_term(), player, clock)
@@ -270,7 +284,7 @@ class FleetTraining:
         result = {}
         for name, total in found.items():
             if not name.startswith("count of "):
-                number = found[f"count of {name}"][0].item() if f"count of {name}" in found else numbers[name]
+                number = found[f"count of {name}"][0].item() if f"count of {name}" in found else numbers.get(name, 0)
                 result[name] = (total.detach(), int(number))
         return result
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
-from autoloss.core.datasets import size_of
+from autoloss.core.datasets import collated, size_of
 from autoloss.core.errors import ConfigError, LoaderError, check_known, require
 from autoloss.core.sample_order import EpochShuffle
 from autoloss.core.tensors.draws import SEEDS
@@ -94,9 +94,7 @@ class HeldOut:
         generator = torch.Generator().manual_seed(start % SEEDS)
         order = torch.randperm(self.size, generator=generator)
         chosen = order[place * self.batch_size :][: self.batch_size].tolist()
-        taken = getattr(self.dataset, "__getitems__", None)
-        rows = taken(chosen) if taken else [self.dataset[i] for i in chosen]
-        return (getattr(self.dataset, "collate", None) or default_collate)(rows)
+        return collated(self.dataset, chosen)
 
 
 def check_source(source: str) -> None:

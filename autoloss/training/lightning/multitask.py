@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -29,7 +28,7 @@ from autoloss.probe.optimizer_step import check_optimizer, observe_step
 from autoloss.probe.slopes import check_network
 from autoloss.training.lightning.loaders import HeldOut
 from autoloss.training.lightning.module_builder import Ingredients, OptimizerFactory, SchedulerFactory
-from autoloss.training.lightning.run_module import RunModule
+from autoloss.training.lightning.run_module import SHARDING, RunModule
 from autoloss.training.lightning.shared.held_out_checks import check_lookahead, learner
 from autoloss.training.lightning.shared.scaling import loss_scale, will_step
 from autoloss.training.step.entries import table_of
@@ -38,7 +37,6 @@ from autoloss.training.step.penalties import Penalties
 from autoloss.training.step.player import Player
 
 ANCHORS = ("features", "fork", "parameters")
-SHARDING = (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
 
 
 class MultiTaskModule(RunModule):
@@ -281,6 +279,7 @@ class MultiTaskModule(RunModule):
     def _measure(self, split: str, batch: Any) -> None:
         outputs = self.problem.outputs(self.evaluated, batch)
         self.add_values(split, self.problem.measure(outputs))
+        self.add_tally(self.problem.tally(outputs))
         if split == "val" and outputs.terms:
             # The same losses as in training: where the two curves part, the network overfits.
             table = self._terms(outputs)

@@ -41,7 +41,7 @@ def build_loss(node: str | Mapping[str, Any]) -> Loss:
 
 
 def loss_nodes(
-    losses: Mapping[str, Any], terms: Mapping[str, str | None], whose: str = ""
+    losses: Mapping[str, Any], terms: Mapping[str, str | Mapping[str, Any] | None], whose: str = ""
 ) -> dict[str, str | Mapping[str, Any]]:
     """The loss of each of the ``terms``: what the configuration's ``losses`` say, and else the problem's own."""
     check_known(f"{whose} loss".strip(), losses, terms)
@@ -49,9 +49,14 @@ def loss_nodes(
     for name, default in terms.items():
         node = losses.get(name, default)
         if node is not None:
-            # A node without a name sets parameters of the problem's own loss.
-            nodes[name] = {"name": default, **node} if isinstance(node, Mapping) else node
+            nodes[name] = _with_defaults(node, default) if isinstance(node, Mapping) else node
     return nodes
+
+
+def _with_defaults(node: Mapping[str, Any], default: str | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """``node`` with the problem's own loss and its parameters where it does not choose another loss."""
+    own = default if isinstance(default, Mapping) else {"name": default}
+    return {**own, **node} if node.get("name", own["name"]) == own["name"] else node
 
 
 def build_weighting(given: str | Mapping[str, Any] | Weighting) -> Weighting:

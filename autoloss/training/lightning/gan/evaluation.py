@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from autoloss.core.gan.gan_problem import GanProblem
+from autoloss.core.problem import Pictures
 from autoloss.probe.lookahead import Moment
 from autoloss.training.lightning.run_module import RunModule
 
@@ -53,17 +54,20 @@ class EvaluatesGenerator(RunModule):
         super().on_test_epoch_end()
         self._evaluate("test")
 
-    def gallery(self) -> Tensor | None:
+    def gallery(self) -> Pictures | None:
         """Samples for a picture, from the same noise each time."""
         self._pause()
         try:
             with torch.no_grad():
-                return self.problem.gallery(self.evaluated)
+                images = self.problem.gallery(self.evaluated)
         finally:
             self._resume()
+        return None if images is None else Pictures(images)
 
     def _measure(self, split: str, batch: Any) -> None:
-        self.add_values(split, self.problem.measure(self.problem.outputs(self.evaluated, batch)))
+        outputs = self.problem.outputs(self.evaluated, batch)
+        self.add_values(split, self.problem.measure(outputs))
+        self.add_tally(self.problem.tally(outputs))
 
     def _evaluate(self, split: str) -> None:
         loaders = self.trainer.val_dataloaders if split == "val" else self.trainer.test_dataloaders

@@ -8,6 +8,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from autoloss.core.problem import Problem
+
 
 class LogsMeans(pl.LightningModule):
     """A Lightning module that adds up the values of a split, and logs their means at the end of the split.
@@ -15,7 +17,9 @@ class LogsMeans(pl.LightningModule):
     Calling ``log`` for each batch gives the same means, but costs more than the forward of a small network.
     """
 
+    problem: Problem
     _sums: dict[str, tuple[Tensor, int]]
+    _tallies: dict[str, Tensor]
 
     def add_values(self, split: str, metrics: Mapping[str, Tensor]) -> None:
         """Add a batch's values [at most B] of each metric."""
@@ -27,16 +31,18 @@ class LogsMeans(pl.LightningModule):
         before, count = self._sums.get(tag, (0.0, 0))
         self._sums[tag] = before + total.detach(), count + number
 
+    def add_tally(self, sums: Mapping[str, Tensor]) -> None:
+        """Add a batch's sums of the problem's :meth:`~autoloss.core.problem.Problem.tally`."""
+        for name, of in sums.items():
+            self._tallies[name] = self._tallies[name] + of.detach() if name in self._tallies else of.detach()
+
     def on_validation_epoch_start(self) -> None:
         """Drop the sums of an evaluation that was interrupted."""
-        self._sums = {}
+        self._sums, self._tallies = {}, {}
 
     def on_validation_epoch_end(self) -> None:
-        """Log the means."""
-        for tag, (total, number) in self._sums.items():
-            # Lightning weights the mean of each process by its number of values, which may be 0.
-            mean = total / number if number else torch.zeros_like(total)
-            self.log(tag, mean, on_step=False, on_epoch=True, batch_size=number, sync_dist=True)
+        """Log the means, and what the problem concludes from its sums."""
+        self._log("val")
 
     def on_test_epoch_start(self) -> None:
         """As for validation."""
@@ -44,4 +50,14 @@ class LogsMeans(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """As for validation."""
-        LogsMeans.on_validation_epoch_end(self)
+        self._log("test")
+
+    def _log(self, split: str) -> None:
+        for tag, (total, number) in self._sums.items():
+            # Lightning weights the mean of each process by its number of values, which may be 0.
+            mean = total / number if number else torch.zeros_like(total)
+            self.log(tag, mean, on_step=False, on_epoch=True, batch_size=number, sync_dist=True)
+        whole = {name: self.trainer.strategy.reduce(of, reduce_op="sum") for name, of in self._tallies.items()}
+        for name, value in (self.problem.conclude(whole) if whole else {}).items():
+            # The same on every rank: the sums were reduced.
+            self.log(f"{split}/{name}", float(value), on_step=False, on_epoch=True, sync_dist=True)

@@ -1,0 +1,130 @@
+"""Single mistakes on the command line: exit code 2, one sentence that says what to write, and nothing left behind."""
+
+import shlex
+import sys
+from types import ModuleType
+
+import pytest
+
+# What is typed, and words that the answer must have. Nothing is imported for these that takes seconds.
+EARLY = {
+    "trian": "Did you mean 'train'?",
+    "train --seed 3": "'--seed' is neither. Write seed=3.",
+    "train --seed=3": "Write seed=3.",
+    "train --batch-size 64": "Write batch_size=64.",
+    "search --n-trials": "Write n_trials=VALUE.",
+    "train -x": "See --hydra-help",
+    "train seed 3": "Write seed=VALUE.",
+    "train weighting gradnorm": "Write weighting=VALUE.",
+    "train batch_size=[": "the bracket '[' is not closed.",
+    "train 'name=a(b'": "the bracket '(' is not closed.",
+    "train =3": "Write key=value or key.inner=value.",
+    "train weigthing=equal": "Did you mean 'weighting'?",
+    "train weighting=gradnrom": "Did you mean 'gradnorm'?",
+    "train weighting=equal,dwa": "Add -m for a sweep.",
+    "train weighting=dwa weighting.alpha=1": "alpha is one of fairgrad, gradnorm, relobralo. Write for example weighting=",
+    "train weighting=gradnorm weighting.alpah=1": "Did you mean 'weighting.alpha'?",
+    "train problem=two_digit": "Did you mean 'two_digits'?",
+    "train problem.pair=3": "Did you mean 'problem.pairs'?",
+    "train problem=tabular": "Write problem.csv=...",
+    "train loss=focal": "Write losses.left=focal. The problem's losses are left, right, pixels.",
+    "train losses=focal": "Write losses.left=focal. The problem's losses are left, right, pixels.",
+    "train -m loss=focal,mse": "Write losses.left=focal",
+    "compare losses=focal,mse": "Write losses.left=focal",
+    "train problem=helmholtz losses=mae": "The problem's losses are residual, boundary.",
+    "train losses.left=focl": "Did you mean 'focal'?",
+    "train losses.lft=focal": "Did you mean 'losses.left'?",
+    "train losses.left.gamma=2": "cross_entropy has the parameters label_smoothing, class_weights, ignore_index, and gamma",
+    "train lr=0.1": "Did you mean 'optimizer.lr'?",
+    "train epochs=3": "Did you mean 'trainer.max_epochs'?",
+    "train trainer.max_epoch=1": "Did you mean 'trainer.max_epochs'?",
+    "train optimizer=adan": "Did you mean 'adam'?",
+    "train optimizer.lr=fast": "optimizer.lr must be a number, but it is 'fast'.",
+    "train seed=abc": "seed must be a whole number, but it is 'abc'.",
+    "train seed=1.5": "seed must be a whole number, but it is 1.5.",
+    "train batch_size=null": "batch_size must be a whole number, but it is None.",
+    "train record.every=often": "record.every must be a whole number",
+    "train plateau=3": "plateau must be a mapping",
+    "train test=perhaps": "test must be true or false",
+    "train experiment=none": "There are: kendall.",
+    "train load=nowhere.yaml": "there is no file 'nowhere.yaml'",
+    "train compare.seeds=3": "Write autoloss compare compare.seeds=3.",
+    "train hydra/sweeper=autoloss search.n_trials=2": "hydra.sweeper.n_trials=2 with hydra/sweeper=autoloss.",
+    "train hydra/sweeper=autolos": "No hydra.sweeper is called 'autolos'. Did you mean 'autoloss'?",
+    "search search.sampler=bayes": "No search.sampler is called 'bayes'.",
+    "search search.pruner=hyper": "No search.pruner is called 'hyper'. Did you mean 'hyperband'?",
+    "search search.trials=3": "Did you mean 'search.n_trials'?",
+    "search compare.seeds=3": "Write autoloss compare compare.seeds=3.",
+    "compare": "Write weighting=equal,gradnorm.",
+    "compare seed=1,2": "Set compare.seeds=5.",
+    "compare weighting=equal,dwa compare.baseline=mgda": "'mgda' is not among 'equal', 'dwa'",
+    "diagnose diagnose.run=2": "Did you mean 'diagnose.runs'?",
+    "meta": "Write problems=[two_digits].",
+    "meta problems=[two_digits,two_digits]": "Problems must be distinct",
+    "describe": "needs name, but got none",
+    "describe weighting": "Write autoloss plugins weighting for a list",
+    "describe gradnrom": "Did you mean 'gradnorm'?",
+    "describe weightin gradnorm": "No kind is called 'weightin'. Did you mean 'weighting'?",
+    "plugins weightings": "Did you mean 'weighting'?",
+    "report": "needs DIR, but got none",
+    "replay": "needs RUN_DIR, but got none",
+    "distill nowhere --points many": "many",
+    "distill nowhere --pionts 3": "--pionts",
+}
+# Found when the problem and the components are built.
+BUILT = {
+    "train workers=-1": "workers must be at least 0, but it is -1.",
+    "train threads=0": "threads must be at least 1, but it is 0.",
+    "train batch_size=0": "batch_size must be at least 1",
+    "train anchor=here": "anchor must be one of",
+    "train base.middle=2": "No loss is called 'middle'.",
+    "train groups.g=[a,b]": "No loss is called 'a'.",
+    "train weighting.wrap=[emma]": "Did you mean 'ema'?",
+    "train weighting=dwa weighting.temperature=0": "temperature",
+    "train on_nonfinite=ignore": "on_nonfinite must be one of",
+    "train ckpt=nowhere.ckpt": "there is no file 'nowhere.ckpt'",
+    "train trainer.max_epochs=many": "trainer.max_epochs must be a whole number",
+    "train name=a/b": "For a directory somewhere else set hydra.run.dir.",
+    "train problem=tabular problem.csv=none.csv problem.targets=[a]": "there is no file 'none.csv'",
+    "train held_out.share=2 weighting=auto_lambda": "held_out.share must lie between 0 and 1",
+    "search search.n_trials=0": "n_trials",
+    "search search.objectives=[speed]": "there is no metric 'speed'",
+    "search search.timeout=soon": "search.timeout must be a time such as 90s, 10m or 2h",
+    "search search.weightings=[gradnrom]": "Did you mean 'gradnorm'?",
+    "search search.losses.left=[focl]": "Did you mean 'focal'?",
+    "search search.confirm_seeds=1": "search.confirm_seeds must be at least 2",
+    "search search.workers=0": "search.workers must be at least 1",
+    "search search.storage=mydb": "mydb",
+    "diagnose diagnose.runs=0": "diagnose.runs",
+}
+
+
+def said(mistaken, tmp_path, line):
+    """The one sentence that ``line`` is answered with."""
+    code, out, err = mistaken(line)
+    assert (code, out) == (2, ""), out + err
+    assert err.startswith("autoloss: ")
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+    return err
+
+
+@pytest.mark.parametrize("line", EARLY)
+def test_a_mistake_is_answered_before_torch_is_imported(mistaken, tmp_path, monkeypatch, line):
+    nothing = ModuleType("autoloss.app.prepare")  # what imports torch and Lightning
+    monkeypatch.setitem(sys.modules, nothing.__name__, nothing)
+    err = said(mistaken, tmp_path, line)
+    assert EARLY[line] in err
+    assert len(err.splitlines()) == (2 if line.endswith("tabular") else 1)
+
+
+@pytest.mark.parametrize("line", BUILT)
+def test_a_mistake_is_answered_before_anything_is_trained(mistaken, tmp_path, line):
+    err = said(mistaken, tmp_path, line)
+    assert BUILT[line] in err
+    assert len(err.splitlines()) == 1
+
+
+def test_there_are_enough_of_them():
+    assert len(EARLY) >= 50
+    assert len({shlex.split(line)[0] for line in EARLY}) >= 9
