@@ -1,8 +1,8 @@
-"""Draws a record with matplotlib, for a notebook or a paper; the page of a run needs no matplotlib."""
+"""Draws the curves of a record with matplotlib, for a notebook or a paper; the page of a run needs no matplotlib."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from autoloss.report.record import RunRecord
+Panel = tuple[Mapping[str, NDArray[np.float64]], NDArray[np.float64]]  # curves by name, and their steps
 
 TENFOLD = 10.0  # curves whose ends lie further apart than this are drawn on a logarithmic axis
 LINES = 12  # of the legend beside the charts; more go into another column
 DASHES = ("-", "--", ":", "-.")
 
 
-def plot(record: RunRecord) -> Figure:
-    """The weights, the losses and the metrics of ``record`` by step, one below the other; those that it has.
+def plot(panels: Mapping[str, Panel], losses: Collection[str]) -> Figure:
+    """The curves of each of ``panels`` by step, one below the other, with its name at the axis, without empty ones.
 
-    A loss has the same colour and dash in each of them. Raises :class:`ConfigError` where matplotlib is missing, or no
-    step was recorded.
+    Each of ``losses`` has the same colour and dash in all panels. Raises :class:`ConfigError` where matplotlib is
+    missing, or no step was recorded.
     """
     try:
         from matplotlib import pyplot
@@ -34,19 +34,16 @@ def plot(record: RunRecord) -> Figure:
             "plot() needs matplotlib, but it is not installed. Run `pip install 'autoloss-weights[plot]'`, or open "
             "report.html."
         ) from error
-    metrics = {tag.removeprefix("val/"): x for tag, x in record.curves.items() if tag.startswith("val/")}
-    panels = {"weight": (record.weights, record.steps), "loss": (record.losses, record.steps)}
-    panels["metric on validation data"] = (metrics, record.curves.get("step", np.empty(0)))
     drawn = {label: panel for label, panel in panels.items() if panel[0] and len(panel[1])}
     if not drawn:
-        raise ConfigError(f"plot() needs a recorded step, but {str(record.directory)!r} has none. Train for longer.")
-    style = {name: (f"C{i % 10}", DASHES[i // 10 % len(DASHES)]) for i, name in enumerate(record.weights)}
+        raise ConfigError("plot() needs a recorded step, but the record has none. Train for longer.")
+    style = {name: (f"C{i % 10}", DASHES[i // 10 % len(DASHES)]) for i, name in enumerate(losses)}
     figure, axes = pyplot.subplots(
         len(drawn), 1, sharex=True, squeeze=False, figsize=(8, 2.6 * len(drawn)), layout="constrained"
     )
     for axis, (label, (curves, steps)) in zip(axes[:, 0], drawn.items(), strict=True):
         _draw(axis, label, curves, steps, style)
-        if curves is metrics:
+        if style.keys().isdisjoint(curves):
             axis.legend(fontsize="small", frameon=False)
     axes[-1, 0].set_xlabel("step")
     of_losses = {

@@ -203,7 +203,13 @@ class RunRecord:
         """
         from autoloss.report.plot import plot
 
-        return plot(self)
+        metrics = {tag.removeprefix("val/"): x for tag, x in self.curves.items() if tag.startswith("val/")}
+        panels = {
+            "weight": (self.weights, self.steps),
+            "loss": (self.losses, self.steps),
+            "metric on validation data": (metrics, self.curves.get("step", np.empty(0))),
+        }
+        return plot(panels, list(self.weights))
 
     def _by_title(self, kind: str) -> Table:
         return {part.title(name): x for part in self.parts.values() for name, x in part.of(kind).items()}
