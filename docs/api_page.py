@@ -38,7 +38,12 @@ API = {
         *("autoloss:MultiTaskModule", "autoloss:CurriculumModule", "autoloss:GanModule", "autoloss:LossTable"),
     ),
     "From a name to a component, and the command line": ("autoloss:build", "autoloss:main"),
-    "Records of finished runs": ("autoloss.report:read", "autoloss.report:write", "autoloss.report:RunRecord"),
+    "Records of finished runs": (
+        "autoloss.report:read",
+        "autoloss.report:write",
+        "autoloss.report:RunRecord",
+        "autoloss.report:Findings",
+    ),
     "Errors": (
         *("autoloss:AutolossError", "autoloss:ConfigError", "autoloss:PluginError"),
         *("autoloss:require", "autoloss:unknown"),

@@ -60,6 +60,32 @@ def test_every_link_of_a_page_leads_somewhere(page):
         assert not anchor or anchor in anchors(target), link
 
 
+def test_the_index_names_every_page_and_readme_the_index():
+    index = (DOCS / "README.md").read_text()
+    pages = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} - {"README.md"}
+    assert pages - set(re.findall(r"\]\(([^()#\s]+)\)", index)) == set()
+    assert "](docs/README.md)" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("losses", "ours", "theirs"),
+    [(8, (1.01, 1.09, 1.53, 4.42), (4.34, 7.16)), (32, (0.99, 1.14, 1.49, 14.1), (13.5, 24.1))],
+)
+def test_the_costs_that_the_readme_compares_are_those_that_were_measured(losses, ours, theirs):
+    rows = [line.split("|")[1:-1] for line in (ROOT / "benchmarks/results/step_cost.md").read_text().splitlines()]
+    header, *rows = [[cell.strip() for cell in row] for row in rows if len(row) > 2]
+    cost = {row[0]: float(row[header.index(f"K = {losses}")]) for row in rows if "---" not in row[0]}
+    shared = cost["mgda, all shared parameters"]
+    jd = [ratio for name, ratio in cost.items() if name.startswith("TorchJD")]
+    plain = [r for name, r in cost.items() if not name.startswith(("TorchJD", "sum", "famo", "mgda, all"))]
+    found = (min(plain), max(plain), cost["famo"], shared, min(jd), max(jd))
+    assert found == pytest.approx((*ours, *theirs), abs=0.06 if losses == 32 else 0.01)
+    (line,) = [
+        one for one in (ROOT / "README.md").read_text().splitlines() if f"{losses} losses" in one and "famo" in one
+    ]
+    assert [number for number in (*ours, *theirs) if f"{number:g}" not in line] == []
+
+
 def claims_and_needs():
     return {
         "loss": ["takes", "paired", "absent", "outliers", "imbalance", "gradients", "masked", "self.notices"],

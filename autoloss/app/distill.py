@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
 
     from autoloss.meta.distill import distill, distill_numbers
-    from autoloss.report import read
+    from autoloss.report.write import run_record
 
     curves = distill(options.run, options.points, options.smooth, options.player)
     path = options.out or options.run / "schedule.yaml"
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     numbers = distill_numbers(options.run, smooth=options.smooth)
     for name, text in numbers.items():
         say(f"{name}: {text}")
-    say(f"\nwritten: {path}\nuse it: {_use(read(options.run), path, numbers)}")
+    say(f"\nwritten: {path}\nuse it: {_use(run_record(options.run), path, numbers)}")
     return 0
 
 

@@ -33,13 +33,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _replay(directory: Path, settings: dict[str, Any]) -> int:
-    from autoloss.report import read
     from autoloss.report.page import render
     from autoloss.report.replay_page import replay_page
+    from autoloss.report.write import run_record
     from autoloss.training.replay import replay
     from autoloss.training.step.build import build_weighting
 
-    record, player = read(directory), str(settings.pop("player", ""))
+    record, player = run_record(directory), str(settings.pop("player", ""))
     if "" not in record.parts and not player and record.parts:
         player = next(iter(record.parts))
     nodes = _nodes(settings, record.config)

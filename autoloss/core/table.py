@@ -145,7 +145,8 @@ class LossTable:
         """A table of ``losses`` by name; a table is returned as it is."""
         if not isinstance(losses, (LossTable, Mapping)):
             raise ConfigError(
-                f"Losses must come by name, but they are of type {type(losses).__name__}. Write {{'name': loss, ...}}."
+                f"Losses must come by name, but they are of type {type(losses).__name__}. "
+                "Pass a dictionary of tensors, {'name': loss, ...}."
             )
         return losses if isinstance(losses, LossTable) else cls(losses, anchor, index, keys or {})
 
@@ -221,10 +222,10 @@ def _together(sums: Sequence[Tensor], counts: tuple[float, ...], device: torch.d
 def _check_entry(name: str, given: object) -> None:
     if given is None or isinstance(given, Tensor):
         return
-    shown = repr(given) if isinstance(given, (int, float)) else f"of type {type(given).__name__}"
+    shown = f"the number {given:g}" if isinstance(given, (int, float)) else f"of type {type(given).__name__}"
     raise ConfigError(
         f"A loss must be a tensor, or None where there is nothing to compare, but {name!r} is {shown}. "
-        f"Pass {{{name!r}: None}} for a batch without it."
+        f"Pass the tensor itself, without `.item()`, or {{{name!r}: None}} for a batch without it."
     )
 
 

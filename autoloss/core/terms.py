@@ -31,6 +31,8 @@ class Terms:
     ) -> None:
         good = not isinstance(names, (set, frozenset))
         require(good, "Losses must have an order", f"they are a set, {names!r}", "Pass a list of names.")
+        good = all(isinstance(name, str) for name in names)
+        require(good, "Losses must be given by name", f"they are {names!r}", 'Write ["depth", "normals"].')
         if isinstance(names, Mapping):
             both = [name for name in names if name in (base or {})]
             require(not both, "A loss must have one base weight", f"{', '.join(both)} has two", "Leave out `base`.")

@@ -12,8 +12,8 @@ from torch import Tensor
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.schedules.curves import Curves
 from autoloss.core.terms import Terms
-from autoloss.report import read
 from autoloss.report.record import Array, PlayerRecord, RunRecord
+from autoloss.report.write import run_record
 
 Points = list[tuple[float, float]]
 
@@ -61,7 +61,7 @@ def _part(directory: Path, player: str) -> tuple[PlayerRecord, Array]:
     path = directory / "trajectory.csv"
     if not path.is_file():
         raise ConfigError(f"A run's directory must hold trajectory.csv, but there is no file {str(path)!r}.")
-    record = read(directory)
+    record = run_record(directory)
     parts = record.parts if (directory / "record.json").exists() else _from_columns(record)
     part = parts.get(player)
     if part is None and parts:

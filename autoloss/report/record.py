@@ -18,10 +18,12 @@ from autoloss._moved import moved_name
 from autoloss.core.errors import ConfigError, DamagedError, first_line
 from autoloss.core.io.csv_cells import unescaped
 from autoloss.core.io.files import read_mapping
+from autoloss.report.notebook import as_html, numbers
 from autoloss.report.runs import Run, read_run
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.figure import Figure
 else:
     __getattr__ = partial(moved_name, "report.record")
 
@@ -155,6 +157,34 @@ class RunRecord:
         """The cosines between gradients [T] by pair of units, where they were measured."""
         return {(p.title(a), p.title(b)): x for p in self.parts.values() for (a, b), x in p.cosines.items()}
 
+    @property
+    def final_weights(self) -> dict[str, float]:
+        """The effective weights at the end by loss; those of the last recorded step if the run did not finish."""
+        if "final_weights" in self.summary:
+            return {name: float(value) for name, value in self.summary["final_weights"].items()}
+        return {name: float(x[-1]) for name, x in self.weights.items() if len(x)}
+
+    def __repr__(self) -> str:
+        found = [f"weights {numbers(self.final_weights)}"] if self.final_weights else []
+        found += [numbers(self.metrics)] if self.metrics else []
+        return f"<Run {self.directory.name}, {self._how_long()}" + "".join(f"; {part}" for part in found) + ">"
+
+    def _repr_html_(self) -> str:
+        losses = self.losses
+        rows = [
+            {"loss": name, "weight at the end": weight, "loss at the end": _last(losses.get(name))}
+            for name, weight in self.final_weights.items()
+        ]
+        metrics = [{"metric": name, "value": value} for name, value in self.metrics.items()]
+        title = f"Run: {self.directory.name}"
+        return as_html(title, [f"{self._how_long()}."], {"Losses": rows, "Metrics": metrics})
+
+    def _how_long(self) -> str:
+        weighting = self.summary.get("weighting")
+        steps = f"{int(self.steps[-1]) + 1} steps" if len(self.steps) else "no step recorded"
+        state = "" if self.run.finished else " (failed)" if self.run.error else " (not finished)"
+        return (f"{weighting}, " if weighting else "") + steps + state
+
     def samples(self) -> bytes | None:
         """The picture of samples, a PNG file; ``None`` if the run has written none, or not all of it."""
         path = self.directory / "samples.png"
@@ -171,8 +201,28 @@ class RunRecord:
             ) from error
         return pandas.DataFrame(self.columns).set_index("step")
 
+    def plot(self) -> Figure:
+        """The weights, losses and metrics by step, as a figure of matplotlib: the extra ``plot``.
+
+        ``run.plot().savefig("weights.pdf")``. Raises :class:`ConfigError` where matplotlib is missing, or no step was
+        recorded.
+        """
+        from autoloss.report.plot import plot
+
+        metrics = {tag.removeprefix("val/"): x for tag, x in self.curves.items() if tag.startswith("val/")}
+        panels = {
+            "weight": (self.weights, self.steps),
+            "loss": (self.losses, self.steps),
+            "metric on validation data": (metrics, self.curves.get("step", np.empty(0))),
+        }
+        return plot(panels, list(self.weights))
+
     def _by_title(self, kind: str) -> Table:
         return {part.title(name): x for part in self.parts.values() for name, x in part.of(kind).items()}
+
+
+def _last(x: Array | None) -> float:
+    return math.nan if x is None or not len(x) else float(x[-1])
 
 
 def read_record(directory: Path) -> RunRecord:

@@ -8,6 +8,7 @@ from autoloss.core.errors import AutolossError, ConfigError, DamagedError, first
 from autoloss.core.io.files import read_mapping, write_text
 from autoloss.report.compare_page import compare_page
 from autoloss.report.diagnosis_page import diagnosis_page
+from autoloss.report.findings import Findings
 from autoloss.report.page import Page, render
 from autoloss.report.record import RunRecord, read_record
 from autoloss.report.run_page import run_page
@@ -16,6 +17,7 @@ from autoloss.report.search_page import search_page
 from autoloss.report.sweep_page import sweep_page
 
 RUN = ("trajectory.csv", "summary.json", "failed.json", "record.json")
+JUDGED = ("search.json", "compare.json", "diagnosis.json")
 
 
 def write(directory: str | Path) -> Path:
@@ -59,8 +61,10 @@ def build(directory: Path) -> Page:
     )
 
 
-def read(directory: str | Path) -> RunRecord:
-    """The run in ``directory`` as arrays: ``read(DIR).weights["rec"]``.
+def read(directory: str | Path) -> RunRecord | Findings:
+    """The run in ``directory`` as arrays: ``read(DIR).weights["rec"]``; what a search, comparison or sweep found.
+
+    Each has a short text and, in a notebook, a table.
 
     >>> import tempfile
     >>> place = tempfile.mkdtemp()
@@ -68,6 +72,14 @@ def read(directory: str | Path) -> RunRecord:
     >>> read(place).weights["rec"]
     array([1. , 0.5])
     """
+    place = Path(directory)
+    if place.is_dir() and not _is_run(place) and (_is_judged(place) or read_runs(place)):
+        return Findings.of(place, build(place))
+    return run_record(place)
+
+
+def run_record(directory: str | Path) -> RunRecord:
+    """The run in ``directory`` as arrays; :class:`ConfigError` for a directory that is not that of one run."""
     place = Path(directory)
     if not _is_run(place):
         missing = f"{str(place)!r} holds none of {', '.join(RUN)}"
@@ -78,3 +90,7 @@ def read(directory: str | Path) -> RunRecord:
 
 def _is_run(directory: Path) -> bool:
     return any((directory / name).exists() for name in RUN)
+
+
+def _is_judged(directory: Path) -> bool:
+    return any((directory / name).exists() for name in JUDGED)

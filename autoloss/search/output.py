@@ -18,6 +18,7 @@ from autoloss.core.io.csv_cells import escaped
 from autoloss.core.io.files import write_text
 from autoloss.core.io.text_table import aligned, leaderboard, markdown, number, span
 from autoloss.core.metrics.pareto import front, knee
+from autoloss.report.notebook import as_html
 from autoloss.search.budget import counted
 from autoloss.search.confirm import permitted, winner
 from autoloss.search.decision import Decision, decide
@@ -105,6 +106,20 @@ class Outcome:
             f"Verdict: {self._name(best)} is best of the confirmed candidates on validation data; {self._where}: "
             f"{best.comparison.words}.{self._harm}",
         ]
+
+    def __repr__(self) -> str:
+        trials = f"{len(self.ranked)} trials, {max(0, len(self.confirmed) - 1)} confirmed on fresh seeds"
+        return f"<Search: {trials}>\n{self.verdict[-1]}"
+
+    def _repr_html_(self) -> str:
+        header, *rows = self.table()
+        tables = {"Trials": [dict(zip(header, row, strict=True)) for row in rows]}
+        if self.confirmed:
+            header, *rows = self._confirmed()
+            confirmed = [dict(zip(header, row, strict=True)) for row in rows]
+            tables = {f"Confirmed on fresh seeds ({self._data})": confirmed, **tables}
+        *each, verdict = self.verdict
+        return as_html("Search", [verdict, *each], tables)
 
     def table(self) -> list[list[str]]:
         """The best trials and the baseline, as a header and rows of text."""

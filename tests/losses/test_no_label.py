@@ -239,3 +239,15 @@ def test_every_weighting_takes_a_loss_that_is_all_ignored(weighting: str) -> Non
 def test_a_loss_of_the_wrong_shape_is_an_error_of_the_term(wrong) -> None:
     with pytest.raises(ConfigError, match=r"one value for each sample, \[4\], but .* of 'a' gave"):
         _table(Term(torch.zeros(4, 2, requires_grad=True), torch.zeros(4, 2)), FunctionLoss(wrong))
+
+
+@pytest.mark.parametrize("given", [0.5, 2, "half", [0.5]])
+def test_a_number_in_place_of_a_loss_is_answered_with_what_to_pass(given):
+    with pytest.raises(ConfigError, match=r"'a' is .* Pass the tensor itself, without `\.item\(\)`, or"):
+        Balancer(["a", "b"], "equal")({"a": given, "b": torch.ones(())})
+
+
+@pytest.mark.parametrize("names", [[0.1, 0.2], [torch.ones(())]])
+def test_what_is_no_list_of_names_is_answered_with_one(names):
+    with pytest.raises(ConfigError, match=r"Losses must be given by name, .* Write \[\"depth\", \"normals\"\]\."):
+        Balancer(names, "equal")

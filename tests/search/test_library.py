@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import autoloss
+import autoloss.report
 from autoloss.core.errors import ConfigError, UnknownNameError
 from autoloss.core.space import Interval
 
@@ -110,3 +111,14 @@ def test_the_weights_sum_is_the_mean_over_the_training_and_fresh_seeds_are_not_i
     assert trial.user_attrs["mean_weight_sum"] < 0.95 * sum(summary["final_weights"].values())
     assert {seed for test, seed in seeds if not test} == {10_001}
     assert {seed for test, seed in seeds if test} == {10_000, 10_002, 10_003, 10_004}
+
+
+def test_an_outcome_is_short_and_read_gives_the_same_verdict(tmp_path):
+    outcome = search(tmp_path, n_trials=4)
+    lines = repr(outcome).splitlines()
+    assert lines == ["<Search: 4 trials, 1 confirmed on fresh seeds>", outcome.verdict[-1]]
+    assert "<table>" in outcome._repr_html_()
+    assert "no difference shown" in outcome._repr_html_() or "better" in outcome._repr_html_()
+    read = autoloss.report.read(tmp_path)
+    assert outcome.verdict[-1] in read.sentences
+    assert len(read.tables["Leaderboard"]) == 4

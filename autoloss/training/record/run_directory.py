@@ -18,7 +18,7 @@ from autoloss.core.io.files import write_json
 from autoloss.core.io.versions import versions
 from autoloss.core.need import GRADIENTS
 from autoloss.core.tensors.ranks import world_size
-from autoloss.report import read, write
+from autoloss.report.write import run_record, write
 from autoloss.training.record.claim import check_earlier, claimed, plain
 from autoloss.training.record.csv_file import CsvFile
 from autoloss.training.record.export import write_export
@@ -95,7 +95,7 @@ class RunDirectory:
         if self._metrics:
             write_hparams(self.recorder.writer, self.config, {f"val/{k}": v for k, v in self._metrics.items()})
         self.recorder.close()
-        sums = [sum(of) for of in zip(*read(self.directory).weights.values(), strict=True)]
+        sums = [sum(of) for of in zip(*run_record(self.directory).weights.values(), strict=True)]
         known = [x for x in sums if x == x]
         summary = {
             "weighting": self.player.weighting.title(),
