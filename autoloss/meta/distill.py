@@ -46,7 +46,7 @@ def distill(directory: Path, points: int = 50, smooth: float = 0.05, player: str
 
 def distill_numbers(directory: Path, points: int = 10, smooth: float = 0.05) -> dict[str, str]:
     """The learned numbers of losses of the run in ``directory`` as schedules, ``points(...)``, by name."""
-    record = read(directory)
+    record = run_record(directory)
     grid = torch.linspace(0, 1, points + 1, dtype=torch.float64)
     found = {}
     for part in record.parts.values():
