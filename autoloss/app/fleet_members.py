@@ -17,6 +17,7 @@ from autoloss.training.fleet.member import Member, check_members
 from autoloss.training.fleet.shared_data import SharedData
 from autoloss.training.fleet.stacked import UnlikeError
 from autoloss.training.fleet.training import Job, Plan, Report
+from autoloss.training.lightning.loaders import HeldOut
 from autoloss.training.lightning.run_module import RunModule
 
 Built = tuple[int, PreparedRun, RunModule, Job]
@@ -31,11 +32,12 @@ def built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule,
     fold, seed = request.fold, config["seed"]
     data = problem.datasets(seed) if fold is None else problem.folds(fold[1], seed)[fold[0]]
     data, held_out = dict(data), None
+    whole = data["train"]
     if prepared.learns_from_held_out:
         data, held_out = with_held_out(config, problem, data)
         held_out.dataset = shared.one("held out", held_out.dataset)
     data = {split: shared.one(split, dataset) for split, dataset in data.items()}
-    module = prepared.module(data["train"], held_out)
+    module = prepared.module(whole, held_out)
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = prepared.ingredients.optimizer(parameters)
     plan = plan_of(config)
@@ -73,6 +75,13 @@ def _report(module: RunModule, report: Report | None) -> Report:
             report(epoch, metrics)
 
     return both
+
+
+def samples_of(job: Job) -> int:
+    """The number of a run's training samples, those that it holds out included."""
+    held_out = job.member.held_out
+    kept = held_out.size if isinstance(held_out, HeldOut) and not held_out.trained_on else 0
+    return size_of(job.data["train"], "A fleet", "Write __len__.") + kept
 
 
 def plan_of(config: Mapping[str, Any]) -> Plan:

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 from autoloss.app.fleet_groups import obstacle, structure_of
-from autoloss.app.fleet_members import Built, built, plan_of
+from autoloss.app.fleet_members import Built, built, plan_of, samples_of
 from autoloss.app.fleet_progress import fleet_progress
 from autoloss.app.fleet_request import Request, Trained, train_alone
-from autoloss.app.prepare import PreparedRun
 from autoloss.app.run_summary import check_finite, write_summary
 from autoloss.app.screen import say
 from autoloss.app.train_one import quiet
 from autoloss.core.errors import AutolossError, require
+from autoloss.core.io.files import MODEL
 from autoloss.core.need import GRADIENTS
 from autoloss.report.runs import FINISHED
 from autoloss.search import stop
@@ -26,7 +26,7 @@ from autoloss.training.fleet.price import check_faster
 from autoloss.training.fleet.room import NoRoomError, check_room
 from autoloss.training.fleet.shared_data import SharedData
 from autoloss.training.fleet.training import FleetTraining, MemberResult
-from autoloss.training.lightning.run_module import RunModule
+from autoloss.training.saved_model import save_model
 
 ENOUGH = 12  # members for which a fleet of their own is worth it
 AUTO = 32  # of more members one costs hardly less
@@ -178,8 +178,8 @@ class _Together:
                 for i, *_ in part:
                     self._leave(i, error)
                 continue
-            for (i, prepared, module, _), outcome in zip(part, outcomes, strict=False):
-                found[i] = self._result(self.requests[i], prepared, module, outcome)
+            for one, outcome in zip(part, outcomes, strict=False):
+                found[one[0]] = self._result(one, outcome)
         return [found[i] for i in range(len(self.requests))]
 
     def _leave(self, i: int, error: Exception) -> None:
@@ -200,7 +200,9 @@ class _Together:
         with fleet_progress(training, part[0][1].problem.metrics):
             return training.train()
 
-    def _result(self, request: Request, prepared: PreparedRun, module: RunModule, outcome: MemberResult) -> Trained:
+    def _result(self, one: Built, outcome: MemberResult) -> Trained:
+        i, prepared, module, job = one
+        request = self.requests[i]
         if isinstance(outcome.error, Exception):
             return outcome.error
         try:
@@ -209,6 +211,9 @@ class _Together:
                 check_finite(outcome.test_metrics, "test")
         except AutolossError as error:
             return error
+        if prepared.config["checkpoint"]["every"]:
+            place, samples = request.directory / MODEL, samples_of(job)
+            save_model(place, prepared.problem, module.evaluated, module.player, prepared.config, samples)
         return write_summary(
             request.directory,
             module,

@@ -36,6 +36,7 @@ PLAIN: Mapping[str, Any] = {
         "implicit": None,
         "objective": "log",
         "primary": (),
+        "losses": {},
     },
     "plateau": {},
     "penalties": {},

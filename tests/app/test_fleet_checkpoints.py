@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.utils import _pytree as pytree
 
+import autoloss as autoloss_package
 from autoloss.app.composition import composed
 from autoloss.app.fleet_request import Request, train_alone
 from autoloss.app.fleet_runs import FleetRuns
@@ -64,3 +65,24 @@ def test_a_run_alone_goes_on_from_the_checkpoint_of_a_member(autoloss, tmp_path,
     assert found[0]["steps"] == found[1]["steps"] == 4
     for key in ("metrics", "final_weights"):
         assert found[0][key] == pytest.approx(found[1][key], rel=1e-2)
+
+
+@pytest.mark.parametrize("more", [("weighting=uncertainty",), ("weighting=auto_lambda", "sample_weighting=super_loss")])
+def test_a_member_leaves_the_model_of_the_run_alone(tmp_path, worth_it, members, more):
+    def made(way, seed):
+        given = rewritten([*SMALL, *more, f"seed={seed}"])
+        return Request(composed("train", given, []), tmp_path / f"{way} {seed}", given)
+
+    assert all(one["state"] == "finished" for one in FleetRuns().train([made("fleet", seed) for seed in range(3)]))
+    assert members == [3]
+    train_alone(made("alone", 1))
+    ours, theirs = (
+        torch.load(tmp_path / f"{way} 1/checkpoints/model.pt", weights_only=True) for way in ("fleet", "alone")
+    )
+    assert ours.keys() == theirs.keys()
+    assert ours["balancer"] == theirs["balancer"]
+    for part in ("network", "balancer_state"):
+        assert ours[part].keys() == theirs[part].keys()
+        for name, tensor in theirs[part].items():
+            torch.testing.assert_close(ours[part][name], tensor, rtol=1e-3, atol=1e-4)
+    assert autoloss_package.load(tmp_path / "fleet 1").balancer.weights.keys() == {"left", "right", "pixels"}

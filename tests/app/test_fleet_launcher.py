@@ -130,7 +130,7 @@ def test_a_sweep_leaves_what_it_leaves_one_by_one(autoloss, tmp_path, worth_it, 
 
 def test_a_failure_is_that_of_one_run_and_hydra_is_told_of_each_job(autoloss, tmp_path, worth_it, members):
     (tmp_path / "mine.py").write_text(CALLBACK)
-    swept = ("problem=mine:One", "seed=0,1,2,3", "optimizer.lr=1e-3,1e30", "+hydra.callbacks.mine._target_=mine.Noted")
+    swept = ("problem=mine:One", "seed=0,1,2,3", "optimizer.lr=1e-3,1e18", "+hydra.callbacks.mine._target_=mine.Noted")
     one, other, basic, fleet = both(autoloss, tmp_path, *swept)
     assert (one.returncode, other.returncode) == (1, 1)
     assert members == [4]

@@ -87,9 +87,9 @@ def test_the_others_pay_nothing(monkeypatch):
     called = []
     call = StackedForward.__call__
 
-    def counted(self, batch, clock, anchored, stacked=None, weights=None):
+    def counted(self, batch, clock, anchored, stacked=None, weights=None, **more):
         called.append(len((stacked or self.stacked).modules))
-        return call(self, batch, clock, anchored, stacked, weights)
+        return call(self, batch, clock, anchored, stacked, weights, **more)
 
     monkeypatch.setattr(StackedForward, "__call__", counted)
     problem = Three()
