@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.callbacks import Callbacks
 from hydra.core.utils import (
@@ -51,7 +51,8 @@ def launch(
 
     def run(place: int, trained: Trained | None) -> None:
         assert launcher.task_function is not None
-        returned[place] = _run(launcher, configs[place], partial(launcher.task_function, trained=trained))
+        task: Any = launcher.task_function  # that of `autoloss train`, which takes a result: setup() checks it
+        returned[place] = _run(launcher, configs[place], partial(task, trained=trained))
         configure_log(hydra.hydra_logging, hydra.verbose)
 
     jobs = [_job(launcher, config) for config in configs] if launcher.most > 1 else [None] * len(configs)
