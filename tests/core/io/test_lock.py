@@ -98,11 +98,12 @@ def test_a_lock_is_shared_or_alone(tmp_path):
 @pytest.mark.parametrize("released", [True, False])
 def test_a_process_forked_while_a_journal_is_locked_does_not_keep_its_lock(released, tmp_path):
     path = str(tmp_path / "study.log")
-    ready, read_end = tmp_path / "ready", os.pipe()
+    ready, forked, read_end = tmp_path / "ready", tmp_path / "forked", os.pipe()
     if not (parent := os.fork()):
         first = study_module._Lock(path)
         first.acquire()
         if not os.fork():
+            forked.touch()  # a busy machine may start it late
             os.close(read_end[1])
             os.read(read_end[0], 1)  # lives until the test ends
             os._exit(0)
@@ -110,7 +111,7 @@ def test_a_process_forked_while_a_journal_is_locked_does_not_keep_its_lock(relea
             first.release()
         ready.touch()
         time.sleep(60)
-    while not ready.exists():
+    while not (ready.exists() and forked.exists()):
         time.sleep(0.01)
     if not released:
         os.kill(parent, signal.SIGKILL)
