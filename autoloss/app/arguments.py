@@ -25,6 +25,10 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
 
+    def add_settings(self, help: str) -> None:
+        """Let key=value pairs follow the arguments; the parsed ``settings`` are a list of them."""
+        self.add_argument("settings", metavar="KEY=VALUE", nargs="*", default=[], type=pair, help=help)
+
     def error(self, message: str) -> NoReturn:
         if choice := re.match(r"argument (\w+): invalid choice: (['\"])(.*)\2 \(choose from (.*)\)", message):
             raise unknown(choice[1], choice[3], re.findall(r"\w+", choice[4]))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoloss.app.arguments import Parser, pair
+from autoloss.app.arguments import Parser
 from autoloss.app.screen import say, shown
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.io.csv_cells import escaped
@@ -23,14 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = Parser("predict")
     parser.add_argument("model", metavar="DIR", type=Path, help="the directory of a search or a run")
     parser.add_argument("samples", metavar="NEW.csv", type=Path, help="the rows to predict")
-    parser.add_argument(
-        "settings",
-        metavar="KEY=VALUE",
-        nargs="*",
-        default=[],
-        type=pair,
-        help="out=FILE; trust=my_module:MyProblem: an import path that the model may import",
-    )
+    parser.add_settings("out=FILE; trust=my_module:MyProblem: an import path that the model may import")
     options = parser.parse_args(arguments)
     settings = dict(options.settings)
     strange = next((key for key in settings if key not in KEYS), "")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoloss.app.arguments import Parser, pair
+from autoloss.app.arguments import Parser
 from autoloss.app.screen import say, shown
 from autoloss.core.errors import ConfigError
 from autoloss.core.io.files import write_text
@@ -19,14 +19,9 @@ def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit code is 0, or 2 for a user's mistake."""
     parser = Parser("replay")
     parser.add_argument("run", metavar="RUN_DIR", type=Path, help="a directory with trajectory.csv")
-    parser.add_argument(
-        "settings",
-        metavar="KEY=VALUE",
-        nargs="*",
-        default=[],
-        type=pair,
-        help="weighting=NAME[,NAME...] (the run's own if there is none), weighting.PARAMETER=VALUE for each of them, "
-        "player=NAME of a GAN",
+    parser.add_settings(
+        "weighting=NAME[,NAME...] (the run's own if there is none), weighting.PARAMETER=VALUE for each of them, "
+        "player=NAME of a GAN"
     )
     options = parser.parse_args(arguments)
     return _replay(options.run, dict(options.settings))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import QuotedString, Sweep
@@ -12,10 +12,9 @@ from hydra.errors import HydraException
 
 from autoloss.app.overrides import parse, rewritten
 from autoloss.core.errors import ConfigError
-from autoloss.core.registry.kinds import KINDS
-from autoloss.core.registry.lookup import registry
+from autoloss.core.registry.import_paths import import_paths as paths_among
+from autoloss.core.registry.import_paths import texts_in
 
-_PATH = re.compile(r"[^\s/()]+:[^\s/()]+")
 REFERENCES = 16  # in a loaded file
 _ELSEWHERE = re.compile(r"\$\{[^}]*:")
 # An environment variable, so that the processes that this one starts inherit it.
@@ -62,25 +61,16 @@ def check_loaded(overrides: Sequence[str], typed: Sequence[str], file: str) -> N
 
 def import_paths(overrides: Sequence[str]) -> list[str]:
     """The import paths in the values of ``overrides``: strings with a colon that name no registered component."""
-    registered = {name for kind in KINDS for name in registry.names(kind)}
     try:
         parsed = parse(rewritten(overrides))
     except HydraException:
         # The error is raised when they are composed.
         return []
-    found = (one for override in parsed for one in _strings(override.value()))
-    return [one for one in found if _PATH.fullmatch(one) and one not in registered]
+    return paths_among(text for override in parsed for text in texts_in(override.value(), _plain))
 
 
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for key, one in value.items():
-            yield from _strings(key)
-            yield from _strings(one)
-    elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _strings(one)
-    elif isinstance(value, Sweep):
-        yield from _strings(list(getattr(value, "list", ())))
-    elif isinstance(value, (str, QuotedString)):
-        yield value if isinstance(value, str) else value.text
+def _plain(value: Any) -> Any:
+    """What Hydra has read, as Python's lists and texts."""
+    if isinstance(value, Sweep):
+        return list(getattr(value, "list", ()))
+    return value.text if isinstance(value, QuotedString) else value

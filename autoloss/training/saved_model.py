@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from autoloss._version import __version__
 from autoloss.core.errors import AutolossError, ConfigError, first_line
 from autoloss.core.io.files import MODEL, whole
 from autoloss.core.problem import Problem
-from autoloss.core.registry.kinds import KINDS
+from autoloss.core.registry.import_paths import import_paths, texts_in
 from autoloss.core.registry.lookup import registry
 from autoloss.core.registry.parameters import named
 from autoloss.training.balancer import Balancer
@@ -25,7 +24,6 @@ from autoloss.training.step.build import build
 from autoloss.training.step.player import Player
 
 FORMAT = 1
-_PATH = re.compile(r"[^\s/()]+:[^\s/()]+")
 _PARTS = ("problem", "losses", "balancer", "network", "balancer_state", "problem_state")
 
 
@@ -92,7 +90,7 @@ def load(directory: str | Path, trust: Sequence[str] = ()) -> LoadedModel:
     file = Path(directory)
     file = file if file.is_file() else file / MODEL
     content = _read(file)
-    for path in _import_paths([content["problem"], content["balancer"]]):
+    for path in _import_paths(content["problem"], content["balancer"]):
         if path not in trust:
             raise ConfigError(
                 f"A model must have registered components, but {str(file)!r} would import {path!r}. "
@@ -150,23 +148,7 @@ def _on_cpu(state: Mapping[str, Any]) -> dict[str, Any]:
     return {name: one.detach().cpu() if isinstance(one, torch.Tensor) else one for name, one in state.items()}
 
 
-def _import_paths(nodes: Sequence[Any]) -> list[str]:
+def _import_paths(problem: Any, balancer: Mapping[str, Any]) -> list[str]:
     """The import paths among the names of components: a problem's name, and every text in a weighting."""
-    registered = {name for kind in KINDS for name in registry.names(kind)}
-    problem, balancer = nodes
-    texts = [problem if isinstance(problem, str) else str(problem.get("name"))]
-    texts += [text for key in ("weighting", "sample_weighting") for text in _texts(balancer[key])]
-    return [text for text in texts if _PATH.fullmatch(text) and text not in registered]
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for key, one in value.items():
-            # A wrapper may be a key; so may a loss, but a loss alone imports nothing.
-            yield from _texts(key)
-            yield from _texts(one)
-    elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _texts(one)
-    elif isinstance(value, str):
-        yield value
+    name = problem if isinstance(problem, str) else str(problem.get("name"))
+    return import_paths([name, *texts_in([balancer[key] for key in ("weighting", "sample_weighting")])])

@@ -11,7 +11,7 @@ from autoloss.app.composition import composed
 from autoloss.app.fleet_request import Request, train_alone
 from autoloss.app.fleet_runs import FleetRuns
 from autoloss.app.overrides import rewritten
-from tests.app.test_fleet import members, worth_it
+from tests.app.fleets import members, worth_it
 
 __all__ = ["members", "worth_it"]  # fixtures
 SMALL = ("problem.pairs=200", "trainer.max_epochs=2", "lr_schedule=cosine", "trainer.accumulate_grad_batches=2")

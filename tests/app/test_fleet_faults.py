@@ -71,7 +71,7 @@ def test_a_confirmation_that_is_killed_trains_no_finished_run_twice(command):
 @pytest.mark.slow
 def test_a_member_that_kills_its_process_fails_alone(command):
     Path("killer.py").write_text(KILLER)
-    arguments = (*SEARCH, "search.weightings=[dwa,killer:Killer]", "search.n_trials=4")
+    arguments = (*SEARCH, "search.weightings=[dwa,killer:Killer]", "search.n_trials=4", "search.fleet=4")
     os.environ.pop("AUTOLOSS_WORKER", None)
     codes = [command.wait(command.start(*arguments))]
     while codes[-1] and len(codes) < 8:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from autoloss.core.errors import ConfigError
-from tests.app.test_fleet import members, rows, worth_it
+from tests.app.fleets import members, rows, worth_it
 
 __all__ = ["members", "worth_it"]  # fixtures
 

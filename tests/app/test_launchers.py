@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from autoloss.search import budget
-from tests.app.test_fleet import rows
+from tests.app.fleets import rows
 
 SMALL = ("problem.pairs=200", "trainer.max_epochs=1")
 OPTIONS = {

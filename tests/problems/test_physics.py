@@ -12,38 +12,13 @@ from autoloss.app.train_one import train
 from autoloss.core.errors import ConfigError
 from autoloss.core.need import GRADIENTS
 from autoloss.core.registry.lookup import registry
-from autoloss.problems._field import Field, Jet
+from autoloss.problems._field import Field
 from autoloss.problems.burgers import Burgers
 from autoloss.problems.helmholtz import Helmholtz
 from autoloss.problems.klein_gordon import KleinGordon
+from tests.problems.exact_field import Exact, jet_of
 
 REQUIRED = {"vqgan": {"adversarial": "boundary"}}
-
-
-def derivatives(function, points):
-    """The textbook form: nested ``autograd.grad``."""
-    points = points.detach().clone().requires_grad_()
-    value = function(points)
-    (first,) = torch.autograd.grad(value.sum(), points, create_graph=True)
-    second = [torch.autograd.grad(first[:, i].sum(), points, retain_graph=True)[0][:, i] for i in range(2)]
-    return Jet(value, first.T, torch.stack(second))
-
-
-class Exact:
-    """A known function in a network's place."""
-
-    def __init__(self, function):
-        self.function = function
-
-    def __call__(self, points):
-        return self.function(points)
-
-    def jet(self, points):
-        return derivatives(self.function, points)
-
-    def slopes(self, points):
-        jet = self.jet(points)
-        return jet.value, jet.first
 
 
 @pytest.fixture
@@ -68,7 +43,7 @@ def test_derivatives_are_those_of_nested_autograd(hidden):
     torch.manual_seed(len(hidden))
     network = Field([-1.0, 0.0], [3.0, 0.5], hidden).double()
     points = torch.randn(11, 2, dtype=torch.float64)
-    expected, found = derivatives(network, points), network.jet(points)
+    expected, found = jet_of(network, points), network.jet(points)
     for one, other in ((expected.value, found.value), (expected.first, found.first), (expected.second, found.second)):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
     value, first = network.slopes(points)
