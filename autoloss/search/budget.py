@@ -120,9 +120,9 @@ def give_back(study: Study, trial: FrozenTrial | Trial, alone: bool = False) -> 
     if not surplus:
         purpose = {key: value for key, value in frozen.user_attrs.items() if key in PURPOSES}
         parameters = frozen.params or frozen.system_attrs.get("fixed_params") or {}
-        study.enqueue_trial(
-            parameters, user_attrs={**purpose, **({ALONE: True} if alone else {}), "again_for": frozen.number}
-        )
+        # What was to run alone once stays alone: it may have ended a fleet.
+        marks = {ALONE: True} if alone or ALONE in frozen.user_attrs else {}
+        study.enqueue_trial(parameters, user_attrs={**purpose, **marks, "again_for": frozen.number})
     return not surplus
 
 

@@ -264,3 +264,26 @@ def test_a_worker_that_is_stopped_gives_back_what_it_was_running(begin, instant,
     second.plan()
     second.work()
     check(second.study, 6)
+
+
+@pytest.mark.parametrize("way", ["died", "released"])
+def test_what_must_run_alone_does_so_in_each_repeat(tmp_path, way):
+    """A trial of a fleet that died runs alone; so does the repeat of that run, which may have ended the fleet."""
+    study = opened(tmp_path)
+    study.enqueue_trial({"x": 1.0})
+    trial = study.ask()
+    trial.set_user_attr(budget.FLEET, 3)
+    assert budget.died(study, trial, "was killed by SIGKILL")
+    for _ in range(budget.MOST_DEATHS - 1):
+        trial = study.ask()
+        assert trial.user_attrs[budget.ALONE]
+        assert budget.died(study, trial, "was killed by SIGKILL") if way == "died" else budget.give_back(study, trial)
+    waiting = [one for one in study.trials if one.state == TrialState.WAITING]
+    assert [one.user_attrs.get(budget.ALONE) for one in waiting] == [True]
+
+
+def test_a_trial_of_no_fleet_is_repeated_as_any_other(tmp_path):
+    study = opened(tmp_path)
+    study.enqueue_trial({"x": 1.0})
+    assert budget.died(study, study.ask(), "was killed by SIGKILL")
+    assert budget.ALONE not in study.trials[-1].user_attrs
