@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -26,8 +27,9 @@ class TensorTable(Dataset[Batch]):
         return {name: column[index] for name, column in self.columns.items()}
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        rows = torch.tensor(indices, dtype=torch.long)
-        return {name: column[rows.to(column.device)] for name, column in self.columns.items()}
+        # By way of numpy, and not `column[rows]`: a fleet's batch has thousands of rows, and both cost several times more.
+        rows = torch.from_numpy(numpy.fromiter(indices, numpy.int64, len(indices)))
+        return {name: column.index_select(0, rows.to(column.device)) for name, column in self.columns.items()}
 
     @staticmethod
     def collate(batch: Batch) -> Batch:

@@ -13,7 +13,7 @@ from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
 from autoloss.probe.optimizer_step import adam_slope, sgd_slope
-from autoloss.training.fleet.stacked import UnlikeError
+from autoloss.training.fleet.stacked import UnlikeError, chosen_of, in_memory_order
 
 Numbers = Mapping[str, Any]  # floats, or tensors where members differ
 FUSED = ("cpu", "cuda")  # devices for which torch has one kernel for the whole step
@@ -42,7 +42,7 @@ class StackedOptimizer(ABC):
         self.optimizers = [self.optimizers[i] for i in members]
         self.parameters = list(parameters)
         self.state = [
-            {name: of if name == "step" else of[chosen.to(of.device)] for name, of in state.items()}
+            {name: of if name == "step" else chosen_of(of, chosen) for name, of in state.items()}
             for state in self.state
         ]
 
@@ -163,14 +163,15 @@ class StackedAdam(StackedOptimizer):
     ) -> None:
         for state, parameter in zip(states, parameters, strict=True):
             _begin(state, parameter)
+        tensors = [gradients, [state["first"] for state in states], [state["second"] for state in states]]
+        changed, *others = ([in_memory_order(one) for one in of] for of in (parameters, *tensors))
         adam(
-            parameters,
-            gradients,
-            [state["first"] for state in states],
-            [state["second"] for state in states],
+            changed,
+            *others,
             [],
             [state["step"] for state in states],
-            fused=parameters[0].device.type in FUSED,
+            # It goes through memory from end to end, whatever the order of dimensions.
+            fused=changed[0].device.type in FUSED and all(one.is_contiguous() for of in (changed, *others[1:]) for one in of),
             foreach=False,
             amsgrad=False,
             maximize=False,

@@ -68,7 +68,7 @@ class Stacked:
         self.modules = [self.modules[i] for i in members]
         for tensors in (self.parameters, self.buffers):
             for name, tensor in tensors.items():
-                kept = tensor.detach()[chosen.to(tensor.device)]
+                kept = chosen_of(tensor.detach(), chosen)
                 tensors[name] = kept.requires_grad_(tensor.requires_grad)
         self.numbers = {path: tensor[chosen] for path, tensor in self.numbers.items()}
         self._look()
@@ -78,7 +78,7 @@ class Stacked:
         chosen, found = torch.tensor(list(members)), copy(self)
         found.modules, found.views = [self.modules[i] for i in members], False
         found.parameters = {
-            name: tensor.detach()[chosen.to(tensor.device)].requires_grad_(tensor.requires_grad)
+            name: chosen_of(tensor.detach(), chosen).requires_grad_(tensor.requires_grad)
             for name, tensor in self.parameters.items()
             if parameters is None or name not in parameters
         } | dict(parameters or {})
@@ -109,7 +109,7 @@ class Stacked:
     def _stack(self, tensors_of: Callable[[nn.Module], Mapping[str, Tensor]]) -> dict[str, Tensor]:
         each = [tensors_of(module) for module in self.modules]
         return {
-            name: torch.stack([of[name].detach() for of in each]).requires_grad_(tensor.requires_grad)
+            name: _stack([of[name].detach() for of in each], tensor.requires_grad).requires_grad_(tensor.requires_grad)
             for name, tensor in each[0].items()
         }
 
@@ -146,6 +146,27 @@ class WithRules(TorchFunctionMode):
         if plain is None:
             return func(*args, **(kwargs or {}))
         return args[0].copy_(plain(*args, **(kwargs or {})))
+
+
+def _stack(tensors: Sequence[Tensor], trained: bool) -> Tensor:
+    """``tensors`` as one. Matrices that are ``trained`` lie in memory as the gradients of linear layers come.
+
+    These need no copy then. Other tensors keep their order in memory, and with it the order in which sums are taken.
+    """
+    if not trained or tensors[0].dim() != 2:
+        return torch.stack(list(tensors))
+    return torch.stack([tensor.mT for tensor in tensors]).mT
+
+
+def in_memory_order(tensor: Tensor) -> Tensor:
+    """``tensor``, or stacked matrices turned as they lie in memory."""
+    return tensor if tensor.is_contiguous() or tensor.dim() != 3 else tensor.mT
+
+
+def chosen_of(tensor: Tensor, members: Tensor) -> Tensor:
+    """The parts of ``members`` of a stacked ``tensor``, which lie in memory as it does."""
+    members = members.to(tensor.device)
+    return tensor[members] if tensor.is_contiguous() or tensor.dim() != 3 else tensor.mT[members].mT
 
 
 class _Caller(nn.Module):
