@@ -123,7 +123,7 @@ def _checked(loss: Loss, given: tuple[Any, ...]) -> tuple[Any, ...]:
         return given
     whole = first.dim() > 0 and (first.numel() > 0 or len(first) == 0)
     others = [second for second in given[1:] if isinstance(second, Tensor)]
-    if first.is_floating_point() and whole and not any(x.is_complex() or not x.dim() for x in others):
+    if first.is_floating_point() and whole and not [x for x in others if not x.dim() or x.is_complex()]:
         # Before any message is written: this runs for each loss in each step.
         return tuple(map(_widened, given)) if loss.widened and any(map(_is_half, given)) else given
     require(first.is_floating_point(), "A prediction must hold real numbers in floating point", _found(first))

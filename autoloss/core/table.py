@@ -88,8 +88,8 @@ class Reduced:
     ``values`` are means over the items of all ranks, ``counts`` the numbers of those items,
     ``present`` says which losses have items, ``masked`` which losses have a mask, ``whole`` that all losses are
     present, where that is known without asking the device. Averaging the scalars' gradients over ranks, as DDP does,
-    gives the gradient of ``values``. ``together`` is the scalars as one tensor [N] with a graph, if they are parts of
-    it: the gradient of one of them then passes through all.
+    gives the gradient of ``values``. ``sums`` [N], where it is given, are the sums over the items, with a graph: the
+    gradient of one of them passes through all. The scalars may have no graph then.
     """
 
     scalars: tuple[Tensor | None, ...]
@@ -98,13 +98,14 @@ class Reduced:
     present: Tensor
     masked: tuple[bool, ...] = ()
     whole: bool = False
-    together: Tensor | None = None
+    sums: Tensor | None = None
 
     def bare(self) -> Reduced:
         """The same without a graph."""
-        if self.together is None:
-            scalars = tuple([None if scalar is None else scalar.detach() for scalar in self.scalars])
-        else:
+        scalars = self.scalars
+        if self.sums is None:
+            scalars = tuple([None if scalar is None else scalar.detach() for scalar in scalars])
+        elif scalars[0] is not None and scalars[0].requires_grad:
             scalars = self.values.unbind()
         return Reduced(scalars, self.values, self.counts, self.present, self.masked, self.whole)
 
@@ -162,8 +163,8 @@ class LossTable:
         """The losses in the order of ``names`` as means over the present items of all ranks.
 
         Each rank's scalar is ``sum * ranks / count over all ranks``: a mean of the ranks' own means
-        is wrong wherever masks or batches are uneven. ``together`` allows them to be parts of one tensor, which is
-        cheaper where no gradient of a single one is measured.
+        is wrong wherever masks or batches are uneven. ``together`` allows that only their sums in one tensor have a
+        graph, which is cheaper where no gradient of a single one is measured.
         """
         entries = [self.entry(name) for name in names]
         if not any(entries):
@@ -174,10 +175,10 @@ class LossTable:
         numbers = [number for number in known if not isinstance(number, Tensor)]
         exact = len(numbers) == len(known)
         ranks = world_size()
-        if together and exact and ranks == 1 and min(numbers) > 0:
+        if exact and ranks == 1 and min(numbers) > 0:
             totals = [found[0] for found in local if found is not None]
             if all(total.dtype == torch.float32 for total in totals):
-                return _together(totals, tuple(numbers), device)
+                return _summed(totals, tuple(numbers), device, together)
         zero = constant((0.0,), device)[0]
         sums = torch.stack([zero if found is None else found[0].detach().float() for found in local])
         if exact:
@@ -203,20 +204,13 @@ class LossTable:
         return Reduced(scalars, values, counts, present, masked, whole=scale is None and min(numbers) > 0)
 
 
-def _together(sums: Sequence[Tensor], counts: tuple[float, ...], device: torch.device) -> Reduced:
-    means = torch.stack(list(sums))
+def _summed(sums: Sequence[Tensor], counts: tuple[float, ...], device: torch.device, together: bool) -> Reduced:
+    stacked, numbers, n = torch.stack(list(sums)), constant(counts, device), len(counts)
+    values = stacked.detach()
     if max(counts) > 1:
-        means = means / constant(counts, device)
-    n = len(counts)
-    return Reduced(
-        means.unbind(),
-        means.detach(),
-        constant(counts, device),
-        flags((True,) * n, device),
-        (False,) * n,
-        whole=True,
-        together=means,
-    )
+        values = values / numbers
+    scalars = values.unbind() if together else tuple(map(_mean, sums, counts))
+    return Reduced(scalars, values, numbers, flags((True,) * n, device), (False,) * n, whole=True, sums=stacked)
 
 
 def _check_entry(name: str, given: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from autoloss.core.errors import require
@@ -21,14 +22,17 @@ def class_labels(
     the process, so there the label counts as the nearest class until the error is reported.
     """
     several_classes(prediction, target)
+    if ignore_index is None and target.dtype is torch.int64 and prediction.dim() == target.dim() + 1:
+        # Before any message is written: this runs in each step.
+        sizes = prediction.shape
+        if (sizes[0], *sizes[2:]) == target.shape and loss.notices.within(target, sizes[1]):
+            return target, None
     require(
         prediction.dim() == target.dim() + 1 and [len(prediction), *prediction.shape[2:]] == list(target.shape),
         "Logits [B, C, ...] must come with class labels [B, ...]",
         f"the prediction is {list(prediction.shape)} and the target is {list(target.shape)}",
     )
     count, labels = prediction.shape[1], target.long()
-    if ignore_index is None and labels is target and loss.notices.within(labels, count):
-        return labels, None
     wrong = (labels < 0) | (labels >= count)
     if target.is_floating_point():
         wrong = wrong | (labels != target)

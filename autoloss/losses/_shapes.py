@@ -19,6 +19,8 @@ def same_shape(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
             "Prediction and target must have the same shape, but the prediction is "
             f"{list(prediction.shape)} and the target is {list(target.shape)}."
         )
+    if prediction.dtype is target.dtype:
+        return prediction, target
     dtype = torch.promote_types(prediction.dtype, target.dtype)
     return prediction.to(dtype), target.to(dtype)
 

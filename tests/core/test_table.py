@@ -68,7 +68,8 @@ def test_losses_together_are_the_losses_one_by_one_to_the_last_digit(shapes, mas
         mask = raw[1] > 0 if masked else None
         table = LossTable({"a": leaves[0] * 2, "b": Entry(leaves[1].exp(), mask=mask)})
         losses = table.reduced(["a", "b"], together=together)
-        assert (losses.together is not None) == (together and not masked)
+        assert (losses.sums is not None) == (not masked)
+        assert all(x.requires_grad for x in losses.scalars) == (masked or not together)
         weighted_sum(losses, weights).backward()
         bare = losses.bare()
         assert not any(x.requires_grad for x in bare.scalars)

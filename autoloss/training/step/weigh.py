@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -60,7 +60,9 @@ class Weighed:
         if world_size() > 1:
             weights = self.weights if self.share is None else self.weights * self.share
             total = (weights * self.losses.values).sum()
-        return replace(self, total=total, losses=self.losses.bare())
+        # Not by `replace`, which asks each field for its name: this runs in each step.
+        kept = (self.measured, self.sampled, self.probed, self.received, self.share)
+        return Weighed(total, self.weights, self.losses.bare(), self.signals, self.counts, *kept)
 
 
 def weigh(
@@ -181,8 +183,8 @@ def see(
 
 def weighted_sum(losses: Reduced, weights: Tensor) -> Tensor:
     """``sum(weights * losses)`` over the present losses, a scalar with a graph."""
-    if losses.together is not None:
-        return (losses.together * weights).sum()
+    if losses.sums is not None:
+        return torch.dot(losses.sums, weights / losses.counts)
     here = [i for i, scalar in enumerate(losses.scalars) if scalar is not None]
     stack = torch.stack([s for s in losses.scalars if s is not None])
     if len(here) < len(losses.scalars):
