@@ -1,6 +1,7 @@
 """Wrappers: read, then write; needs that narrow; and what each does to the weights inside."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +13,14 @@ from autoloss.core.need import Need
 from autoloss.core.registry.lookup import registry
 from autoloss.core.signals import Signals
 from autoloss.core.weighting import Weighting, Wrapper
+from autoloss.weightings.auto import Auto
+from autoloss.weightings.auto_lambda import AutoLambda
+from autoloss.weightings.equal import Equal
+from autoloss.weightings.gradnorm import Gradnorm
 from autoloss.weightings.wrappers.clamp import Clamp
 from autoloss.weightings.wrappers.ema import Ema
 from autoloss.weightings.wrappers.every_n import EveryN
+from autoloss.weightings.wrappers.from_auto import FromAuto
 from autoloss.weightings.wrappers.normalise import Normalise
 from autoloss.weightings.wrappers.regularise import Regularise
 from autoloss.weightings.wrappers.warmup import Warmup
@@ -196,3 +202,29 @@ def test_wrappers_chain(signals_of: Of, learn: Learn) -> None:
     # inside: 1, 1, 2, 2, 3; averaged: 1, 1, 1.5, 1.75, 2.375
     assert over_steps(chain, 5, signals_of, learn) == pytest.approx([1.0, 1.0, 1.5, 1.6, 1.6])
     assert chain.inner.average.tolist() == [2.375, 2.375]
+
+
+def test_from_auto_begins_with_the_weights_of_auto(signals_of: Of, learn: Learn) -> None:
+    wrapper, auto = FromAuto(Equal()).bind(["a", "b"]), Auto().bind(["a", "b"])
+    for step in range(4):
+        gram = torch.diag(torch.tensor([4.0 + step, 1.0]))
+        signals = signals_of([1.0, 2.0], gram=gram, step=step)
+        assert torch.equal(learn(wrapper, signals), learn(auto, signals))
+
+
+def test_from_auto_tells_the_slope_of_the_inner_weight(signals_of: Of, learn: Learn) -> None:
+    wrapper = FromAuto(AutoLambda(variant="raw")).bind(["a", "b"])
+    alone, auto = AutoLambda(variant="raw").bind(["a", "b"]), Auto().bind(["a", "b"])
+    gram, slopes = torch.diag(torch.tensor([16.0, 1.0])), torch.tensor([0.3, -0.2])
+    signals = replace(signals_of([1.0, 2.0], gram=gram), measured_alignment=slopes)
+    weights = learn(wrapper, signals)
+    # J(w) with w = v a: dJ/dv = a dJ/dw.
+    learn(alone, replace(signals, measured_alignment=slopes * auto(signals)))
+    assert torch.equal(weights, auto(signals))
+    assert torch.equal(wrapper.inner.value, alone.value)
+    assert wrapper.inner.value[0] > 1 > wrapper.inner.value[1]
+
+
+def test_from_auto_needs_no_anchor_unless_the_inner_weighting_does() -> None:
+    assert FromAuto(AutoLambda()).needs_here(0, anchored=False) == Need.VALUES | Need.ALIGNMENT
+    assert FromAuto(Gradnorm()).needs_here(0, anchored=False) == Need.VALUES | Need.GRAM

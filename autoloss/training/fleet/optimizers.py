@@ -171,7 +171,8 @@ class StackedAdam(StackedOptimizer):
             [],
             [state["step"] for state in states],
             # It goes through memory from end to end, whatever the order of dimensions.
-            fused=changed[0].device.type in FUSED and all(one.is_contiguous() for of in (changed, *others[1:]) for one in of),
+            fused=changed[0].device.type in FUSED
+            and all(one.is_contiguous() for of in (changed, *others[1:]) for one in of),
             foreach=False,
             amsgrad=False,
             maximize=False,
