@@ -11,7 +11,7 @@ import torch
 from autoloss.core.schedules.learned_numbers import is_learned
 
 # The values of the keys that a fleet takes: with another one the run is trained alone.
-PLAIN: Mapping[str, Any] = {"anchor": "features", "workers": 0, "on_nonfinite": "raise", "ckpt": None}
+PLAIN: Mapping[str, Any] = {"workers": 0, "on_nonfinite": "raise", "ckpt": None}
 TRAINER: Mapping[str, tuple[Any, ...]] = {
     "accelerator": ("auto", "cpu"),
     "devices": (1, "1", "auto"),

@@ -13,7 +13,7 @@ from autoloss.app.train_one import with_held_out
 from autoloss.core.datasets import size_of
 from autoloss.search import stop
 from autoloss.training.fleet.clip import Clip
-from autoloss.training.fleet.member import Member, check_members
+from autoloss.training.fleet.member import Fork, Member, check_members
 from autoloss.training.fleet.shared_data import SharedData
 from autoloss.training.fleet.stacked import UnlikeError
 from autoloss.training.fleet.training import Job, Plan, Report
@@ -56,6 +56,7 @@ def built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule,
         held_out=held_out,
         primary=config["held_out"]["primary"],
         objective=config["held_out"]["objective"],
+        fork=fork_of(module, config["anchor"]),
     )
     check_members([member])
     request.directory.mkdir(parents=True, exist_ok=True)
@@ -64,6 +65,13 @@ def built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule,
     checkpoint = MemberCheckpoint(request.directory, config, module, member) if plan.checkpoint_every else None
     report = _report(module, request.report)
     return prepared, module, Job(member, request.directory, seed, data, report, config, test, checkpoint)
+
+
+def fork_of(module: RunModule, anchor: str) -> Fork:
+    """Where the gradients of ``module`` meet, with ``anchor`` in its configuration."""
+    if not module.forked:
+        return ""
+    return "parameters" if anchor == "parameters" else "features"
 
 
 def _report(module: RunModule, report: Report | None) -> Report:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from autoloss.core.errors import AutolossError, EmptySelectionWarning, LabelError
 from autoloss.training.fleet.forward import Forward
 from autoloss.training.fleet.stacked_weighed import StackedWeighed
@@ -37,12 +39,20 @@ def warn_of_absent(forward: Forward, players: Sequence[Player], said: set[tuple[
             warnings.warn(about + key[1], EmptySelectionWarning, stacklevel=2)
 
 
-def not_finite(weighed: StackedWeighed, players: Sequence[Player]) -> dict[int, AutolossError]:
-    """The errors of members whose losses, gradients or weights are not finite, or too small for their weighting."""
+def not_finite(
+    weighed: StackedWeighed, players: Sequence[Player], scale: Tensor | None = None
+) -> dict[int, AutolossError]:
+    """The errors of members whose losses, gradients or weights are not finite, or too small for their weighting.
+
+    ``scale`` is that of gradients that met in a fork: the losses were looked at before the backward.
+    """
     found: dict[int, AutolossError] = {}
     for m in weighed.suspects(players):
         try:
-            players[m].nonfinite.rejects(weighed.of(m))
+            if scale is None:
+                players[m].nonfinite.rejects(weighed.of(m))
+            else:
+                players[m].nonfinite.met(weighed.of(m), scale, half=False)
         except AutolossError as error:
             found[m] = error
     return found

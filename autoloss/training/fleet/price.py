@@ -71,8 +71,12 @@ def _alone(job: Job, plan: Plan) -> Callable[[int], None]:
     parts = nn.ModuleList([member.network, *member.losses.values()])
     look_ahead = LookAhead(player, parts, member.primary, objective=member.objective)
 
+    fork = partial(player.fork, parameters=member.fork == "parameters") if member.fork else None
+
     def table(of: Any, step: int) -> LossTable:
-        found = table_of(member.problem.outputs(member.network, of), member.losses, player, Clock(step))
+        with member.problem.branching(fork):
+            outputs = member.problem.outputs(member.network, of)
+        found = table_of(outputs, member.losses, player, Clock(step))
         if member.penalties is None:
             return found
         return replace(found, entries={**found.entries, **member.penalties.entries(member.network)})

@@ -36,13 +36,13 @@ def ask_one(weighting: Weighting, numbers: Numbers, layout: Layout) -> tuple[Ten
     """The effective weights [N], the values and the presence [K] that ``weighting`` saw, and the counts [K]."""
     numbers, layout = seen_by(weighting, numbers, layout)
     weights, signals, counts = ask(
-        _losses(numbers, layout),
+        losses_of(numbers, layout),
         weighting,
-        _terms(numbers, layout),
+        terms_of(numbers, layout),
         layout.clock,
-        _measured(numbers, layout),
+        measured_of(numbers, layout),
         numbers.get("unbalanced"),
-        layout.declared,
+        any(layout.declared),
     )
     return weights, signals.values, signals.present, counts
 
@@ -55,7 +55,7 @@ def member_of(numbers: Numbers, member: int) -> Numbers:
 
 def seen_by(weighting: Weighting, numbers: Numbers, layout: Layout) -> tuple[Numbers, Layout]:
     """What ``weighting`` sees: not the gradients that others need in this step, nor whom they reached."""
-    if not layout.declared and not weighting.needs & GRADIENTS:
+    if not any(layout.declared) and not weighting.needs & GRADIENTS:
         numbers = {key: value for key, value in numbers.items() if key != "unbalanced"}
     compares = weighting.needs_at(layout.clock.step) & GRADIENTS
     return (numbers, layout) if compares else without_gradients(numbers, layout)
@@ -81,14 +81,14 @@ def gathered(losses: Reduced, base: Tensor | None, layout: Layout) -> tuple[Tens
         return losses.values, losses.counts, losses.present
     numbers = {"values": losses.values, "counts": losses.counts, "present": losses.present}
     found: tuple[Tensor, Tensor, Tensor] = mapped(
-        lambda of: _terms(of, layout).gather(_losses(of, layout)), _with(numbers, base)
+        lambda of: terms_of(of, layout).gather(losses_of(of, layout)), _with(numbers, base)
     )
     return found
 
 
 def collected(slopes: Tensor, base: Tensor | None, layout: Layout) -> Tensor:
     """The derivatives for the units' weights [M, K], from those for the losses' effective weights [M, N]."""
-    found: Tensor = mapped(lambda of: _terms(of, layout).collect(of["slopes"]), _with({"slopes": slopes}, base))
+    found: Tensor = mapped(lambda of: terms_of(of, layout).collect(of["slopes"]), _with({"slopes": slopes}, base))
     return found
 
 
@@ -96,13 +96,13 @@ def without_gradients(numbers: Numbers, layout: Layout) -> tuple[Numbers, Layout
     """What a weighting sees that compares no gradients, where others do."""
     if layout.reached is None:
         return numbers, layout
-    left = {key: value for key, value in numbers.items() if key not in ("signals", "rows")}
+    left = {key: value for key, value in numbers.items() if key not in ("signals", "rows", "reached")}
     return left, replace(layout, reached=None, items=(), templates={})
 
 
 def weighed_of(numbers: Numbers, layout: Layout) -> Weighed:
     """A micro-batch of one member, without a graph; ``numbers`` hold what the weighting saw and gave, too."""
-    measured, clock, losses = _measured(numbers, layout), layout.clock, _losses(numbers, layout)
+    measured, clock, losses = measured_of(numbers, layout), layout.clock, losses_of(numbers, layout)
     signals = Signals(
         layout.terms.units,
         numbers["seen"],
@@ -114,7 +114,8 @@ def weighed_of(numbers: Numbers, layout: Layout) -> Weighed:
         whole=layout.whole and (layout.balanced or ("unbalanced" not in numbers and not layout.reached)),
         **{f"measured_{name}": value for name, value in (measured.signals if measured else {}).items()},
     )
-    total = (numbers["weights"] * losses.values).sum()
+    # At a fork the total has the base weights, which the heads get.
+    total = numbers["total"] if "total" in numbers else (numbers["weights"] * losses.values).sum()
     return Weighed(total, numbers["weights"], losses, signals, numbers["unit_counts"], measured)
 
 
@@ -247,20 +248,26 @@ def _with(numbers: Numbers, base: Tensor | None) -> Numbers:
     return numbers if base is None else {**numbers, "base": base}
 
 
-def _losses(numbers: Numbers, layout: Layout) -> Reduced:
+def losses_of(numbers: Numbers, layout: Layout) -> Reduced:
+    """The losses of one member, without their graphs."""
     return Reduced((), numbers["values"], numbers["counts"], numbers["present"], layout.masked, whole=layout.whole)
 
 
-def _terms(numbers: Numbers, layout: Layout) -> Terms:
+def terms_of(numbers: Numbers, layout: Layout) -> Terms:
+    """The losses' names and units, with the base weights of one member."""
     return layout.terms.with_base(numbers["base"].unbind()) if "base" in numbers else layout.terms
 
 
-def _measured(numbers: Numbers, layout: Layout) -> Measured | None:
+def measured_of(numbers: Numbers, layout: Layout) -> Measured | None:
+    """What was measured of one member's gradients; ``None`` if nothing was."""
     if layout.reached is None:
         return None
     signals = {name: like(name, layout.templates[name], parts) for name, parts in numbers["signals"].items()}
+    rows, items = numbers.get("rows"), layout.items
+    if "reached" in numbers:
+        return Measured(numbers["reached"], signals, rows, items)
     reached = flags(layout.reached, numbers["values"].device)
-    return Measured(reached, signals, numbers.get("rows"), layout.items, whole=all(layout.reached), here=layout.reached)
+    return Measured(reached, signals, rows, items, whole=all(layout.reached), here=layout.reached)
 
 
 def _signals(weighting: Weighting, window: Sequence[Numbers], layouts: Sequence[Layout]) -> Signals:
