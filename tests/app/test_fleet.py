@@ -26,13 +26,13 @@ def test_what_a_fleet_cannot_do_is_trained_alone_and_one_line_says_why(tmp_path,
             request(tmp_path, "a", "weighting=equal"),
             request(tmp_path, "b", "weighting=graddrop"),
             request(tmp_path, "c", "weighting=uncertainty", "seed=1"),
-            request(tmp_path, "d", "on_nonfinite=skip"),
+            request(tmp_path, "d", "checkpoint.every_steps=2"),
             request(tmp_path, "e", "sample_weighting=super_loss", "seed=1"),
         ]
     )
     assert [one["weighting"] for one in found] == ["equal", "graddrop", "uncertainty", "equal", "equal"]
     assert members == [3]
-    assert said == ["trained one by one: A fleet does not follow on_nonfinite."]
+    assert said == ["trained one by one: A fleet does not follow checkpoint.every_steps."]
 
 
 def test_members_whose_gradients_meet_in_a_fork_are_a_fleet_of_their_own(tmp_path, worth_it, members):
@@ -238,6 +238,10 @@ def test_a_report_can_end_a_member(tmp_path, worth_it, members):
         ("weighting=learned", "weighting.norms=true", "problem=klein_gordon", "problem.points=256"),
         ("problem=klein_gordon", "problem.points=256", "weighting=lr_annealing"),
         ("problem=helmholtz", "problem.points=256", "weighting=gradnorm", "record.every=1"),
+        ("trainer.max_steps=3", "record.every=1", "batch_size=64", "problem.pairs=1000"),
+        ("trainer.max_steps=19", "trainer.accumulate_grad_batches=2", "batch_size=32", "lr_schedule=cosine"),
+        ("trainer.max_steps=4", "trainer.max_epochs=-1", "weighting=famo"),
+        ("on_nonfinite=skip", "record.every=1"),
         ("weighting=graddrop", "trainer.accumulate_grad_batches=2", "record.every=1"),
         ("anchor=fork", "weighting=gradnorm", "record.every=1", "unbalanced=[pixels]"),
         ("anchor=parameters", "weighting=cagrad", "trainer.accumulate_grad_batches=2", "base.left=2"),

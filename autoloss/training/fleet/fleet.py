@@ -12,15 +12,16 @@ from autoloss.core.loss import Loss
 from autoloss.core.need import GRADIENTS, Need
 from autoloss.training.fleet.clip import Clip
 from autoloss.training.fleet.forward import MemberModel, StackedForward
+from autoloss.training.fleet.left_out import unchanged
 from autoloss.training.fleet.lookahead import FleetLookAhead
 from autoloss.training.fleet.member import Member, check_members
 from autoloss.training.fleet.notices import warn_of_absent, wrong_labels
 from autoloss.training.fleet.optimizers import kind_of
+from autoloss.training.fleet.party import TRIALS, Party
 from autoloss.training.fleet.samples import FleetSamples
 from autoloss.training.fleet.stacked import Stacked
 from autoloss.training.fleet.stacked_weighed import StackedWeighed
 from autoloss.training.fleet.weigher import FleetWeigher
-from autoloss.training.fleet.weighing import TRIALS, Party
 from autoloss.training.step.penalties import Penalties
 
 
@@ -95,7 +96,8 @@ class Fleet:
         self.ahead.begin(step)
         if self.clip.apply([of.grad for of in self.stacked.parameters.values() if of.grad is not None]):
             self.ahead.clipped()
-        self.optimizer.step()
+        with unchanged(self.optimizer, self.weigher.idle):
+            self.optimizer.step()
         self.weigher.learn(self.ahead.outcome(step))
         self.failed = self.ahead.failed | self.failed
         for member in self.members:

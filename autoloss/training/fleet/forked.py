@@ -17,8 +17,9 @@ from autoloss.core.terms import Terms
 from autoloss.probe.fork import Fork, Place
 from autoloss.probe.fork_measure import measure_at_fork
 from autoloss.training.fleet.layout import Layout, Meeting
+from autoloss.training.fleet.party import Party
 from autoloss.training.fleet.stacked import mapped
-from autoloss.training.fleet.weighing import Numbers, Party, losses_of, measured_of, terms_of, without_gradients
+from autoloss.training.fleet.weighing import Numbers, losses_of, measured_of, terms_of, without_gradients
 from autoloss.training.step.forked import Met, settle
 from autoloss.training.step.weigh import Weighed, see
 

@@ -85,7 +85,9 @@ def check_members(members: Sequence[Member]) -> None:
             raise UnlikeError(
                 "Members of a fleet must have the same losses and groups, but they differ. Train them apart."
             )
-        if player.nonfinite.skips:
+        if player.nonfinite.skips and (player.samples is not None or player.learns_after):
+            learner = player.samples.title if player.samples is not None else weighting.title()
             raise UnlikeError(
-                "on_nonfinite=skip leaves batches out, which a fleet cannot. The member is trained alone."
+                f"A member whose batches are left out (on_nonfinite=skip) learns from the others, but {learner!r} cannot "
+                "in a fleet. It is trained alone."
             )

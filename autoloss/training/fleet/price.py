@@ -22,9 +22,10 @@ from autoloss.probe.optimizer_step import observe_step
 from autoloss.training.fleet.batches import StackedBatches
 from autoloss.training.fleet.fleet import Fleet
 from autoloss.training.fleet.member import Member
+from autoloss.training.fleet.party import TRIALS
+from autoloss.training.fleet.plan import Plan
 from autoloss.training.fleet.stacked import UnlikeError
-from autoloss.training.fleet.training import Job, Plan
-from autoloss.training.fleet.weighing import TRIALS
+from autoloss.training.fleet.training import Job
 from autoloss.training.step.entries import table_of
 from autoloss.training.step.lookahead import LookAhead
 

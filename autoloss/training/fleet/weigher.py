@@ -30,11 +30,12 @@ from autoloss.training.fleet.layout import Layout
 from autoloss.training.fleet.measure import measure_members
 from autoloss.training.fleet.member import Member
 from autoloss.training.fleet.notices import not_finite
+from autoloss.training.fleet.party import Party
 from autoloss.training.fleet.samples import FleetSamples
 from autoloss.training.fleet.stacked import Stacked, structure
 from autoloss.training.fleet.stacked_weighed import StackedWeighed
 from autoloss.training.fleet.unbalanced import MembersUnbalanced
-from autoloss.training.fleet.weighing import Numbers, Party, with_outcome
+from autoloss.training.fleet.weighing import Numbers, with_outcome
 from autoloss.training.step.forked import look
 from autoloss.training.step.player import Player
 
@@ -43,7 +44,8 @@ class FleetWeigher:
     """Weighs the losses of M members: :meth:`weigh` for each micro-batch, :meth:`learn` for each optimiser step.
 
     ``last`` [M, N] are the effective weights that were known last. The ``failed`` members are those whose losses,
-    gradients or weights were not finite. The others are as for :class:`autoloss.training.fleet.fleet.Fleet`.
+    gradients or weights were not finite; those whose batches are ``left_out`` instead keep what they had before. The
+    others are as for :class:`autoloss.training.fleet.fleet.Fleet`.
     """
 
     def __init__(
@@ -63,12 +65,27 @@ class FleetWeigher:
         self._unbalanced = MembersUnbalanced(self._players)
         self._through: dict[str, bool] = {}  # the losses that are known to come through the fork, or not to
         self._window: list[tuple[Numbers, Layout]] = []
+        self.left_out: list[set[int]] = []  # by micro-batch of the window
+        self._skips = any(player.nonfinite.skips for player in self._players)
+
+    @property
+    def idle(self) -> list[int]:
+        """The members that were left out of all micro-batches of the window: they make no step."""
+        return sorted(set.intersection(*self.left_out)) if self.left_out else []
 
     def weigh(self, forward: Forward, clock: Clock, needs: Need) -> StackedWeighed:
         """Weigh a micro-batch and add the gradients of the totals; ``needs`` says what is measured of the gradients."""
         self._unbalanced.declare(forward.declared)
+        parameters = list(self.stacked.parameters.values()) if self._skips else []
+        before = [None if of.grad is None else of.grad.clone() for of in parameters]
+        self.left_out.append(set())
         weighed = (self._at_anchor if forward.fork is None else self._at_fork)(forward, clock, needs)
         known = weighed.weights.isfinite() & forward.losses.present
+        if out := sorted(self.left_out[-1]):
+            known[out] = False
+            for parameter, gradient in zip(parameters, before, strict=True):
+                if parameter.grad is not None:
+                    parameter.grad[out] = 0.0 if gradient is None else gradient[out]
         self.last = torch.where(known, weighed.weights, self.last)
         self._window.append((weighed.numbers, weighed.layout))
         return weighed
@@ -76,10 +93,11 @@ class FleetWeigher:
     def learn(self, outcome: Sequence[tuple[AfterStep, Tensor | list[Tensor]]]) -> None:
         """Let the weightings learn from the micro-batches since the last call, and the ``outcome`` of their step."""
         window, self._window = self._window, []
+        left_out, self.left_out = self.left_out, []
         found = with_outcome([numbers for numbers, _ in window], outcome)
         for members, party in self.parties:
             own = [_chosen(numbers, members, len(self.members)) for numbers in found]
-            party.learn(own, [layout for _, layout in window])
+            party.learn(own, [layout for _, layout in window], [[m in out for m in members] for out in left_out])
 
     def keep(self, kept: Sequence[int]) -> None:
         """Drop all but the members ``kept``."""
@@ -107,8 +125,13 @@ class FleetWeigher:
     def _at_anchor(self, forward: Forward, clock: Clock, needs: Need) -> StackedWeighed:
         weighed = self._ask(*self._seen(forward, clock, needs), forward)
         self._total(forward, weighed.weights).backward()
-        self.failed = not_finite(weighed, self._players) | self.failed
+        self._look(weighed)
         return weighed
+
+    def _look(self, weighed: StackedWeighed, scale: Tensor | None = None) -> None:
+        failed, left_out = not_finite(weighed, self._players, scale, self.left_out[-1])
+        self.failed = failed | self.failed
+        self.left_out[-1] |= left_out
 
     def _at_fork(self, forward: Forward, clock: Clock, needs: Need) -> StackedWeighed:
         losses, fork, everyone = forward.losses, forward.fork, [True] * len(self.members)
@@ -119,8 +142,7 @@ class FleetWeigher:
         numbers, layout = self._known(forward, clock)
         layout = replace(layout, whole=False)
         before = unweighed({**numbers, "unbalanced": self._unbalanced.units}, layout)
-        bare = self._weighed(forward, before, layout, [Need(0)] * len(self.members))
-        self.failed = not_finite(bare, self._players) | self.failed
+        self._look(self._weighed(forward, before, layout, [Need(0)] * len(self.members)))
         weighed: StackedWeighed | None = None
 
         def meet(gradients: Sequence[Tensor | None], scale: Tensor) -> Tensor:
@@ -136,7 +158,7 @@ class FleetWeigher:
             if needs & GRADIENTS:
                 found, here = compare(found, here, needs, reached, self.accumulate > 1)
             weighed = self._ask(found, here, forward)
-            self.failed = not_finite(weighed, self._players, scale) | self.failed
+            self._look(weighed, scale)
             return together(weighed.numbers.pop("combined"), fork)
 
         fork.meets(meet)
@@ -234,7 +256,7 @@ class FleetWeigher:
             forward.losses, scalars=tuple(None if one is None else one.detach() for one in forward.losses.scalars)
         )
         probes = self.probes(layout.clock.step)
-        return StackedWeighed(losses, numbers, layout, tuple(needs), self.samples.last, probes)
+        return StackedWeighed(losses, numbers, layout, tuple(needs), self.samples.last, probes, self.left_out[-1])
 
     def _compares(self, m: int, step: int) -> bool:
         """Whether the weighting of member ``m`` compares gradients at ``step``."""

@@ -157,7 +157,7 @@ def train_fleet(
 def train_alone(
     member: Member, dataset: Any, seed: int, epochs: int = 4, accumulate: int = 1, clip: Clip | None = None
 ) -> list[Tensor]:
-    """Train one member as a loop of one's own does; the weights [N] of each micro-batch."""
+    """Train one member as a loop of one's own does; the weights [N] of each micro-batch, NaN if it was left out."""
     order, step, found = EpochShuffle(len(dataset), seed), 0, []
     parts = nn.ModuleList([member.network, *member.losses.values()])
     ahead = LookAhead(member.player, parts, member.primary, micro_batches=accumulate)
@@ -174,15 +174,16 @@ def train_alone(
                 member.penalties.follow(clock.progress)
             moment, losses = Moment.now(torch.device("cpu")), partial(_table, member, batch, clock)
             weighed = member.player.step(losses(), clock, accumulates=accumulate > 1)
-            assert weighed is not None
             if needs := member.player.looks_ahead(step):
                 ahead.note(moment, losses)
             aligns = last and Need.ALIGNMENT in needs
             with observe_step(member.optimizer) if aligns else nullcontext() as taken:
-                (weighed.total / accumulate).backward()
+                if weighed is not None:
+                    (weighed.total / accumulate).backward()
                 if last:
                     _step(member, clip, learns=not needs)
-            found.append(member.player.weighed.weights.clone())  # at a fork known after the backward
+            known = member.player.last if weighed is None else member.player.weighed.weights  # after the backward
+            found.append(torch.full_like(known, torch.nan) if weighed is None else known.clone())
             if last:
                 if needs:
                     ahead.look(
