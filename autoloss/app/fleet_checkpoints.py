@@ -14,7 +14,7 @@ from autoloss.app.directories import CHECKPOINT
 from autoloss.app.train_one import checkpoint_callbacks
 from autoloss.app.trainer_flags import build_trainer
 from autoloss.training.fleet.member import Member
-from autoloss.training.fleet.training import Reached
+from autoloss.training.fleet.plan import Reached
 from autoloss.training.lightning.run_module import RunModule
 from autoloss.training.lightning.shared.checkpoint_file import CheckpointFile
 from autoloss.training.lightning.shared.rng import restore_rng, rng_state, untouched_rng

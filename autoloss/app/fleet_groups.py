@@ -11,16 +11,16 @@ import torch
 from autoloss.core.schedules.learned_numbers import is_learned
 
 # The values of the keys that a fleet takes: with another one the run is trained alone.
-PLAIN: Mapping[str, Any] = {"anchor": "features", "workers": 0, "on_nonfinite": "raise", "ckpt": None}
+PLAIN: Mapping[str, Any] = {"workers": 0, "ckpt": None}
 TRAINER: Mapping[str, tuple[Any, ...]] = {
     "accelerator": ("auto", "cpu"),
     "devices": (1, "1", "auto"),
     "strategy": ("auto", "single_device"),
     "precision": ("32-true", 32, "32"),
-    "max_steps": (-1,),
 }
 FOLLOWED = {
     "max_epochs",
+    "max_steps",
     "accumulate_grad_batches",
     "gradient_clip_val",
     "gradient_clip_algorithm",
@@ -51,8 +51,9 @@ def obstacle(config: Mapping[str, Any]) -> str:
     if config["module"] and config["module"].get("name") not in (None, "multitask"):
         return "module"
     trainer = config["trainer"]
-    if trainer["max_epochs"] is None or trainer["max_epochs"] < 1:
-        return "trainer.max_epochs"
+    epochs, steps = trainer["max_epochs"], trainer.get("max_steps", -1)
+    if epochs == 0 or steps == 0 or (steps < 0 and (epochs is None or epochs < 0)):
+        return "trainer.max_steps" if steps == 0 else "trainer.max_epochs"
     for flag, value in trainer.items():
         if flag not in FOLLOWED and value not in TRAINER.get(flag, ()):
             return f"trainer.{flag}"

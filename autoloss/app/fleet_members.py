@@ -13,10 +13,11 @@ from autoloss.app.train_one import with_held_out
 from autoloss.core.datasets import size_of
 from autoloss.search import stop
 from autoloss.training.fleet.clip import Clip
-from autoloss.training.fleet.member import Member, check_members
+from autoloss.training.fleet.member import Fork, Member, check_members
+from autoloss.training.fleet.plan import Plan
 from autoloss.training.fleet.shared_data import SharedData
 from autoloss.training.fleet.stacked import UnlikeError
-from autoloss.training.fleet.training import Job, Plan, Report
+from autoloss.training.fleet.training import Job, Report
 from autoloss.training.lightning.loaders import HeldOut
 from autoloss.training.lightning.run_module import RunModule
 
@@ -44,7 +45,13 @@ def built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule,
     for split, dataset in data.items():
         if not plan.batches(size_of(dataset, "A fleet", "Write __len__."), split):
             raise UnlikeError(f"Members of a fleet must have batches, but trainer.limit_{split}_batches leaves none.")
-    steps = plan.steps(size_of(data["train"], "A fleet", "Write __len__."))
+    size = size_of(data["train"], "A fleet", "Write __len__.")
+    steps = plan.steps(size)
+    if plan.checkpoint_every and steps % plan.each(size):
+        raise UnlikeError(
+            "Members of a fleet write checkpoints at the end of an epoch, but trainer.max_steps ends training within "
+            "one. They are trained alone."
+        )
     member = Member(
         problem,
         module.network,  # type: ignore[arg-type]
@@ -56,6 +63,7 @@ def built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule,
         held_out=held_out,
         primary=config["held_out"]["primary"],
         objective=config["held_out"]["objective"],
+        fork=fork_of(module, config["anchor"]),
     )
     check_members([member])
     request.directory.mkdir(parents=True, exist_ok=True)
@@ -64,6 +72,13 @@ def built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule,
     checkpoint = MemberCheckpoint(request.directory, config, module, member) if plan.checkpoint_every else None
     report = _report(module, request.report)
     return prepared, module, Job(member, request.directory, seed, data, report, config, test, checkpoint)
+
+
+def fork_of(module: RunModule, anchor: str) -> Fork:
+    """Where the gradients of ``module`` meet, with ``anchor`` in its configuration."""
+    if not module.forked:
+        return ""
+    return "parameters" if anchor == "parameters" else "features"
 
 
 def _report(module: RunModule, report: Report | None) -> Report:
@@ -89,8 +104,10 @@ def plan_of(config: Mapping[str, Any]) -> Plan:
     trainer = config["trainer"]
     size = float(trainer.get("gradient_clip_val") or 0.0)
     by_value = trainer.get("gradient_clip_algorithm") == "value"
+    most = trainer.get("max_steps", -1)
+    limited, epochs = most >= 0, trainer["max_epochs"]
     return Plan(
-        trainer["max_epochs"],
+        epochs if epochs is not None and epochs >= 0 else most,
         config["batch_size"],
         trainer.get("accumulate_grad_batches") or 1,
         (Clip(value=size) if by_value else Clip(norm=size)) if size else None,
@@ -103,4 +120,5 @@ def plan_of(config: Mapping[str, Any]) -> Plan:
             for split in ("train", "val", "test")
             if (limit := trainer.get(f"limit_{split}_batches")) is not None
         },
+        most if limited else None,
     )

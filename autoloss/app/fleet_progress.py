@@ -16,8 +16,8 @@ def fleet_progress(training: FleetTraining, goals: Mapping[str, str]) -> Iterato
 
     Nothing is shown if the output is not a terminal.
     """
-    members = len(training.jobs)
-    with tqdm(total=training.plan.epochs, desc=f"{members} at once", unit="epoch", leave=False, disable=None) as bar:
+    members, epochs = len(training.jobs), training.plan.begun(training.batches.size)
+    with tqdm(total=epochs, desc=f"{members} at once", unit="epoch", leave=False, disable=None) as bar:
 
         def show() -> None:
             bar.set_postfix_str(standing(training, goals), refresh=False)

@@ -233,14 +233,17 @@ class _Together:
 def _parts(built: Sequence[Built]) -> list[list[Built]]:
     """The fleets that the members make.
 
-    Members that keep a part of the training data as held-out data train on fewer samples, and have their own fleet.
-    Weightings that compare gradients cost K passes for all members of a fleet, so where there are enough of either kind
-    they have a fleet of their own. A small fleet costs more for each member than those passes do.
+    Members whose gradients meet in a fork have a fleet of their own, and so have those that keep a part of the training
+    data as held-out data: they train on fewer samples. Weightings that compare gradients cost K passes for all members
+    of a fleet, so where there are enough of either kind they have a fleet of their own. A small fleet costs more for
+    each member than those passes do.
     """
-    sizes: dict[int, list[Built]] = {}
+    likes: dict[tuple[int, str], list[Built]] = {}
     for one in built:
-        sizes.setdefault(len(one[3].data["train"]), []).append(one)  # type: ignore[arg-type]  # it has a length
-    return [part for alike in sizes.values() for part in _by_cost(alike)]
+        job = one[3]
+        key = (len(job.data["train"]), job.member.fork)  # type: ignore[arg-type]  # it has a length
+        likes.setdefault(key, []).append(one)
+    return [part for alike in likes.values() for part in _by_cost(alike)]
 
 
 def _by_cost(built: Sequence[Built]) -> list[list[Built]]:

@@ -83,8 +83,12 @@ class Fork(Mapping[str, Tensor]):
             features = real(self.features.detach())
             items = features.shape[0] if features.dim() else 1
             return Place(features.shape, items, features.dtype, features.device, False)
-        size = sum(size_of(leaf) for leaf in self._leaves)
-        return Place(torch.Size([size]), 1, torch.float32, self.features.device, True)
+        return Place(torch.Size([sum(self.sizes)]), 1, torch.float32, self.features.device, True)
+
+    @property
+    def sizes(self) -> list[int]:
+        """The number of coordinates of each of the parameters where the gradients meet; empty at features."""
+        return [size_of(leaf) for leaf in self._leaves]
 
     def meets(self, combine: Combine) -> None:
         """Set the function that combines the gradients.

@@ -26,17 +26,24 @@ def test_what_a_fleet_cannot_do_is_trained_alone_and_one_line_says_why(tmp_path,
             request(tmp_path, "a", "weighting=equal"),
             request(tmp_path, "b", "weighting=graddrop"),
             request(tmp_path, "c", "weighting=uncertainty", "seed=1"),
-            request(tmp_path, "d", "on_nonfinite=skip"),
+            request(tmp_path, "d", "checkpoint.every_steps=2"),
             request(tmp_path, "e", "sample_weighting=super_loss", "seed=1"),
         ]
     )
     assert [one["weighting"] for one in found] == ["equal", "graddrop", "uncertainty", "equal", "equal"]
     assert members == [3]
-    assert said == [
-        "trained one by one: A fleet does not follow on_nonfinite.",
-        "trained one by one: Weights of a fleet must be known before the backward, which is one for all members, but "
-        "'graddrop' combines gradients inside of it. It is trained alone.",
-    ]
+    assert said == ["trained one by one: A fleet does not follow checkpoint.every_steps."]
+
+
+def test_members_whose_gradients_meet_in_a_fork_are_a_fleet_of_their_own(tmp_path, worth_it, members):
+    said = []
+    names = ["equal", "graddrop", "graddrop", "uncertainty"]
+    given = enumerate(names)
+    found = FleetRuns(says=said.append).train(
+        [request(tmp_path, f"{i}", f"weighting={name}", f"seed={i}") for i, name in given]
+    )
+    assert [one["weighting"] for one in found] == names
+    assert (sorted(members), said) == ([2, 2], [])
 
 
 def test_a_stream_and_a_network_pair_are_trained_alone(tmp_path, worth_it, members, monkeypatch):
@@ -231,8 +238,16 @@ def test_a_report_can_end_a_member(tmp_path, worth_it, members):
         ("weighting=learned", "weighting.norms=true", "problem=klein_gordon", "problem.points=256"),
         ("problem=klein_gordon", "problem.points=256", "weighting=lr_annealing"),
         ("problem=helmholtz", "problem.points=256", "weighting=gradnorm", "record.every=1"),
+        ("trainer.max_steps=3", "record.every=1", "batch_size=64", "problem.pairs=1000"),
+        ("trainer.max_steps=19", "trainer.accumulate_grad_batches=2", "batch_size=32", "lr_schedule=cosine"),
+        ("trainer.max_steps=4", "trainer.max_epochs=-1", "weighting=famo"),
+        ("on_nonfinite=skip", "record.every=1"),
+        ("weighting=graddrop", "trainer.accumulate_grad_batches=2", "record.every=1"),
+        ("anchor=fork", "weighting=gradnorm", "record.every=1", "unbalanced=[pixels]"),
+        ("anchor=parameters", "weighting=cagrad", "trainer.accumulate_grad_batches=2", "base.left=2"),
+        ("record.probe_every=1", "anchor=parameters", "record.every=2", "weighting=famo"),
     ],
-    ids=lambda options: options[0],
+    ids=lambda options: " ".join(options[:2]),
 )
 def test_each_option_gives_what_it_gives_alone(tmp_path, worth_it, members, options):
     def made(name, seed):

@@ -153,12 +153,12 @@ def test_a_failure_is_that_of_one_run_and_hydra_is_told_of_each_job(autoloss, tm
 
 
 def test_what_cannot_be_in_the_fleet_is_trained_alone_and_one_line_says_why(autoloss, tmp_path, worth_it, members):
-    swept = ("on_nonfinite=raise,skip", "weighting=equal,famo,dwa")
+    swept = ("checkpoint.every_steps=0,2", "weighting=equal,famo,dwa")
     one, other, basic, fleet = both(autoloss, tmp_path, *swept)
     assert (one.returncode, other.returncode) == (0, 0), other.stderr
     same_runs(basic, fleet)
     why = [line for line in other.stdout.splitlines() if line.startswith("trained one by one")]
-    assert sum("on_nonfinite" in line for line in why) == 1
+    assert sum("checkpoint.every_steps" in line for line in why) == 1
     assert sum(members) == 3
     assert len([*fleet.glob("*/checkpoints/last.ckpt")]) == 6
 

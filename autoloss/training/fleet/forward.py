@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from autoloss.core.clock import Clock
-from autoloss.core.errors import SignalError
+from autoloss.core.errors import ConfigError, SignalError
 from autoloss.core.loss import Loss
 from autoloss.core.problem import Problem
 from autoloss.core.table import LossTable, Reduced
 from autoloss.core.tensors.deferred_checks import DeferredChecks
 from autoloss.probe.anchor import named
+from autoloss.probe.fork import Fork
+from autoloss.training.fleet.forked import Copies
 from autoloss.training.fleet.samples import FleetSamples
 from autoloss.training.fleet.stacked import Stacked
 from autoloss.training.step.entries import table_of
@@ -49,7 +51,8 @@ class Forward:
     ``losses`` holds [M] scalars and [M, N] tensors. ``anchor`` are features [M, B, ...], or names of parameters;
     ``of_loss`` says which of them each unit is compared at. ``wrong`` holds, by rule, which members have a value that
     breaks it and the first such value, [M, 2]. ``declared`` says which units the problem declares not to be balanced.
-    ``empty`` holds, by remark, which members have a batch without anything for a loss, [M].
+    ``empty`` holds, by remark, which members have a batch without anything for a loss, [M]. With a ``fork`` gradients
+    meet there, and the anchor is empty.
     """
 
     losses: Reduced
@@ -58,6 +61,7 @@ class Forward:
     wrong: Mapping[tuple[str, str], Tensor]
     declared: tuple[bool, ...] = ()
     empty: Mapping[tuple[str, str], Tensor] = field(default_factory=dict)
+    fork: Fork | None = None
 
 
 class Noted(DeferredChecks):
@@ -79,10 +83,12 @@ class Noted(DeferredChecks):
 
 
 class StackedForward:
-    """Computes the losses of M members at once. ``stacked`` are :class:`MemberModel`."""
+    """Computes the losses of M members at once. ``stacked`` are :class:`MemberModel`; ``fork`` is that of a member."""
 
-    def __init__(self, stacked: Stacked, problem: Problem, player: Player, samples: FleetSamples) -> None:
-        self.stacked, self.problem, self.player, self.samples = stacked, problem, player, samples
+    def __init__(
+        self, stacked: Stacked, problem: Problem, player: Player, samples: FleetSamples, fork: str = ""
+    ) -> None:
+        self.stacked, self.problem, self.player, self.samples, self.fork = stacked, problem, player, samples, fork
         for model in stacked.modules:
             assert isinstance(model, MemberModel)
             note(model)
@@ -103,16 +109,19 @@ class StackedForward:
         have the ``weights`` [m, B] that are given by term, which no rule is asked for.
         """
         layout: dict[str, Any] = {}
-        terms = self.player.terms
+        terms, forks = self.player.terms, bool(self.fork) and stacked is None
 
         def one(model: MemberModel, batch: Any, weights: Mapping[str, Tensor]) -> list[Tensor]:
-            outputs = self.problem.outputs(model.network, batch)
+            with self.problem.branching(self._branch if forks else None):
+                outputs = self.problem.outputs(model.network, batch)
             table = table_of(outputs, model.by_term(), self.player, clock)
             table = self.samples.weigh(table, clock) if stacked is None and self.samples else times(table, weights)
             table = replace(table, entries={**table.entries, **model.penalties.entries(model.network)})
             losses = table.reduced(terms.names)
             here = [i for i, scalar in enumerate(losses.scalars) if scalar is not None]
-            wanted = anchored and not (optional and table.anchor is None)
+            if forks:
+                layout["fork"] = self._fork_of(table)
+            wanted = anchored and not forks and not (optional and table.anchor is None)
             features, names, of_loss = _anchor(table, model, self.player) if wanted else ((), (), ())
             noted = [_taken(part) for part in model.parts()]
             wrong, empty = ({key: row for of in noted for key, row in of[kind].items()} for kind in (0, 1))
@@ -136,7 +145,20 @@ class StackedForward:
         noted = rest[len(here) + features :]
         wrong = dict(zip(layout["wrong"], noted, strict=False))
         empty = dict(zip(layout["empty"], noted[len(wrong) :], strict=True))
-        return Forward(losses, layout["names"] or found, layout["of_loss"], wrong, layout["declared"], empty)
+        anchor, fork = layout["names"] or found, layout.get("fork")
+        return Forward(losses, anchor, layout["of_loss"], wrong, layout["declared"], empty, fork)
+
+    def _branch(self, features: Tensor) -> Copies:
+        return Copies(features, self.player.terms.names, self.fork == "parameters")
+
+    def _fork_of(self, table: LossTable) -> Fork:
+        if isinstance(table.anchor, Copies) and table.anchor.fork is not None:
+            return table.anchor.fork
+        raise ConfigError(
+            "A fork needs a problem that computes each term from its own copy of the features, but "
+            f"{self.problem.title()!r} does not. Write copies, anchor = self.branch(features) in outputs(), compute "
+            "each term from its copy, and return the anchor."
+        )
 
 
 def note(model: MemberModel) -> None:

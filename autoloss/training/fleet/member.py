@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import nn
 from torch.optim import Optimizer
@@ -18,6 +18,8 @@ from autoloss.training.fleet.samples import NOT_FOLLOWED
 from autoloss.training.fleet.stacked import UnlikeError
 from autoloss.training.step.penalties import Penalties
 from autoloss.training.step.player import Player
+
+Fork = Literal["", "features", "parameters"]
 
 
 class HeldOutBatches(Protocol):
@@ -33,7 +35,8 @@ class Member:
 
     The player's losses are those of the problem and the ``penalties``, if there are any: bound to the network.
     A weighting that learns from held-out data has ``held_out`` batches; ``objective`` is what it makes of the
-    ``primary`` losses (all if none is named), the same for all members of a fleet.
+    ``primary`` losses (all if none is named), the same for all members of a fleet. ``fork`` says where the gradients of
+    its losses meet: in a fork at the features or at the ``parameters``, or (empty) nowhere.
     """
 
     problem: Problem
@@ -47,6 +50,7 @@ class Member:
     held_out: HeldOutBatches | None = None
     primary: Sequence[str] = ()
     objective: str = "log"
+    fork: Fork = ""
 
 
 def check_members(members: Sequence[Member]) -> None:
@@ -58,11 +62,13 @@ def check_members(members: Sequence[Member]) -> None:
             raise UnlikeError(
                 f"{weighting.title()!r} needs held-out data, but the member has none. It is trained alone."
             )
-        if isinstance(weighting, Surgery):
+        if isinstance(weighting, Surgery) and not member.fork:
             raise UnlikeError(
-                "Weights of a fleet must be known before the backward, which is one for all members, but "
-                f"{weighting.title()!r} combines gradients inside of it. It is trained alone."
+                f"{weighting.title()!r} combines gradients where they meet, in a fork, but the member has none. It is "
+                "trained alone."
             )
+        if member.fork != first.fork:
+            raise UnlikeError("The gradients of all members must meet in one place, but they differ. Train them apart.")
         if player.samples is not None and player.samples.needs & NOT_FOLLOWED:
             raise UnlikeError(
                 f"A fleet does not measure what each sample does, but {player.samples.title!r} learns from that. It is "
@@ -79,7 +85,9 @@ def check_members(members: Sequence[Member]) -> None:
             raise UnlikeError(
                 "Members of a fleet must have the same losses and groups, but they differ. Train them apart."
             )
-        if player.nonfinite.skips:
+        if player.nonfinite.skips and (player.samples is not None or player.learns_after):
+            learner = player.samples.title if player.samples is not None else weighting.title()
             raise UnlikeError(
-                "on_nonfinite=skip leaves batches out, which a fleet cannot. The member is trained alone."
+                f"A member whose batches are left out (on_nonfinite=skip) learns from the others, but {learner!r} cannot "
+                "in a fleet. It is trained alone."
             )

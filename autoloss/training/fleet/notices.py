@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+
+from torch import Tensor
 
 from autoloss.core.errors import AutolossError, EmptySelectionWarning, LabelError
 from autoloss.training.fleet.forward import Forward
@@ -37,12 +39,24 @@ def warn_of_absent(forward: Forward, players: Sequence[Player], said: set[tuple[
             warnings.warn(about + key[1], EmptySelectionWarning, stacklevel=2)
 
 
-def not_finite(weighed: StackedWeighed, players: Sequence[Player]) -> dict[int, AutolossError]:
-    """The errors of members whose losses, gradients or weights are not finite, or too small for their weighting."""
+def not_finite(
+    weighed: StackedWeighed, players: Sequence[Player], scale: Tensor | None = None, but: Collection[int] = ()
+) -> tuple[dict[int, AutolossError], set[int]]:
+    """The errors of members whose losses, gradients or weights are not finite, or too small for their weighting.
+
+    And the members whose batch is to be left out instead. ``scale`` is that of gradients that met in a fork: the losses
+    were looked at before the backward. Nobody looks at the members ``but``.
+    """
     found: dict[int, AutolossError] = {}
+    left_out: set[int] = set()
     for m in weighed.suspects(players):
+        if m in but:
+            continue
         try:
-            players[m].nonfinite.rejects(weighed.of(m))
+            if scale is not None:
+                players[m].nonfinite.met(weighed.of(m), scale, half=False)
+            elif players[m].nonfinite.rejects(weighed.of(m)):
+                left_out.add(m)
         except AutolossError as error:
             found[m] = error
-    return found
+    return found, left_out

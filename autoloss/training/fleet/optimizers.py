@@ -33,6 +33,7 @@ class StackedOptimizer(ABC):
     def __init__(self, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor]) -> None:
         self.optimizers, self.parameters = list(optimizers), list(parameters)
         self.steps = 0
+        self.missed = [0] * len(self.optimizers)  # the steps that each member did not make
         self.state: list[dict[str, Tensor]] = [{} for _ in self.parameters]
         self.fixed = {name: self.optimizers[0].param_groups[0].get(name) for name in self.settings}
 
@@ -41,6 +42,7 @@ class StackedOptimizer(ABC):
         chosen = torch.tensor(list(members))
         self.optimizers = [self.optimizers[i] for i in members]
         self.parameters = list(parameters)
+        self.missed = [self.missed[i] for i in members]
         self.state = [
             {name: of if name == "step" else chosen_of(of, chosen) for name, of in state.items()}
             for state in self.state
@@ -49,7 +51,7 @@ class StackedOptimizer(ABC):
     def state_of(self, member: int, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The ``state`` of one stacked parameter as that of one member's, by torch's names."""
         return {
-            theirs: (state[ours] if ours == "step" else state[ours][member]).clone()
+            theirs: (state[ours] - self.missed[member] if ours == "step" else state[ours][member].clone())
             for ours, theirs in self.saved.items()
             if ours in state
         }
@@ -66,13 +68,17 @@ class StackedOptimizer(ABC):
         parameters, states = [self.parameters[i] for i in here], [self.state[i] for i in here]
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         read = self.numbers_of(range(len(self.optimizers)))
-        if all(of == read[0] for of in read):
+        if all(of == read[0] for of in read) and not any(self.missed):
             self.at_once(parameters, gradients, states, read[0])
         else:
             for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
                 self.change(parameter, gradient, state, _beside(read, parameter))
         for parameter in parameters:
             parameter.grad = None
+
+    def made(self, parameter: Tensor) -> Any:
+        """The steps that were made: a number, or beside ``parameter`` where members missed some."""
+        return _column([self.steps - n for n in self.missed], parameter) if any(self.missed) else self.steps
 
     @abstractmethod
     def at_once(
@@ -132,7 +138,9 @@ class StackedSGD(StackedOptimizer):
             if "momentum" not in state:
                 state["momentum"] = gradient.clone()
             else:
-                state["momentum"].mul_(numbers["momentum"]).add_((1 - numbers["dampening"]) * gradient)
+                # torch does not dampen the first gradient.
+                damped = 1 - numbers["dampening"] * (self.made(parameter) > 1)
+                state["momentum"].mul_(numbers["momentum"]).add_(damped * gradient)
             average = state["momentum"]
             gradient = gradient + numbers["momentum"] * average if self.fixed["nesterov"] else average
         parameter.sub_(numbers["lr"] * gradient)
@@ -195,8 +203,9 @@ class StackedAdam(StackedOptimizer):
         beta1, beta2 = numbers["betas0"], numbers["betas1"]
         state["first"].lerp_(gradient, 1 - beta1)
         state["second"].mul_(beta2).add_(gradient * gradient * (1 - beta2))
-        root = state["second"].sqrt().div_((1 - beta2**self.steps) ** 0.5).add_(numbers["eps"])
-        parameter.addcdiv_(state["first"] * (-numbers["lr"] / (1 - beta1**self.steps)), root)
+        made = self.made(parameter)
+        root = state["second"].sqrt().div_((1 - beta2**made) ** 0.5).add_(numbers["eps"])
+        parameter.addcdiv_(state["first"] * (-numbers["lr"] / (1 - beta1**made)), root)
 
     def slope(
         self,

@@ -22,9 +22,10 @@ from autoloss.probe.optimizer_step import observe_step
 from autoloss.training.fleet.batches import StackedBatches
 from autoloss.training.fleet.fleet import Fleet
 from autoloss.training.fleet.member import Member
+from autoloss.training.fleet.party import TRIALS
+from autoloss.training.fleet.plan import Plan
 from autoloss.training.fleet.stacked import UnlikeError
-from autoloss.training.fleet.training import Job, Plan
-from autoloss.training.fleet.weighing import TRIALS
+from autoloss.training.fleet.training import Job
 from autoloss.training.step.entries import table_of
 from autoloss.training.step.lookahead import LookAhead
 
@@ -71,8 +72,12 @@ def _alone(job: Job, plan: Plan) -> Callable[[int], None]:
     parts = nn.ModuleList([member.network, *member.losses.values()])
     look_ahead = LookAhead(player, parts, member.primary, objective=member.objective)
 
+    fork = partial(player.fork, parameters=member.fork == "parameters") if member.fork else None
+
     def table(of: Any, step: int) -> LossTable:
-        found = table_of(member.problem.outputs(member.network, of), member.losses, player, Clock(step))
+        with member.problem.branching(fork):
+            outputs = member.problem.outputs(member.network, of)
+        found = table_of(outputs, member.losses, player, Clock(step))
         if member.penalties is None:
             return found
         return replace(found, entries={**found.entries, **member.penalties.entries(member.network)})

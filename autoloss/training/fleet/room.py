@@ -12,7 +12,8 @@ from torch.utils import _pytree as pytree
 
 from autoloss.core.clock import Clock
 from autoloss.core.datasets import collated, size_of
-from autoloss.training.fleet.training import Job, Plan
+from autoloss.training.fleet.plan import Plan
+from autoloss.training.fleet.training import Job
 from autoloss.training.step.entries import table_of
 
 SHARE = 0.8  # of the free memory that a fleet may take

@@ -17,8 +17,9 @@ from autoloss.core.need import SampleNeed
 from autoloss.core.samples import Samples
 from autoloss.core.table import LossTable
 from autoloss.core.tensors.state import changes
+from autoloss.training.fleet.party import Party
 from autoloss.training.fleet.stacked import structure
-from autoloss.training.fleet.weighing import Numbers, Party
+from autoloss.training.fleet.weighing import Numbers
 from autoloss.training.step.player import Player
 from autoloss.training.step.sample_weights import (
     Sampled,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,7 +23,8 @@ class StackedWeighed:
     """A micro-batch of M members: their losses [M, N], and the numbers that the weightings saw and gave.
 
     ``needs`` says what each member's weighting needs to know of the gradients in this step: it sees no other signals of
-    them. With ``probes`` they are recorded for those that need none.
+    them. With ``probes`` they are recorded for those that need none. The batches of the members ``left_out`` were not
+    used.
     """
 
     losses: Reduced
@@ -32,6 +33,7 @@ class StackedWeighed:
     needs: tuple[Need, ...]
     sampled: StackedSampled | None = None
     probes: bool = False
+    left_out: Collection[int] = ()
 
     @property
     def weights(self) -> Tensor:

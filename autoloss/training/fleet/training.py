@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,17 @@ from torch.utils.data import Dataset
 from autoloss.core.clock import Clock
 from autoloss.core.datasets import size_of
 from autoloss.training.fleet.batches import StackedBatches, in_order, stacked
-from autoloss.training.fleet.clip import Clip
 from autoloss.training.fleet.fleet import Fleet
 from autoloss.training.fleet.forward import MemberModel
 from autoloss.training.fleet.member import Member
 from autoloss.training.fleet.member_record import MemberRecord
+from autoloss.training.fleet.plan import Plan, Reached
 from autoloss.training.fleet.stacked_weighed import StackedWeighed
 from autoloss.training.record.cadence import Cadence
 from autoloss.training.step.entries import table_of
 
 TALLY = "sums of "
 Report = Callable[[int, Mapping[str, float]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """How far a training is after a whole epoch: epochs, optimiser steps, and batches of the epoch."""
-
-    epochs: int
-    steps: int
-    batches: int
 
 
 @dataclass(slots=True)
@@ -68,33 +58,6 @@ class MemberResult:
     error: BaseException | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What the members of a fleet share: how long they train, on what batches, and how they are recorded.
-
-    ``limits`` says by split how many batches of an epoch are taken, or which share of them; all if it says nothing.
-    """
-
-    epochs: int
-    batch_size: int
-    accumulate: int = 1
-    clip: Clip | None = None
-    validate_every: int = 1
-    record_every: int = 10
-    checkpoint_every: int = 0
-    probe_every: int = 0
-    limits: Mapping[str, int | float] = field(default_factory=dict)
-
-    def batches(self, samples: int, split: str = "train") -> int:
-        """The batches of an epoch on so many samples."""
-        whole, limit = ceil(samples / self.batch_size), self.limits.get(split, 1.0)
-        return int(whole * limit) if isinstance(limit, float) else min(whole, limit)
-
-    def steps(self, samples: int) -> int:
-        """The optimiser steps of a training on so many samples."""
-        return ceil(self.batches(samples) / self.accumulate) * self.epochs
-
-
 class FleetTraining:
     """Trains ``jobs`` as one. ``between`` is called after each step; what it raises ends all.
 
@@ -113,7 +76,7 @@ class FleetTraining:
         self._records = {
             id(job): MemberRecord(job.member.player, job.directory, job.config, plan.record_every) for job in jobs
         }
-        self._last: StackedWeighed | None = None
+        self._latest: dict[int, tuple[StackedWeighed, int]] = {}  # of each job, and its place there
         self.each_epoch: Callable[[], None] = lambda: None
 
     @property
@@ -129,10 +92,10 @@ class FleetTraining:
     def train(self) -> list[MemberResult]:
         """Train all; the outcomes in the order of the jobs."""
         try:
-            for epoch in range(self.plan.epochs):
+            for epoch in range(self.plan.begun(self.batches.size)):
                 self.epoch = epoch
-                self._epoch()
-                if self.running and (self.epoch + 1) % self.plan.validate_every == 0:
+                whole = self._epoch()
+                if self.running and whole and (self.epoch + 1) % self.plan.validate_every == 0:
                     self._validate()
                 if not self.running:
                     break
@@ -145,7 +108,8 @@ class FleetTraining:
                 record.close()
         return [self.outcomes[id(job)] for job in self.jobs]
 
-    def _epoch(self) -> None:
+    def _epoch(self) -> bool:
+        """Train an epoch; ``False`` if it ended before its last batch."""
         waiting, batches = 0, self.plan.batches(self.batches.size)
         for number, batch in enumerate(islice(self.batches.epoch(self.epoch), batches), 1):
             weighed = self.fleet.micro_batch(batch, self.clock)
@@ -157,23 +121,26 @@ class FleetTraining:
             if self.fleet.failed and not waiting:
                 self._drop(dict(self.fleet.failed))
                 if not self.running:
-                    return
+                    return False
             self.between()
+            if not waiting and self.step == self.steps and number < batches:
+                return False
+        return True
 
     def _record(self, weighed: StackedWeighed) -> None:
-        if self._last is not None and self._last.layout.clock.step == self.step:
-            return  # of several micro-batches in a step the first is recorded
-        self._last = weighed
         for m, job in enumerate(self.running):
-            record = self._records[id(job)]
+            latest, record = self._latest.get(id(job)), self._records[id(job)]
+            # Of several micro-batches in a step the first is recorded.
+            if m in weighed.left_out or (latest is not None and latest[0].layout.clock.step == self.step):
+                continue
+            self._latest[id(job)] = weighed, m
             if record.due(self.step) or (weighed.probes and not weighed.needs[m]):
                 record.recorder.record(weighed.of(m))
 
     def _validate(self) -> None:
         ended: dict[int, BaseException] = {}
         for m, (job, found) in enumerate(zip(self.running, self._measured("val"), strict=True)):
-            metrics = {name.removeprefix("val/"): x for name, x in found.items() if name.startswith("val/")}
-            self.outcomes[id(job)].metrics = metrics
+            metrics = self.outcomes[id(job)].metrics = _metrics_of("val", found)
             self._records[id(job)].validated(self.clock, found)
             try:
                 if job.report is not None:
@@ -201,13 +168,13 @@ class FleetTraining:
         kept = [m for m in range(len(self.running)) if m not in errors]
         self.batches.keep(kept)
         self.running = [self.running[m] for m in kept]
-        self._last = None
 
     def _close(self, m: int) -> None:
         """Record the last step of member ``m``, and end its record."""
-        record = self._records[id(self.running[m])]
-        if self._last is not None:
-            record.recorder.record(self._last.of(m))
+        job = self.running[m]
+        record, latest = self._records[id(job)], self._latest.get(id(job))
+        if latest is not None:
+            record.recorder.record(latest[0].of(latest[1]))
         record.close()
 
     def _end(self) -> None:
@@ -218,9 +185,13 @@ class FleetTraining:
             outcome = self.outcomes[id(job)]
             outcome.steps = self.step
             if job.test:
-                outcome.test_metrics = {name.removeprefix("test/"): x for name, x in found[m].items()}
+                outcome.test_metrics = _metrics_of("test", found[m])
             self._records[id(job)].end(outcome.metrics)
             self._close(m)
+        if self.running and not any(self.outcomes[id(job)].metrics for job in self.running):
+            # Training ended before the first validation: as alone, what is measured now is no row of the record.
+            for job, of in zip(self.running, self._measured("val"), strict=True):
+                self.outcomes[id(job)].metrics = _metrics_of("val", of)
 
     def _measured(self, split: str) -> list[dict[str, float]]:
         """The means of the metrics of ``split``, and of the losses on validation data, for each running member."""
@@ -297,3 +268,8 @@ class FleetTraining:
         finally:
             for model in self.fleet.models:
                 model.train()
+
+
+def _metrics_of(split: str, found: Mapping[str, float]) -> dict[str, float]:
+    start = f"{split}/"
+    return {name.removeprefix(start): x for name, x in found.items() if name.startswith(start)}

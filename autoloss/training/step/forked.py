@@ -21,6 +21,7 @@ from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork, Place
 from autoloss.probe.fork_measure import measure_at_fork
+from autoloss.probe.gradients import Measured
 from autoloss.training.step.contract import weights_of
 from autoloss.training.step.item_counts import Items, shares
 from autoloss.training.step.weigh import Weighed, see, weighted_sum
@@ -114,6 +115,17 @@ class Met:
         # If the total was multiplied by 0, the gradients are 0, not 0 / 0.
         return rows / self.scale.where(self.scale != 0, 1.0)
 
+    def shown(self, terms: Terms) -> Tensor:
+        """The rows [K, P] as a weighting sees them: of a loss on its own without its base weight."""
+        rows = self.rows(terms)
+        if terms.plain:
+            return rows
+        alone = tuple(
+            1.0 if grouped else _or_one(terms.base[members[0]])
+            for grouped, members in zip(terms.grouped, terms.members, strict=True)
+        )
+        return rows / terms.on_device(alone, rows.device)[:, None]
+
     def weighted(self, factors: Tensor) -> Tensor:
         """The sum of the gradients times ``factors`` [N]."""
         with full_precision(self.place.device.type):
@@ -137,20 +149,33 @@ def combine(
     Units that are ``unbalanced`` keep their base weight, also if they are ``declared`` so and use their copies. With
     ``probe``, gradients are compared for the record alone.
     """
-    values, _, present = terms.gather(weighed.losses)
-    needs, reached = weighting.needs_at(weighed.clock.step), flags(met.reached(terms), values.device)
-    surgical = isinstance(weighting, Surgery)
+    needs = weighting.needs_at(weighed.clock.step)
     probe = probe and not needs & GRADIENTS
-    rows = met.rows(terms) if surgical or probe or needs & GRADIENTS else None
     measured = probed = None
-    if rows is not None and (probe or needs & GRADIENTS):
-        shown = rows if terms.plain else _unbased(rows, terms)
-        found = measure_at_fork(shown, reached, met.place, GRADIENTS if probe else needs, group, keep_rows)
+    if probe or needs & GRADIENTS:
+        reached = flags(met.reached(terms), weighed.counts.device)
+        found = measure_at_fork(met.shown(terms), reached, met.place, GRADIENTS if probe else needs, group, keep_rows)
         measured, probed = (None, found) if probe else (found, None)
+    settled, combined = settle(weighed, met, weighting, terms, unbalanced, declared, measured)
+    return replace(settled, probed=probed), combined
+
+
+def settle(
+    weighed: Weighed,
+    met: Met,
+    weighting: Weighting,
+    terms: Terms,
+    unbalanced: Tensor,
+    declared: tuple[bool, ...],
+    measured: Measured | None,
+) -> tuple[Weighed, Tensor]:
+    """The step and the combined gradient of :func:`combine`, from what was ``measured`` of the gradients that met."""
+    values, _, present = terms.gather(weighed.losses)
     signals = see(terms, weighed.clock, values, present > unbalanced, measured)
     weights = torch.where(unbalanced, 1.0, weights_of(weighting, signals))
     weights = torch.where(present, weights, 0.0)
-    if isinstance(weighting, Surgery) and rows is not None:
+    if isinstance(weighting, Surgery):
+        rows = met.rows(terms)
         if any(declared):
             rows = rows.where(~flags(declared, rows.device)[:, None], 0.0)
         combined = weighting.combine(rows.reshape(-1, *met.place.shape), signals) * met.scale
@@ -159,7 +184,7 @@ def combine(
     else:
         combined = met.weighted(_by_loss(weights, terms))
     effective = torch.where(weighed.losses.present, terms.spread(weights), 0.0)
-    return replace(weighed, weights=effective, signals=signals, measured=measured, probed=probed), combined
+    return replace(weighed, weights=effective, signals=signals, measured=measured), combined
 
 
 def hold(met: Met, weights: Tensor, terms: Terms) -> Tensor:
@@ -172,10 +197,6 @@ def _by_loss(units: Tensor, terms: Terms) -> Tensor:
     return torch.stack([units[unit] for unit in terms.unit_of])
 
 
-def _unbased(rows: Tensor, terms: Terms) -> Tensor:
-    """The rows as the weighting sees them: a loss on its own without its base weight, a group's sum with them."""
-    alone = tuple(
-        1.0 if grouped else terms.base[members[0]] or 1.0
-        for grouped, members in zip(terms.grouped, terms.members, strict=True)
-    )
-    return rows / terms.on_device(alone, rows.device)[:, None]
+def _or_one(base: float) -> float:
+    """``base``, or 1 where it is 0: a number, or a tensor of one member of a fleet."""
+    return base.where(base != 0, 1.0) if isinstance(base, Tensor) else base or 1.0

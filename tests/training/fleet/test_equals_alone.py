@@ -133,7 +133,7 @@ def test_what_cannot_be_one_says_why():
             ),
             "follows plateaus",
         ),
-        (lambda seed: member(problem, seed, "equal", on_nonfinite="skip"), "on_nonfinite=skip"),
+        (lambda seed: member(problem, seed, "famo", on_nonfinite="skip"), "on_nonfinite=skip"),
         (lambda seed: member(problem, seed, "equal", lambda of, s: torch.optim.RMSprop(of)), "SGD, Adam or AdamW"),
         (lambda seed: member(problem, seed, "equal", losses={"kind": "focal"} if seed else None), "differ in numbers"),
         (lambda seed: member(problem, seed, "equal", groups={"g": ["kind"]} if seed else None), "losses and groups"),

@@ -11,9 +11,9 @@ from autoloss.core.weighting import Scalarization, Weighting
 from autoloss.problems._tensors import TensorTable
 from autoloss.training.fleet.batches import StackedBatches, stacked
 from autoloss.training.fleet.fleet import Fleet
+from autoloss.training.fleet.party import Party
 from autoloss.training.fleet.shared_data import SharedData
 from autoloss.training.fleet.stacked import Stacked, UnlikeError, differing
-from autoloss.training.fleet.weighing import Party
 from tests.training.fleet.trainings import BATCH, Three, assert_same, member, train_alone
 
 

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from autoloss.training.fleet import room
-from autoloss.training.fleet.training import Job, Plan
+from autoloss.training.fleet.plan import Plan
+from autoloss.training.fleet.training import Job
 from tests.training.fleet.trainings import BATCH, Three, member
 
 

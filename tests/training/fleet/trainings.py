@@ -75,16 +75,18 @@ class Three(Problem):
     def outputs(self, network: Any, batch: Any) -> Outputs:
         features = network["trunk"](batch["x"])
         mask = batch["known"] if self.missing else None
+        of, anchor = self.branch(features)
         terms: dict[str, Any] = {
-            "kind": Term(network["kind"](features), batch["kind"], mask=mask),
-            "size": Term(network["size"](features), batch["size"]),
+            "kind": Term(network["kind"](of["kind"]), batch["kind"], mask=mask),
+            "size": Term(network["size"](of["size"]), batch["size"]),
         }
         # A smaller batch has one loss less.
         if not self.missing or len(batch["x"]) == BATCH:
-            terms["code"] = Entry(0.1 * features.square().mean(1) + 0.01)
+            terms["code"] = Entry(0.1 * of["code"].square().mean(1) + 0.01)
         if self.aside:
             terms["code"] = Entry(network["size"].weight.square().mean())
-        anchor = list(network["trunk"].parameters()) if self.parameters else features
+        if self.parameters:
+            anchor = list(network["trunk"].parameters())
         return Outputs(terms, anchor=anchor if self.anchored else None)
 
     def measure(self, outputs: Outputs) -> Mapping[str, Tensor]:
@@ -104,6 +106,7 @@ def member(
     scheduler: Callable[[Any], Any] | None = None,
     penalties: Mapping[str, Any] | None = None,
     primary: Sequence[str] = (),
+    fork: str = "",
     **player: Any,
 ) -> Member:
     """A fresh member; the same seed gives the same. Its held-out data are the validation data."""
@@ -123,6 +126,7 @@ def member(
         penalties=on,
         held_out=HeldOut(problem.datasets(0)["val"], BATCH, seed),
         primary=primary,
+        fork=fork,
     )
 
 
@@ -153,7 +157,7 @@ def train_fleet(
 def train_alone(
     member: Member, dataset: Any, seed: int, epochs: int = 4, accumulate: int = 1, clip: Clip | None = None
 ) -> list[Tensor]:
-    """Train one member as a loop of one's own does; the weights [N] of each micro-batch."""
+    """Train one member as a loop of one's own does; the weights [N] of each micro-batch, NaN if it was left out."""
     order, step, found = EpochShuffle(len(dataset), seed), 0, []
     parts = nn.ModuleList([member.network, *member.losses.values()])
     ahead = LookAhead(member.player, parts, member.primary, micro_batches=accumulate)
@@ -170,15 +174,16 @@ def train_alone(
                 member.penalties.follow(clock.progress)
             moment, losses = Moment.now(torch.device("cpu")), partial(_table, member, batch, clock)
             weighed = member.player.step(losses(), clock, accumulates=accumulate > 1)
-            assert weighed is not None
             if needs := member.player.looks_ahead(step):
                 ahead.note(moment, losses)
             aligns = last and Need.ALIGNMENT in needs
             with observe_step(member.optimizer) if aligns else nullcontext() as taken:
-                (weighed.total / accumulate).backward()
+                if weighed is not None:
+                    (weighed.total / accumulate).backward()
                 if last:
                     _step(member, clip, learns=not needs)
-            found.append(weighed.weights.clone())
+            known = member.player.last if weighed is None else member.player.weighed.weights  # after the backward
+            found.append(torch.full_like(known, torch.nan) if weighed is None else known.clone())
             if last:
                 if needs:
                     ahead.look(
@@ -193,7 +198,10 @@ def train_alone(
 
 
 def _table(member: Member, batch: Any, clock: Clock) -> LossTable:
-    table = table_of(member.problem.outputs(member.network, batch), member.losses, member.player, clock)
+    fork = partial(member.player.fork, parameters=member.fork == "parameters") if member.fork else None
+    with member.problem.branching(fork):
+        outputs = member.problem.outputs(member.network, batch)
+    table = table_of(outputs, member.losses, member.player, clock)
     if member.penalties is None:
         return table
     return replace(table, entries={**table.entries, **member.penalties.entries(member.network)})
