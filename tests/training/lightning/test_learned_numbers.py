@@ -1,10 +1,12 @@
 """Numbers of losses that are learned in runs of the command line's kind: resumed, recorded, and refused."""
 
 import csv
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import FSDPStrategy
 from torch import nn
 
 from autoloss.app.fleet_groups import obstacle
@@ -114,6 +116,13 @@ def test_the_objective_that_is_named_is_that_which_the_numbers_follow(tmp_path):
 def test_what_cannot_be_is_said_before_anything_is_trained(more, message):
     with pytest.raises(ConfigError, match=message):
         prepare(settings(**more))
+
+
+def test_sharded_parameters_are_an_error_before_the_first_step():
+    module = prepare(settings()).module(held_out=object())
+    module.trainer = SimpleNamespace(strategy=FSDPStrategy.__new__(FSDPStrategy))
+    with pytest.raises(ConfigError, match=r"Learned number value.delta needs whole parameters, but FSDPStrategy"):
+        module.on_fit_start()
 
 
 def test_a_number_without_a_derivative_is_an_error_before_the_first_step(tmp_path, monkeypatch):
