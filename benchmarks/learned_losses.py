@@ -126,10 +126,12 @@ def bars(found: Mapping[tuple[str, str], Mapping[int, Run]]) -> list[str]:
     learned = [mean(NOISY, row) for row in ROWS[NOISY] if row.startswith("q learned")]
     priors, offsets = (mean(RARE, f"logit_adjusted, {row}") for row in ("true priors", "offsets learned"))
     shown = " and ".join(f"{one - best:+.1f}" for one in learned)
-    return [
-        f"- Learned q against the best of {len(GRID)} fixed q, {best:.1f} %: {shown} points.",
-        f"- Learned offsets against true priors: {offsets - priors:+.1f} points.",
-    ]
+    said = []
+    if not math.isnan(best + sum(learned)):
+        said.append(f"- Learned q against the best of {len(GRID)} fixed q, {best:.1f} %: {shown} points.")
+    if not math.isnan(priors + offsets):
+        said.append(f"- Learned offsets against true priors: {offsets - priors:+.1f} points.")
+    return said
 
 
 def page(found: Mapping[tuple[str, str], Mapping[int, Run]]) -> str:
