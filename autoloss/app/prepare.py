@@ -186,7 +186,7 @@ def _check_losses(run: Ingredients, attempt: Attempt[Any]) -> None:
         if Need.ALIGNMENT in weighting.needs or learned_numbers(run.losses):
             attempt(lambda: check_optimizer(run.optimizer.func))  # type: ignore[attr-defined]  # a partial
     attempt(lambda: check_primary(config["held_out"]["primary"], list(problem.terms)))
-    attempt(lambda: judging(run.losses, problem.terms, config["held_out"]["losses"]))
+    attempt(lambda: judging(run.losses, problem, config["held_out"]["losses"]))
     attempt(lambda: check_objective(config["held_out"]["objective"]))
     attempt(lambda: check_source(config["held_out"]["source"]))
     attempt(lambda: NonFiniteWatch(tuple(problem.terms), config["on_nonfinite"]))

@@ -34,6 +34,8 @@ def build_space(config: Mapping[str, Any], problem: Problem) -> Space:
         advice = "Rename it to search for it; its weight can be searched under any name."
         require(typed, "A loss in search.losses must have a name of letters, digits and _", f"it is {term!r}", advice)
         losses[term] = tuple(map(_option, options))
+    single = dict.fromkeys(one for options in search["losses"].values() for one in options if isinstance(one, str))
+    numbers = {name: registry.load("loss", name).search_space for name in single} if search["loss_numbers"] else {}
     keys = {key: distribution(key, text) for key, text in flat(search["space"]).items()}
     for key in keys:
         _check_key(config, key)
@@ -44,7 +46,7 @@ def build_space(config: Mapping[str, Any], problem: Problem) -> Space:
     balanced = tuple(unit for unit in terms.units if unit not in config["unbalanced"])
     found = f"unbalanced is {config['unbalanced']}"
     require(bool(balanced), "A search must have a loss whose weight it can choose", found)
-    return Space(balanced, weightings, losses, keys, float(search["decades"]), wrap=wrap)
+    return Space(balanced, weightings, losses, keys, float(search["decades"]), wrap=wrap, numbers=numbers)
 
 
 def _option(loss: Any) -> str:

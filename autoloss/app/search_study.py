@@ -65,6 +65,7 @@ def check_candidates(candidates: Sequence[tuple[int, Candidate]], space: Space, 
     Another person may have written the study: what it says must import nothing, and set no other key.
     """
     from autoloss.search.output import overrides
+    from autoloss.search.space import name_and_numbers
 
     varied = [of.options for of in space.keys.values() if isinstance(of, Choice)]
     losses = [f"losses.{term}={loss}" for term, options in space.losses.items() for loss in options]
@@ -74,6 +75,9 @@ def check_candidates(candidates: Sequence[tuple[int, Candidate]], space: Space, 
         strange = [f"{path!r}" for path in import_paths(lines) if path not in offered]
         strange += [key for key in candidate.keys if key not in space.keys and key not in space.defaults]
         strange += [f"losses.{term}" for term in candidate.losses if term not in space.losses]
+        for term, loss in candidate.losses.items():
+            name, numbers = name_and_numbers(loss)
+            strange += [f"losses.{term}.{key}" for key in numbers if key not in space.numbers.get(name, {})]
         require(
             not strange,
             "A study must hold only what its search offers",
@@ -95,6 +99,8 @@ def sampler_seed(config: Mapping[str, Any], begun: int) -> int:
 def study_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of ``config`` that identifies the study: all keys except those that say how to search."""
     search = {key: value for key, value in config["search"].items() if key not in SEARCH_SETTINGS}
+    if not search["losses"]:
+        search.pop("loss_numbers", None)  # says nothing then; earlier studies have no such key
     left_out = ("search", "name", "fresh", "ckpt", "load", "workers", "threads", "test", "weighting")
     others = {k: v for k, v in config.items() if k not in left_out}
     return json.loads(json.dumps({"search": search, **others, "wrap": config["weighting"].get("wrap")}))

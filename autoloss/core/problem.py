@@ -113,12 +113,14 @@ class Problem(Component, ABC):
     ``terms`` maps the name of each loss to the registered loss that it is by default: its name, or (in a constructor)
     ``{"name": "dice", "smooth": 0.1}``; ``None`` if :meth:`outputs` gives its values. ``metrics`` maps each metric to
     ``"min"`` or ``"max"``. ``recipe`` holds configuration that suits the problem (``{"optimizer": {"lr": 0.01}}``).
-    ``terms`` and ``metrics`` that depend on the data are left empty in the class and set in the constructor. ``module``
-    names the module that trains it by default.
+    ``terms`` and ``metrics`` that depend on the data are left empty in the class and set in the constructor. ``judges``
+    maps names to the losses that held-out data is judged by where numbers of a term's loss are learned, if not by that
+    of ``terms``: losses that do not follow wrong labels, say. ``module`` names the module that trains it by default.
     """
 
     terms: Mapping[str, str | Mapping[str, Any] | None] = {}
     metrics: Mapping[str, str] = {}
+    judges: Mapping[str, str | Mapping[str, Any]] = {}
     recipe: ClassVar[Mapping[str, Any]] = {}
     module: ClassVar[str] = "multitask"
     _fork: Callable[[Tensor], Mapping[str, Tensor]] | None = None

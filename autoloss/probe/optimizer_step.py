@@ -106,6 +106,13 @@ class OptimizerStep:
             )
         return found
 
+    @property
+    def gradients(self) -> dict[Tensor, Tensor]:
+        """The step's gradients as the backward left them, or as the optimiser used them if it was not seen."""
+        if self.unclipped.gradients:
+            return self.unclipped.gradients
+        return {parameter: parameter.grad.detach() for parameter in self.before if parameter.grad is not None}
+
     def _slope(self, parameter: Tensor) -> Tensor | float:
         options, optimizer = self._options[parameter], self._owner[parameter]
         sign = -1 if options["maximize"] else 1

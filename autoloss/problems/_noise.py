@@ -34,6 +34,11 @@ def corrupted(labels: Tensor, noise: float, kind: str, classes: int, generator: 
     return spoilt
 
 
+def relative_sizes(ratio: float, classes: int) -> list[float]:
+    """The sizes of the classes over that of the first, which has ``ratio`` times as many samples as the last."""
+    return [ratio ** (-c / (classes - 1)) for c in range(classes)]
+
+
 def imbalanced(labels: Tensor, ratio: float, classes: int, generator: torch.Generator) -> Tensor:
     """The rows of ``labels`` [N] that stay when class c keeps ``ratio^(-c / (classes - 1))`` of the smallest class's
     size; at least one each, in their order; all rows for a ratio of 1.
@@ -43,8 +48,8 @@ def imbalanced(labels: Tensor, ratio: float, classes: int, generator: torch.Gene
     sizes = torch.bincount(labels, minlength=classes)
     smallest = int(sizes[sizes > 0].min())
     kept = []
-    for c in range(classes):
+    for c, size in enumerate(relative_sizes(ratio, classes)):
         rows = (labels == c).nonzero().flatten()
-        wanted = max(1, round(smallest * ratio ** (-c / (classes - 1))))
+        wanted = max(1, round(smallest * size))
         kept.append(rows[torch.randperm(len(rows), generator=generator)[:wanted]])
     return torch.cat(kept).sort().values

@@ -21,7 +21,10 @@ class NoisyDigits(Problem):
 
     The 1797 digits are split into 1000, 350 and 447, and labels are made wrong anew for each seed; validation and
     test stay clean and balanced. An MLP with ReLU. Batches say which samples they hold (``index``), and which of
-    them are ``corrupted``: the record shows the mean weights of these and of the others.
+    them are ``corrupted``: the record shows the mean weights of these and of the others. Where numbers of the loss are
+    learned, held-out data have wrong labels too. They are judged by the expected error ``1 - p_t``, since symmetric
+    noise does not change which of two classifiers has the smaller one (cross-entropy would ask for unsure answers);
+    without noise, rare classes count there as much as frequent ones.
 
     Args:
         noise: share of the training labels that are wrong, in [0, 1).
@@ -36,7 +39,10 @@ class NoisyDigits(Problem):
     recipe = {"optimizer": {"lr": 0.001}, "batch_size": 64, "threads": 1, "trainer": {"max_epochs": 50}}
     use = "Trying weights of samples: wrong labels, or rare classes, on real data in seconds."
     avoid = "Several losses should be balanced: it has one."
-    citation = "Digits: Alpaydin, Kaynak (UCI, 1998), by scikit-learn; noise as in Zhang et al., ICLR 2017"
+    citation = (
+        "Digits: Alpaydin, Kaynak (UCI, 1998), by scikit-learn; noise as in Zhang et al., ICLR 2017; "
+        "judged as in Ghosh, Kumar, Sastry, AAAI 2017, arXiv:1712.09482"
+    )
 
     def __init__(
         self, noise: float = 0.4, kind: str = "symmetric", imbalance: float = 1.0, hidden: Sequence[int] = [256, 256]
@@ -45,6 +51,12 @@ class NoisyDigits(Problem):
         _noise.check(noise, kind, imbalance)
         require(len(hidden) > 0 and min(hidden) > 0, "`hidden` must be widths above 0", f"hidden={list(hidden)}")
         self.noise, self.kind, self.imbalance, self.hidden = noise, kind, imbalance, tuple(hidden)
+        if noise:
+            self.judges = {"digit": {"name": "generalised_cross_entropy", "q": 1.0}}
+        elif imbalance > 1:
+            sizes = _noise.relative_sizes(imbalance, CLASSES)
+            weights = [sum(sizes) / (CLASSES * size) for size in sizes]
+            self.judges = {"digit": {"name": "cross_entropy", "class_weights": weights}}
 
     def datasets(self, seed: int) -> Mapping[str, TensorTable]:
         images, labels = _digits()

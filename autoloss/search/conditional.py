@@ -7,8 +7,10 @@ equal weights, chooses nothing, and each weighting has parameters of its own. So
 from __future__ import annotations
 
 import copy
+import itertools
+import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -32,24 +34,35 @@ Parameters = Mapping[str, BaseDistribution]
 
 @dataclass(frozen=True, slots=True)
 class Branches:
-    """The parameters of a space: those that every trial has, and those ``own`` to a value of the parameter ``root``.
+    """The parameters of a space: those ``shared`` by all trials, and those that belong to one value of a root.
 
-    Without own parameters there need not be a root: it is then one of the ``shared`` parameters.
+    ``roots`` says by the name of a root (the weighting, the loss of a term) and by its value which parameters those
+    are.
     """
 
     shared: Parameters
-    root: str = ""
-    own: Mapping[str, Parameters] = field(default_factory=dict)
+    roots: Mapping[str, Mapping[str, Parameters]] = field(default_factory=dict)
 
     @property
     def all(self) -> dict[str, BaseDistribution]:
         """Every parameter that can have more than one value."""
-        root = {self.root: CategoricalDistribution(list(self.own))} if self.own else {}
-        return _varying({**root, **{key: d for own in self.own.values() for key, d in own.items()}, **self.shared})
+        own = [one for values in self.roots.values() for one in values.values()]
+        return _varying({**self.choices, **{key: d for one in own for key, d in one.items()}, **self.shared})
 
-    def of(self, value: Any) -> dict[str, BaseDistribution]:
-        """The parameters beside the root of a trial whose root has ``value``."""
-        return _varying({**self.own.get(value, {}), **self.shared})
+    @property
+    def choices(self) -> dict[str, BaseDistribution]:
+        """The roots themselves."""
+        return {root: CategoricalDistribution(list(values)) for root, values in self.roots.items()}
+
+    @property
+    def kinds(self) -> int:
+        """How many kinds of trials there are: the combinations of the roots' values."""
+        return math.prod(map(len, self.roots.values()))
+
+    def of(self, kind: Mapping[str, Any]) -> dict[str, BaseDistribution]:
+        """The parameters beside the roots of a trial whose roots have the values ``kind``."""
+        own = [values.get(kind[root], {}) for root, values in self.roots.items()]
+        return _varying({**{key: d for one in own for key, d in one.items()}, **self.shared})
 
 
 def optuna_distribution(distribution: Distribution) -> BaseDistribution:
@@ -183,44 +196,46 @@ class Genetic(Conditional):
 
 
 class Split(Conditional):
-    """A sampler for each value of the root, which sees the trials with that value; TPE chooses the value.
+    """A sampler for each kind of trial (the values of its roots), which sees the trials of that kind.
 
-    ``kinds`` are the distributions that the sampler can draw from; TPE draws the others.
+    TPE chooses the roots' values. ``drawn`` are the distributions that the sampler can draw from; TPE draws the others.
     """
 
     def __init__(
-        self, make: Callable[[int], BaseSampler], branches: Branches, seed: int, kinds: tuple[type, ...]
+        self, make: Callable[[int], BaseSampler], branches: Branches, seed: int, drawn: tuple[type, ...]
     ) -> None:
         super().__init__(make(seed), branches)
-        self.kinds = kinds
+        self.drawn = drawn
         self.root = TPESampler(seed=seed)
-        self.each = {value: make((seed + zlib.crc32(str(value).encode())) % 2**32) for value in branches.own}
+        kinds = map(_title, itertools.product(*branches.roots.values())) if branches.roots else ()
+        self.each = {kind: make((seed + zlib.crc32(kind.encode())) % 2**32) for kind in kinds}
 
     def draw(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
-        value = self._root(study, trial)
-        space = {name: d for name, d in self.branches.of(value).items() if isinstance(d, self.kinds)}
-        drawn = self.each.get(value, self.inner).sample_relative(self._with(study, value, space), trial, space)
-        return {**({self.branches.root: value} if len(self.each) > 1 else {}), **drawn}
+        kind = {root: self._root(study, trial, root, of) for root, of in self.branches.choices.items()}
+        space = {name: d for name, d in self.branches.of(kind).items() if isinstance(d, self.drawn)}
+        sampler = self.each.get(_title(kind.values()), self.inner)
+        found = sampler.sample_relative(self._with(study, kind, space), trial, space)
+        return {**{root: kind[root] for root, of in self.branches.choices.items() if not of.single()}, **found}
 
     def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: Any) -> Any:
-        sampler = self.inner if isinstance(param_distribution, self.kinds) else self.root
+        sampler = self.inner if isinstance(param_distribution, self.drawn) else self.root
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def reseed_rng(self) -> None:
         for sampler in (self.inner, self.root, *self.each.values()):
             sampler.reseed_rng()
 
-    def _root(self, study: Study, trial: FrozenTrial) -> Any:
-        name, fixed = self.branches.root, trial.system_attrs.get("fixed_params", {})
-        if name in fixed or len(self.each) < 2:
-            return fixed.get(name, next(iter(self.each), None))
-        return self.root.sample_independent(study, trial, name, self.branches.all[name])
+    def _root(self, study: Study, trial: FrozenTrial, name: str, of: BaseDistribution) -> Any:
+        fixed = trial.system_attrs.get("fixed_params", {})
+        if name in fixed:
+            return fixed[name]
+        return of.choices[0] if of.single() else self.root.sample_independent(study, trial, name, of)  # type: ignore[attr-defined]
 
-    def _with(self, study: Study, value: Any, space: Parameters) -> Any:
-        """The study, with only those trials whose root has ``value``."""
+    def _with(self, study: Study, kind: Mapping[str, Any], space: Parameters) -> Any:
+        """The study, with only those trials that are of this ``kind``."""
 
         def keep(one: FrozenTrial) -> FrozenTrial | None:
-            fits = not self.each or one.params.get(self.branches.root) == value
+            fits = all(one.params.get(root) == value for root, value in kind.items())
             return one if fits and (one.state == TrialState.RUNNING or space.keys() <= one.params.keys()) else None
 
         return _part(study, keep)
@@ -246,6 +261,10 @@ class _Part:
     @property
     def trials(self) -> list[FrozenTrial]:
         return self.get_trials()
+
+
+def _title(kind: Iterable[Any]) -> str:
+    return "/".join(map(str, kind))
 
 
 def _part(study: Study, seen: Callable[[FrozenTrial], FrozenTrial | None]) -> Any:

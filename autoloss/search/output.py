@@ -25,7 +25,7 @@ from autoloss.search.decision import Decision, decide
 from autoloss.search.override_text import written
 from autoloss.search.runner import NO_TEST, SCORE, TEST, VALIDATION, Confirmed
 from autoloss.search.search_json import write_search_json
-from autoloss.search.space import BASELINE, Candidate
+from autoloss.search.space import BASELINE, Candidate, name_and_numbers
 from autoloss.search.tensorboard import write_tensorboard
 from autoloss.search.verdict import sentence
 
@@ -249,5 +249,7 @@ def overrides(candidate: Candidate) -> list[str]:
     lines = [f"weighting={weighting.pop('name')}"]
     for key, value in weighting.items():
         lines.append(f"weighting.{key}={written(value)}")
-    lines += [f"losses.{term}={loss}" for term, loss in candidate.losses.items()]
+    for term, loss in candidate.losses.items():
+        name, numbers = name_and_numbers(loss)
+        lines += [f"losses.{term}={name}", *(f"losses.{term}.{key}={written(v)}" for key, v in numbers.items())]
     return [*lines, *(f"{key}={written(value)}" for key, value in candidate.keys.items())]

@@ -41,7 +41,7 @@ def offer(study: Study, space: Space, candidate: Candidate, result: Result) -> N
     terms = set(space.terms)
     if name in (BASELINE, STATIC, *offered) or STATIC not in space.weightings or terms - set(result.final_weights):
         return
-    shared = {f"losses.{term}": loss for term, loss in candidate.losses.items()} | dict(candidate.keys)
+    shared = space.loss_parameters(candidate.losses) | dict(candidate.keys)
     static = space.static_parameters(result.final_weights)
     study.enqueue_trial({"weighting": STATIC, **static, **shared}, user_attrs={"offered": name})
 

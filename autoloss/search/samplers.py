@@ -62,7 +62,7 @@ def build_sampler(
     if name == "nsga2":
         options.setdefault("population_size", population(trials))
     if name == "cmaes" and branches is not None:
-        options.setdefault("popsize", max(4, at_once // max(1, len(branches.own))))
+        options.setdefault("popsize", max(4, at_once // branches.kinds))
     if name in _STARTUP and branches is not None:
         options.setdefault("n_startup_trials", _startup(name, branches))
     fits = objectives == 1 or name != "cmaes"
@@ -90,7 +90,7 @@ def build_sampler(
 
 
 def _startup(name: str, branches: Branches) -> int:
-    return max(3, _STARTUP[name] // max(1, len(branches.own)))
+    return max(3, _STARTUP[name] // branches.kinds)
 
 
 def population(trials: int) -> int:
@@ -102,18 +102,20 @@ def sentences(node: Mapping[str, Any], branches: Branches, trials: int, key: str
     """What the sampler leaves to another one, and which of the ``trials`` are random: to be said before a search."""
     name, options = _name_and_options("sampler", node, SAMPLERS)
     said = []
+    whose = "weighting" if list(branches.roots) == ["weighting"] else "kind of trial"
     if name in _MODELS:
-        others = [branches.root] if len(branches.own) > 1 else []
-        others += [key for key, d in branches.all.items() if key != branches.root and not isinstance(d, _MODELS[name])]
+        roots = branches.choices
+        others = [root for root, of in roots.items() if not of.single()]
+        others += [key for key, d in branches.all.items() if key not in roots and not isinstance(d, _MODELS[name])]
         if others:
-            draws = "a model of numbers for each weighting" if name == "cmaes" else "a model for each weighting"
-            draws = draws if len(branches.own) > 1 else "a model of numbers"
+            draws = f"a model of numbers for each {whose}" if name == "cmaes" else f"a model for each {whose}"
+            draws = draws if branches.kinds > 1 else "a model of numbers"
             said.append(f"{name} has {draws}; tpe draws {', '.join(others)}.")
         first = options.get("n_startup_trials", _startup(name, branches))
         # Equal weights run first. With more trials, some weighting has a model.
-        if trials - 1 <= first * max(1, len(branches.own)):
-            whose = "the first {} trials of each weighting" if len(branches.own) > 1 else "its first {} trials"
-            said.append(f"{name} draws {whose.format(first)} at random, and {key}={trials} ends within them.")
+        if trials - 1 <= first * branches.kinds:
+            which = f"the first {first} trials of each {whose}" if branches.kinds > 1 else f"its first {first} trials"
+            said.append(f"{name} draws {which} at random, and {key}={trials} ends within them.")
     size = options.get("population_size", population(trials))
     if name == "nsga2" and size >= trials:
         said.append(f"nsga2 draws its first generation at random, and {key}={trials} ends within its {size}.")

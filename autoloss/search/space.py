@@ -22,10 +22,13 @@ BASELINE, STATIC = "equal", "fixed"
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One configuration: the weighting with its parameters, a loss for each searched term, other keys."""
+    """One configuration: the weighting with its parameters, a loss for each searched term, other keys.
+
+    A loss is its name, or a mapping with its ``name`` and its numbers.
+    """
 
     weighting: Mapping[str, Any]
-    losses: Mapping[str, str] = field(default_factory=dict)
+    losses: Mapping[str, str | Mapping[str, Any]] = field(default_factory=dict)
     keys: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -39,7 +42,9 @@ class Candidate:
                 parts += [name for one in value for name in ([one] if isinstance(one, str) else one)]
             elif key != "name":
                 parts.append(f"{key}={_short(value)}")
-        parts += [f"{term}={name}" for term, name in self.losses.items()]
+        for term, loss in self.losses.items():
+            name, numbers = name_and_numbers(loss)
+            parts += [f"{term}={name}", *(f"{term}.{key}={_short(value)}" for key, value in numbers.items())]
         parts += [f"{key}={_short(value)}" for key, value in self.keys.items()]
         return " ".join(parts)
 
@@ -54,9 +59,10 @@ class Space:
 
     ``weightings`` maps each weighting to its own search space. The static one, ``fixed``, has K - 1 numbers instead:
     for each loss but the first, the logarithm (base 10) of its weight divided by the first loss's weight, in
-    [-decades, decades]. Its weights sum to K. ``losses`` maps terms to the losses to choose from, and ``keys`` any
-    other key of the configuration to its distribution. ``defaults`` are the values of those keys in the baseline,
-    where the configuration has none. ``wrap`` maps weightings to their wrappers.
+    [-decades, decades]. Its weights sum to K. ``losses`` maps terms to the losses to choose from, ``numbers`` those
+    losses' names to the numbers that are chosen with them, and ``keys`` any other key of the configuration to its
+    distribution. ``defaults`` are the values of those keys in the baseline, where the configuration has none. ``wrap``
+    maps weightings to their wrappers.
     """
 
     terms: tuple[str, ...]
@@ -66,6 +72,7 @@ class Space:
     decades: float = 2.0
     defaults: Mapping[str, Any] = field(default_factory=dict)
     wrap: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    numbers: Mapping[str, Mapping[str, Distribution]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require(bool(self.weightings), "A search must have weightings to choose from", "search.weightings is empty")
@@ -83,12 +90,18 @@ class Space:
     @property
     def branches(self) -> Branches:
         """The same space as Optuna's samplers need it."""
-        own = {
-            name: {f"{name}.{key}": optuna_distribution(d) for key, d in self._own(name).items()}
-            for name in self.options
+        roots = {
+            "weighting": {name: {f"{name}.{key}": d for key, d in self._own(name).items()} for name in self.options}
         }
-        shared = {f"losses.{term}": optuna_distribution(Choice(tuple(of))) for term, of in self.losses.items()}
-        return Branches({**shared, **{key: optuna_distribution(d) for key, d in self.keys.items()}}, "weighting", own)
+        roots |= {f"losses.{term}": {name: self._of(term, name) for name in of} for term, of in self.losses.items()}
+        given = {
+            root: {name: {key: optuna_distribution(d) for key, d in own.items()} for name, own in values.items()}
+            for root, values in roots.items()
+        }
+        # A choice without numbers of its own is not a kind of trial, of which a sampler would make a model.
+        plain = {root: Choice(tuple(of)) for root, of in roots.items() if root != "weighting" and not any(of.values())}
+        shared = {key: optuna_distribution(d) for key, d in {**plain, **self.keys}.items()}
+        return Branches(shared, {root: values for root, values in given.items() if root not in plain})
 
     @property
     def turns(self) -> list[str]:
@@ -125,11 +138,28 @@ class Space:
             return Candidate({"name": BASELINE}, {}, dict(self.defaults))
         name = str(trial.suggest_categorical("weighting", self.options))
         own = {key: suggest(trial, f"{name}.{key}", d) for key, d in self._own(name).items()}
-        losses = {term: suggest(trial, f"losses.{term}", Choice(tuple(of))) for term, of in self.losses.items()}
+        losses = {term: self._loss(trial, term) for term in self.losses}
         return self.candidate(name, own, losses, {key: suggest(trial, key, d) for key, d in self.keys.items()})
 
+    def _loss(self, trial: Trial, term: str) -> str | Mapping[str, Any]:
+        name = suggest(trial, f"losses.{term}", Choice(tuple(self.losses[term])))
+        numbers = {key.rpartition(".")[2]: suggest(trial, key, d) for key, d in self._of(term, name).items()}
+        return {"name": name, **numbers} if numbers else name
+
+    def loss_parameters(self, losses: Mapping[str, str | Mapping[str, Any]]) -> dict[str, Any]:
+        """The sampler's parameters for the ``losses`` of a candidate; the inverse of what it suggests."""
+        found: dict[str, Any] = {}
+        for term, loss in losses.items():
+            name, numbers = name_and_numbers(loss)
+            found |= {f"losses.{term}": name, **{f"losses.{term}.{name}.{key}": v for key, v in numbers.items()}}
+        return found
+
     def candidate(
-        self, name: str, own: Mapping[str, Any], losses: Mapping[str, str], keys: Mapping[str, Any]
+        self,
+        name: str,
+        own: Mapping[str, Any],
+        losses: Mapping[str, str | Mapping[str, Any]],
+        keys: Mapping[str, Any],
     ) -> Candidate:
         """The candidate with the weighting ``name`` and the sampler's numbers ``own`` for it."""
         if name == STATIC:
@@ -148,21 +178,38 @@ class Space:
 
     def grid(self, points: int) -> Iterator[dict[str, Any]]:
         """Every combination, with ``points`` values of each continuous parameter, as a sampler's parameters."""
-        shared = {f"losses.{term}": list(of) for term, of in self.losses.items()}
-        shared |= {key: values_of(d, points) for key, d in self.keys.items()}
+        keys = {key: values_of(d, points) for key, d in self.keys.items()}
         each = []
-        for name in self.options:
-            axes = {f"{name}.{key}": values_of(d, points) for key, d in self._own(name).items()} | shared
-            values = itertools.product(*axes.values())
-            each.append([{"weighting": name, **dict(zip(axes, one, strict=True))} for one in values])
+        for name, *losses in itertools.product(self.options, *self.losses.values()):
+            chosen = dict(zip(self.losses, losses, strict=True))
+            given = {"weighting": name} | {f"losses.{term}": loss for term, loss in chosen.items()}
+            own = {f"{name}.{key}": d for key, d in self._own(name).items()}
+            for term, loss in chosen.items():
+                own |= self._of(term, loss)
+            each.append(_combinations(given, {key: values_of(d, points) for key, d in own.items()} | keys))
         # In turn, so that a budget that is smaller than the grid reaches every weighting.
         for ones in itertools.zip_longest(*each):
             yield from (one for one in ones if one is not None)
+
+    def _of(self, term: str, loss: str) -> dict[str, Distribution]:
+        """The sampler's parameters that a ``loss`` of ``term`` has."""
+        return {f"losses.{term}.{loss}.{key}": d for key, d in self.numbers.get(loss, {}).items()}
 
     def _own(self, name: str) -> Mapping[str, Distribution]:
         if name == STATIC:
             return {f"decades_{term}": Interval(-self.decades, self.decades) for term in self.terms[1:]}
         return self.weightings[name]
+
+
+def _combinations(given: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """``given`` with each combination of the values of the ``axes``."""
+    for values in itertools.product(*axes.values()):
+        yield {**given, **dict(zip(axes, values, strict=True))}
+
+
+def name_and_numbers(loss: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name of a candidate's loss, and the numbers that were chosen with it."""
+    return (loss, {}) if isinstance(loss, str) else (loss["name"], {k: v for k, v in loss.items() if k != "name"})
 
 
 def normalising(weightings: Iterable[str]) -> dict[str, list[str]]:

@@ -5,6 +5,9 @@ import shlex
 
 import pytest
 
+from autoloss import build
+from autoloss.core.space import contains
+
 Q = ("problem=noisy_digits", "weighting=equal", "losses.digit=generalised_cross_entropy", "losses.digit.q=learned")
 
 
@@ -53,3 +56,52 @@ def test_a_gan_learns_no_number_of_its_losses(mistaken):
     code, _, err = mistaken("train problem=digits_gan losses.cls.label_smoothing=learned")
     assert code == 2
     assert "The numbers of a GAN's losses must be fixed or follow a schedule" in err
+
+
+KINDS = "search.losses.digit=[cross_entropy,focal,poly,taylor]"
+SHORT = ("problem=noisy_digits", "trainer.max_epochs=1", "search.confirm=0", "name=kinds")
+
+
+@pytest.mark.slow
+def test_a_search_chooses_a_kind_of_loss_with_its_numbers_and_best_yaml_has_both(autoloss, tmp_path):
+    done = autoloss("search", *SHORT, KINDS, "search.weightings=[equal]", "search.n_trials=10", "search.sampler=random")
+    assert done.returncode == 0, done.stderr
+    root = tmp_path / "outputs/search/kinds"
+    kinds = {}
+    for path in sorted(root.glob("trials/*/summary.json")):
+        loss = json.loads(path.read_text())["config"]["losses"]["digit"]
+        kinds.setdefault(loss["name"], []).append({key: v for key, v in loss.items() if key != "name"})
+    assert len(kinds) >= 3
+    for name, each in kinds.items():
+        drawn = build("loss", name).search_space
+        for numbers in each:
+            assert all(contains(of, float(numbers[key])) for key, of in drawn.items() if key in numbers)
+        assert len(each) < 2 or each[0] != each[1]
+    assert "digit=" in (root / "leaderboard.md").read_text()
+    trained = autoloss("train", f"load={root / 'best.yaml'}", "name=again")
+    assert trained.returncode == 0, trained.stderr
+    again = json.loads(next((tmp_path / "outputs/train").rglob("summary.json")).read_text())["config"]["losses"][
+        "digit"
+    ]
+    best = {key: v for key, v in again.items() if key != "name"}
+    assert any(best == one for one in kinds[again["name"]])
+
+
+@pytest.mark.slow
+def test_kinds_alone_are_searched_with_default_numbers(autoloss, tmp_path):
+    given = ("search.weightings=[equal]", "search.n_trials=3", "search.loss_numbers=false")
+    done = autoloss("search", *SHORT, "search.losses.digit=[focal]", *given)
+    assert done.returncode == 0, done.stderr
+    configs = [json.loads(p.read_text())["config"] for p in (tmp_path / "outputs/search/kinds").rglob("summary.json")]
+    assert {c["losses"]["digit"]["gamma"] for c in configs if c["losses"]["digit"]["name"] == "focal"} == {2.0}
+
+
+@pytest.mark.slow
+def test_a_search_over_weightings_learns_a_number_in_each_trial(autoloss, tmp_path):
+    small = ("problem=two_digits", "problem.pairs=200", "trainer.max_epochs=1", "search.confirm=0", "name=learning")
+    given = ("losses.left=focal", "losses.left.gamma=learned", "search.weightings=[dwa]", "search.n_trials=2")
+    done = autoloss("search", *small, *given)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(p.read_text()) for p in (tmp_path / "outputs/search/learning").rglob("summary.json")]
+    assert len(found) >= 2
+    assert all(one["loss_numbers"]["left.gamma"] != 2.0 for one in found)

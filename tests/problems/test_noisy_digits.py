@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from autoloss import build
 from autoloss.core.errors import ConfigError
 from autoloss.problems._noise import corrupted, imbalanced
 from autoloss.problems.noisy_digits import NoisyDigits
@@ -70,3 +71,25 @@ def test_folds_train_on_spoilt_and_validate_on_clean_digits():
 def test_bad_parameters(parameters):
     with pytest.raises(ConfigError, match=f"`{next(iter(parameters))}` must"):
         NoisyDigits(**parameters)
+
+
+def test_held_out_labels_are_judged_by_what_their_noise_does_not_turn():
+    assert NoisyDigits(0.4).judges == {"digit": {"name": "generalised_cross_entropy", "q": 1.0}}
+    assert NoisyDigits(0.0).judges == {}
+    # Whatever it predicts: with symmetric labels the expected error is a constant plus a multiple of the clean one.
+    chances, labels, rate = torch.rand(50, 10).softmax(1), torch.randint(10, (50,)), 0.4
+    error = build("loss", {"name": "generalised_cross_entropy", "q": 1.0})
+    each = torch.stack([error(chances.log(), torch.full_like(labels, c)) for c in range(10)], 1)
+    right = torch.nn.functional.one_hot(labels, 10).bool()
+    spoilt = (torch.where(right, 1 - rate, rate / 9) * each).sum(1)
+    clean = each[right]
+    torch.testing.assert_close(spoilt, (1 - rate - rate / 9) * clean + rate / 9 * 9)
+
+
+def test_rare_classes_are_judged_as_much_as_frequent_ones():
+    judge = build("loss", NoisyDigits(0.0, imbalance=20.0).judges["digit"])
+    labels = tables(noise=0.0, imbalance=20.0)["train"]["label"]
+    losses = judge(torch.zeros(len(labels), 10), labels)
+    shares = torch.stack([losses[labels == c].sum() for c in range(10)]) / losses.sum()
+    torch.testing.assert_close(shares, torch.full((10,), 0.1), rtol=0.25, atol=0)
+    assert float(losses.mean()) == pytest.approx(torch.tensor(10.0).log().item(), rel=0.05)

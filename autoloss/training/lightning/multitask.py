@@ -98,7 +98,7 @@ class MultiTaskModule(RunModule):
             samples,
             numbers=numbers_in(losses, list(problem.terms)),
         )
-        self.judges = judging(losses, problem.terms, objective_losses or {})
+        self.judges = judging(losses, problem, objective_losses or {})
         self.forked = anchor != "features" or isinstance(weighting, Surgery)
         self._fork = partial(self.player.fork, parameters=anchor == "parameters")
         self._optimizer, self._scheduler = optimizer, scheduler

@@ -23,6 +23,7 @@ from autoloss.probe.implicit import Implicit, hessian_of
 from autoloss.probe.lookahead import Moment, evaluating, replayed
 from autoloss.probe.optimizer_step import OptimizerStep
 from autoloss.probe.slopes import Slopes
+from autoloss.probe.turning import turning
 from autoloss.training.step.held_out_objective import HeldOutObjective
 from autoloss.training.step.loss_numbers import learned_numbers
 from autoloss.training.step.player import Player
@@ -133,10 +134,11 @@ class LookAhead:
 
     def alignment(
         self, step: int, looks: Sequence[tuple[Moment, Table]], optimizer_step: OptimizerStep, held_out: Table
-    ) -> Tensor:
-        """How fast the held-out objective falls with the effective weight of each loss, [N].
+    ) -> Tensor | None:
+        """How fast the held-out objective falls with the effective weight of each loss, [N], if the weighting asks.
 
-        Learned numbers of losses see how fast it falls with them, if the weights stay what they are.
+        Learned numbers of losses see how fast it falls with them, if the weights stay what they are, and the gradient's
+        length: a number is to change where the step goes, not how far. Converged parameters do not depend on it.
         """
         _check_parameters(self.network, optimizer_step)
         device = self.player.last.device
@@ -151,22 +153,25 @@ class LookAhead:
                 # Where training settles does not depend on how its gradients are clipped.
                 parts = [self._share(weighed) for weighed in self.player.window.steps]
                 direction = self._converged(self.implicit, looks, gradient)
-        numbers = self.player.numbers
-        within: AbstractContextManager[list[Tensor]] = nullcontext([]) if numbers is None else numbers.leaves()
-        with within as leaves:
-            found = self._slopes(looks, optimizer_step.before, direction)
-        slopes = [part * one for part, one in zip(parts, found, strict=True)]
-        if numbers is not None:
+        found = None
+        if aligned := Need.ALIGNMENT in self.player.weighting.needs_at(step):
+            slopes = self._slopes(looks, parts, optimizer_step.before, direction)
+            found = sum_over_ranks(torch.stack(slopes).detach().sum(0)) / world_size()
+        if (numbers := self.player.numbers) is not None and numbers.turn(step, aligned):
+            turned = turning(direction, optimizer_step.gradients) if self.implicit is None else direction
+            with numbers.leaves() as leaves:
+                slopes = self._slopes(looks, parts, optimizer_step.before, turned)
             numbers.see([self._pull(*pair) for pair in zip(slopes, self.player.window.steps, strict=True)], leaves)
-        return sum_over_ranks(torch.stack(slopes).detach().sum(0)) / world_size()
+        return found
 
     def _slopes(
         self,
         looks: Sequence[tuple[Moment, Table]],
+        parts: Sequence[Tensor | float],
         at: dict[Tensor, Tensor],
         direction: dict[Tensor, Tensor],
     ) -> list[Tensor]:
-        """The derivatives of each micro-batch's losses along ``direction``, [N], and a check that they are the same."""
+        """The derivatives of each micro-batch's part of the losses along ``direction``, [N], checked the first time."""
         found = []
         for (moment, table), weighed in zip(looks, self.player.window.steps, strict=True):
             losses, before = partial(self._scalars, table, weighed.sampled), weighed.losses.scalars
@@ -183,7 +188,7 @@ class LookAhead:
                 self._checked = True
                 check_same(self.player.terms.names, values, before, rounded=not self.slopes.exact)
             found.append(_stacked(slopes))
-        return found
+        return [part * one for part, one in zip(parts, found, strict=True)]
 
     def _pull(self, slopes: Tensor, weighed: Weighed) -> Tensor:
         """How fast a micro-batch's total makes the objective fall: a function of the learned numbers."""
@@ -261,7 +266,7 @@ class _Outcome:
             return None
         assert self.held_out_table is not None
         slopes = self.look_ahead.alignment(self.step, self.looks, self.optimizer_step, self.held_out_table)
-        return self.look_ahead.player.terms.collect(slopes.detach().float())
+        return None if slopes is None else self.look_ahead.player.terms.collect(slopes.detach().float())
 
     def held_out(self) -> tuple[Tensor, Tensor]:
         assert self.held_out_table is not None

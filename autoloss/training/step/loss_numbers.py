@@ -21,6 +21,7 @@ from autoloss.core.tensors.constants import constant
 from autoloss.core.tensors.ranks import sum_over_ranks, world_size
 from autoloss.core.tensors.state import StateModule, commit
 
+SELDOM = 4  # steps between two that learn numbers, if weights are learned at each: both need a pass of their own
 KIND = "loss_number"  # of the columns in the record
 FAR = 16.0  # in logits and logarithms: where a sigmoid has no slope left
 
@@ -133,6 +134,10 @@ class LossNumbers(StateModule):
                 value = found.get(term)
                 if value is not None and (not value.requires_grad or _unused(value, leaf)):
                     raise without_derivative(name)
+
+    def turn(self, step: int, weights: bool) -> bool:
+        """Whether the numbers learn from this step; ``weights`` says that weights learn from the look-ahead too."""
+        return not weights or step % SELDOM == 0
 
     def see(self, pulls: Sequence[Tensor], leaves: Sequence[Tensor]) -> None:
         """Learn of a step; the objective falls by the sum of the ``pulls``, a function of the ``leaves``."""

@@ -7,20 +7,21 @@ from typing import Any
 
 from autoloss.core.errors import ConfigError, check_known
 from autoloss.core.loss import Loss
+from autoloss.core.problem import Problem
 from autoloss.training.step.build import build_loss
 from autoloss.training.step.loss_numbers import learned_numbers
 
 
-def judging(losses: Mapping[str, Loss], terms: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Loss]:
+def judging(losses: Mapping[str, Loss], problem: Problem, named: Mapping[str, Any]) -> dict[str, Loss]:
     """The loss of each term on held-out data: the ``named`` one, or that which is trained with.
 
     A number inside its own objective would only make it smaller. So a loss of the ``losses`` with learned numbers is
-    judged by the problem's own, with its default numbers, which ``terms`` names.
+    judged by the problem's own: the one of its ``judges``, or that of its ``terms`` with its default numbers.
     """
-    check_known("loss of held_out.losses", named, terms)
+    check_known("loss of held_out.losses", named, problem.terms)
     found = dict(losses)
     for term, loss in losses.items():
-        own = terms.get(term)
+        own = problem.judges.get(term, problem.terms.get(term))
         given = named.get(term) or (own if learned_numbers({term: loss}) else None)
         if given is None:
             continue
