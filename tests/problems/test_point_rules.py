@@ -117,3 +117,11 @@ def test_a_key_that_does_not_order_the_points_is_one_sentence(time):
     samples = Samples("residual", torch.ones(2), torch.ones(2).bool(), keys={"time": torch.tensor(time)})
     with pytest.raises(ConfigError, match="The key 'time' must lie between `low`, 0, and `high`, 1, but one is"):
         rule(samples)
+
+
+def test_ntk_trains_an_equation_alone_in_a_sweep(tmp_path, autoloss):
+    sweep = ["problem=wave", "weighting=ntk", "weighting.every=2", "seed=0,1", *SMALL]
+    done = autoloss("train", "-m", *sweep, "hydra/launcher=autoloss_fleet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "A fleet measures no kernels, but weighting 'ntk' needs them" in done.stdout + done.stderr
+    assert "relative_l2" in done.stdout

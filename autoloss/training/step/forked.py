@@ -21,6 +21,7 @@ from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork, Place
 from autoloss.probe.fork_measure import measure_at_fork
+from autoloss.probe.kernels import refuse_fork
 from autoloss.training.step.contract import weights_of
 from autoloss.training.step.item_counts import Items, shares
 from autoloss.training.step.weigh import Weighed, see, weighted_sum
@@ -139,6 +140,7 @@ def combine(
     """
     values, _, present = terms.gather(weighed.losses)
     needs, reached = weighting.needs_at(weighed.clock.step), flags(met.reached(terms), values.device)
+    refuse_fork(weighting)
     surgical = isinstance(weighting, Surgery)
     probe = probe and not needs & GRADIENTS
     rows = met.rows(terms) if surgical or probe or needs & GRADIENTS else None
