@@ -163,9 +163,9 @@ held-out data; a rule with the parameter `key`: a column of the data, `Outputs(.
   with a few right samples. Rare classes: `class_balanced`.
 - *Points of a differential equation*: `sample_weighting=rba` first; `causal` where time is first order and errors grow
   with it; `brdr` and `self_adaptive` beside them. `autoloss train -m problem=allen_cahn
-  sample_weighting=uniform,rba,causal`. Rules that keep a number for each point (`INDEX`) need points that are kept:
-  those of the problems here are drawn once, with the run's seed. A problem that draws new ones has no index to give,
-  and says so; `causal` takes those too.
+  sample_weighting=uniform,rba,causal`. Rules that keep a number for each point (`INDEX`) need points that are kept,
+  `problem.points=kept` (the default: drawn once, with the run's seed). With `problem.points=resampled` they say so;
+  `causal` takes those too.
 - *Noise levels of a diffusion model*: `min_snr` for a network that predicts the noise, x0 or v (`target`), `edm` with
   EDM's network and levels, `p2` or `sigmoid` for less weight on what cannot be seen, `level_uncertainty` where no
   weight is known. The key `level` is the noise's size over the signal's factor, `sigma_t / alpha_t`: not a step of the

@@ -198,6 +198,7 @@ def _check_losses(run: Ingredients, attempt: Attempt[Any]) -> None:
         return
     names = [*problem.terms, *(name for name in run.penalties if name not in problem.terms)]
     attempt(lambda: SampleWeights(names, samples, size=1))
+    attempt(lambda: problem.check_samples(samples))
     terms = attempt(lambda: Terms(names, config["base"], config["groups"]))
     # Bind a copy: the weighting that trains is bound later.
     attempt(lambda: deepcopy(weighting).bind(names if terms is None else terms.units))

@@ -16,6 +16,9 @@ class Need(Flag):
     ``STATS``: [K] statistics of the same gradients that a Gram matrix cannot give (mean norm over
     items, largest and mean magnitude). The same K passes as ``GRAM``.
 
+    ``KERNEL``: [K] traces of the losses' neural tangent kernels, at parameters. It is asked for with ``GRAM``, and K
+    passes more.
+
     ``LOOKAHEAD``: the K losses of the same batch again, after the optimiser's step. One forward.
 
     ``ALIGNMENT``: how the weight of each loss in the optimiser's step changed a held-out objective: K
@@ -27,6 +30,7 @@ class Need(Flag):
     VALUES = auto()
     GRAM = auto()
     STATS = auto()
+    KERNEL = auto()
     LOOKAHEAD = auto()
     ALIGNMENT = auto()
     HELD_OUT = auto()

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, Subset
 from autoloss.core.component import Component
 from autoloss.core.datasets import size_of
 from autoloss.core.errors import ConfigError
+from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.table import Anchor, Entry
 
 Branch = Callable[[Tensor], tuple[Mapping[str, Tensor], Anchor]]
@@ -187,6 +188,9 @@ class Problem(Component, ABC):
             f"Predictions need a problem with predict(), but {self.title()} has none. Call the network itself, or "
             "write predict(network, samples)."
         )
+
+    def check_samples(self, rule: SampleWeighting) -> None:
+        """Raise :class:`ConfigError` if the sample weighting ``rule`` cannot weigh this problem's training samples."""
 
     def data_card(self) -> str:
         """What the user should know of the data before training: a few lines, which are printed and kept.

@@ -69,7 +69,13 @@ class Samples:
         own = f"{self.term}.{name}"
         if own not in self.keys and name not in self.keys:
             raise unknown("key of the data", name, self.keys)
-        return self.keys[own] if own in self.keys else self.keys[name]
+        found = self.keys[own] if own in self.keys else self.keys[name]
+        if found.shape != self.losses.shape:
+            raise SignalError(
+                f"A key of the data must have one value for each sample of loss {self.term!r}, "
+                f"{list(self.losses.shape)}, but {name!r} is {list(found.shape)}. Give that loss its own key, {own!r}."
+            )
+        return found
 
     def mean(self, x: Tensor) -> Tensor:
         """The mean of ``x`` [B] over the present samples; 0 if there is none."""

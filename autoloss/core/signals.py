@@ -14,6 +14,7 @@ from autoloss.core.measured.after import AFTER
 from autoloss.core.measured.alignment import ALIGNMENT
 from autoloss.core.measured.gram import GRAM
 from autoloss.core.measured.held_out import HELD_OUT
+from autoloss.core.measured.kernel import KERNEL
 from autoloss.core.measured.signal import AfterStep, AnySignal, AtAnchor, Signal
 from autoloss.core.measured.stats import STATS, Stats
 from autoloss.core.tensors.constants import constant, number
@@ -21,7 +22,7 @@ from autoloss.core.tensors.constants import constant, number
 __all__ = ["AFTER_STEP", "AT_ANCHOR", "SIGNALS", "Signals", "Stats"]
 
 # The most expensive first.
-SIGNALS: tuple[AnySignal, ...] = (ALIGNMENT, HELD_OUT, AFTER, GRAM, STATS)
+SIGNALS: tuple[AnySignal, ...] = (ALIGNMENT, HELD_OUT, AFTER, KERNEL, GRAM, STATS)
 AT_ANCHOR: tuple[AtAnchor[Any], ...] = tuple(one for one in SIGNALS if isinstance(one, AtAnchor))
 AFTER_STEP: tuple[AfterStep, ...] = tuple(one for one in SIGNALS if isinstance(one, AfterStep))
 V = TypeVar("V")
@@ -50,6 +51,7 @@ class Signals:
     measured_alignment: Tensor | None = None
     whole: bool = False
     measured_held_out: Tensor | None = None
+    measured_kernel: Tensor | None = None
 
     @property
     def after(self) -> Tensor:
@@ -73,6 +75,11 @@ class Signals:
     def gram(self) -> Tensor:
         """[K, K] inner products of the losses' gradients at the anchor; rows of absent losses are 0."""
         return _known(self.measured_gram, GRAM)
+
+    @property
+    def kernel(self) -> Tensor:
+        """The traces [K] of the losses' neural tangent kernels at the anchor, over the numbers of their samples."""
+        return _known(self.measured_kernel, KERNEL)
 
     @property
     def stats(self) -> Stats:

@@ -76,7 +76,7 @@ def measure(
         anchor.check_items()
     # A backward under autocast would cast what the forward did not.
     with torch.autocast(anchor.tensors[0].device.type, enabled=False):
-        rows, reached = _rows(losses, anchor, scale)
+        rows, reached = rows_of(losses, anchor, scale)
     ranks = world_size()
     found = flags(reached, rows.device)
     if ranks > 1:
@@ -106,9 +106,10 @@ def signals_of(rows: Rows, needs: Need, over_ranks: bool) -> dict[str, Any]:
     return found
 
 
-def _rows(
+def rows_of(
     losses: Sequence[Tensor | None], anchor: AnchorPoint, scale: Tensor | None
 ) -> tuple[Tensor, tuple[bool, ...]]:
+    """The gradients of ``losses`` at ``anchor`` on this rank, [K, P], and which of them reach it."""
     first = anchor.tensors[0]
     rows = torch.zeros(len(losses), anchor.size, dtype=torch.float32, device=first.device)
     sizes = anchor.sizes

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from autoloss.core.errors import require
+from autoloss.core.need import SampleNeed
 from autoloss.core.problem import Outputs, Problem, Term
+from autoloss.core.sample_weighting import SampleWeighting
+from autoloss.problems._drawing import Drawing, ResampledPoints
 from autoloss.problems._field import Field
 from autoloss.problems._tensors import Batch, TensorTable
 
@@ -20,11 +23,11 @@ RECIPE = {"optimizer": {"lr": 0.001}, "batch_size": 128, "threads": 1, "trainer"
 class Physics(Problem):
     """A field over a box, found from its equation alone.
 
-    A training batch has B points inside, B on the boundary, and B at the initial time if there is one:
-    drawn uniformly, once, with the run's seed, so that rules for points know them by their index; with a time they
-    have the key ``time``. The losses have disjoint samples, so the anchor is the
-    network's parameters. ``val`` and ``test`` are one sample each: all points at which the solution is known;
-    the metric is ``|u - solution| / |solution|``, the relative L2 error over them.
+    A training batch has B points inside, B on the boundary, and B at the initial time if there is one, drawn uniformly
+    with the run's seed. Kept points are drawn once, so that rules for points know them by their index; resampled points
+    are new in each batch and have no index. With a time they have the key ``time``. The losses have disjoint samples,
+    so the anchor is the network's parameters. ``val`` and ``test`` are one sample each: all points at which the
+    solution is known; the metric is ``|u - solution| / |solution|``, the relative L2 error over them.
     """
 
     low: ClassVar[tuple[float, float]]
@@ -34,10 +37,9 @@ class Physics(Problem):
     metrics = {"relative_l2": "min"}
     recipe = RECIPE
 
-    def __init__(self, hidden: Sequence[int], points: int) -> None:
+    def __init__(self, hidden: Sequence[int], points: int | str) -> None:
         super().__init__()
-        require(points >= 1, "`points` must be at least 1", f"points={points}")
-        self.hidden, self.points = tuple(hidden), points
+        self.hidden, self.points = tuple(hidden), Drawing.read(points)
         Field(self.low, self.high, self.hidden)  # raises if `hidden` is wrong
 
     @abstractmethod
@@ -49,21 +51,20 @@ class Physics(Problem):
         """For ``val`` and ``test`` points [N, 2] and the solution there, [N] or [N, C]; no point is in both."""
 
     def datasets(self, seed: int) -> Mapping[str, TensorTable]:
-        generator = torch.Generator().manual_seed(seed)
-        boundary = self._drawn(generator)
-        axis = torch.tensor(self.walls)[torch.randint(len(self.walls), (self.points,), generator=generator)]
-        side = torch.randint(2, (self.points,), generator=generator)
-        ends = torch.tensor([self.low, self.high])
-        boundary[torch.arange(self.points), axis] = ends[side, axis]
-        columns = {"interior": self._drawn(generator), "boundary": boundary}
-        if "initial" in self.terms:
-            columns["initial"] = self._drawn(generator)
-            columns["initial"][:, 1] = self.low[1]
         known = {
             split: TensorTable(points=points.float()[None], solution=solution.float()[None])
             for split, (points, solution) in self.solutions().items()
         }
-        return {"train": TensorTable(**columns, index=torch.arange(self.points)), **known}
+        return {"train": self._train(seed), **known}
+
+    def check_samples(self, rule: SampleWeighting) -> None:
+        if SampleNeed.INDEX in rule.needs:
+            require(
+                self.points.kept,
+                f"Sample weighting {rule.title()!r} keeps a number for each point, so the points must be kept",
+                "they are new in each batch",
+                "Write problem.points=kept, or choose a rule that needs no index, such as causal.",
+            )
 
     def network(self) -> Field:
         return Field(self.low, self.high, self.hidden)
@@ -71,7 +72,7 @@ class Physics(Problem):
     def outputs(self, network: nn.Module, batch: Batch) -> Outputs:
         if "solution" not in batch:
             terms = self.equations(network, batch)  # type: ignore[arg-type]
-            return Outputs(terms, list(network.parameters()), index=batch["index"], keys=self._times(terms, batch))
+            return Outputs(terms, list(network.parameters()), index=batch.get("index"), keys=self._times(terms, batch))
         field = self.known(network(batch["points"].flatten(0, 1))).view_as(batch["solution"])
         return Outputs({}, extra={"field": field, "solution": batch["solution"]})
 
@@ -93,9 +94,28 @@ class Physics(Problem):
         field, solution = (outputs.extra[name].flatten(1) for name in ("field", "solution"))
         return {"relative_l2": (field - solution).norm(dim=1) / solution.norm(dim=1)}
 
-    def _drawn(self, generator: torch.Generator) -> Tensor:
+    def _train(self, seed: int) -> TensorTable:
+        count = self.points.count
+        if not self.points.kept:
+            return ResampledPoints(self._draw, count, seed)
+        return TensorTable(**self._draw(count, torch.Generator().manual_seed(seed)), index=torch.arange(count))
+
+    def _draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """``count`` points of each kind, [count, 2]."""
+        boundary = self._inside(count, generator)
+        axis = torch.tensor(self.walls)[torch.randint(len(self.walls), (count,), generator=generator)]
+        side = torch.randint(2, (count,), generator=generator)
+        ends = torch.tensor([self.low, self.high])
+        boundary[torch.arange(count), axis] = ends[side, axis]
+        columns = {"interior": self._inside(count, generator), "boundary": boundary}
+        if "initial" in self.terms:
+            columns["initial"] = self._inside(count, generator)
+            columns["initial"][:, 1] = self.low[1]
+        return columns
+
+    def _inside(self, count: int, generator: torch.Generator) -> Tensor:
         low, high = torch.tensor(self.low), torch.tensor(self.high)
-        return low + (high - low) * torch.rand(self.points, 2, generator=generator)
+        return low + (high - low) * torch.rand(count, 2, generator=generator)
 
 
 def grid(low: Sequence[float], high: Sequence[float], count: int) -> Tensor:

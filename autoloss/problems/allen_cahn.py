@@ -30,7 +30,8 @@ class AllenCahn(Physics):
     Args:
         periodic: the number of waves by which the network is periodic in x; 0 makes the ends a loss.
         hidden: widths of the tanh layers.
-        points: training points, at least 1 (of each loss); a batch is drawn from them.
+        points: training points, at least 1 (of each loss). They are kept; ``resampled`` or ``resampled:512``: new ones
+            in each batch, so many in an epoch.
     """
 
     low, high = (-1.0, 0.0), (1.0, 1.0)
@@ -40,7 +41,7 @@ class AllenCahn(Physics):
     citation = "Raissi, Perdikaris, Karniadakis, JCP 2019, arXiv:1711.10561; Wang, Sankaran, Perdikaris, 2022, \
 arXiv:2203.07404"
 
-    def __init__(self, periodic: int = 1, hidden: Sequence[int] = [64, 64, 64, 64], points: int = 12800) -> None:
+    def __init__(self, periodic: int = 1, hidden: Sequence[int] = [64, 64, 64, 64], points: int | str = 12800) -> None:
         super().__init__(hidden, points)
         whole = isinstance(periodic, int) and not isinstance(periodic, bool) and periodic >= 0
         require(whole, "`periodic` must be a whole number of at least 0", f"periodic={periodic}")

@@ -29,7 +29,8 @@ class Burgers(Physics):
             directory where it lies.
         viscosity: nu, above 0; the reference's is 0.01 / pi.
         hidden: widths of the tanh layers.
-        points: training points, at least 1 (of each loss); a batch is drawn from them.
+        points: training points, at least 1 (of each loss). They are kept; ``resampled`` or ``resampled:512``: new ones
+            in each batch, so many in an epoch.
     """
 
     low, high = (-1.0, 0.0), (1.0, 1.0)
@@ -42,7 +43,7 @@ class Burgers(Physics):
         data: str,
         viscosity: float = 0.003183098861837907,
         hidden: Sequence[int] = [50, 50, 50, 50],
-        points: int = 12800,
+        points: int | str = 12800,
     ) -> None:
         super().__init__(hidden, points)
         require(viscosity > 0, "`viscosity` must be above 0", f"viscosity={viscosity}")

@@ -25,7 +25,8 @@ class Helmholtz(Physics):
         waves: a and b, at least 1: halves of a period along each axis.
         k: wave number, at least 0.
         hidden: widths of the tanh layers.
-        points: training points, at least 1 (of each loss); a batch is drawn from them.
+        points: training points, at least 1 (of each loss). They are kept; ``resampled`` or ``resampled:512``: new ones
+            in each batch, so many in an epoch.
     """
 
     low, high, walls = (-1.0, -1.0), (1.0, 1.0), (0, 1)
@@ -35,7 +36,11 @@ class Helmholtz(Physics):
     citation = "Wang, Teng, Perdikaris, SISC 2021, arXiv:2001.04536, section 4.1"
 
     def __init__(
-        self, waves: Sequence[int] = [1, 4], k: float = 1.0, hidden: Sequence[int] = [50, 50, 50], points: int = 12800
+        self,
+        waves: Sequence[int] = [1, 4],
+        k: float = 1.0,
+        hidden: Sequence[int] = [50, 50, 50],
+        points: int | str = 12800,
     ) -> None:
         super().__init__(hidden, points)
         whole = len(waves) == 2 and all(isinstance(wave, int) and wave >= 1 for wave in waves)

@@ -25,7 +25,8 @@ class KleinGordon(Physics):
     Args:
         frequency: w, above 0.
         hidden: widths of the tanh layers.
-        points: training points, at least 1 (of each loss); a batch is drawn from them.
+        points: training points, at least 1 (of each loss). They are kept; ``resampled`` or ``resampled:512``: new ones
+            in each batch, so many in an epoch.
     """
 
     low, high = (0.0, 0.0), (1.0, 1.0)
@@ -34,7 +35,7 @@ class KleinGordon(Physics):
     citation = "Wang, Teng, Perdikaris, SISC 2021, arXiv:2001.04536, section 4.2"
 
     def __init__(
-        self, frequency: float = 5.0, hidden: Sequence[int] = [50, 50, 50, 50, 50], points: int = 12800
+        self, frequency: float = 5.0, hidden: Sequence[int] = [50, 50, 50, 50, 50], points: int | str = 12800
     ) -> None:
         super().__init__(hidden, points)
         require(frequency > 0, "`frequency` must be above 0", f"frequency={frequency}")

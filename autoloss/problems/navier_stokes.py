@@ -27,7 +27,8 @@ class NavierStokes(Physics):
     Args:
         reynolds: R, the Reynolds number, above 0.
         hidden: widths of the tanh layers.
-        points: training points, at least 1 (of each loss); a batch is drawn from them.
+        points: training points, at least 1 (of each loss). They are kept; ``resampled`` or ``resampled:512``: new ones
+            in each batch, so many in an epoch.
     """
 
     low, high, walls = (-0.5, -0.5), (1.0, 1.5), (0, 1)
@@ -36,7 +37,9 @@ class NavierStokes(Physics):
     avoid = "Losses should share samples: the boundary has points of its own, and the anchor is the parameters."
     citation = "Kovasznay, 1948, doi:10.1017/S0305004100023999"
 
-    def __init__(self, reynolds: float = 40.0, hidden: Sequence[int] = [50, 50, 50, 50], points: int = 12800) -> None:
+    def __init__(
+        self, reynolds: float = 40.0, hidden: Sequence[int] = [50, 50, 50, 50], points: int | str = 12800
+    ) -> None:
         super().__init__(hidden, points)
         require(reynolds > 0, "`reynolds` must be above 0", f"reynolds={reynolds}")
         self.reynolds = reynolds

@@ -24,7 +24,8 @@ class Poisson(Physics):
     Args:
         width: of the peak, above 0; the narrower it is, the larger are the residual's gradients.
         hidden: widths of the tanh layers.
-        points: training points, at least 1 (of each loss); a batch is drawn from them.
+        points: training points, at least 1 (of each loss). They are kept; ``resampled`` or ``resampled:512``: new ones
+            in each batch, so many in an epoch.
     """
 
     low, high, walls = (-1.0, -1.0), (1.0, 1.0), (0, 1)
@@ -33,7 +34,7 @@ class Poisson(Physics):
     avoid = "Losses should share samples: here they share none, and the anchor is the parameters."
     citation = "a manufactured solution, as is usual in tests of solvers; this one is ours"
 
-    def __init__(self, width: float = 0.15, hidden: Sequence[int] = [50, 50, 50], points: int = 12800) -> None:
+    def __init__(self, width: float = 0.15, hidden: Sequence[int] = [50, 50, 50], points: int | str = 12800) -> None:
         super().__init__(hidden, points)
         require(width > 0, "`width` must be above 0", f"width={width}")
         self.width = width

@@ -27,7 +27,8 @@ class Wave(Physics):
         speed: c, above 0.
         frequency: w, a whole number of at least 1.
         hidden: widths of the tanh layers.
-        points: training points, at least 1 (of each loss); a batch is drawn from them.
+        points: training points, at least 1 (of each loss). They are kept; ``resampled`` or ``resampled:512``: new ones
+            in each batch, so many in an epoch.
     """
 
     low, high = (0.0, 0.0), (1.0, 1.0)
@@ -37,7 +38,7 @@ class Wave(Physics):
     citation = "Wang, Yu, Perdikaris, JCP 2022, arXiv:2007.14527, section 7.2"
 
     def __init__(
-        self, speed: float = 2.0, frequency: int = 4, hidden: Sequence[int] = [100, 100, 100], points: int = 12800
+        self, speed: float = 2.0, frequency: int = 4, hidden: Sequence[int] = [100, 100, 100], points: int | str = 12800
     ) -> None:
         super().__init__(hidden, points)
         require(speed > 0, "`speed` must be above 0", f"speed={speed}")

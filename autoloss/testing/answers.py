@@ -113,7 +113,8 @@ class AnswerChecks(Subject):
                 optimizer.zero_grad()
                 losses, features = losses_of(network)
                 total = balancer(dict(zip(self.names, losses, strict=True)), anchor=features)
-                steepness = torch.stack(torch.autograd.grad(total, losses, retain_graph=True))
+                slopes = torch.autograd.grad(total, losses, retain_graph=True)
+                steepness = torch.stack([of_samples.sum() for of_samples in slopes])
                 reported = torch.tensor([balancer.weights[name] for name in self.names], device=self.device)
                 assert torch.allclose(steepness, reported), (
                     f"d(total)/d(loss) must be the reported {reported.tolist()}, but it is {steepness.tolist()}."
@@ -132,7 +133,7 @@ class AnswerChecks(Subject):
 
 
 def _training(size: int, device: str) -> tuple[nn.Module, Callable[[nn.Module], tuple[tuple[Tensor, ...], Tensor]]]:
-    """A network with ``size`` heads, and its losses and features on one batch."""
+    """A network with ``size`` heads, and its losses (of each sample) and features on one batch."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         network = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, size))
@@ -142,7 +143,7 @@ def _training(size: int, device: str) -> tuple[nn.Module, Callable[[nn.Module], 
     def losses_of(net: nn.Module) -> tuple[tuple[Tensor, ...], Tensor]:
         trunk, squash, heads = net.children()
         features = squash(trunk(inputs.to(device)))
-        return ((heads(features) - targets.to(device)) ** 2).mean(0).unbind(), features
+        return ((heads(features) - targets.to(device)) ** 2).unbind(1), features
 
     return network, losses_of
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from autoloss.core.clock import Clock
-from autoloss.core.need import GRADIENTS
+from autoloss.core.need import GRADIENTS, Need
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import Anchor, LossTable
 from autoloss.testing.subject import Subject, changed, same, state_of
@@ -80,6 +80,8 @@ class PrecisionChecks(Subject):
         surgical = isinstance(bound, Surgery)
         if not surgical and not bound.needs & GRADIENTS:
             pytest.skip("needs no gradients")
+        if Need.KERNEL in bound.needs:
+            pytest.skip("kernels are not measured in a fork")
         for large in range(len(self.names)):
             player = Player(self.names, self.weighting()).to(self.device)
             for step in (step for step in range(self.steps) if surgical or bound.needs_at(step) & GRADIENTS):

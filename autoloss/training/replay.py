@@ -125,6 +125,10 @@ def _check(part: PlayerRecord, weighting: Weighting) -> bool:
             f"A replay must have all that a weighting needs, but {title!r} needs what is measured after a step, and a "
             "record has what is measured before it."
         )
+    if Need.KERNEL in weighting.needs:
+        raise ConfigError(
+            f"A replay must have all that a weighting needs, but {title!r} needs kernels, which no record has."
+        )
     anchored = True
     for signal in AT_ANCHOR:
         if signal.need in weighting.needs and not all(_was_recorded(part, kind) for kind in signal.kinds):

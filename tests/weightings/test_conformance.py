@@ -27,6 +27,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "coba": [{"window": 4, "warmup": 2}, {"window": 3, "warmup": 2, "every": 2}],
     "cosmos": [{"preference": {"a": 3.0}}],
     "cov": [{"decay": 0.5}],
+    "dual_cone": [{"reference": "a"}],
     "dwa": [{"window": 2}],
     "fairgrad": [{"alpha": 0.5, "max_norm": 0.0}],
     "fixed": [{"weights": {"a": 2.0}}],

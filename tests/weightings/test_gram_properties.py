@@ -21,14 +21,17 @@ METHODS = {
     "aligned_mtl": 0.0,
     "upgrad": 0.0,
     "dualproj": 0.0,
+    "chebyshev_center": 0.0,
+    "dual_cone": 0.0,
 }
 RANDOM = ("pcgrad", "gradvac")
 # Each promises gram @ weights >= 0.
-UNCONFLICTING = ("mgda", "nash_mtl", "fairgrad", "upgrad", "dualproj", "imtl_g", "config")
+UNCONFLICTING = ("mgda", "nash_mtl", "fairgrad", "upgrad", "dualproj", "imtl_g", "config", "chebyshev_center")
 NAMES = "abcdef"
 
 each = pytest.mark.parametrize("name", METHODS)
-fixed_order = pytest.mark.parametrize("name", [name for name in METHODS if name not in RANDOM])
+# Those whose weights do not depend on the order of the losses: dual_cone's first loss is its reference.
+fixed_order = pytest.mark.parametrize("name", [name for name in METHODS if name not in (*RANDOM, "dual_cone")])
 
 
 def jacobian(seed: int = 0, size: int = 6, space: int = 9) -> Tensor:
@@ -122,7 +125,10 @@ def test_identical_gradients_share_alike(name, size, weights_of):
     """And the step is the plain sum, or of the method's own length."""
     weights = weights_of(name, torch.tensor([[0.6, 0.8]]).repeat(size, 1))
     expected = {"cagrad": 1.4 / 1.16, "nash_mtl": 1 / size, "fairgrad": 1 / size}.get(name, 1.0)
-    assert_close(weights, torch.full((size,), expected), rtol=1e-4, atol=0)
+    assert_close(weights.sum(), torch.tensor(size * expected), rtol=1e-4, atol=0)
+    # The first loss of dual_cone is one of two sides, and shares its weight with none.
+    alike = weights[1:] if name == "dual_cone" else weights
+    assert_close(alike, alike[:1].expand(len(alike)), rtol=1e-4, atol=0)
 
 
 @each
@@ -139,7 +145,7 @@ def test_opposite_gradients_do_not_stop_a_third(name, weights_of):
     rows = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])
     down = weights_of(name, rows) @ rows
     assert down.isfinite().all()
-    if name != "mgda":  # its shortest combination is the one that cancels
+    if name not in ("mgda", "chebyshev_center"):  # their shortest combination is the one that cancels
         assert down[1] > 0.5
 
 

@@ -22,6 +22,7 @@ from autoloss.core.weighting import Weighting
 from autoloss.probe.fork import Fork, Place
 from autoloss.probe.fork_measure import measure_at_fork
 from autoloss.probe.gradients import Measured
+from autoloss.probe.kernels import refuse_fork
 from autoloss.training.step.contract import weights_of
 from autoloss.training.step.item_counts import Items, shares
 from autoloss.training.step.weigh import Weighed, see, weighted_sum
@@ -149,6 +150,7 @@ def combine(
     Units that are ``unbalanced`` keep their base weight, also if they are ``declared`` so and use their copies. With
     ``probe``, gradients are compared for the record alone.
     """
+    refuse_fork(weighting)
     needs = weighting.needs_at(weighed.clock.step)
     probe = probe and not needs & GRADIENTS
     measured = probed = None

@@ -19,6 +19,7 @@ from autoloss.core.weighting import Weighting
 from autoloss.probe import Measured, measure
 from autoloss.probe.anchor import locate
 from autoloss.probe.clipping import Received
+from autoloss.probe.kernels import kernel_traces
 from autoloss.training.step.contract import weights_of
 from autoloss.training.step.item_counts import Items, shares
 from autoloss.training.step.sample_weights import Sampled
@@ -100,6 +101,9 @@ def weigh(
     if compares:
         point = locate(table.anchor, terms.units, weighting.title())
         measured = measure(terms.scalars(losses), point, needs, scale, keep_rows)
+        if Need.KERNEL in needs:
+            traces = kernel_traces(table, losses, terms, point, clock, scale)
+            measured = replace(measured, signals={**measured.signals, "kernel": traces})
     weights, signals, counts = ask(losses, weighting, terms, clock, measured, unbalanced, declared, scale is not None)
     probed = _probe(table, terms, losses, scale) if probe and not compares else None
     share = None if items is None else shares(losses, terms.names, items)
