@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoloss.core.errors import ConfigError
+from autoloss.report.scale import tenfold
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 Panel = tuple[Mapping[str, NDArray[np.float64]], NDArray[np.float64]]  # curves by name, and their steps
 
-TENFOLD = 10.0  # curves whose ends lie further apart than this are drawn on a logarithmic axis
 LINES = 12  # of the legend beside the charts; more go into another column
 DASHES = ("-", "--", ":", "-.")
 
@@ -67,8 +67,7 @@ def _draw(
         here = np.isfinite(values)
         colour, dash = style.get(name, (None, "-"))
         axis.plot(steps[here], values[here], label=name, color=colour, linestyle=dash)
-    finite = np.concatenate([values[np.isfinite(values)] for values in curves.values()])
-    if finite.size and finite.min() > 0 and finite.max() > TENFOLD * finite.min():
+    if tenfold(curves.values()):
         axis.set_yscale("log")
     axis.set_ylabel(label)
     axis.grid(alpha=0.3)
