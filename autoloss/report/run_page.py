@@ -25,11 +25,10 @@ def run_page(record: RunRecord) -> Page:
     names = colour_names([record])
     missing = [f"{first:,} to {last:,}" for first, last in record.gaps]
     said = [f"The rows of the steps {', '.join(missing)} are missing: they could not be written."] if missing else []
-    blocks: list[Block] = [Words("What happened", [*said, *findings(record)])]
+    blocks: list[Block] = [Words("What happened", [*said, *findings(record)]), *_samples(record)]
     for part in record.parts.values():
         blocks += charts(part, record.steps)
     blocks += _metrics(record)
-    blocks += _samples(record)
     blocks += _others(record)
     blocks += [table for part in record.parts.values() if (table := _losses(part)).rows]
     if lines := commands(record):

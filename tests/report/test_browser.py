@@ -1,5 +1,6 @@
 """What a person sees: the pages and TensorBoard in a real browser."""
 
+import json
 import shutil
 import socket
 import subprocess
@@ -124,6 +125,29 @@ def test_many_losses_are_folded_and_a_click_shows_them(browser, run_directory):
     assert rows.count() == 15
     page.get_by_role("button", name="all 40 rows").click()
     assert rows.count() == 40
+    page.close()
+
+
+def test_a_point_far_away_does_not_hide_the_others(browser, tmp_path):
+    scores = [0.01 * i for i in range(15)] + [-4.0]
+    trials = [
+        {"number": i, "state": "complete", "baseline": i == 0, "parameters": {}, "label": "dwa", "metrics": {}}
+        | {"values": [score], "score": score, "on_front": False}
+        for i, score in enumerate(scores)
+    ]
+    found = {"objectives": [{"name": "score", "goal": "max"}], "knee": None, "importance": {}, "confirmed": []}
+    found |= {"trials": trials, "verdict": ["Verdict."], "over": True, "goals": {}, "decision": None}
+    (tmp_path / "search.json").write_text(json.dumps(found))
+    page, complaints, _ = opened(browser, write(tmp_path), 1280)
+    section = page.locator("section", has=page.get_by_role("heading", name="score by trial", exact=True))
+
+    def low():
+        return page.evaluate("s => s.ends()[1][0]", section.element_handle())
+
+    assert low() > -0.5
+    section.get_by_role("button", name="whole range, 1 more").click()
+    assert low() < -3.9
+    assert complaints == []
     page.close()
 
 

@@ -77,13 +77,36 @@ function charts(page) {
 
   // The mean over a window around each point: an average of the past alone would lag behind what falls fast.
   function smoothed(values) {
-    const reach = Math.max(2, Math.round(values.length / 50));
+    const reach = values.length < 20 ? 0 : Math.max(2, Math.round(values.length / 50));
     return values.map((x, i) => {
       if (x === null) return null;
       let sum = 0, count = 0;
       for (let j = Math.max(0, i - reach); j <= Math.min(values.length - 1, i + reach); j++) if (values[j] !== null) { sum += values[j]; count++; }
       return sum / count;
     });
+  }
+
+  // The ends of where most of `values` lie, where a few (a trial that diverged) lie so far out that one would see only
+  // these; else the ends of all.
+  function core(values) {
+    const sorted = values.filter(x => typeof x === "number").sort((a, b) => a - b), n = sorted.length;
+    const ends = [sorted[0], sorted[n - 1]], [a, b] = [sorted[Math.floor(0.1 * n)], sorted[Math.ceil(0.9 * n) - 1]];
+    const near = [Math.max(ends[0], a - 2 * (b - a)), Math.min(ends[1], b + 2 * (b - a))];
+    return n >= 10 && b > a && ends[1] - ends[0] > 1.5 * (near[1] - near[0]) ? near : ends;
+  }
+  function rounded(values) {
+    const low = Math.min(...values), high = Math.max(...values);
+    const step = 10 ** Math.floor(Math.log10((high - low || Math.abs(high) || 1) / 2));
+    return { min: Math.floor(low / step) * step, max: Math.ceil(high / step) * step };
+  }
+  const within = (x, [low, high]) => x >= low && x <= high;
+  function near(points) {
+    const [x, y] = ["x", "y"].map(key => core(points.map(p => p[key])));
+    return points.filter(p => within(p.x, x) && within(p.y, y));
+  }
+  function outside(spec) {
+    const points = spec.groups.flatMap(g => g.points);
+    return points.length - near(points).length;
   }
 
   const shown = (spec, state) => (spec.top && !state.all ? spec.series.filter(s => spec.top.includes(identity(s))) : spec.series);
@@ -210,9 +233,12 @@ function charts(page) {
     if (line) series.push(line);
     const points = spec.groups.flatMap(g => g.points), on = spec.line ? spec.line.points : [];
     const label = { axisLabel: { color: css("--soft"), formatter: digits, hideOverlap: true } };
+    const most = near(points), all = state.whole || most.length === points.length;
+    const ends = (key, i) => (all ? fitted([...points.map(p => p[key]), ...on.map(p => p[i])], false, label)
+      : { ...rounded(most.map(p => p[key])), ...label });
     const option = frame(legendRows(series, width) + 24, {
-      xAxis: axis({ type: "value", name: spec.xname, nameLocation: "middle", nameGap: 26, ...fitted([...points.map(p => p.x), ...on.map(p => p[0])], false, label) }),
-      yAxis: axis({ type: "value", name: spec.yname, nameLocation: "end", nameGap: 10, nameTextStyle: { color: css("--soft"), align: "left" }, ...fitted([...points.map(p => p.y), ...on.map(p => p[1])], false, label) }),
+      xAxis: axis({ type: "value", name: spec.xname, nameLocation: "middle", nameGap: 26, ...ends("x", 0) }),
+      yAxis: axis({ type: "value", name: spec.yname, nameLocation: "end", nameGap: 10, nameTextStyle: { color: css("--soft"), align: "left" }, ...ends("y", 1) }),
       legend: legend(series, width, true), series,
       tooltip: tip({ formatter: p => `${safe(p.name)}<br>${safe(spec.xname)} <b>${safe(digits(p.value[0]))}</b><br>${safe(spec.yname)} <b>${safe(digits(p.value[1]))}</b>` }),
     });
@@ -256,5 +282,5 @@ function charts(page) {
     };
   }
 
-  return { lines, area, heat, intervals, bars, scatter, dots, parallel };
+  return { lines, area, heat, intervals, bars, scatter, dots, parallel, outside };
 }

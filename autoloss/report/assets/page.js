@@ -23,7 +23,7 @@
 
   function prepare(section) {
     const spec = page.charts[section.dataset.chart], plot = section.querySelector(".plot");
-    const state = { log: Boolean(spec.log), smooth: Boolean(spec.smooth), all: false };
+    const state = { log: Boolean(spec.log), smooth: Boolean(spec.smooth), all: false, whole: false };
     const tools = section.querySelector(".tools");
     const chart = { spec, state, plot, made: null, draw() {
       const tall = height(spec, state);
@@ -33,6 +33,7 @@
       this.made.setOption(kinds[spec.kind](spec, state, plot.clientWidth), true);
       section.dataset.drawn = "1";
       section.options = () => this.made.getOption();
+      section.ends = () => [0, 1].map(i => this.made.getModel().getComponent(["xAxis", "yAxis"][i]).axis.scale.getExtent());
     } };
     const tall = height(spec, state);
     if (tall) plot.style.height = tall + "px";
@@ -42,7 +43,9 @@
       button.onclick = () => { state[key] = !state[key]; button.setAttribute("aria-pressed", String(state[key])); chart.draw(); };
       tools.append(button);
     };
-    if (spec.top && FOLDED.includes(spec.kind)) toggle("all", "all " + (spec.names || spec.series).length);
+    if (spec.top && FOLDED.includes(spec.kind)) toggle("all", "all " + (spec.names || [...new Set(spec.series.map(s => s.of || s.name))]).length);
+    const far = spec.kind === "scatter" ? kinds.outside(spec) : 0;
+    if (far) toggle("whole", `whole range, ${far} more`);
     if (spec.smooth !== undefined) toggle("smooth", "smooth");
     if (["lines", "dots"].includes(spec.kind) && spec.log !== null && spec.log !== undefined) toggle("log", "log scale");
     drawn.push(chart);
