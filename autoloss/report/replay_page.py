@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from autoloss.core.io.text_table import number
 from autoloss.report.commands import shown
 from autoloss.report.page import Block, Cell, Page, PageTable, Words
 from autoloss.report.record import Array, PlayerRecord, RunRecord
@@ -63,4 +64,4 @@ def _end(values: Array) -> Cell | str:
     if not len(known):
         return "-"
     last = float(np.median(known[-max(1, round(0.1 * len(known))) :]))
-    return Cell(f"{last:.4g}", last)
+    return Cell(number(last, ".4g"), last)

@@ -60,8 +60,8 @@ def colour_names(records: Sequence[RunRecord]) -> list[str]:
 def facts(record: RunRecord) -> list[tuple[str, str]]:
     """What is shown large: metrics, steps, time, seed and state."""
     summary = record.summary
-    shown = [(name, f"{value:.4g}") for name, value in record.metrics.items()]
-    shown += [(f"{name} (test)", f"{value:.4g}") for name, value in summary.get("test_metrics", {}).items()]
+    shown = [(name, number(value, ".4g")) for name, value in record.metrics.items()]
+    shown += [(f"{name} (test)", number(value, ".4g")) for name, value in summary.get("test_metrics", {}).items()]
     if len(record.steps):
         shown.append(("steps", f"{summary.get('steps', int(record.steps[-1]) + 1):,}"))
     if "seconds" in summary:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autoloss.core.io.files import read_mapping
-from autoloss.core.io.text_table import span
+from autoloss.core.io.text_table import number, span
 from autoloss.report.board_charts import KNEE, against, fronts, weights_by_choice
 from autoloss.report.commands import again, shown
 from autoloss.report.intervals import interval
@@ -40,7 +40,7 @@ def search_page(directory: Path, search: Mapping[str, Any]) -> Page:
     facts = [("trials", str(counts["complete"]))]
     facts += [(name, str(counts[key])) for key, name in (("pruned", "pruned"), ("fail", "failed")) if counts[key]]
     if ranked and "score" in ranked[0]:
-        facts.append(("best score", f"{ranked[0]['score']:+.4g}"))
+        facts.append(("best score", number(ranked[0]["score"], "+.4g")))
     facts.append(("confirmed on", f"{len(search['confirmed'][0]['test'])} seeds" if search["confirmed"] else "nothing"))
     facts.append(("state", "finished" if search["over"] else "not finished"))
     return Page(_title(search, directory, names), shown(directory), facts, blocks, names)
@@ -62,7 +62,7 @@ def _decision(search: Mapping[str, Any]) -> list[Block]:
         return []
     said = [decision["sentence"]]
     if weights := decision["final_weights"]:
-        each = ", ".join(f"{name} {weight:.4g}" for name, weight in weights.items())
+        each = ", ".join(f"{name} {number(weight, '.4g')}" for name, weight in weights.items())
         said.append(f"Final weights of `{decision['label']}`: {each}.")
     if decision.get("command"):
         said.append(f"Next: `{decision['command']}`.")
@@ -87,7 +87,9 @@ def _said(search: Mapping[str, Any], ranked: Sequence[Trial]) -> list[str]:
     elif search["knee"] is not None:
         said.append(f"Trial {best['number']}, `{best['label']}`, is the best compromise on the Pareto front.")
     elif "score" in best:
-        said.append(f"Best single trial: {best['number']}, `{best['label']}`, with a score of {best['score']:+.4g}.")
+        said.append(
+            f"Best single trial: {best['number']}, `{best['label']}`, with a score of {number(best['score'], '+.4g')}."
+        )
     if search["importance"]:
         said.append(_most_important(search["importance"], len(ranked)))
     return said

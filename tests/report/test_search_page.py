@@ -1,6 +1,7 @@
 """The pages of a search and of a comparison, from the files that they leave."""
 
 import json
+import re
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -124,3 +125,17 @@ def test_a_search_that_was_killed_has_a_page(searched, tmp_path):
     told["trials"] = []
     (tmp_path / "search.json").write_text(json.dumps(told))
     assert "No trial finished." in charts_of(tmp_path)[0]
+
+
+def test_a_number_that_is_rounded_to_0_has_no_minus(searched, tmp_path):
+    told = json.loads((searched / "search.json").read_text())
+    tiny = {"score": -1e-9, "metrics": dict.fromkeys(told["goals"], -0.0), "final_weights": {"a": -0.0, "b": 2.0}}
+    trials = [t | tiny | {"values": [-0.0 for _ in t["values"]]} for t in told["trials"]]
+    confirmed = [c | {"test": [-1e-9, -2e-9], "validation": [-1e-9, -2e-9]} for c in told["confirmed"]]
+    confirmed = [c | ({"low": -1e-9, "high": -1e-10} if "low" in c else {}) for c in confirmed]
+    decision = told["decision"] | {"final_weights": {"a": -0.0, "b": 2.0}}
+    changed = {"trials": trials, "confirmed": confirmed, "decision": decision, "verdict": ["Verdict."]}
+    (tmp_path / "search.json").write_text(json.dumps(told | changed))
+    html, _ = charts_of(tmp_path)
+    shown = re.sub(r"<script.*?</script>|<style.*?</style>|data-key=\"[^\"]*\"", "", html, flags=re.DOTALL)
+    assert re.findall(r"-0(?:\.0*)?(?![\d.e])", re.sub(r"\w-\d", "", shown)) == []

@@ -18,6 +18,7 @@ function charts(page) {
   const dash = one => one.dash || "solid";
   const digits = x => (x === null || x === undefined || x === "-" || Number.isNaN(x) ? "–" : typeof x !== "number" ? String(x)
     : x === 0 ? "0" : Math.abs(x) >= 1e5 || Math.abs(x) < 1e-3 ? x.toExponential(2) : String(Number(x.toPrecision(4))));
+  const fixed = (x, places) => x.toFixed(places).replace(/^-(0\.0*)$/, "$1");
   const percent = x => (x === null || x === undefined ? "–" : (100 * x).toFixed(x < 0.1 ? 1 : 0) + " %");
   // The chart library shows names as text where it draws, and as HTML in its tooltips.
   const safe = text => String(text).replace(/[&<>"']/g, c => "&#" + c.charCodeAt(0) + ";");
@@ -183,10 +184,10 @@ function charts(page) {
       visualMap: { min: -1, max: 1, calculable: false, orient: "horizontal", left: "center", bottom: 0, itemHeight: 120, itemWidth: 10, precision: 1,
         text: ["agree", "oppose"], textStyle: { color: css("--soft") }, inRange: { color: [css("--oppose"), css("--neither"), css("--agree")] } },
       series: [{ type: "heatmap", data: points, itemStyle: { borderColor: css("--card"), borderWidth: n > 24 ? 0 : 2 },
-        label: { show: labels, color: css("--ink"), formatter: p => p.data[2].toFixed(2).replace(/^-0\.00$/, "0.00") } }],
+        label: { show: labels, color: css("--ink"), formatter: p => fixed(p.data[2], 2) } }],
       tooltip: tip({ formatter: p => {
         const [a, b] = [of[p.data[1]], of[p.data[0]]], extra = spec.notes && spec.notes[a][b];
-        return safe(spec.names[a] + " × " + spec.names[b]) + `<br>cosine <b>${p.data[2].toFixed(3)}</b>` + (extra ? "<br>" + safe(extra) : "");
+        return safe(spec.names[a] + " × " + spec.names[b]) + `<br>cosine <b>${fixed(p.data[2], 3)}</b>` + (extra ? "<br>" + safe(extra) : "");
       } }),
     });
   }
