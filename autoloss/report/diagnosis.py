@@ -145,9 +145,8 @@ def worth(runs: Sequence[Mapping[str, Any]], ahead: Mapping[str, Any] | None) ->
         return [*said, "The look-ahead run was not possible, so the expected gain is not known."]
     gain = relative_improvement(ahead["metrics"], relative_to(runs, ahead), goals)
     weights = ", ".join(f"{name} {weight:.2g}" for name, weight in ahead["final_weights"].items())
-    said.append(
-        f"One run that learns its weights by looking ahead gained {number(gain, '+.3f')} over equal weights ({weights})."
-    )
+    by = number(gain, "+.3f")
+    said.append(f"One run that learns its weights by looking ahead gained {by} over equal weights ({weights}).")
     chance = math.sqrt(2) * noise
     if gain <= chance:
         return [*said, "Two runs differ by that much by chance: by these runs a search is not worth it."]

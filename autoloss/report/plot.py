@@ -50,8 +50,9 @@ def plot(panels: Mapping[str, Panel], losses: Collection[str]) -> Figure:
         line.get_label(): line for axis in axes[:, 0] for line in axis.get_lines() if line.get_label() in style
     }
     if of_losses:
-        beside = {"loc": "outside right upper", "fontsize": "small", "frameon": False}
-        figure.legend(of_losses.values(), of_losses.keys(), ncols=1 + (len(of_losses) - 1) // LINES, **beside)
+        columns = 1 + (len(of_losses) - 1) // LINES
+        lines, labels = [*of_losses.values()], [*of_losses.keys()]
+        figure.legend(lines, labels, ncols=columns, loc="outside right upper", fontsize="small", frameon=False)
     pyplot.close(figure)  # a notebook shows the figure that a cell ends with, and else would show it twice
     return figure
 
