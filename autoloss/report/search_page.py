@@ -145,4 +145,5 @@ def _table(search: Mapping[str, Any], trials: Sequence[Trial], directory: Path) 
 
 
 def _place(directory: Path, trial: Trial) -> Path:
-    return directory / "trials" / f"{trial['number']:04d}"
+    # A trial of an earlier version has no place of its own.
+    return directory / trial.get("place", f"trials/{trial['number']:04d}")

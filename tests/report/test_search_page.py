@@ -46,8 +46,8 @@ def test_a_search_shows_what_it_tried_and_how_sure_it_is(searched):
     rows = charts["Trials"]["rows"]
     scores = sorted(t["score"] for t in told["trials"])
     assert sorted(row["values"][-1] for row in rows) == pytest.approx(scores, rel=1e-4, abs=1e-9)
-    assert "trials/0000/report.html" in html
-    assert (searched / "trials/0000/report.html").exists()
+    assert "trials/0000-equal/report.html" in html
+    assert (searched / "trials/0000-equal/report.html").exists()
 
 
 def test_importance_is_of_what_makes_the_score_good(searched):
@@ -103,6 +103,9 @@ def test_a_search_is_a_run_of_its_own_in_tensorboard(searched):
     best = [s.value for s in events.Scalars("search/best_score")]
     assert len(best) == 12
     assert best == sorted(best)
+    for trial in json.loads((searched / "search.json").read_text())["trials"]:
+        own = EventAccumulator(str(searched / trial["place"]), size_guidance={"scalars": 0}).Reload()
+        assert [s.value for s in own.Scalars("score")] == [pytest.approx(trial["score"], rel=1e-6, abs=1e-9)]
     weights = [events.Scalars(f"search/weight/{name}") for name in ("a", "b")]
     assert [a.value + b.value for a, b in zip(*weights, strict=True)] == pytest.approx([2.0] * 12)
 
