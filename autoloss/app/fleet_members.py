@@ -76,7 +76,7 @@ def built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule,
     test = bool(config["test"]) and "test" in data
     checkpoint = MemberCheckpoint(request.directory, config, module, member) if plan.checkpoint_every else None
     report = _report(module, request.report)
-    return prepared, module, Job(member, request.directory, seed, data, report, config, test, checkpoint)
+    return prepared, module, Job(member, request.directory, seed, data, report, config, test, checkpoint, request.row)
 
 
 def fork_of(module: RunModule, anchor: str) -> Fork:

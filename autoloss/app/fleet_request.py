@@ -9,9 +9,11 @@ from typing import Any
 
 from pytorch_lightning.callbacks import Callback
 
+from autoloss.app.table_row import table_row
 from autoloss.app.train_one import train
 from autoloss.training.fleet.training import Report
 from autoloss.training.lightning.callbacks.report_metrics import ReportMetrics
+from autoloss.training.record.hparams import TableRow
 
 
 @dataclass(slots=True)
@@ -25,6 +27,11 @@ class Request:
     command: Sequence[str] = ()
     report: Report | None = None
     fold: tuple[int, int] | None = None
+
+    @property
+    def row(self) -> TableRow:
+        """What TensorBoard's table says of it; a run that reports to a search, and a fold, do not say the columns."""
+        return table_row(self.config, self.overrides, listed=self.report is None and self.fold is None)
 
 
 Trained = dict[str, Any] | Exception
@@ -41,4 +48,5 @@ def train_alone(request: Request) -> dict[str, Any]:
         title=request.title,
         fold=request.fold,
         command=request.command,
+        row=request.row,
     )

@@ -12,7 +12,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import Dataset
 
 from autoloss.app.data_card import show_card
@@ -21,12 +20,14 @@ from autoloss.app.prepare import PreparedRun, prepare
 from autoloss.app.ranks.lead import Others
 from autoloss.app.run_summary import check_finite, write_summary
 from autoloss.app.stop_callback import StopCallback
+from autoloss.app.table_row import table_row
 from autoloss.app.trainer_flags import build_trainer
 from autoloss.core.errors import ConfigError
 from autoloss.core.io.files import MODEL
 from autoloss.core.problem import Problem
 from autoloss.report.runs import FINISHED, INTERRUPTED
 from autoloss.search import stop
+from autoloss.training.lightning.board import Board
 from autoloss.training.lightning.callbacks.checkpoints import Resume, StepCheckpoint, epoch_checkpoint
 from autoloss.training.lightning.callbacks.progress import Progress
 from autoloss.training.lightning.callbacks.record import RecordCallback
@@ -35,6 +36,7 @@ from autoloss.training.lightning.loaders import HeldOut, loader
 from autoloss.training.lightning.run_module import SHARDING, RunModule
 from autoloss.training.lightning.shared.checkpoint_file import CheckpointFile
 from autoloss.training.lightning.shared.quick_hooks import quicken
+from autoloss.training.record.hparams import TableRow
 from autoloss.training.saved_model import save_model
 
 
@@ -50,20 +52,22 @@ def train(
     command: Sequence[str] = (),
     prepared: PreparedRun | None = None,
     model: Path | None = None,
+    row: TableRow | None = None,
 ) -> dict[str, Any]:
     """Train the run that ``config`` describes in ``directory``; write its summary there and return it.
 
     ``fold`` (i, n) trains on all but the i-th of n parts of the problem's training and validation data. ``command`` is
     the command line that trains the same run. ``prepared`` is the result of :func:`prepare` for ``config``, if it was
     called before. ``model`` is where the trained model is written; without it, a run with checkpoints writes it beside
-    them. A training that is asked to stop writes a summary too, with the state ``interrupted``, and raises
+    them. ``row`` is the run's row in TensorBoard's table; without it, it is made from ``overrides``. A training that
+    is asked to stop writes a summary too, with the state ``interrupted``, and raises
     :class:`Stopped`.
 
     On several devices the other processes train too, and write nothing; their summary is empty.
     """
     with Others() as others:
         return _train(
-            others, config, directory, overrides, checkpoint, callbacks, title, fold, command, prepared, model
+            others, config, directory, overrides, checkpoint, callbacks, title, fold, command, prepared, model, row
         )
 
 
@@ -79,6 +83,7 @@ def _train(
     command: Sequence[str],
     prepared: PreparedRun | None,
     model: Path | None,
+    row: TableRow | None,
 ) -> dict[str, Any]:
     quiet()
     begun = time.perf_counter()
@@ -108,13 +113,14 @@ def _train(
             f"checkpoint.every_steps needs a module that takes one batch at a time, but {type(module).__name__} takes "
             "several. Leave it out: the checkpoint at the end of each epoch is still written."
         )
-    board = TensorBoardLogger(str(directory), name="", version="", default_hp_metric=False)
+    board = Board(str(directory), name="", version="", default_hp_metric=False)
+    row = row or table_row(config, overrides)
     trainer = build_trainer(
         config["trainer"],
         default_root_dir=str(directory),
         logger=board,
         callbacks=[
-            RecordCallback(directory, **config["record"], config=config),
+            RecordCallback(directory, **config["record"], config=config, row=row),
             Progress(title),
             SampleGrid(directory),
             Resume(),

@@ -11,19 +11,25 @@ import numpy as np
 
 from autoloss.core.metrics.pareto import front, knee
 from autoloss.report.intervals import interval
-from autoloss.report.page import Block, Chart
+from autoloss.report.page import Block, Chart, choice
 from autoloss.report.record import read_columns
+from autoloss.report.scale import apart, first, folded, tenfold
 
 MOST = 30  # choices in one chart
+KNEE = 3  # points of a front from which one of them is its best compromise
 Metrics = Mapping[str, float]
 
 
 def spread(
-    name: str, values: Sequence[float], ends: tuple[float | None, float | None], note: str = ""
+    name: str, values: Sequence[float], ends: tuple[float | None, float | None], of: str, note: str = ""
 ) -> dict[str, Any]:
-    """A row of a chart of intervals: the mean of ``values``, each of them, and the interval's ``ends``."""
+    """A row of a chart of intervals: the mean of ``values``, each of them, and the interval's ``ends``.
+
+    It has the mark of the choice ``of``.
+    """
     return {
         "name": name,
+        "of": choice(of),
         "mean": interval(values)[0],
         "low": ends[0],
         "high": ends[1],
@@ -34,7 +40,7 @@ def spread(
 
 def shifted(base: float, low: float | None, high: float | None) -> tuple[float | None, float | None]:
     """The ``low`` and ``high`` of a difference, shifted by ``base``; ``None`` where there is no interval."""
-    return (None, None) if low is None or high is None else (base + low, base + high)
+    return (None, None) if low is None or high is None or low != low else (base + low, base + high)
 
 
 def intervals(title: str, rows: Sequence[Mapping[str, Any]], axis: str, note: str, zero: bool = True) -> Chart:
@@ -49,8 +55,12 @@ def weights_by_choice(choices: Sequence[tuple[str, Mapping[str, float]]], names:
     if not shown or len(names) < 2:
         return []
     series = [{"name": name, "values": [weights.get(name) for _, weights in shown]} for name in names]
-    data = {"rows": [label for label, _ in shown], "series": series, "log": True, "axis": "weight"}
-    return [Chart("Final weights", "dots", data, "Scaled to sum to the number of losses, so equal weights are at 1.")]
+    table = {name: [weights[name] for _, weights in shown if name in weights] for name in names}
+    log = tenfold(table.values())
+    data = {"rows": [label for label, _ in shown], "series": series, "log": log, "axis": "weight"}
+    data |= first(names, {name: apart(of) for name, of in table.items()})
+    note = "Scaled to sum to the number of losses, so that equal weights are at 1."
+    return [Chart("Final weights", "dots", data, folded(note, data, len(names)))]
 
 
 def scaled(weights: Mapping[str, float]) -> dict[str, float]:
@@ -75,40 +85,41 @@ def against(runs: Sequence[tuple[str, Path]]) -> list[Block]:
     for name, groups in list(ends.items())[:4]:
         if sum(map(len, groups.values())) < 2:
             continue
-        few = len(groups) <= 8
-        series = [{"name": label, "points": points} for label, points in groups.items()]
-        merged = [{"name": "runs", "points": [p for points in groups.values() for p in points]}]
         values = [x for group in groups.values() for p in group for x in (p["x"], p["y"])]
         ends_at = [[min(values), min(values)], [max(values), max(values)]]
         line = {"name": "no difference", "points": ends_at}
-        data = {"groups": series if few else merged, "xname": "training", "yname": "validation", "line": line}
+        data = {"groups": grouped(groups), "xname": "training", "yname": "validation", "line": line}
         note = f"Loss `{name}` at the end of each run. A run far above the line overfits its training data."
         blocks.append(Chart(f"Training against validation: {name}", "scatter", data, note))
     return blocks
 
 
-def fronts(points: Sequence[tuple[str, Metrics]], goals: Mapping[str, str]) -> list[Block]:
-    """For each pair of the first three metrics: the Pareto front, and its best compromise."""
-    known = [(label, of) for label, of in points if all(np.isfinite(of.get(name, np.nan)) for name in goals)]
+def grouped(points: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """The groups of a chart of points: one for each choice, with the choice's mark."""
+    return [{"name": name, "of": choice(name), "points": [*of]} for name, of in points.items()]
+
+
+def fronts(points: Sequence[tuple[str, str, Metrics]], goals: Mapping[str, str]) -> list[Block]:
+    """For each pair of the first three metrics: the Pareto front of ``points`` (choice, label, metrics)."""
+    known = [point for point in points if all(np.isfinite(point[2].get(name, np.nan)) for name in goals)]
     if len(known) < 3 or len(goals) < 2:
         return []
     return [_front(known, pair, [goals[name] for name in pair]) for pair in combinations(list(goals)[:3], 2)]
 
 
-def _front(points: Sequence[tuple[str, Metrics]], pair: tuple[str, str], goals: Sequence[str]) -> Chart:
+def _front(points: Sequence[tuple[str, str, Metrics]], pair: tuple[str, str], goals: Sequence[str]) -> Chart:
     x, y = pair
-    spots = [(of[x], of[y]) for _, of in points]
-    best, middle = set(front(spots, goals)), knee(spots, goals)
-    dots: list[dict[str, Any]] = [{"name": label, "x": of[x], "y": of[y]} for label, of in points]
-    parts: list[tuple[dict[str, Any], list[dict[str, Any]]]] = [
-        ({"name": "beaten", "grey": True}, [d for i, d in enumerate(dots) if i not in best]),
-        ({"name": "Pareto front", "accent": True}, [d for i, d in enumerate(dots) if i in best - {middle}]),
-        ({"name": "the best compromise", "large": True}, [dots[middle]]),
-    ]
-    groups = [{**look, "points": of} for look, of in parts if of]
-    line = {"name": "front", "points": sorted([d["x"], d["y"]] for i, d in enumerate(dots) if i in best)}
+    spots = [(of[x], of[y]) for _, _, of in points]
+    best = set(front(spots, goals))
+    middle = knee(spots, goals) if len(best) >= KNEE else None
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for i, (group, label, of) in enumerate(points):
+        look = {"faded": i not in best, "ring": i == middle}
+        groups.setdefault(group, []).append({"name": label, "x": of[x], "y": of[y], **look})
+    line = {"name": "Pareto front", "points": sorted(list(spots[i]) for i in best)}
     words = " and ".join(f"{name} ({goal})" for name, goal in zip(pair, goals, strict=True))
-    data = {"groups": groups, "xname": x, "yname": y, "line": line}
-    note = f"{words}. No candidate is better in both metrics than one on the front."
-    note += f" `{dots[middle]['name']}` is the best compromise."
+    data = {"groups": grouped(groups), "xname": x, "yname": y, "line": line}
+    note = f"{words}. Pale: another one is better in both, or as good in one and better in the other."
+    if middle is not None:
+        note += f" Ringed: `{points[middle][1]}`, the best compromise on the front."
     return Chart(f"{x} against {y}", "scatter", data, note)

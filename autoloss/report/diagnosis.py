@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from autoloss.core.io.text_table import number
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.report.explain import conflict_share
 from autoloss.report.record import RunRecord
@@ -94,7 +95,7 @@ def weighting_advice(found: Sequence[Trait]) -> list[str]:
         worst = min(fights, key=lambda t: t.cosine)
         said.append(
             f"`{worst.name}` conflicts with another loss in {worst.conflicts:.0%} of the steps (mean cosine "
-            f"{worst.cosine:.2f}). Try weighting=cagrad, nash_mtl or pcgrad, which reduce such conflicts."
+            f"{number(worst.cosine, '.2f')}). Try weighting=cagrad, nash_mtl or pcgrad, which reduce such conflicts."
         )
     alike = "Scales, gradient norms and directions of the losses are similar: equal weights are a good choice."
     return said or [alike]
@@ -144,7 +145,8 @@ def worth(runs: Sequence[Mapping[str, Any]], ahead: Mapping[str, Any] | None) ->
         return [*said, "The look-ahead run was not possible, so the expected gain is not known."]
     gain = relative_improvement(ahead["metrics"], relative_to(runs, ahead), goals)
     weights = ", ".join(f"{name} {weight:.2g}" for name, weight in ahead["final_weights"].items())
-    said.append(f"One run that learns its weights by looking ahead gained {gain:+.3f} over equal weights ({weights}).")
+    by = number(gain, "+.3f")
+    said.append(f"One run that learns its weights by looking ahead gained {by} over equal weights ({weights}).")
     chance = math.sqrt(2) * noise
     if gain <= chance:
         return [*said, "Two runs differ by that much by chance: by these runs a search is not worth it."]

@@ -37,9 +37,19 @@ class Entrant:
         """The standard deviation of the score over seeds; NaN for one seed."""
         return stdev(self.scores) if len(self.scores) > 1 else math.nan
 
+    def by_seed(self, values: Sequence[float]) -> dict[Any, float]:
+        """``values`` of the runs by seed; empty if two runs have the same one, or one has none."""
+        seeds = [_summary(run).get("seed") for run in self.runs]
+        known = None not in seeds and len(set(seeds)) == len(seeds)
+        return dict(zip(seeds, values, strict=True)) if known else {}
+
+    def values(self, metric: str) -> list[float]:
+        """``metric`` of each run."""
+        return [float(_summary(run)["metrics"][metric]) for run in self.runs]
+
     def mean(self, metric: str) -> float:
         """The mean of ``metric`` over seeds."""
-        return fmean(_summary(run)["metrics"][metric] for run in self.runs)
+        return fmean(self.values(metric))
 
     @property
     def weight_sum(self) -> float:

@@ -21,13 +21,23 @@ DIGITS = 5
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart: its ``kind`` in ``page.js``, and its numbers."""
+    """A chart: its ``kind`` in ``charts.js``, and its numbers.
+
+    What is drawn for a name (of ``series``, ``groups`` or, in a chart of intervals, ``rows``) has the mark of that name
+    on the whole page; ``of`` says whose mark it is, where its own text says more: ``left (validation)`` is of ``left``.
+    """
 
     title: str
     kind: str
     data: Mapping[str, Any]
     note: str = ""
     tall: bool = False
+
+    @property
+    def identities(self) -> list[str]:
+        """The names whose marks the chart shows, in its order."""
+        key = {"lines": "series", "area": "series", "dots": "series", "scatter": "groups", "intervals": "rows"}
+        return [str(one.get("of", one["name"])) for one in self.data.get(key.get(self.kind, ""), ())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +96,7 @@ Block = Chart | PageTable | Words | Code | Picture
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page: ``facts`` are shown large, and each of ``names`` has one colour in all charts."""
+    """A page: ``facts`` are shown large; ``names`` (losses) come first in the order of marks."""
 
     title: str
     subtitle: str
@@ -94,19 +104,35 @@ class Page:
     blocks: Sequence[Block]
     names: Sequence[str] = field(default_factory=list)
 
+    @property
+    def marks(self) -> dict[str, int]:
+        """The place of each name among colours, markers and dashes: one place on the whole page."""
+        charts = [block for block in self.blocks if isinstance(block, Chart)]
+        everyone = dict.fromkeys([*self.names, *(name for chart in charts for name in chart.identities)])
+        return {name: place for place, name in enumerate(everyone)}
+
+
+def choice(label: str) -> str:
+    """Whose mark a weighting or a choice of a comparison has: not that of a loss of the same name.
+
+    >>> choice("equal")
+    'choice equal'
+    """
+    return f"choice {label}"
+
 
 def render(page: Page) -> str:
     """The page as HTML: every text escaped, every number and script inside the file."""
     charts = {f"chart-{i}": block for i, block in enumerate(page.blocks) if isinstance(block, Chart)}
     data = {
-        "colours": {name: i for i, name in enumerate(page.names)},
+        "marks": page.marks,
         "charts": {key: {"kind": chart.kind, "title": chart.title, **chart.data} for key, chart in charts.items()},
     }
     return _template().render(
         page=page,
         kinds={i: type(block).__name__ for i, block in enumerate(page.blocks)},
         css=Markup(_asset("page.css")),
-        js=Markup(_asset("page.js")),
+        js=Markup(_asset("charts.js") + _asset("page.js")),
         # Compressed, the library and the numbers take a third of the space, and no name in them can end the script.
         library=_library() if charts else "",
         data=packed(json.dumps(plain(data), allow_nan=False, separators=(",", ":"))),

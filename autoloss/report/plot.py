@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoloss.core.errors import ConfigError
+from autoloss.report.scale import tenfold
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 Panel = tuple[Mapping[str, NDArray[np.float64]], NDArray[np.float64]]  # curves by name, and their steps
 
-TENFOLD = 10.0  # curves whose ends lie further apart than this are drawn on a logarithmic axis
 LINES = 12  # of the legend beside the charts; more go into another column
 DASHES = ("-", "--", ":", "-.")
 
@@ -50,8 +50,9 @@ def plot(panels: Mapping[str, Panel], losses: Collection[str]) -> Figure:
         line.get_label(): line for axis in axes[:, 0] for line in axis.get_lines() if line.get_label() in style
     }
     if of_losses:
-        beside = {"loc": "outside right upper", "fontsize": "small", "frameon": False}
-        figure.legend(of_losses.values(), of_losses.keys(), ncols=1 + (len(of_losses) - 1) // LINES, **beside)
+        columns = 1 + (len(of_losses) - 1) // LINES
+        lines, labels = [*of_losses.values()], [*of_losses.keys()]
+        figure.legend(lines, labels, ncols=columns, loc="outside right upper", fontsize="small", frameon=False)
     pyplot.close(figure)  # a notebook shows the figure that a cell ends with, and else would show it twice
     return figure
 
@@ -67,8 +68,7 @@ def _draw(
         here = np.isfinite(values)
         colour, dash = style.get(name, (None, "-"))
         axis.plot(steps[here], values[here], label=name, color=colour, linestyle=dash)
-    finite = np.concatenate([values[np.isfinite(values)] for values in curves.values()])
-    if finite.size and finite.min() > 0 and finite.max() > TENFOLD * finite.min():
+    if tenfold(curves.values()):
         axis.set_yscale("log")
     axis.set_ylabel(label)
     axis.grid(alpha=0.3)

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from autoloss.core.io.text_table import number
 from autoloss.report.commands import shown
 from autoloss.report.page import Block, Cell, Page, PageTable, Words
 from autoloss.report.record import Array, PlayerRecord, RunRecord
-from autoloss.report.run_page import colour_names, lines
+from autoloss.report.run_page import changes, colour_names, lines, title
+from autoloss.report.scale import tenfold
 
 Replayed = tuple[Array, Mapping[str, Array]]
 
@@ -18,14 +20,13 @@ def replay_page(record: RunRecord, part: PlayerRecord, found: Mapping[str, Repla
     """The weights of each weighting in ``found`` (steps, and weights by loss) beside those of the run."""
     own = {part.title(name): x for name, x in part.weights.items()}
     blocks: list[Block] = [Words("What this is", _said(record, found)), _table(record, own, found)]
-    everything = [np.abs(x) for x in [*own.values(), *(x for _, of in found.values() for x in of.values())]]
-    positive = np.concatenate([x[np.isfinite(x) & (x > 0)] for x in everything] or [np.ones(1)])
-    log = bool(len(positive)) and float(positive.max()) > 30 * float(positive.min())
-    blocks.append(lines("The run itself", record.steps, own, "Its own weights.", log, zero=not log))
+    log = tenfold([*own.values(), *(x for _, of in found.values() for x in of.values())])
+    sizes = changes(part)
+    blocks.append(lines("The run itself", record.steps, own, "Its own weights.", log, sizes))
     for name, (steps, weights) in found.items():
-        blocks.append(lines(name, steps, weights, "The weights that it would have given.", log, zero=not log))
+        blocks.append(lines(name, steps, weights, "The weights that it would have given.", log, sizes))
     facts = [("weightings", str(len(found))), ("recorded steps", f"{len(record.steps):,}")]
-    return Page(f"Replay of {record.directory.name}", shown(record.directory), facts, blocks, colour_names([record]))
+    return Page(f"Replay of {title(record)}", shown(record.directory), facts, blocks, colour_names([record]))
 
 
 def _said(record: RunRecord, found: Mapping[str, Replayed]) -> list[str]:
@@ -63,4 +64,4 @@ def _end(values: Array) -> Cell | str:
     if not len(known):
         return "-"
     last = float(np.median(known[-max(1, round(0.1 * len(known))) :]))
-    return Cell(f"{last:.4g}", last)
+    return Cell(number(last, ".4g"), last)

@@ -13,6 +13,7 @@ from autoloss.report.commands import commands, leaves
 from autoloss.report.explain import conflict_share, findings
 from autoloss.report.page import Block, Cell, Chart, Code, Page, PageTable, Picture, Words
 from autoloss.report.record import Array, PlayerRecord, RunRecord
+from autoloss.report.scale import apart, first, folded, tenfold
 
 # Kinds of columns that are no chart of their own: they are drawn elsewhere on the page, or serve a replay.
 KNOWN = {"step", "epoch", "progress", "loss", "loss_weight", "loss_raw", "loss_weighted", "loss_share"}
@@ -21,24 +22,27 @@ KNOWN |= {"grad_norm", "grad_share", "grad_cosine", "grad_cosine_min", "grad_ite
 
 def run_page(record: RunRecord) -> Page:
     """What a run reached, how its weights changed, and why."""
-    summary, names = record.summary, colour_names([record])
-    what = [str(summary.get("weighting") or _name(record.config.get("weighting")) or "run")]
-    if (problem := summary.get("problem") or _name(record.config.get("problem"))) is not None:
-        what.append(f"on {problem}")
+    names = colour_names([record])
     missing = [f"{first:,} to {last:,}" for first, last in record.gaps]
     said = [f"The rows of the steps {', '.join(missing)} are missing: they could not be written."] if missing else []
-    blocks: list[Block] = [Words("What happened", [*said, *findings(record)])]
+    blocks: list[Block] = [Words("What happened", [*said, *findings(record)]), *_samples(record)]
     for part in record.parts.values():
         blocks += charts(part, record.steps)
     blocks += _metrics(record)
-    blocks += _samples(record)
     blocks += _others(record)
     blocks += [table for part in record.parts.values() if (table := _losses(part)).rows]
     if lines := commands(record):
         blocks.append(Code("Again", lines, "Commands that repeat the run, and that show more of it."))
     if record.config:
         blocks.append(Code("Configuration", [f"{k}: {v}" for k, v in leaves(record.config)], folded=True))
-    return Page(" ".join(what), str(record.directory), facts(record), blocks, names)
+    return Page(title(record), str(record.directory), facts(record), blocks, names)
+
+
+def title(record: RunRecord) -> str:
+    """What was trained: the weighting, and the problem if it is known."""
+    what = str(record.summary.get("weighting") or _name(record.config.get("weighting")) or "Run")
+    problem = record.summary.get("problem") or _name(record.config.get("problem"))
+    return what if problem is None else f"{what} on {problem}"
 
 
 def colour_names(records: Sequence[RunRecord]) -> list[str]:
@@ -56,8 +60,8 @@ def colour_names(records: Sequence[RunRecord]) -> list[str]:
 def facts(record: RunRecord) -> list[tuple[str, str]]:
     """What is shown large: metrics, steps, time, seed and state."""
     summary = record.summary
-    shown = [(name, f"{value:.4g}") for name, value in record.metrics.items()]
-    shown += [(f"{name} (test)", f"{value:.4g}") for name, value in summary.get("test_metrics", {}).items()]
+    shown = [(name, number(value, ".4g")) for name, value in record.metrics.items()]
+    shown += [(f"{name} (test)", number(value, ".4g")) for name, value in summary.get("test_metrics", {}).items()]
     if len(record.steps):
         shown.append(("steps", f"{summary.get('steps', int(record.steps[-1]) + 1):,}"))
     if "seconds" in summary:
@@ -69,59 +73,66 @@ def facts(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def lines(
-    title: str, x: Array, table: Mapping[str, Array], note: str = "", log: bool | None = None, **more: Any
+    title: str,
+    x: Array,
+    table: Mapping[str, Array],
+    note: str = "",
+    log: bool | None = None,
+    sizes: Mapping[str, float] | None = None,
+    **more: Any,
 ) -> Chart:
-    """A line chart of the measured columns of ``table`` over ``x``; with ``log=None`` the axis is never logarithmic."""
+    """A line chart of the measured columns of ``table`` over ``x``; with ``log=None`` the axis is never logarithmic.
+
+    Of many columns those of the largest ``sizes`` are shown first.
+    """
     known = {name: y for name, y in table.items() if np.isfinite(y).any()}
     there = np.any([np.isfinite(y) for y in known.values()], 0) if known else np.zeros(len(x), bool)
     series = [{"name": name, "y": y[there]} for name, y in known.items()]
-    return Chart(title, "lines", {"x": x[there], "series": series, "log": log, **more}, note)
+    data = {"x": x[there], "series": series, "log": log, **more, **first([*known], sizes or {})}
+    return Chart(title, "lines", data, folded(note, data, len(known)))
+
+
+def changes(part: PlayerRecord) -> dict[str, float]:
+    """How far the weight of each loss and group of ``part`` ends from its base weight; of equal ones, its share."""
+    found: dict[str, float] = {}
+    for name in part.losses:
+        weight, share = _last(part.weights.get(name)), _last(part.of("loss_share").get(name))
+        size = apart([weight / (part.base.get(name, 1.0) or 1.0)]) + 1e-6 * np.nan_to_num(share)
+        for of in {name, *(group for group, names in part.groups.items() if name in names)}:
+            found[part.title(of)] = max(found.get(part.title(of), 0.0), size)
+    return found
 
 
 def charts(part: PlayerRecord, steps: Array) -> list[Block]:
     """The charts of one player; a chart without numbers is left out."""
     before = f"{part.player}: " if part.player else ""
+    sizes = changes(part)
 
-    def titled(table: Mapping[str, Array]) -> dict[str, Array]:
-        return {part.title(name): x for name, x in table.items()}
+    def drawn(title: str, table: Mapping[str, Array], note: str = "", **more: Any) -> Chart:
+        titled = {part.title(name): x for name, x in table.items()}
+        return lines(f"{before}{title}", steps, titled, note, tenfold(titled.values()), sizes, **more)
 
-    positive = all((x[np.isfinite(x)] > 0).all() for x in part.weights.values())
-    wide = positive and any(np.nanmax(x) > 30 * np.nanmin(x) for x in part.weights.values() if np.isfinite(x).any())
+    def share(title: str, table: Mapping[str, Array]) -> Chart:
+        chart = drawn(title, table, "The share of each loss in the sum of all magnitudes.")
+        data = {**chart.data, "series": [{**s, "y": np.nan_to_num(s["y"])} for s in chart.data["series"]]}
+        return Chart(chart.title, "area", data, chart.note)
+
     effective = "The effective weight of a loss is d(total)/d(loss), base weight included."
-    drawn = [
-        lines(f"{before}Weights", steps, titled(part.weights), effective, wide, zero=not wide),
-        lines(
-            f"{before}Losses",
-            steps,
-            titled(part.raw),
-            "Without weights.",
-            True,
-            smooth=True,
-        ),
-        lines(f"{before}Weighted losses", steps, titled(part.of("loss_weighted")), "", True, smooth=True),
-        _area(f"{before}Share of the total", steps, titled(part.of("loss_share"))),
-        lines(f"{before}Learned numbers of losses", steps, part.numbers, "Learned from held-out data.", None),
-        lines(
-            f"{before}Gradient norms",
-            steps,
-            titled(part.grad_norms),
-            "Without weights, at the anchor.",
-            True,
-            smooth=True,
-        ),
-        _area(f"{before}Share of the gradient", steps, titled(part.grad_shares)),
+    numbers = lines(f"{before}Learned numbers of losses", steps, part.numbers, "Learned from held-out data.", None)
+    every = [
+        drawn("Weights", part.weights, effective),
+        drawn("Losses", part.raw, "Without weights.", smooth=True),
+        drawn("Weighted losses", part.of("loss_weighted"), smooth=True),
+        share("Share of the total", part.of("loss_share")),
+        numbers,
+        drawn("Gradient norms", part.grad_norms, "Without weights, at the anchor.", smooth=True),
+        share("Share of the gradient", part.grad_shares),
     ]
-    shown: list[Block] = [chart for chart in drawn if chart.data["series"]]
-    return [*shown, *_cosines(part, steps, before)]
+    shown: list[Block] = [chart for chart in every if chart.data["series"]]
+    return [*shown, *_cosines(part, steps, before, sizes)]
 
 
-def _area(title: str, steps: Array, table: Mapping[str, Array]) -> Chart:
-    chart = lines(title, steps, table, "The share of each loss in the sum of all magnitudes.")
-    data = {**chart.data, "series": [{**s, "y": np.nan_to_num(s["y"])} for s in chart.data["series"]]}
-    return Chart(title, "area", data, chart.note)
-
-
-def _cosines(part: PlayerRecord, steps: Array, before: str) -> list[Block]:
+def _cosines(part: PlayerRecord, steps: Array, before: str, sizes: Mapping[str, float]) -> list[Block]:
     if not any(np.isfinite(x).any() for x in part.cosines.values()):
         return []
     size = len(part.units)
@@ -134,8 +145,9 @@ def _cosines(part: PlayerRecord, steps: Array, before: str) -> list[Block]:
             values[i, j] = values[j, i] = float(np.nanmean(x))
             notes[i][j] = notes[j][i] = f"below 0 in {conflict_share(x):.0%} of the measured steps"
     names = [part.title(unit) for unit in part.units]
-    matrix = {"names": names, "values": values, "notes": notes}
-    blocks: list[Block] = [Chart(f"{before}Cosines between gradients", "heat", matrix, "Mean over the measured steps.")]
+    matrix = {"names": names, "values": values, "notes": notes, **first(names, sizes)}
+    mean = folded("Mean over the measured steps.", matrix, size)
+    blocks: list[Block] = [Chart(f"{before}Cosines between gradients", "heat", matrix, mean)]
     lowest = {"lowest cosine": part.columns[part.tag("grad_cosine_min")]}
     if size == 2:
         lowest = {f"{names[0]} and {names[1]}": lowest["lowest cosine"]}
@@ -153,15 +165,18 @@ def _metrics(record: RunRecord) -> list[Block]:
     blocks: list[Block] = []
     if metrics and len(step):
         blocks.append(lines("Metrics on validation data", step, metrics, "After each epoch.", False, markers=True))
-    pairs = []
+    pairs: list[dict[str, Any]] = []
     for title in record.losses:
         train, held = curves.get(f"train_loss/{title}"), curves.get(f"val_loss/{title}")
         if train is not None and held is not None and np.isfinite(held).any():
-            pairs.append({"name": title, "colour": title, "y": train, "dash": "dashed"})
-            pairs.append({"name": f"{title} (validation)", "colour": title, "y": held, "dash": "solid"})
+            pairs.append({"name": f"{title} (training)", "of": title, "y": train, "dash": "dashed"})
+            pairs.append({"name": f"{title} (validation)", "of": title, "y": held, "dash": "solid"})
     if pairs:
-        data = {"x": step, "series": pairs, "log": False, "markers": True}
+        sizes = {name: size for part in record.parts.values() for name, size in changes(part).items()}
+        data = {"x": step, "series": pairs, "log": tenfold(pair["y"] for pair in pairs), "markers": True}
+        data |= first(list(dict.fromkeys(pair["of"] for pair in pairs)), sizes)
         note = "Dashed: the loss in training. Solid: the same loss on validation data."
+        note = folded(note, data, len(pairs) // 2)
         blocks.append(Chart("Training against validation", "lines", data, note))
     return blocks
 
@@ -212,12 +227,15 @@ def _losses(part: PlayerRecord) -> PageTable:
     return PageTable("At the end", header, rows, note)
 
 
-def _end(values: Array | None, form: str = ".4g") -> Cell | str:
+def _last(values: Array | None) -> float:
+    """The median over the last tenth of what was measured; NaN without it."""
     known = np.empty(0) if values is None else values[np.isfinite(values)]
-    if not len(known):
-        return "-"
-    last = float(np.median(known[-max(1, round(0.1 * len(known))) :]))
-    return Cell(number(last, form), last)
+    return float(np.median(known[-max(1, round(0.1 * len(known))) :])) if len(known) else np.nan
+
+
+def _end(values: Array | None, form: str = ".4g") -> Cell | str:
+    last = _last(values)
+    return Cell(number(last, form), last) if last == last else "-"
 
 
 def _name(node: Any) -> str | None:

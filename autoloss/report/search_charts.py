@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from autoloss.report.board_charts import intervals, scaled, shifted, spread
+from autoloss.report.board_charts import grouped, intervals, scaled, shifted, spread
 from autoloss.report.intervals import interval
 from autoloss.report.page import Block, Chart
+from autoloss.report.scale import apart, first, tenfold
 
 Trial = Mapping[str, Any]
 AXES = 8  # of each kind in one chart
@@ -23,7 +24,12 @@ def label(trial: Trial) -> str:
 
 def method(trial: Trial) -> str:
     """The trial's weighting."""
-    return "equal" if trial["baseline"] else str(trial.get("label", "")).split(" ")[0]
+    return "equal" if trial["baseline"] else weighting_of(str(trial.get("label", "")))
+
+
+def weighting_of(label: str) -> str:
+    """The weighting of a candidate's label, ``gradnorm alpha=1.5``."""
+    return label.split(" ")[0]
 
 
 def history(search: Mapping[str, Any], ranked: Sequence[Trial]) -> Chart:
@@ -37,7 +43,7 @@ def history(search: Mapping[str, Any], ranked: Sequence[Trial]) -> Chart:
         groups.setdefault(method(t), []).append({"name": label(t), "x": t["number"], "y": t["values"][0]})
     points = [[t["number"], float(value)] for t, value in zip(trials, best, strict=True)]
     data = {
-        "groups": [{"name": name, "points": of} for name, of in groups.items()],
+        "groups": grouped(groups),
         "line": {"name": "best so far", "points": points, "step": "end"},
         "xname": "trial",
         "yname": name,
@@ -46,13 +52,13 @@ def history(search: Mapping[str, Any], ranked: Sequence[Trial]) -> Chart:
 
 
 def importance(search: Mapping[str, Any]) -> list[Block]:
-    """A chart of how much each parameter matters for the objective."""
-    rows = [{"name": name, "value": value} for name, value in list(search["importance"].items())[:12]]
-    note = "How much each parameter decides whether a trial is among the best (PED-ANOVA); the shares sum to 1."
+    """A chart of how much each parameter matters for the objective; nothing where the trials are too few."""
     done = sum(trial["state"] == "complete" for trial in search["trials"])
-    if done < ENOUGH:
-        note += f" {done} finished trials are too few for a reliable order."
-    return [Chart("Parameter importance", "bars", {"rows": rows, "axis": "share"}, note)] if rows else []
+    rows = [{"name": name, "value": value} for name, value in list(search["importance"].items())[:12]]
+    if done < ENOUGH or not rows:
+        return []
+    note = "How much each parameter decides whether a trial is among the best (PED-ANOVA); the shares sum to 1."
+    return [Chart("Parameter importance", "bars", {"rows": rows, "axis": "share"}, note)]
 
 
 def parallel(search: Mapping[str, Any], ranked: Sequence[Trial], names: Sequence[str]) -> list[Block]:
@@ -74,16 +80,28 @@ def parallel(search: Mapping[str, Any], ranked: Sequence[Trial], names: Sequence
         else:
             axes.append({"name": key})
         columns.append(values)
-    for name in names[:AXES]:
-        weights = [scaled(t.get("final_weights", {})).get(name) for t in ranked]
-        axes.append({"name": f"weight of {name}", "log": all(w is None or w > 0 for w in weights)})
-        columns.append([*weights])
+    axes_of_weights, weights = _weights(ranked, names)
+    axes += axes_of_weights
+    columns += weights
     goal = search["objectives"][0]["name"]
     axes.append({"name": goal})
     columns.append([t["values"][0] for t in ranked])
     rows = [{"name": label(t), "values": [*of]} for t, of in zip(ranked, zip(*columns, strict=True), strict=True)]
-    note = "Each line is a trial; drag along an axis to select trials. Final weights, scaled to sum to their number."
+    note = "Each line is a trial; drag along an axis to select trials. Final weights, scaled to sum to their number, "
+    note += "have one scale: equal weights are a level line."
     return [Chart("Trials", "parallel", {"axes": axes, "rows": rows, "goal": goal}, note, tall=True)]
+
+
+def _weights(ranked: Sequence[Trial], names: Sequence[str]) -> tuple[list[dict[str, Any]], list[list[Any]]]:
+    """An axis for each loss, and its weights; all axes have the same ends, so that equal weights are a level line."""
+    found = [scaled(t.get("final_weights", {})) for t in ranked]
+    table = {name: [of.get(name) for of in found] for name in names}
+    known = {name: [w for w in of if w is not None] for name, of in table.items()}
+    names = first(names, {name: apart(of) for name, of in known.items()}).get("top", names)[:AXES]
+    everyone = [w for name in names for w in known[name]]
+    ends = [min([*everyone, 1.0]), max([*everyone, 1.0])]
+    axes = [{"name": f"weight of {name}", "log": tenfold([everyone]), "ends": ends} for name in names]
+    return axes, [table[name] for name in names]
 
 
 def confirmed(search: Mapping[str, Any]) -> Chart:
@@ -91,7 +109,13 @@ def confirmed(search: Mapping[str, Any]) -> Chart:
     kept = [c for c in search["confirmed"] if not c["error"]]
     base = next(interval(c["test"])[0] for c in kept if "difference" not in c)
     rows = [
-        spread(c["label"], c["test"], shifted(base, c.get("low"), c.get("high")), c.get("words", "equal weights"))
+        spread(
+            c["label"],
+            c["test"],
+            shifted(base, c.get("low"), c.get("high")),
+            weighting_of(c["label"]),
+            c.get("words", "equal weights"),
+        )
         for c in kept
     ]
     data = "validation" if any(c.get("split") == "validation" for c in kept) else "test"

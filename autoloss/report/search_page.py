@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoloss.core.io.text_table import span
-from autoloss.report.board_charts import against, fronts, weights_by_choice
+from autoloss.core.io.files import read_mapping
+from autoloss.core.io.text_table import number, span
+from autoloss.report.board_charts import KNEE, against, fronts, weights_by_choice
 from autoloss.report.commands import again, shown
 from autoloss.report.intervals import interval
 from autoloss.report.page import Block, Cell, Code, Page, PageTable, Words
+from autoloss.report.said import shortened
 from autoloss.report.search_charts import ENOUGH, Trial, confirmed, history, importance, label, method, parallel
 from autoloss.report.sweep_page import cell, link
 
@@ -28,7 +30,7 @@ def search_page(directory: Path, search: Mapping[str, Any]) -> Page:
         blocks += [confirmed(search), _confirmed(search)]
     if ranked:
         blocks += [history(search, ranked), *importance(search), *parallel(search, ranked, names)]
-        blocks += fronts([(label(t), t["metrics"]) for t in ranked], search["goals"])
+        blocks += fronts([(method(t), label(t), t["metrics"]) for t in ranked], search["goals"])
         best = [*ranked[:BEST], *(t for t in ranked[BEST:] if t["baseline"])]
         blocks += weights_by_choice([(label(t), t.get("final_weights", {})) for t in best], names)
         blocks += against([(method(t), _place(directory, t)) for t in ranked])
@@ -38,10 +40,19 @@ def search_page(directory: Path, search: Mapping[str, Any]) -> Page:
     facts = [("trials", str(counts["complete"]))]
     facts += [(name, str(counts[key])) for key, name in (("pruned", "pruned"), ("fail", "failed")) if counts[key]]
     if ranked and "score" in ranked[0]:
-        facts.append(("best score", f"{ranked[0]['score']:+.4g}"))
+        facts.append(("best score", number(ranked[0]["score"], "+.4g")))
     facts.append(("confirmed on", f"{len(search['confirmed'][0]['test'])} seeds" if search["confirmed"] else "nothing"))
     facts.append(("state", "finished" if search["over"] else "not finished"))
-    return Page(f"Search: {directory.name}", shown(directory), facts, blocks, names)
+    return Page(_title(search, directory, names), shown(directory), facts, blocks, names)
+
+
+def _title(search: Mapping[str, Any], directory: Path, names: Sequence[str]) -> str:
+    """What was searched: on which problem, or for which losses of a person's own loop."""
+    finished = (t for t in search["trials"] if t["state"] == "complete")
+    summary = next(filter(None, (read_mapping(_place(directory, t) / "summary.json") for t in finished)), {})
+    if problem := summary.get("problem"):
+        return f"Search on {problem}"
+    return f"Search for weights of {shortened(names)}" if names else "Search for weights"
 
 
 def _decision(search: Mapping[str, Any]) -> list[Block]:
@@ -51,7 +62,7 @@ def _decision(search: Mapping[str, Any]) -> list[Block]:
         return []
     said = [decision["sentence"]]
     if weights := decision["final_weights"]:
-        each = ", ".join(f"{name} {weight:.4g}" for name, weight in weights.items())
+        each = ", ".join(f"{name} {number(weight, '.4g')}" for name, weight in weights.items())
         said.append(f"Final weights of `{decision['label']}`: {each}.")
     if decision.get("command"):
         said.append(f"Next: `{decision['command']}`.")
@@ -69,10 +80,16 @@ def _said(search: Mapping[str, Any], ranked: Sequence[Trial]) -> list[str]:
     *each, verdict = search["verdict"] or ["The search is not finished: no candidate is confirmed yet."]
     said = [verdict, *each]
     best = ranked[0]
-    if search["knee"] is not None:
+    if search["knee"] is not None and sum(t["on_front"] for t in ranked) < KNEE:
+        said.append(
+            f"Trial {best['number']}, `{best['label']}`, is on the Pareto front, which has fewer than {KNEE} trials."
+        )
+    elif search["knee"] is not None:
         said.append(f"Trial {best['number']}, `{best['label']}`, is the best compromise on the Pareto front.")
     elif "score" in best:
-        said.append(f"Best single trial: {best['number']}, `{best['label']}`, with a score of {best['score']:+.4g}.")
+        said.append(
+            f"Best single trial: {best['number']}, `{best['label']}`, with a score of {number(best['score'], '+.4g')}."
+        )
     if search["importance"]:
         said.append(_most_important(search["importance"], len(ranked)))
     return said
@@ -128,4 +145,5 @@ def _table(search: Mapping[str, Any], trials: Sequence[Trial], directory: Path) 
 
 
 def _place(directory: Path, trial: Trial) -> Path:
-    return directory / "trials" / f"{trial['number']:04d}"
+    # A trial of an earlier version has no place of its own.
+    return directory / trial.get("place", f"trials/{trial['number']:04d}")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from autoloss.core.io.text_table import number
-from autoloss.report.board_charts import against, fronts, intervals, spread, weights_by_choice
+from autoloss.core.io.text_table import number, span
+from autoloss.report.board_charts import against, fronts, intervals, shifted, spread, weights_by_choice
 from autoloss.report.commands import again, shown
-from autoloss.report.intervals import interval
+from autoloss.report.intervals import interval, paired
 from autoloss.report.leaderboard import BASELINE, Entrant, Leaderboard, build, notes
 from autoloss.report.page import Block, Cell, Chart, Code, Page, PageTable, Words
 from autoloss.report.runs import Run, read_runs
@@ -27,7 +27,7 @@ def sweep_page(directory: Path) -> Page:
         choices = [(e.label, _mean_weights(e.runs)) for e in board.entrants]
         blocks += weights_by_choice(choices, names)
         blocks += against([(e.label, run.directory) for e in board.entrants for run in e.runs])
-        points = [(e.label, {m: e.mean(m) for m in board.metrics}) for e in board.entrants]
+        points = [(e.label, e.label, {m: e.mean(m) for m in board.metrics}) for e in board.entrants]
         blocks += fronts(points, board.goals)
     blocks += [runs_table([*runs, *board.failed, *board.unfinished], board.metrics, directory)]
     blocks.append(Code("Again", again(directory)))
@@ -35,7 +35,7 @@ def sweep_page(directory: Path) -> Page:
     facts = [("runs", str(len(runs))), ("choices", str(len(board.entrants)))]
     facts += [("failed", str(len(board.failed)))] if board.failed else []
     facts += [("not finished", str(len(board.unfinished)))] if board.unfinished else []
-    return Page(f"Sweep of {problem or directory.name}", shown(directory), facts, blocks, names)
+    return Page(f"Sweep of {problem or f'{len(runs)} runs'}", shown(directory), facts, blocks, names)
 
 
 def summary(run: Run) -> Mapping[str, Any]:
@@ -48,57 +48,76 @@ def _said(board: Leaderboard) -> list[str]:
         return ["No run of this sweep finished.", *notes(board)]
     best, said = board.entrants[0], []
     if best.scores:
-        mean, low, high = interval(best.scores)
-        seeds = len(best.scores)
-        sure = f" (95 % interval {low:+.3g} to {high:+.3g} over {seeds} seeds)" if seeds > 1 else " on one seed"
-        said.append(f"`{best.label}` ranks first with a score of {mean:+.3g}{sure}.")
-        known = {e.label: interval(e.scores) for e in board.entrants if summary(e.runs[0])["weighting"] != BASELINE}
-        better = [label for label, (_, low, _) in known.items() if low > 0]
+        seeds, mean = len(best.scores), number(interval(best.scores)[0], "+.3g")
+        known = {e.label: _difference(board, e) for e in board.entrants if e.label != board.baseline}
+        sure = f", the mean of {seeds} seeds" if seeds > 1 else " on one seed"
+        if ends := known.get(best.label):
+            sure += f" (95 % interval of the difference to `{board.baseline}`, paired by seed: {span(*ends, '+.3g')})"
+        said.append(f"`{best.label}` ranks first with a score of {mean}{sure}.")
+        better = [label for label, ends in known.items() if ends and ends[0] > 0]
+        tested = [e for e in board.entrants if summary(e.runs[0])["weighting"] != BASELINE]
         if seeds > 1 and not better:
             said.append("No 95 % interval lies above 0: these seeds do not show that a choice beats equal weights.")
-        elif better and len(known) > 1:
+        elif better and len(tested) > 1:
             said.append(
-                f"{len(known)} choices were compared, but each interval is for one choice alone: among several, one "
+                f"{len(tested)} choices were compared, but each interval is for one choice alone: among several, one "
                 "can look better by chance."
             )
         said.append("`autoloss compare` tests these differences and corrects for their number.")
     return [*said, *notes(board)]
 
 
+def _difference(board: Leaderboard, e: Entrant, metric: str | None = None) -> tuple[float, float] | None:
+    """The 95 % interval of the difference to the baseline in the score, or in ``metric``, paired by seed."""
+    base = next((of for of in board.entrants if of.label == board.baseline), None)
+    if base is None or base is e:
+        return None
+    mine, other = (of.scores if metric is None else of.values(metric) for of in (e, base))
+    _, low, high = paired(e.by_seed(mine), base.by_seed(other))
+    return (low, high) if low == low else None
+
+
 def _intervals(board: Leaderboard) -> list[Chart]:
+    paired_words = f"Line: 95 % interval of the difference to `{board.baseline}`, paired by seed. Grey: single seeds."
+    words = paired_words if board.baseline else "Line: 95 % interval of the mean. Grey: single seeds."
     charts = []
     for name in board.metrics[:5]:
-        rows = [_row(e, [float(summary(run)["metrics"][name]) for run in e.runs]) for e in board.entrants]
-        charts.append(intervals(name, rows, name, f"Goal: {board.goals.get(name, 'none')}.", zero=False))
+        rows = [_row(board, e, e.values(name), name) for e in board.entrants]
+        charts.append(intervals(name, rows, name, f"Goal: {board.goals.get(name, 'none')}. {words}", zero=False))
     if board.baseline is None:
         return charts
-    note = "Mean relative improvement over equal weights. Line: 95 % interval. Grey: single seeds."
-    rows = [_row(entrant, entrant.scores) for entrant in board.entrants]
+    rows = [_row(board, e, e.scores) for e in board.entrants]
+    note = f"Mean relative improvement over equal weights. {words}"
     return [intervals("Score", rows, "score (0: equal weights)", note), *charts]
 
 
-def _row(entrant: Entrant, values: Sequence[float]) -> dict[str, Any]:
-    return spread(entrant.label, values, interval(values)[1:])
+def _row(board: Leaderboard, e: Entrant, values: Sequence[float], metric: str | None = None) -> dict[str, Any]:
+    if board.baseline is None:
+        return spread(e.label, values, interval(values)[1:], e.label)
+    base = next(of for of in board.entrants if of.label == board.baseline)
+    middle = interval(base.scores if metric is None else base.values(metric))[0]
+    return spread(e.label, values, shifted(middle, *(_difference(board, e, metric) or (None, None))), e.label)
 
 
 def _table(board: Leaderboard, directory: Path) -> PageTable:
-    header = ["rank", "choice", "seeds", "score", "95 % interval", *board.metrics, "sum of weights"]
+    header = ["rank", "choice", "seeds", "score", "95 % interval of the difference", *board.metrics, "sum of weights"]
     rows: list[list[str | Cell]] = []
     for rank, e in enumerate(board.entrants, 1):
-        mean, low, high = interval(e.scores)
+        ends = _difference(board, e)
         where = link(e.runs[0].directory, directory) if len(e.runs) == 1 else ""
         rows.append(
             [
                 str(rank),
                 Cell(e.label, None, where),
                 str(len(e.runs)),
-                cell(mean, "+.4f"),
-                f"{low:+.3g} to {high:+.3g}" if low == low else "-",
+                cell(interval(e.scores)[0], "+.4f"),
+                span(*ends, "+.3g") if ends else "-",
                 *(cell(e.mean(name), ".4g") for name in board.metrics),
                 cell(e.weight_sum, ".3g"),
             ]
         )
-    return PageTable("Leaderboard", header, rows)
+    note = f"Differences are those to `{board.baseline}`, paired by seed." if board.baseline else ""
+    return PageTable("Leaderboard", header, rows, note)
 
 
 def runs_table(runs: Sequence[Run], metrics: Sequence[str], directory: Path) -> PageTable:

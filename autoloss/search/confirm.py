@@ -20,6 +20,7 @@ from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import stop
 from autoloss.search.budget import MOST_DEATHS
 from autoloss.search.guard import allows, means
+from autoloss.search.run_places import confirmation
 from autoloss.search.runner import TEST, VALIDATION, Confirmed, FleetRunner, Result, Runner, Task
 from autoloss.search.space import BASELINE, Candidate
 from autoloss.search.verdict import compare
@@ -86,7 +87,7 @@ def confirm(
         left = []
         for number, candidate, seed in pending:
             stop.check()
-            place = _place(directory, number, seed)
+            place = confirmation(directory, number, candidate, seed)
             if read_json(place / "confirmed.json") is not None:
                 continue
             with lock(place / LOCK) as locked:
@@ -97,7 +98,7 @@ def confirm(
         pending = left
         if pending:
             stop.pause(0.5)
-    found = {(n, seed): read_json(_place(directory, n, seed) / "confirmed.json") for n, _, seed in jobs}
+    found = {(n, seed): read_json(confirmation(directory, n, c, seed) / "confirmed.json") for n, c, seed in jobs}
     return _compared(candidates, found, goals, chosen_seeds)
 
 
@@ -178,7 +179,7 @@ def _run_many(runner: FleetRunner, jobs: Sequence[tuple[int, Candidate, int]], d
     with ExitStack() as around:
         tasks = []
         for number, candidate, seed in jobs:
-            place = _place(directory, number, seed)
+            place = confirmation(directory, number, candidate, seed)
             done = [(place / name).exists() for name in ("confirmed.json", "begun.json")]
             if not any(done) and around.enter_context(lock(place / LOCK)):
                 write_json(place / "begun.json", 0)
@@ -240,10 +241,6 @@ def _write(result: Result | Exception, place: Path) -> None:
 
 def _silent(step: int, metrics: Mapping[str, float]) -> None:
     """A confirmation is never pruned."""
-
-
-def _place(directory: Path, number: int, seed: int) -> Path:
-    return directory / "confirm" / f"{number:04d}" / f"seed_{seed}"
 
 
 def _weighting(trial: FrozenTrial) -> str:

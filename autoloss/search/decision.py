@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from autoloss.core.io.text_table import number, span
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.search.confirm import winner
 from autoloss.search.guard import allows, means, worst_metric
@@ -48,8 +49,10 @@ class MetricChange:
     @property
     def row(self) -> list[str]:
         """The cells of a table: metric, equal weights, candidate, change, interval."""
-        interval = "" if math.isinf(self.low) else f"{100 * self.low:+.3g} % to {100 * self.high:+.3g} %"
-        return [self.metric, f"{self.baseline:.4g}", f"{self.value:.4g}", self.text, interval]
+        interval = (
+            "" if math.isinf(self.low) else f"{number(100 * self.low, '+.3g')} % to {number(100 * self.high, '+.3g')} %"
+        )
+        return [self.metric, number(self.baseline, ".4g"), number(self.value, ".4g"), self.text, interval]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +108,8 @@ def decide(
     used = best if c is not None and c.words == "better" and allowed else base
     harmed = ", ".join(f"{one.metric} gets {one.text}" for one in each if one.words == "worse")
     if used is best and c is not None:
-        numbers = (
-            f"score {c.difference:+.2g} (95 % interval {c.low:+.2g} to {c.high:+.2g}, {c.seeds} seeds, {data} data)"
-        )
+        by, interval = number(c.difference, "+.2g"), span(c.low, c.high, "+.2g")
+        numbers = f"score {by} (95 % interval {interval}, {c.seeds} seeds, {data} data)"
         said = f"Use {named[best.trial]}: {numbers}" + (f"; but {harmed}" if harmed else "")
     else:
         said = f"Keep {named[base.trial]}: {_why_kept(best, base, goals, guard, named[best.trial], data)}"
@@ -159,5 +161,6 @@ def _why_kept(
         return f"{name} makes {worst} {-100 * change:.0f} % worse on {data} data, and search.guard allows {limit}"
     if c.words == "worse":
         return f"{name}, the best on validation data, is worse on {data} data"
-    interval = "" if math.isinf(c.low) else f"95 % interval {c.low:+.2g} to {c.high:+.2g}, "
-    return f"no difference to {name} is shown (score {c.difference:+.2g}, {interval}{c.seeds} seeds, {data} data)"
+    interval = "" if math.isinf(c.low) else f"95 % interval {span(c.low, c.high, '+.2g')}, "
+    by = number(c.difference, "+.2g")
+    return f"no difference to {name} is shown (score {by}, {interval}{c.seeds} seeds, {data} data)"

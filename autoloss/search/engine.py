@@ -21,6 +21,7 @@ from autoloss.search.batch import BegunTrial, ask_batch
 from autoloss.search.heartbeat import GRACE, HEARTBEAT, WorkerWatch, send_heartbeats
 from autoloss.search.overdue import OverdueWatch
 from autoloss.search.queued import offer, plan
+from autoloss.search.run_places import PLACE, trial_place
 from autoloss.search.runner import SCORE, FleetRunner, Pruned, Result, Runner, Task
 from autoloss.search.scores import Scores, best_of, reporter_into
 from autoloss.search.search_json import MANY, write_search_json
@@ -176,13 +177,13 @@ class Search:
 
     def _begin(self, trial: Trial) -> BegunTrial:
         begun = BegunTrial(trial, time.monotonic(), bool(trial.user_attrs.get("baseline")))
-        directory = self.directory / "trials" / f"{trial.number:04d}"
         try:
             candidate = self.space.suggest(trial)
+            trial.set_user_attr(PLACE, place := trial_place(trial.number, candidate))
             trial.set_user_attr("candidate", candidate.plain())
             trial.set_user_attr("label", candidate.label)
             report = reporter_into(begun.curve) if begun.baseline else self.scores.reporter(trial)
-            begun.task = Task(candidate, self.settings.seed, directory, report)
+            begun.task = Task(candidate, self.settings.seed, self.directory / place, report)
         except UpdateFinishedTrialError:
             raise
         except Exception as error:
@@ -230,7 +231,8 @@ class Search:
         except UpdateFinishedTrialError:
             raise
         except Exception as error:
-            if disk_error(error, self.directory / "trials" / f"{trial.number:04d}") is not None:
+            place = self.directory if begun.task is None else begun.task.directory
+            if disk_error(error, place) is not None:
                 raise  # every other trial would fail too: this one is given back
             sentence = first_line(error)
             trial.set_user_attr("error", sentence)

@@ -186,7 +186,7 @@ class Outcome:
         write_search_json(
             directory, self.study, self.goals, self.objectives, self.confirmed, self.verdict, [*settings], decision
         )
-        write_tensorboard(directory / "study", counted(self.study), self.markdown())
+        write_tensorboard(directory, counted(self.study), self.markdown(), list(self.goals))
 
     def best_yaml(self, settings: Sequence[str]) -> str:
         """The best candidate as a file for ``load=``: overrides, first the command's own ``settings``."""

@@ -17,10 +17,11 @@ from autoloss.core.io.files import write_json
 from autoloss.core.metrics.pareto import front, knee
 from autoloss.search.budget import counted
 from autoloss.search.conditional import with_parameters
+from autoloss.search.run_places import PLACE
 from autoloss.search.runner import Confirmed
 
 MANY = 200  # from this number of trials on, the file is written after every tenth trial only
-_ATTRIBUTES = ("label", "score", "metrics", "final_weights", "mean_weight_sum", "seconds", "error")
+_ATTRIBUTES = ("label", "score", "metrics", "final_weights", "mean_weight_sum", "seconds", "error", PLACE)
 
 
 def write_search_json(

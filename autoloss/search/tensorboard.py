@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 from torch.utils.tensorboard import SummaryWriter
 
+from autoloss.search.run_places import PLACE
+from autoloss.training.record.hparams import SCORE, Plain, write_columns, write_scores
 
-def write_tensorboard(directory: Path, trials: Sequence[FrozenTrial], leaderboard: str) -> None:
-    """Write score, best score so far and final weights over the trial's number, and the leaderboard as text."""
+STUDY = "study"
+
+
+def write_tensorboard(
+    directory: Path, trials: Sequence[FrozenTrial], leaderboard: str, metrics: Sequence[str] = ()
+) -> None:
+    """Write the run ``study`` of a search in ``directory``, and the score of each trial into the trial's own run.
+
+    The study has score, best score so far and final weights over the trial's number, the leaderboard as text, and the
+    columns of the table of all trials, with the problem's ``metrics``.
+    """
+    _write_study(directory / STUDY, trials, leaderboard, metrics)
+    known = [(t.user_attrs.get(PLACE), t.user_attrs.get(SCORE)) for t in trials]
+    write_scores({directory / place: score for place, score in known if place is not None and score is not None})
+
+
+def _write_study(directory: Path, trials: Sequence[FrozenTrial], leaderboard: str, metrics: Sequence[str]) -> None:
     # Write the run anew: TensorBoard would show the first trials of a continued search twice.
     for old in directory.glob("events.out.tfevents.*"):
         old.unlink()
@@ -19,6 +37,7 @@ def write_tensorboard(directory: Path, trials: Sequence[FrozenTrial], leaderboar
     with SummaryWriter(str(directory)) as writer:
         writer.add_custom_scalars({"search": {"weights by trial": ["Multiline", weights]}})
         writer.add_text("leaderboard", leaderboard)
+        write_columns(writer, [_row(t.user_attrs["candidate"]) for t in done], [f"val/{name}" for name in metrics])
         best = -float("inf")
         for trial in done:
             score = trial.user_attrs.get("score")
@@ -28,6 +47,15 @@ def write_tensorboard(directory: Path, trials: Sequence[FrozenTrial], leaderboar
                 writer.add_scalar("search/best_score", best, trial.number)
             for name, weight in _weights(trial).items():
                 writer.add_scalar(f"search/weight/{name}", weight, trial.number)
+
+
+def _row(candidate: Mapping[str, Any]) -> dict[str, Plain]:
+    """The columns of a candidate's run, as the overrides that make it are called."""
+    weighting = {f"weighting.{key}": value for key, value in candidate["weighting"].items() if key != "name"}
+    losses = {f"losses.{term}": loss for term, loss in candidate["losses"].items()}
+    chosen = {**weighting, **losses, **candidate["keys"]}
+    plain = {key: x if isinstance(x, (bool, int, float)) else str(x) for key, x in chosen.items()}
+    return {"weighting": str(candidate["weighting"]["name"]), "seed": 0, **plain}
 
 
 def _weights(trial: FrozenTrial) -> dict[str, float]:

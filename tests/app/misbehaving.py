@@ -69,7 +69,7 @@ def asked():
 def armed():
     fault, whom = asked()
     if whom == "second":  # training of a search, after equal weights
-        whom = "any" if Path("out/trials/0000/summary.json").exists() else "nobody"
+        whom = "any" if Path("out/trials/0000-equal/summary.json").exists() else "nobody"
     if whom not in ("any", *(("worker", "late worker") if os.environ.get("AUTOLOSS_WORKER") else ("main",))):
         return None
     try:
@@ -83,7 +83,7 @@ def let_workers_come():
     """The main process of a search, which begins first, leaves trials to the worker that is to be hit."""
     until = time.monotonic() + 90
     while asked()[1] == "worker" and time.monotonic() < until:
-        if os.environ.get("AUTOLOSS_WORKER") or not Path("out/trials/0000/summary.json").exists():
+        if os.environ.get("AUTOLOSS_WORKER") or not Path("out/trials/0000-equal/summary.json").exists():
             return
         time.sleep(0.05)
 

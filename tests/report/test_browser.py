@@ -1,5 +1,6 @@
 """What a person sees: the pages and TensorBoard in a real browser."""
 
+import json
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from torch import nn
 
 from autoloss import Balancer
 from autoloss.report import write
+from tests.report.pages import data_of, drawn_marks, opened
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NASTY = '<script>document.title="caught"</script>'
@@ -57,26 +59,6 @@ def run(tmp_path_factory):
     return directory
 
 
-def opened(browser, path, width, scheme="light"):
-    """The page of ``path`` with everything drawn; what it complained of, and what it asked for."""
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    complaints, requests = [], []
-    page.on(
-        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
-    )
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(path.as_uri())
-    page.wait_for_selector("html[data-ready]", timeout=10_000)
-    page.set_viewport_size({"width": width, "height": page.evaluate("document.documentElement.scrollHeight")})
-    # Not wait_for_function: the page's own policy forbids to evaluate strings.
-    for _ in range(100):
-        if page.locator("[data-chart]:not([data-drawn])").count() == 0:
-            break
-        page.wait_for_timeout(50)
-    return page, complaints, requests
-
-
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_page_draws_everything_and_asks_for_nothing(browser, run, width, scheme):
@@ -93,6 +75,108 @@ def test_a_page_draws_everything_and_asks_for_nothing(browser, run, width, schem
         " let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; })))"
     )
     assert min(painted) > 500
+    page.close()
+
+
+@pytest.mark.parametrize("kind", ["run", "sweep", "comparison", "search"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_name_has_one_colour_and_one_marker_on_the_whole_page(browser, kinds_of_pages, kind, scheme):
+    place = kinds_of_pages[kind]
+    page, complaints, _ = opened(browser, write(place), 1280, scheme)
+    assert complaints == []
+    charts = data_of((place / "report.html").read_text(encoding="utf-8"))["charts"]
+    marks = {}
+    for (chart, name), pairs in drawn_marks(page).items():
+        spec = charts[chart]
+        drawn = [
+            *spec.get("series", ()),
+            *spec.get("groups", ()),
+            *(r for r in spec.get("rows", ()) if isinstance(r, dict)),
+        ]
+        for one in drawn:
+            if one["name"] == name:
+                marks.setdefault(one.get("of", name), set()).update(pairs)
+    assert {name: pairs for name, pairs in marks.items() if len(pairs) != 1} == {}
+    assert len({pair for pairs in marks.values() for pair in pairs}) == len(marks) >= 5
+    page.close()
+
+
+def test_many_losses_are_folded_and_a_click_shows_them(browser, run_directory):
+    losses, rng = [f"loss_{i}" for i in range(40)], np.random.default_rng(0)
+    columns = {f"loss_weight/{n}": np.geomspace(1, 1.1**i, 30) for i, n in enumerate(losses)}
+    columns |= {f"loss_share/{n}": np.full(30, 1 / 40) for n in losses}
+    columns |= {f"loss_raw/{n}": rng.uniform(1, 2, 30) for n in losses} | {"loss/total": np.ones(30)}
+    page, complaints, _ = opened(browser, write(run_directory(columns=columns, losses=losses)), 1280)
+    assert complaints == []
+    section = page.locator("section", has=page.get_by_role("heading", name="Weights", exact=True))
+
+    def names():
+        return page.evaluate("s => [...new Set(s.options().series.map(x => x.name))]", section.element_handle())
+
+    assert set(names()) == set(losses[-8:])
+    assert "8 of 40" in section.inner_text()
+    section.get_by_role("button", name="all 40").click()
+    assert set(names()) == set(losses)
+    shares = page.locator("section", has=page.get_by_role("heading", name="Share of the total", exact=True))
+    last = page.evaluate("s => s.options().series.map(x => x.data.at(-1)[1])", shares.element_handle())
+    assert len(last) == 9
+    assert sum(last) == pytest.approx(1, rel=1e-3)
+    rows = page.locator("table", has_text="base weight").locator("tbody tr:visible")
+    assert rows.count() == 15
+    page.get_by_role("button", name="all 40 rows").click()
+    assert rows.count() == 40
+    page.close()
+
+
+def test_a_point_far_away_does_not_hide_the_others(browser, tmp_path):
+    scores = [0.01 * i for i in range(15)] + [-4.0]
+    trials = [
+        {"number": i, "state": "complete", "baseline": i == 0, "parameters": {}, "label": "dwa", "metrics": {}}
+        | {"values": [score], "score": score, "on_front": False}
+        for i, score in enumerate(scores)
+    ]
+    found = {"objectives": [{"name": "score", "goal": "max"}], "knee": None, "importance": {}, "confirmed": []}
+    found |= {"trials": trials, "verdict": ["Verdict."], "over": True, "goals": {}, "decision": None}
+    (tmp_path / "search.json").write_text(json.dumps(found))
+    page, complaints, _ = opened(browser, write(tmp_path), 1280)
+    section = page.locator("section", has=page.get_by_role("heading", name="score by trial", exact=True))
+
+    def low():
+        return page.evaluate("s => s.ends()[1][0]", section.element_handle())
+
+    assert low() > -0.5
+    section.get_by_role("button", name="whole range, 1 more").click()
+    assert low() < -3.9
+    assert complaints == []
+    page.close()
+
+
+def test_a_legend_shows_what_is_dashed(browser, run_directory):
+    curves = {f"{kind}/{name}": np.linspace(1, 0.5, 4) for kind in ("train_loss", "val_loss") for name in "ab"}
+    columns = {f"{kind}/{name}": np.ones(4) for kind in ("loss_weight", "loss_raw") for name in "ab"}
+    page, _, _ = opened(browser, write(run_directory(columns=columns, curves=curves)), 1280)
+    section = page.locator("section", has=page.get_by_role("heading", name="Training against validation", exact=True))
+    options = page.evaluate(
+        "s => { const o = s.options(); return [o.series, o.legend[0].data]; }", section.element_handle()
+    )
+    dashes = {s["name"]: s["lineStyle"]["type"] for s in options[0]}
+    assert dashes == {
+        f"{name} ({kind})": dash for name in "ab" for kind, dash in (("training", "dashed"), ("validation", "solid"))
+    }
+    # An entry without an icon of its own has the line of its series, dash included.
+    assert [entry["name"] for entry in options[1] if "icon" not in entry] == list(dashes)
+    page.close()
+
+
+def test_paper_is_light_and_narrow(browser, kinds_of_pages):
+    page, _, _ = opened(browser, write(kinds_of_pages["search"]), 1280, "dark")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    ground = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--card').trim()")
+    assert ground == "#ffffff"
+    assert page.evaluate("Math.max(...[...document.querySelectorAll('canvas')].map(c => c.clientWidth))") <= 700
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--card').trim()") != ground
+    assert page.evaluate("Math.max(...[...document.querySelectorAll('canvas')].map(c => c.clientWidth))") > 700
     page.close()
 
 

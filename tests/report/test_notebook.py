@@ -80,7 +80,7 @@ def test_a_comparison_is_read_with_its_verdict(tmp_path, run_directory):
         ("equal", 0.0, "the baseline"),
     ]
     assert repr(got).splitlines() == [
-        "<Comparison: cmp (choices 2, baseline equal, data test)>",
+        "<Comparison of mine and equal on toy (choices 2, baseline equal, data test)>",
         "mine is better.",
     ]
     assert "better" in Seen(got._repr_html_()).texts

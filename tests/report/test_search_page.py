@@ -8,14 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import autoloss
 from autoloss.core.space import Interval
-from autoloss.report import write
-from autoloss.report.page import unpacked
-
-
-def charts_of(directory):
-    html = write(directory).read_text(encoding="utf-8")
-    data = json.loads(unpacked(re.search(r'id="data">([^<]*)<', html)[1]))
-    return html, {chart["title"]: chart for chart in data["charts"].values()}
+from tests.report.pages import charts_of
 
 
 def run(trial):
@@ -46,7 +39,6 @@ def test_a_search_shows_what_it_tried_and_how_sure_it_is(searched):
         "Confirmed",
         "score by trial",
         "Trials",
-        "Parameter importance",
         "Final weights",
         "error against size",
     } <= set(charts)
@@ -54,8 +46,8 @@ def test_a_search_shows_what_it_tried_and_how_sure_it_is(searched):
     rows = charts["Trials"]["rows"]
     scores = sorted(t["score"] for t in told["trials"])
     assert sorted(row["values"][-1] for row in rows) == pytest.approx(scores, rel=1e-4, abs=1e-9)
-    assert "trials/0000/report.html" in html
-    assert (searched / "trials/0000/report.html").exists()
+    assert "trials/0000-equal/report.html" in html
+    assert (searched / "trials/0000-equal/report.html").exists()
 
 
 def test_importance_is_of_what_makes_the_score_good(searched):
@@ -64,26 +56,46 @@ def test_importance_is_of_what_makes_the_score_good(searched):
     assert told["importance"]["lr"] > told["importance"]["weighting"]
 
 
-def test_an_importance_is_a_percentage_only_after_enough_trials(searched, tmp_path):
+def test_an_importance_is_shown_only_after_enough_trials(searched, tmp_path):
     told = json.loads((searched / "search.json").read_text())
-    html, _ = charts_of(searched)
+    assert told["importance"]
+    html, charts = charts_of(searched)
     assert "12 finished trials are too few to say which parameter matters most; it takes about 20." in html
-    assert "12 finished trials are too few for a reliable order." in html
+    assert "Parameter importance" not in charts
     done = [t for t in told["trials"] if t["state"] == "complete"]
     many = told | {"trials": (done * 2)[:20], "importance": {"lr": 0.75, "weighting": 0.25}}
     (tmp_path / "search.json").write_text(json.dumps(many))
-    html, _ = charts_of(tmp_path)
+    html, charts = charts_of(tmp_path)
+    assert [row["value"] for row in charts["Parameter importance"]["rows"]] == [0.75, 0.25]
     assert "<code>lr</code> matters most: it has 75% of the parameter importance (20 finished trials)." in html
     assert "too few" not in html
 
 
-def test_the_knee_is_marked_on_the_front_of_two_metrics(searched):
+@pytest.mark.parametrize("number", [2, 3])
+def test_a_front_has_a_best_compromise_from_three_points_on(searched, tmp_path, number):
+    told = json.loads((searched / "search.json").read_text())
+    spots = [(0.1, 2.0), (0.2, 1.0), (0.3, 3.0), (0.4, 0.9)][: number + 1]
+    trials = [t | {"metrics": {"error": x, "size": y}} for t, (x, y) in zip(told["trials"], spots, strict=False)]
+    (tmp_path / "search.json").write_text(json.dumps(told | {"trials": trials, "confirmed": [], "decision": None}))
+    html, charts = charts_of(tmp_path)
+    everyone = [p for group in charts["error against size"]["groups"] for p in group["points"]]
+    assert sorted((p["x"], p["y"]) for p in everyone if p["faded"]) == [(0.3, 3)]
+    assert [(p["x"], p["y"]) for p in everyone if p["ring"]] == ([(0.2, 1)] if number == 3 else [])
+    assert ("the best compromise" in html) == (number == 3)
+
+
+def test_equal_weights_are_a_level_line_among_the_trials(searched):
     _, charts = charts_of(searched)
-    groups = {group["name"]: group["points"] for group in charts["error against size"]["groups"]}
-    (knee,) = groups["the best compromise"]
-    everyone = [p for points in groups.values() for p in points]
-    assert len(everyone) == 12
-    assert not any(p["x"] < knee["x"] and p["y"] < knee["y"] for p in everyone)
+    axes = [axis for axis in charts["Trials"]["axes"] if axis["name"].startswith("weight of")]
+    assert len(axes) == 2
+    assert axes[0]["ends"] == axes[1]["ends"]
+    assert axes[0]["log"] == axes[1]["log"]
+    places = [i for i, axis in enumerate(charts["Trials"]["axes"]) if axis in axes]
+    equal, *_ = [row["values"] for row in charts["Trials"]["rows"] if row["values"][0] == "equal"]
+    assert [equal[i] for i in places] == [1, 1]
+    low, high = axes[0]["ends"]
+    every = [row["values"][i] for row in charts["Trials"]["rows"] for i in places]
+    assert (low, high) == (min(*every, 1), max(*every, 1))
 
 
 def test_a_search_is_a_run_of_its_own_in_tensorboard(searched):
@@ -91,6 +103,9 @@ def test_a_search_is_a_run_of_its_own_in_tensorboard(searched):
     best = [s.value for s in events.Scalars("search/best_score")]
     assert len(best) == 12
     assert best == sorted(best)
+    for trial in json.loads((searched / "search.json").read_text())["trials"]:
+        own = EventAccumulator(str(searched / trial["place"]), size_guidance={"scalars": 0}).Reload()
+        assert [s.value for s in own.Scalars("score")] == [pytest.approx(trial["score"], rel=1e-6, abs=1e-9)]
     weights = [events.Scalars(f"search/weight/{name}") for name in ("a", "b")]
     assert [a.value + b.value for a, b in zip(*weights, strict=True)] == pytest.approx([2.0] * 12)
 
@@ -113,3 +128,17 @@ def test_a_search_that_was_killed_has_a_page(searched, tmp_path):
     told["trials"] = []
     (tmp_path / "search.json").write_text(json.dumps(told))
     assert "No trial finished." in charts_of(tmp_path)[0]
+
+
+def test_a_number_that_is_rounded_to_0_has_no_minus(searched, tmp_path):
+    told = json.loads((searched / "search.json").read_text())
+    tiny = {"score": -1e-9, "metrics": dict.fromkeys(told["goals"], -0.0), "final_weights": {"a": -0.0, "b": 2.0}}
+    trials = [t | tiny | {"values": [-0.0 for _ in t["values"]]} for t in told["trials"]]
+    confirmed = [c | {"test": [-1e-9, -2e-9], "validation": [-1e-9, -2e-9]} for c in told["confirmed"]]
+    confirmed = [c | ({"low": -1e-9, "high": -1e-10} if "low" in c else {}) for c in confirmed]
+    decision = told["decision"] | {"final_weights": {"a": -0.0, "b": 2.0}}
+    changed = {"trials": trials, "confirmed": confirmed, "decision": decision, "verdict": ["Verdict."]}
+    (tmp_path / "search.json").write_text(json.dumps(told | changed))
+    html, _ = charts_of(tmp_path)
+    shown = re.sub(r"<script.*?</script>|<style.*?</style>|data-key=\"[^\"]*\"", "", html, flags=re.DOTALL)
+    assert re.findall(r"-0(?:\.0*)?(?![\d.e])", re.sub(r"\w-\d", "", shown)) == []

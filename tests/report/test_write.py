@@ -54,7 +54,7 @@ def test_names_are_text_wherever_they_stand(run_directory):
     assert before.count("<script") == 2  # the data and the library
     assert html.count("<img") == script.count("<img") == 0
     assert "&lt;script&gt;alert" in html
-    assert NASTY[0] in data_of(html)["colours"]
+    assert NASTY[0] in data_of(html)["marks"]
 
 
 def test_a_runs_picture_of_samples_is_inside_the_page(run_directory):

@@ -9,23 +9,26 @@ from typing import Any
 from autoloss.core.clock import Clock
 from autoloss.core.need import GRADIENTS
 from autoloss.training.record.csv_file import CsvFile
+from autoloss.training.record.hparams import TableRow, write_row
 from autoloss.training.record.recorder import Recorder
-from autoloss.training.record.tensorboard import write_hparams, write_text
+from autoloss.training.record.tensorboard import write_text
 from autoloss.training.step.player import Player
 
 
 class MemberRecord:
-    """The record of one member in ``directory``; ``config`` becomes its row in TensorBoard's table."""
+    """The record of one member in ``directory``; TensorBoard has its ``config`` as text, and its ``row``."""
 
-    def __init__(self, player: Player, directory: Path, config: Mapping[str, Any] | None, every: int) -> None:
+    def __init__(
+        self, player: Player, directory: Path, config: Mapping[str, Any] | None, every: int, row: TableRow | None = None
+    ) -> None:
         measures = {"": bool(player.weighting.needs & GRADIENTS)}
-        self.config, self._player = config, player
+        self._row, self._player = row, player
         self.recorder = Recorder(directory, {"": player.terms}, every, measures=measures)
         self._metrics = CsvFile(directory / "metrics.csv")
         self._open = True
         self.recorder.describe_unbalanced("", player.declared_units)
-        if self.config is not None:
-            write_text(self.recorder.writer, "configuration", self.config)
+        if config is not None:
+            write_text(self.recorder.writer, "configuration", config)
 
     def due(self, step: int) -> bool:
         """Whether ``step`` has a row."""
@@ -40,8 +43,8 @@ class MemberRecord:
 
     def end(self, metrics: Mapping[str, float]) -> None:
         """Write the row of TensorBoard's table."""
-        if self.config is not None:
-            write_hparams(self.recorder.writer, self.config, {f"val/{name}": x for name, x in metrics.items()})
+        if self._row is not None:
+            write_row(self.recorder.writer, self._row, {f"val/{name}": x for name, x in metrics.items()})
 
     def close(self) -> None:
         """Write what is left."""

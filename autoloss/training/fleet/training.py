@@ -23,6 +23,7 @@ from autoloss.training.fleet.member_record import MemberRecord
 from autoloss.training.fleet.plan import Plan, Reached
 from autoloss.training.fleet.stacked_weighed import StackedWeighed
 from autoloss.training.record.cadence import Cadence
+from autoloss.training.record.hparams import TableRow
 from autoloss.training.step.entries import table_of
 
 TALLY = "sums of "
@@ -34,8 +35,8 @@ class Job:
     """One member's training: where it is recorded, its data, and the order of its data.
 
     ``report`` is called with the epoch (from 1) and the metrics of each validation; what it raises ends the member.
-    ``config`` becomes the row of the member in TensorBoard's table. ``checkpoint`` writes a checkpoint, every so many
-    epochs as the plan says.
+    TensorBoard has the ``config`` as text and the ``row`` in its table. ``checkpoint`` writes a checkpoint, every so
+    many epochs as the plan says.
     """
 
     member: Member
@@ -46,6 +47,7 @@ class Job:
     config: Mapping[str, Any] | None = None
     test: bool = False
     checkpoint: Callable[[Reached], None] | None = None
+    row: TableRow | None = None
 
 
 @dataclass(slots=True)
@@ -66,16 +68,15 @@ class FleetTraining:
 
     def __init__(self, jobs: Sequence[Job], plan: Plan, between: Callable[[], None] = lambda: None) -> None:
         self.plan, self.between = plan, between
-        self.running = list(jobs)
+        self.running, self.jobs = list(jobs), list(jobs)
         self.outcomes = {id(job): MemberResult() for job in jobs}
-        self.jobs = list(jobs)
         probe = Cadence(plan.probe_every).due if plan.probe_every else None
         self.fleet = Fleet([job.member for job in jobs], plan.accumulate, plan.clip, probe)
         self.batches = StackedBatches([job.data["train"] for job in jobs], [job.seed for job in jobs], plan.batch_size)
         self.step, self.epoch = 0, 0
-        self._records = {
-            id(job): MemberRecord(job.member.player, job.directory, job.config, plan.record_every) for job in jobs
-        }
+        every = plan.record_every
+        records = [MemberRecord(job.member.player, job.directory, job.config, every, job.row) for job in jobs]
+        self._records = dict(zip(map(id, jobs), records, strict=True))
         self._latest: dict[int, tuple[StackedWeighed, int]] = {}  # of each job, and its place there
         self.each_epoch: Callable[[], None] = lambda: None
 

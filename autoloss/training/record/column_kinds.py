@@ -112,6 +112,7 @@ class StepNumbers:
         return [self.cosines[i][j] for i, j in combinations(range(len(self.cosines)), 2)]
 
 
+CATEGORIES = {"loss_weight": "weights", "loss": "losses", "grad": "gradients", "": "more"}
 Names = Callable[[Terms], Sequence[tuple[str, ...]]]
 
 
@@ -147,7 +148,7 @@ class ColumnKind:
     ``numbers`` computes their cells from a step, in the order of ``names``; ``None`` leaves a cell out, and an empty
     list all of them. ``tensor`` is what must be kept of a step for this kind alone, if anything: ``step.kept[kind]``.
     Columns that are there ``always`` stand in the file from the start, others from the first step that has them.
-    ``chart`` is the title of a chart in TensorBoard that shows the kind's columns together.
+    ``chart`` is the title of a chart in TensorBoard that shows the kind's columns together, below others of its kind.
     """
 
     kind: str
@@ -156,6 +157,11 @@ class ColumnKind:
     tensor: Callable[[Weighed], Tensor | None] | None = None
     always: bool = False
     chart: str = ""
+
+    @property
+    def category(self) -> str:
+        """Where its chart stands on TensorBoard's page, which shows weights first."""
+        return next(of for start, of in CATEGORIES.items() if self.kind.startswith(start))
 
 
 def _statistic(kind: str, key: str) -> ColumnKind:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from autoloss.core.terms import Terms
-from autoloss.training.record.column_kinds import COLUMN_KINDS, StepNumbers, kept
+from autoloss.training.record.column_kinds import COLUMN_KINDS, ColumnKind, StepNumbers, kept
 from autoloss.training.step.notes import Notes, quantiles
 from autoloss.training.step.weigh import Weighed
 
@@ -31,11 +31,10 @@ class PlayerColumns:
         """The columns that every record has."""
         return [self.tag(of.kind, *names) for of in COLUMN_KINDS if of.always for names in of.names(self.terms)]
 
-    def charts(self) -> dict[str, list[str]]:
-        """The tags of each chart that shows the columns of a kind together, by its title."""
-        before = f"{self.player}: " if self.player else ""
+    def charts(self) -> dict[ColumnKind, list[str]]:
+        """The tags of each kind whose columns a chart shows together."""
         shown = [of for of in COLUMN_KINDS if of.chart]
-        return {before + of.chart: [self.tag(of.kind, *names) for names in of.names(self.terms)] for of in shown}
+        return {of: [self.tag(of.kind, *names) for names in of.names(self.terms)] for of in shown}
 
     def tensors(self, weighed: Weighed, notes: Notes) -> dict[str, Tensor]:
         """The tensors that are kept of a step, on its device and without waiting for it."""

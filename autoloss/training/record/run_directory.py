@@ -22,8 +22,9 @@ from autoloss.report.write import run_record, write
 from autoloss.training.record.claim import check_earlier, claimed, plain
 from autoloss.training.record.csv_file import CsvFile
 from autoloss.training.record.export import write_export
+from autoloss.training.record.hparams import TableRow, write_row
 from autoloss.training.record.recorder import BLOCK, Recorder
-from autoloss.training.record.tensorboard import write_hparams
+from autoloss.training.record.tensorboard import flat
 from autoloss.training.step.notes import Notes
 from autoloss.training.step.player import Player
 from autoloss.training.step.weigh import Weighed
@@ -93,7 +94,9 @@ class RunDirectory:
     def _close(self, clock: Clock) -> None:
         self._describe()
         if self._metrics:
-            write_hparams(self.recorder.writer, self.config, {f"val/{k}": v for k, v in self._metrics.items()})
+            plain = {key: x for key, x in flat(self.config) if isinstance(x, (bool, int, float, str))}
+            values = {**plain, "weighting": self.player.weighting.title()}
+            write_row(self.recorder.writer, TableRow(values), {f"val/{k}": v for k, v in self._metrics.items()})
         self.recorder.close()
         sums = [sum(of) for of in zip(*run_record(self.directory).weights.values(), strict=True)]
         known = [x for x in sums if x == x]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
 
 from autoloss.training.record.buffer import RecordedStep
 from autoloss.training.record.heatmap import heatmap
@@ -22,7 +22,7 @@ class TensorBoardWriter:
 
     def __init__(self, writer: SummaryWriter, players: Sequence[PlayerColumns]) -> None:
         self.writer, self.players = writer, players
-        self._charts: dict[str, list[object]] = {}
+        self._charts: dict[str, dict[str, list[object]]] = {}
         self._flushed = 0
 
     def scalars(self, row: Mapping[str, float], step: int, time: float) -> None:
@@ -54,14 +54,18 @@ class TensorBoardWriter:
                 return
 
     def _layout(self, row: Mapping[str, float]) -> None:
-        charts: dict[str, list[object]] = {}
+        """The charts of the page of custom scalars: the weights first, below each other; then losses and gradients."""
+        found = False
         for player in self.players:
-            for title, tags in player.charts().items():
-                if shown := [tag for tag in tags if tag in row]:
+            for of, tags in player.charts().items():
+                # The page takes a tag for a pattern, which may be one of another tag's beginning.
+                if shown := [f"^{re.escape(tag)}$" for tag in tags if tag in row]:
+                    charts = self._charts.setdefault(of.category, {})
+                    title = f"{player.player}: {of.chart}" if player.player else of.chart
+                    found |= title not in charts
                     charts[title] = ["Multiline", shown]
-        if any(title not in self._charts for title in charts):
-            self._charts |= charts
-            self.writer.add_custom_scalars({"autoloss": self._charts})
+        if found:
+            self.writer.add_custom_scalars(self._charts)
 
 
 def histogram(writer: SummaryWriter, tag: str, edges: Sequence[float], step: int) -> None:
@@ -89,13 +93,6 @@ def histogram(writer: SummaryWriter, tag: str, edges: Sequence[float], step: int
         bucket_counts=counts,
         global_step=step,
     )
-
-
-def write_hparams(writer: SummaryWriter, config: Mapping[str, object], metrics: Mapping[str, float]) -> None:
-    """Write the run's row of the HPARAMS table: plain values by dotted key, and its metrics."""
-    plain = {key: value for key, value in flat(config) if isinstance(value, (bool, int, float, str))}
-    for summary in hparams(plain, dict(metrics)):
-        writer.file_writer.add_summary(summary)  # type: ignore[attr-defined]
 
 
 def write_text(writer: SummaryWriter, tag: str, config: Mapping[str, object]) -> None:

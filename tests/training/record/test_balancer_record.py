@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 
@@ -46,9 +47,25 @@ def test_trajectory_and_events_hold_the_same_numbers(tmp_path):
     product = float(rows[1]["loss_weight/a"]) * float(rows[1]["loss_raw/a"])
     assert float(rows[1]["loss_weighted/a"]) == pytest.approx(product, rel=1e-5)
     layout = Layout.FromString(events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
-    charts = {chart.title: list(chart.multiline.tag) for chart in layout.category[0].chart}
-    assert charts["loss weights"] == ["loss_weight/a", "loss_weight/b"]
-    assert charts["gradient norms"] == ["grad_norm/a", "grad_norm/b"]
+    assert [category.title for category in layout.category] == ["weights", "losses", "gradients"]
+    charts = {chart.title: list(chart.multiline.tag) for category in layout.category for chart in category.chart}
+    assert next(iter(charts)) == "loss weights"
+    for title, kind in (("loss weights", "loss_weight"), ("gradient norms", "grad_norm")):
+        # TensorBoard takes a tag of a chart for a pattern, and shows all tags that begin so.
+        shown = {tag for tag in events.Tags()["scalars"] for pattern in charts[title] if re.match(pattern, tag)}
+        assert shown == {f"{kind}/a", f"{kind}/b"}
+
+
+def test_a_chart_shows_no_loss_whose_name_begins_as_another_s_or_is_a_pattern(tmp_path):
+    names = ["a", "ab", "a.b", "a(b", "[a]+"]
+    balancer = Balancer(names, "equal", log_dir=tmp_path, record_every=1)
+    balancer({name: torch.ones(()) for name in names})
+    balancer.close()
+    events = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0, "tensors": 0}).Reload()
+    layout = Layout.FromString(events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
+    patterns = layout.category[0].chart[0].multiline.tag
+    for pattern, name in zip(patterns, names, strict=True):
+        assert [tag for tag in events.Tags()["scalars"] if re.match(pattern, tag)] == [f"loss_weight/{name}"]
 
 
 def test_a_resumed_loop_continues_its_own_trajectory(tmp_path):

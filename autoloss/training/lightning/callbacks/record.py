@@ -14,8 +14,9 @@ from autoloss.core.errors import require
 from autoloss.core.need import GRADIENTS
 from autoloss.training.record.cadence import Cadence
 from autoloss.training.record.csv_file import CsvFile
+from autoloss.training.record.hparams import TableRow, write_row
 from autoloss.training.record.recorder import Recorder
-from autoloss.training.record.tensorboard import write_hparams, write_text
+from autoloss.training.record.tensorboard import write_text
 from autoloss.training.step.player import Player
 
 
@@ -27,15 +28,21 @@ class RecordCallback(pl.Callback):
 
     The module must have ``players`` by name and a ``clock``, whose step is the x axis. The callback makes a recorder
     the ``listener`` of each player. Where a weighting measures no gradients, they are compared every ``probe_every``
-    steps for the record alone (0: never). ``config`` becomes the run's row in TensorBoard's table of hyper-parameters,
-    with the validation metrics. A NaN that was noted on the device is reported here, before a checkpoint is written.
+    steps for the record alone (0: never). TensorBoard has the ``config`` as text, and the ``row`` in its table of
+    hyper-parameters, with the validation metrics. A NaN that was noted on the device is reported here, before a
+    checkpoint is written.
     """
 
     def __init__(
-        self, directory: Path, every: int = 10, probe_every: int = 0, config: Mapping[str, Any] | None = None
+        self,
+        directory: Path,
+        every: int = 10,
+        probe_every: int = 0,
+        config: Mapping[str, Any] | None = None,
+        row: TableRow | None = None,
     ) -> None:
         require(probe_every >= 0, "record.probe_every must not be negative", f"it is {probe_every}")
-        self.directory, self.every, self.config = directory, every, config
+        self.directory, self.every, self.config, self.row = directory, every, config, row
         self.probe = Cadence(probe_every).due if probe_every else None
         self._recorder: Recorder | None = None
         self._metrics: CsvFile | None = None
@@ -92,9 +99,9 @@ class RecordCallback(pl.Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         found = trainer.callback_metrics
-        if self._recorder is not None and self.config is not None:
+        if self._recorder is not None and self.row is not None:
             metrics = {k: float(v) for k, v in found.items() if k.startswith("val/")}
-            write_hparams(self._recorder.writer, self.config, metrics)
+            write_row(self._recorder.writer, self.row, metrics)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if self._recorder is not None:
