@@ -5,6 +5,8 @@ import shlex
 
 import pytest
 
+import autoloss as package
+
 Q = ("problem=noisy_digits", "weighting=equal", "losses.digit=generalised_cross_entropy", "losses.digit.q=learned")
 
 
@@ -25,6 +27,8 @@ def test_a_learned_number_is_recorded_explained_distilled_and_replayed(autoloss,
     use = next(line for line in done.stdout.splitlines() if line.startswith("use it: "))
     assert "losses.digit.q=points(0.69" in use.replace("'", "")
     assert "q=learned" not in use
+    # Learned numbers are of the training alone: the model loads without them.
+    assert package.load(run).balancer.weights == {"digit": 1.0}
     again = shlex.split(use.removeprefix("use it: autoloss "))
     done = autoloss(*again, "name=second")
     assert done.returncode == 0, done.stderr
