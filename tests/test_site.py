@@ -19,7 +19,7 @@ def test_the_contents_have_the_sections_of_the_index_and_all_pages(build, tmp_pa
     build.stage(tmp_path)
     home = (tmp_path / "README.md").read_text()
     assert re.findall(":caption: (.*)", home) == re.findall("^## (.*)", (ROOT / "docs/README.md").read_text(), re.M)
-    named = set(re.findall(r"^(?:docs|benchmarks)/\S+$|^CONTRIBUTING$", home, re.M))
+    named = set(re.findall(r"^(?:docs|benchmarks|examples)/\S+$|^CONTRIBUTING$", home, re.M))
     assert [name for name in named if not (tmp_path / f"{name}.md").is_file()] == []
     pages = {page.relative_to(ROOT).with_suffix("").as_posix() for page in (ROOT / "docs").rglob("*.md")}
     assert pages - named == {"docs/README"}

@@ -43,7 +43,8 @@ def contents(index: str) -> str:
         title, _, rest = section.partition("\n")
         pages = dict.fromkeys(re.findall(r"\]\(([^()#\s]+)\)", rest))
         places = [(ROOT / "docs" / one).resolve().relative_to(ROOT) for one in pages]
-        names = [place.with_suffix("").as_posix() if place.suffix else f"{place.as_posix()}/index" for place in places]
+        names = [place.with_suffix("").as_posix() for place in places if place.suffix == ".md"]
+        names += [f"{place.as_posix()}/index" for place in places if not place.suffix]
         lines += ["", "```{toctree}", ":hidden:", f":caption: {title}", "", *names, "```", ""]
     return "\n".join(lines)
 
