@@ -6,10 +6,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 RUNTIME := .venv/.runtime
 STAMP := .venv/.installed
 
-.PHONY: demo test install lint bench quality clean help
+.PHONY: demo test install lint docs notebook bench quality clean help
 
 help:
-	@echo "make demo | test | install | lint | bench | quality DATA=dir | clean"
+	@echo "make demo | test | install | lint | docs | notebook | bench | quality DATA=dir | clean"
 
 install: $(STAMP)
 
@@ -36,6 +36,14 @@ lint: install
 	$(BIN)/mypy
 	MYPYPATH=plugins $(BIN)/mypy --explicit-package-bases -p hydra_plugins.hydra_autoloss
 	$(BIN)/lint-imports
+
+# The pages as a site, in build/site; a warning is an error. Nothing is fetched.
+docs: install
+	$(BIN)/python docs/site/build_site.py
+
+# Is the notebook still true? To write its outputs again: python examples/execute_notebook.py
+notebook: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/examples/test_quickstart.py
 
 bench: install
 	$(BIN)/python benchmarks/step_cost.py

@@ -268,6 +268,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.ERROR)
     parts = {"quality": quality, "shares": partial(shares, options.epochs), "cost": cost}
+    print("# The GAN problems\n")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} thread\n")
     for name in options.parts:
         print(f"## {name}\n")

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from autoloss.app.diverged import diverged_sentence
 from autoloss.app.screen import places_line, report, say
 from autoloss.app.unmoved import unmoved_sentence
 from autoloss.core.io.files import write_json, write_text
@@ -67,6 +68,8 @@ def show(
     say("\n".join(["", leaderboard(rows, range(5, 5 + len(goals)), left=(0, len(rows[0]) - 1)), "", *notes, ""]))
     if unmoved := unmoved_sentence(directory):
         say(unmoved)
+    if diverged := diverged_sentence(directory):
+        say(f"autoloss: {diverged}", error=True)
     say(places_line(directory, "leaderboard.md"))
 
 

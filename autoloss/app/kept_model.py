@@ -9,9 +9,8 @@ from pathlib import Path
 from autoloss.app.composition import composed
 from autoloss.app.directories import finished
 from autoloss.app.overrides import rewritten
-from autoloss.app.search_study import KEPT
 from autoloss.app.train_one import train
-from autoloss.core.io.files import MODEL
+from autoloss.core.io.files import KEPT, MODEL
 from autoloss.search.output import overrides
 from autoloss.search.space import Candidate
 

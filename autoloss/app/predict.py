@@ -45,8 +45,9 @@ def _predict(directory: Path, samples: Path, out: Path, trust: str) -> int:
     columns = found if isinstance(found, Mapping) else {}
     if not columns or len({len(of) for of in columns.values()}) != 1:
         raise ConfigError(
-            f"autoloss predict needs a problem whose predict() gives a list for each column, but that of "
-            f"{model.problem.title()} gives {type(found).__name__}. Call autoloss.load(DIR).predict(samples) in Python."
+            "autoloss predict needs a problem whose predict() gives a list for each column, but that of "
+            f"{type(model.problem).__name__} gives {type(found).__name__}. Call autoloss.load(DIR).predict(samples) in "
+            "Python."
         )
     try:
         write_text(out, _csv(columns))

@@ -6,7 +6,6 @@ import csv
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from autoloss.app.directories import TRAJECTORY
@@ -93,22 +92,6 @@ def check_finite(metrics: Mapping[str, float], split: str) -> None:
             f"Every metric must be finite at the end of a training, but on {split} data {bad}. "
             "Look at the curves of the losses in the run's report, or lower optimizer.lr."
         )
-
-
-def growth(trajectory: Path) -> float:
-    """How many times as large the sum of the losses is at the end as in the first recorded step; NaN if nobody knows.
-
-    The end is the median of the last tenth of the steps. The losses of a GAN's players say nothing about that.
-    """
-    with trajectory.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    sums = [
-        sum(float(v) for tag, v in row.items() if v and tag.startswith("loss_raw/") and tag.count("/") == 1)
-        for row in rows
-    ]
-    if not sums or sums[0] <= 0:
-        return float("nan")
-    return median(sums[-max(1, len(sums) // 10) :]) / sums[0]
 
 
 def _weights(player: Player) -> dict[str, float]:

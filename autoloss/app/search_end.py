@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autoloss.app.absolute_paths import with_absolute_paths
+from autoloss.app.diverged import diverged_sentence
 from autoloss.app.kept_model import keep
 from autoloss.app.screen import report, say, shown
 from autoloss.app.trust import import_paths
@@ -44,6 +45,8 @@ def show(
     say(f"\n{outcome.text()}\n")
     if sentence := unmoved_sentence(directory):
         say(sentence)
+    if diverged := diverged_sentence(directory):
+        say(f"autoloss: {diverged}", error=True)
     kept = not keeps or _keep(outcome, config, settings, directory, config_dirs or ())
     say(f"leaderboard: {place}/leaderboard.md")
     if config["search"]["storage"] is None:

@@ -15,14 +15,13 @@ from autoloss.app.current_config import current
 from autoloss.app.trust import import_paths
 from autoloss.app.workers import helper_number
 from autoloss.core.errors import require
-from autoloss.core.io.files import MODEL
+from autoloss.core.io.files import KEPT, MODEL
 from autoloss.core.space import Choice
 from autoloss.search.override_text import written
 
 if TYPE_CHECKING:
     from autoloss.search.space import Candidate, Space
 
-KEPT = "kept"  # the directory of the run that trains the choice once more
 # These keys change how a study is searched; with other values it is still the same study.
 SEARCH_SETTINGS = (
     "n_trials",

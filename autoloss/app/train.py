@@ -22,6 +22,7 @@ from autoloss.app.directories import (
     remove_new,
     typed_directory,
 )
+from autoloss.app.diverged import diverged_sentence
 from autoloss.app.hydra_app import (
     FAILED,
     USER_ERROR,
@@ -48,9 +49,6 @@ from autoloss.search.stop import Stopped
 if TYPE_CHECKING:
     from autoloss.app.fleet_request import Trained
     from autoloss.app.prepare import PreparedRun
-
-
-DIVERGED = 10  # a sum of losses that ends so many times as large as it began
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -191,8 +189,6 @@ def job(config: DictConfig, trained: Trained | None = None) -> float | None:
 
 
 def _train(run: TrainJob, trained: Trained | None) -> dict[str, Any]:
-    from autoloss.app.run_summary import growth
-
     if trained is None:
         if before := run.finished():
             say(f"{run.title}: finished before, skipped (fresh=true runs it again)")
@@ -200,13 +196,8 @@ def _train(run: TrainJob, trained: Trained | None) -> dict[str, Any]:
         trained = _train_alone(run)
     if isinstance(trained, Exception):
         raise trained
-    if trained and (times := growth(run.directory / TRAJECTORY)) > DIVERGED:
-        lr = run.config["optimizer"].get("lr")
-        say(
-            f"autoloss: {run.title}: the losses ended {times:.2g} times as large as they began: the training has "
-            f"diverged. Lower optimizer.lr, which is {lr}.",
-            error=True,
-        )
+    if trained and (diverged := diverged_sentence(run.directory)):
+        say(f"autoloss: {run.title}: {diverged}", error=True)
     say(f"{listed(run.title, trained['metrics'])}  ({trained['seconds']:.1f} s)")
     return trained
 

@@ -46,13 +46,12 @@ def plot(panels: Mapping[str, Panel], losses: Collection[str]) -> Figure:
         if style.keys().isdisjoint(curves):
             axis.legend(fontsize="small", frameon=False)
     axes[-1, 0].set_xlabel("step")
-    of_losses = {
-        line.get_label(): line for axis in axes[:, 0] for line in axis.get_lines() if line.get_label() in style
-    }
+    drawn_lines = [line for axis in axes[:, 0] for line in axis.get_lines()]
+    of_losses = {str(line.get_label()): line for line in drawn_lines if line.get_label() in style}
     if of_losses:
         columns = 1 + (len(of_losses) - 1) // LINES
-        lines, labels = [*of_losses.values()], [*of_losses.keys()]
-        figure.legend(lines, labels, ncols=columns, loc="outside right upper", fontsize="small", frameon=False)
+        lines, names = list(of_losses.values()), list(of_losses)
+        figure.legend(lines, names, loc="outside right upper", ncols=columns, fontsize="small", frameon=False)
     pyplot.close(figure)  # a notebook shows the figure that a cell ends with, and else would show it twice
     return figure
 

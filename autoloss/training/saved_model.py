@@ -33,12 +33,12 @@ class LoadedModel:
 
     ``network`` is the problem's trained network (of a GAN the generator, or its moving average). ``balancer`` has the
     weights with which the training ended: ``balancer.weights``. ``problem`` holds no data if it saved what it needs to
-    predict.
+    predict; the model of a function that :func:`autoloss.search` called has none.
     """
 
     network: nn.Module
     balancer: Balancer
-    problem: Problem
+    problem: Problem | None = None
 
     def predict(self, samples: Any) -> Any:
         """What the problem's ``predict`` gives for new ``samples``; no gradient is kept.
@@ -46,44 +46,55 @@ class LoadedModel:
         Of a table: ``samples`` is the path of a CSV file, or a list of cells for each column by name. The result has a
         list for each target by name, and ``NAME_probability`` for classes.
         """
+        if self.problem is None:
+            raise ConfigError(
+                "Predictions need a problem, but this is the model of your own training function, which has none. "
+                "Call its network: model.network(samples)."
+            )
         with torch.no_grad():
             return self.problem.predict(self.network, samples)
 
 
 def save_model(
     file: Path,
-    problem: Problem,
+    problem: Problem | None,
     network: nn.Module,
     player: Player,
     config: Mapping[str, Any],
     samples: int | None = None,
 ) -> None:
-    """Write the model of a run of ``config`` to ``file`` in one step; ``samples`` is the number of training samples."""
-    # A GAN's player also counts its steps, of which a balancer knows nothing.
-    state = {name: of for name, of in _on_cpu(player.state_dict()).items() if name != "_extra_state"}
+    """Write the model of a run of ``config`` to ``file`` in one step; ``samples`` is the number of training samples.
+
+    Without a ``problem`` the model holds the network's parameters, and is loaded into a network that is given.
+    """
+    # A GAN's player also counts its steps, and a loss's learned numbers are of training alone: a balancer has neither.
+    own = _on_cpu(player.state_dict()).items()
+    state = {name: of for name, of in own if name != "_extra_state" and not name.startswith("numbers.")}
     balancer = {key: config[key] for key in ("weighting", "base", "groups", "unbalanced", "sample_weighting")}
     content = {
         "format": FORMAT,
         "autoloss": __version__,
-        "problem": config["problem"],
+        "problem": None if problem is None else config["problem"],
         "losses": list(player.terms.names),
         "balancer": {**balancer, "samples": samples},
         "network": _on_cpu(network.state_dict()),
         "balancer_state": state,
-        "problem_state": dict(problem.saved_state()),
+        "problem_state": {} if problem is None else dict(problem.saved_state()),
     }
     with whole(file, "wb") as opened:
         torch.save(content, opened)
 
 
-def load(directory: str | Path, trust: Sequence[str] = ()) -> LoadedModel:
-    """The model that ``autoloss search`` kept, or ``autoloss train`` trained, in ``directory``; on the CPU, to predict.
+def load(directory: str | Path, trust: Sequence[str] = (), network: nn.Module | None = None) -> LoadedModel:
+    """The model that a search kept, or ``autoloss train`` trained, in ``directory``; on the CPU, to predict.
 
     Args:
         directory: of the search or run; or the file ``model.pt`` itself.
         trust: import paths (``my_module:MyProblem``) that the model may import. The file may come from another person:
             it holds tensors and plain values only, and a component that is not registered is imported only if it is
             named here.
+        network: the parameters are loaded into it. Needed for what :meth:`UserTrial.keep` has kept, since only your
+            function knows how its network is built; else the problem builds it.
 
     Raises :class:`ConfigError` if there is no model, or it cannot be read or does not fit its problem.
     """
@@ -96,19 +107,29 @@ def load(directory: str | Path, trust: Sequence[str] = ()) -> LoadedModel:
                 f"A model must have registered components, but {str(file)!r} would import {path!r}. "
                 f"If you trust it, name it: autoloss.load(..., trust=[{path!r}]), autoloss predict ... trust={path}."
             )
-    name, parameters = named("problem", content["problem"], "problem=tabular")
-    state = content["problem_state"]
-    if state:
-        problem: Problem = registry.load("problem", name).restored(state, parameters)
-    else:
-        problem = build("problem", {"name": name, **parameters})
-    given = dict(content["balancer"])
-    balancer = Balancer(content["losses"], **given)
-    network = problem.network()
+    problem = None if content["problem"] is None else _problem(content)
+    balancer = Balancer(content["losses"], **dict(content["balancer"]))
+    if network is None:
+        if problem is None:
+            raise ConfigError(
+                f"The model of your own training function must be loaded into a network, but for {str(file)!r} none "
+                "is given. Build it as the function does: autoloss.load(DIR, network=MyNetwork())."
+            )
+        network = problem.network()
     with _explained(file):
         network.load_state_dict(content["network"])
         balancer.player.load_state_dict(content["balancer_state"])
     return LoadedModel(network.eval(), balancer.eval(), problem)
+
+
+def _problem(content: Mapping[str, Any]) -> Problem:
+    """The problem of a saved model: from its saved state, or built anew from its parameters."""
+    name, parameters = named("problem", content["problem"], "problem=tabular")
+    if content["problem_state"]:
+        restored: Problem = registry.load("problem", name).restored(content["problem_state"], parameters)
+        return restored
+    built: Problem = build("problem", {"name": name, **parameters})
+    return built
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -150,5 +171,5 @@ def _on_cpu(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _import_paths(problem: Any, balancer: Mapping[str, Any]) -> list[str]:
     """The import paths among the names of components: a problem's name, and every text in a weighting."""
-    name = problem if isinstance(problem, str) else str(problem.get("name"))
+    name = "" if problem is None else problem if isinstance(problem, str) else str(problem.get("name"))
     return import_paths([name, *texts_in([balancer[key] for key in ("weighting", "sample_weighting")])])

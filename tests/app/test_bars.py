@@ -73,7 +73,7 @@ def test_ctrl_c_clears_the_line_of_the_bar(tmp_path):
     [([2.0] * 20, 1.0), ([2.0] + [4e6] * 19, 2e6), ([3.0] * 18 + [30.0, 60.0], 15.0), ([0.0, 1.0], None), ([], None)],
 )
 def test_growth_is_the_end_over_the_beginning(tmp_path, losses, factor):
-    from autoloss.app.run_summary import growth
+    from autoloss.app.diverged import growth
 
     place = tmp_path / "trajectory.csv"
     rows = [f"{i},{x / 4},{3 * x / 4},1e9" for i, x in enumerate(losses)]
@@ -87,6 +87,21 @@ def test_a_training_that_diverged_says_so_and_one_that_did_not_says_nothing(auto
     assert done.returncode == 0
     assert "the training has diverged. Lower optimizer.lr, which is 1000." in done.stderr
     assert autoloss("train", *SHORT).stderr == ""
+
+
+def test_a_comparison_and_a_search_say_how_many_of_their_trainings_have_diverged(autoloss):
+    done = autoloss("compare", *SHORT, "weighting=equal,dwa", "compare.seeds=2", "optimizer.lr=1000")
+    assert done.returncode == 0, done.stderr
+    (said,) = [line for line in done.stderr.splitlines() if "diverged" in line]
+    assert "the losses of 4 of 4 trainings ended more than 10 times as large as they began" in said
+    assert said.endswith("these have diverged. Lower optimizer.lr, which is 1000.")
+    few = ("search.n_trials=2", "search.confirm=0", "search.weightings=[dwa]", "search.keep=false")
+    rates = ("search.space.optimizer.lr=choice(0.001,1000)", "optimizer.lr=0.001")
+    done = autoloss("search", *SHORT, *few, *rates, "search.n_trials=4", "search.sampler=grid")
+    assert done.returncode == 0, done.stderr
+    (said,) = [line for line in done.stderr.splitlines() if "diverged" in line]
+    assert " of 4 trainings ended more than 10 times as large" in said
+    assert said.endswith("Lower optimizer.lr, which is 1000.")
 
 
 def test_one_loss_and_one_seed_are_told(autoloss, tmp_path):

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from autoloss import build
+import autoloss as package
 from autoloss.core.space import contains
 
 Q = ("problem=noisy_digits", "weighting=equal", "losses.digit=generalised_cross_entropy", "losses.digit.q=learned")
@@ -28,6 +28,8 @@ def test_a_learned_number_is_recorded_explained_distilled_and_replayed(autoloss,
     use = next(line for line in done.stdout.splitlines() if line.startswith("use it: "))
     assert "losses.digit.q=points(0.69" in use.replace("'", "")
     assert "q=learned" not in use
+    # Learned numbers are of the training alone: the model loads without them.
+    assert package.load(run).balancer.weights == {"digit": 1.0}
     again = shlex.split(use.removeprefix("use it: autoloss "))
     done = autoloss(*again, "name=second")
     assert done.returncode == 0, done.stderr
@@ -73,7 +75,7 @@ def test_a_search_chooses_a_kind_of_loss_with_its_numbers_and_best_yaml_has_both
         kinds.setdefault(loss["name"], []).append({key: v for key, v in loss.items() if key != "name"})
     assert len(kinds) >= 3
     for name, each in kinds.items():
-        drawn = build("loss", name).search_space
+        drawn = package.build("loss", name).search_space
         for numbers in each:
             assert all(contains(of, float(numbers[key])) for key, of in drawn.items() if key in numbers)
         assert len(each) < 2 or each[0] != each[1]

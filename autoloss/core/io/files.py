@@ -16,6 +16,8 @@ from autoloss.core.errors import DamagedError
 EXPORT = "weighting.pt"
 # The file in a run's or search's directory that holds the trained model.
 MODEL = Path("checkpoints/model.pt")
+# The directory in a search's directory of the run that trains the choice once more.
+KEPT = "kept"
 
 
 def refuse_link(path: str, flags: int) -> int:
