@@ -114,13 +114,15 @@ class Problem(Component, ABC):
     ``{"name": "dice", "smooth": 0.1}``; ``None`` if :meth:`outputs` gives its values. ``metrics`` maps each metric to
     ``"min"`` or ``"max"``. ``recipe`` holds configuration that suits the problem (``{"optimizer": {"lr": 0.01}}``).
     ``terms`` and ``metrics`` that depend on the data are left empty in the class and set in the constructor. ``module``
-    names the module that trains it by default.
+    names the module that trains it by default. ``predicts`` says what the network of a diffusion model predicts,
+    ``"epsilon"``, ``"x0"`` or ``"v"``, to rules for noise levels.
     """
 
     terms: Mapping[str, str | Mapping[str, Any] | None] = {}
     metrics: Mapping[str, str] = {}
     recipe: ClassVar[Mapping[str, Any]] = {}
     module: ClassVar[str] = "multitask"
+    predicts: str | None = None
     _fork: Callable[[Tensor], Mapping[str, Tensor]] | None = None
 
     def branch(self, features: Tensor) -> tuple[Mapping[str, Tensor], Anchor]:
