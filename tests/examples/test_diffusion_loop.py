@@ -17,7 +17,7 @@ def example():
 
 def test_points_of_the_ring_are_made_from_noise_and_weights_bring_them_closer():
     train = example().train
-    found, uniform = train("min_snr", steps=400), train("uniform", steps=400)
+    found, uniform = train("min_snr", steps=500), train("uniform", steps=500)
     assert found["distance"] < 0.07
     assert found["distance"] < 0.7 * uniform["distance"]
     assert train(steps=1)["distance"] > 4 * found["distance"]
