@@ -166,10 +166,11 @@ held-out data; a rule with the parameter `key`: a column of the data, `Outputs(.
   sample_weighting=uniform,rba,causal`. Rules that keep a number for each point (`INDEX`) need points that are kept,
   `problem.points=kept` (the default: drawn once, with the run's seed). With `problem.points=resampled` they say so;
   `causal` takes those too.
-- *Noise levels of a diffusion model*: `min_snr` for a network that predicts the noise, x0 or v (`target`), `edm` with
-  EDM's network and levels, `p2` or `sigmoid` for less weight on what cannot be seen, `level_uncertainty` where no
-  weight is known. The key `level` is the noise's size over the signal's factor, `sigma_t / alpha_t`: not a step of the
-  schedule. In a loop of your own: `balancer({"noise": error}, keys={"level": sigma / alpha})`.
+- *Noise levels of a diffusion model* ([its page](diffusion.md)): `p2`, `sigmoid` or `min_snr` for a network that
+  predicts the noise, `edm` with EDM's network and levels, `level_uncertainty` where no weight is known. `target` says
+  what the network predicts, where the problem does not. The key `level` is the noise's size over the signal's factor,
+  `sigma_t / alpha_t`: not a step of the schedule. In a loop of your own: `balancer({"noise": error}, keys={"level":
+  sigma / alpha})`.
 - *Groups, of which the worst counts*: `group_dro` by a key, or by the classes.
 
 ## Curricula

@@ -197,6 +197,7 @@ def _check_losses(run: Ingredients, attempt: Attempt[Any]) -> None:
         attempt(lambda: require(False, "A problem must have losses", "its terms are empty", "Name them in `terms`."))
         return
     names = [*problem.terms, *(name for name in run.penalties if name not in problem.terms)]
+    attempt(lambda: samples.suit(problem))
     attempt(lambda: SampleWeights(names, samples, size=1))
     attempt(lambda: problem.check_samples(samples))
     terms = attempt(lambda: Terms(names, config["base"], config["groups"]))

@@ -117,6 +117,8 @@ class Problem(Component, ABC):
     ``terms`` and ``metrics`` that depend on the data are left empty in the class and set in the constructor. ``judges``
     maps names to the losses that held-out data is judged by where numbers of a term's loss are learned, if not by that
     of ``terms``: losses that do not follow wrong labels, say. ``module`` names the module that trains it by default.
+    ``predicts`` says what the network of a diffusion model predicts, ``"epsilon"``, ``"x0"`` or ``"v"``, to rules for
+    noise levels.
     """
 
     terms: Mapping[str, str | Mapping[str, Any] | None] = {}
@@ -124,6 +126,7 @@ class Problem(Component, ABC):
     judges: Mapping[str, str | Mapping[str, Any]] = {}
     recipe: ClassVar[Mapping[str, Any]] = {}
     module: ClassVar[str] = "multitask"
+    predicts: str | None = None
     _fork: Callable[[Tensor], Mapping[str, Tensor]] | None = None
 
     def branch(self, features: Tensor) -> tuple[Mapping[str, Tensor], Anchor]:

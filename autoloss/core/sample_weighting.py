@@ -12,6 +12,7 @@ from torch import Tensor
 from autoloss.core.component import Component
 from autoloss.core.errors import ConfigError, require
 from autoloss.core.need import SampleNeed
+from autoloss.core.problem import Problem
 from autoloss.core.samples import Samples
 from autoloss.core.tensors.precision import exact
 from autoloss.core.tensors.state import StateModule, on_host
@@ -38,6 +39,12 @@ class SampleWeighting(Component, StateModule, ABC):
     terms: tuple[str, ...] = ()
     size: int | None = None
     _kept: tuple[Samples, Any] | None = None
+
+    def suit(self, problem: Problem) -> None:
+        """Take from ``problem`` what the rule must know of it, and raise :class:`ConfigError` where they do not agree.
+
+        Called before a training of a problem, at least once, and never in a person's own loop; nothing by default.
+        """
 
     def bind(self, size: int | None = None) -> SampleWeighting:
         """Set the number of samples in the training data, if it is known, and allocate the state."""

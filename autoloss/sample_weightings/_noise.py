@@ -7,6 +7,7 @@ from abc import abstractmethod
 from torch import Tensor
 
 from autoloss.core.errors import ConfigError, require, unknown
+from autoloss.core.problem import Problem
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.samples import Samples
 
@@ -20,15 +21,28 @@ class NoiseWeighting(SampleWeighting):
     s is EDM's sigma; with ``alpha_t x0 + sigma_t n`` it is ``sigma_t / alpha_t``, and ``1 / s^2`` is the signal to
     noise ratio. Subclasses give the weight of the squared error of x0; that of the noise's is the same times s^2, and
     that of ``v = alpha_t n - sigma_t x0`` the same times ``s^2 / (1 + s^2)``: one weighted error, whatever the network
-    predicts.
+    predicts. Where the user names no target, it is the problem's (``Problem.predicts``), and :attr:`usual` if that says
+    nothing.
     """
 
-    def __init__(self, target: str, key: str) -> None:
+    usual = "epsilon"
+
+    def __init__(self, target: str | None, key: str) -> None:
         super().__init__()
-        if target not in TARGETS:
+        if target is not None and target not in TARGETS:
             raise unknown("target of a denoiser", target, TARGETS)
         require(bool(key), "`key` must name a column of the data", f"key={key!r}")
-        self.target, self.column = target, key
+        self.named, self.target, self.column = target, target or self.usual, key
+
+    def suit(self, problem: Problem) -> None:
+        """Take the target from ``problem``; another one that the user has named is an error."""
+        predicts = problem.predicts
+        if predicts is not None and self.named not in (None, predicts):
+            raise ConfigError(
+                f"A rule for noise levels must weigh what the network predicts, but the network of {problem.title()!r} "
+                f"predicts {predicts} and the rule's target is {self.named}. Leave sample_weighting.target out."
+            )
+        self.target = predicts or self.target
 
     @abstractmethod
     def signal_weight(self, level: Tensor) -> Tensor:

@@ -16,16 +16,18 @@ class Edm(NoiseWeighting):
 
     Args:
         data: the standard deviation of the data, above 0; 0.5 in the paper.
-        target: what the network predicts: ``epsilon``, ``x0`` (EDM's denoiser) or ``v``.
+        target: what the network predicts: ``epsilon``, ``x0`` (EDM's denoiser) or ``v``; by default what the problem
+            says, and ``x0`` where it says nothing.
         key: the data's key of the levels: EDM's sigma, or ``sigma_t / alpha_t``.
     """
 
+    usual = "x0"
     search_space = {"data": Interval(0.1, 2.0, log=True)}
     use = "EDM: a denoiser with its scaled input and output, and levels drawn from a log-normal distribution."
     avoid = "Levels are drawn evenly over the noise schedule: little noise then counts far too much (min_snr)."
     citation = "Karras, Aittala, Aila, Laine: Elucidating the design space, NeurIPS 2022, arXiv:2206.00364"
 
-    def __init__(self, data: float = 0.5, target: str = "x0", key: str = "level") -> None:
+    def __init__(self, data: float = 0.5, target: str | None = None, key: str = "level") -> None:
         super().__init__(target, key)
         require(data > 0, "`data` must be above 0", f"data={data}")
         self.data = data

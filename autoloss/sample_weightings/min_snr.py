@@ -16,7 +16,8 @@ class MinSnr(NoiseWeighting):
 
     Args:
         gamma: above 0; 5 in the paper.
-        target: what the network predicts: ``epsilon``, ``x0`` or ``v``.
+        target: what the network predicts: ``epsilon``, ``x0`` or ``v``; by default what the problem says, and
+            ``epsilon`` where it says nothing.
         key: the data's key of the levels: EDM's sigma, or ``sigma_t / alpha_t``.
     """
 
@@ -25,7 +26,7 @@ class MinSnr(NoiseWeighting):
     avoid = "Levels are drawn so that each counts as it should already (EDM's log-normal levels with edm)."
     citation = "Hang et al.: Efficient diffusion training via min-SNR weighting, ICCV 2023, arXiv:2303.09556"
 
-    def __init__(self, gamma: float = 5.0, target: str = "epsilon", key: str = "level") -> None:
+    def __init__(self, gamma: float = 5.0, target: str | None = None, key: str = "level") -> None:
         super().__init__(target, key)
         require(gamma > 0, "`gamma` must be above 0", f"gamma={gamma}")
         self.gamma = gamma

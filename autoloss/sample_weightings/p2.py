@@ -17,7 +17,8 @@ class P2(NoiseWeighting):
     Args:
         gamma: at least 0; 0.5 or 1 in the paper.
         k: above 0: the weight's bound where there is much noise is ``k^-gamma``.
-        target: what the network predicts: ``epsilon``, ``x0`` or ``v``.
+        target: what the network predicts: ``epsilon``, ``x0`` or ``v``; by default what the problem says, and
+            ``epsilon`` where it says nothing.
         key: the data's key of the levels: EDM's sigma, or ``sigma_t / alpha_t``.
     """
 
@@ -26,7 +27,7 @@ class P2(NoiseWeighting):
     avoid = "Sharp details or likelihoods are wanted."
     citation = "Choi et al.: Perception prioritized training of diffusion models, CVPR 2022, arXiv:2204.00227"
 
-    def __init__(self, gamma: float = 1.0, k: float = 1.0, target: str = "epsilon", key: str = "level") -> None:
+    def __init__(self, gamma: float = 1.0, k: float = 1.0, target: str | None = None, key: str = "level") -> None:
         super().__init__(target, key)
         require(gamma >= 0, "`gamma` must be at least 0", f"gamma={gamma}")
         require(k > 0, "`k` must be above 0", f"k={k}")

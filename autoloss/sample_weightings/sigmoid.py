@@ -21,7 +21,8 @@ class Sigmoid(NoiseWeighting):
 
     Args:
         bias: any number; larger gives more weight to little noise. The paper takes 2.
-        target: what the network predicts: ``epsilon``, ``x0`` or ``v``.
+        target: what the network predicts: ``epsilon``, ``x0`` or ``v``; by default what the problem says, and
+            ``epsilon`` where it says nothing.
         key: the data's key of the levels: EDM's sigma, or ``sigma_t / alpha_t``.
     """
 
@@ -30,7 +31,7 @@ class Sigmoid(NoiseWeighting):
     avoid = "The likelihood itself is wanted: then all levels, drawn evenly in log SNR, count alike."
     citation = "Kingma, Gao: Understanding diffusion objectives as the ELBO, NeurIPS 2023, arXiv:2303.00848"
 
-    def __init__(self, bias: float = 2.0, target: str = "epsilon", key: str = "level") -> None:
+    def __init__(self, bias: float = 2.0, target: str | None = None, key: str = "level") -> None:
         super().__init__(target, key)
         require(abs(bias) <= 40, "`bias` must lie between -40 and 40", f"bias={bias}")
         self.bias = bias

@@ -84,6 +84,8 @@ class MultiTaskModule(RunModule):
             raise ConfigError("A problem must have losses, but its terms are empty. Name them in `terms`.")
         check_known("loss", losses, problem.terms)
         self.problem = problem
+        if sample_weighting is not None:
+            sample_weighting.suit(problem)
         self.network = problem.network()
         self.keep_losses(losses)
         self.penalties = Penalties(penalties or {}, problem.terms).bind(self.network)
