@@ -25,6 +25,7 @@ from autoloss.app.factories import (
 from autoloss.app.screen import say
 from autoloss.app.splits import check_test
 from autoloss.app.trainer_flags import check_trainer
+from autoloss.core.constraint import constraints_of
 from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.loss import Loss
 from autoloss.core.need import Need
@@ -81,7 +82,14 @@ class PreparedRun:
     def module(self, data: Any = None, held_out: HeldOut | None = None) -> RunModule:
         """The Lightning module for the training ``data``; ``held_out`` gives the batches of held-out data."""
         samples = len(data) if hasattr(data, "__len__") else None
-        return self.builder.build(replace(self.ingredients, samples=samples, held_out=held_out))
+        made = self.builder.build(replace(self.ingredients, samples=samples, held_out=held_out))
+        require(
+            not self.ingredients.constraints or made.player.constraints is not None,
+            "`constraints` need a module that gives them to its player",
+            f"{self.builder.title()!r} does not",
+            "Leave them out, or choose another module.",
+        )
+        return made
 
 
 @no_exit()
@@ -199,5 +207,8 @@ def _check_losses(run: Ingredients, attempt: Attempt[Any]) -> None:
     names = [*problem.terms, *(name for name in run.penalties if name not in problem.terms)]
     attempt(lambda: SampleWeights(names, samples, size=1))
     terms = attempt(lambda: Terms(names, config["base"], config["groups"]))
+    if terms is not None:
+        for of, node in run.constraints.items():
+            attempt(partial(constraints_of, {of: node}, terms, problem.metrics))
     # Bind a copy: the weighting that trains is bound later.
     attempt(lambda: deepcopy(weighting).bind(names if terms is None else terms.units))

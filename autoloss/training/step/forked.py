@@ -175,7 +175,7 @@ def _by_loss(units: Tensor, terms: Terms) -> Tensor:
 def _unbased(rows: Tensor, terms: Terms) -> Tensor:
     """The rows as the weighting sees them: a loss on its own without its base weight, a group's sum with them."""
     alone = tuple(
-        1.0 if grouped else terms.base[members[0]] or 1.0
+        1.0 if grouped or not terms.base[members[0]] else terms.whole[members[0]]
         for grouped, members in zip(terms.grouped, terms.members, strict=True)
     )
     return rows / terms.on_device(alone, rows.device)[:, None]
