@@ -2,8 +2,8 @@
 
 `python benchmarks/constraints.py > benchmarks/results/constraints.md`
 
-Three seeds, the same settings with and without the bound. `digits_vae_gan` bounds a loss in training, `two_digits` a metric of the
-validation data. The test split of `two_digits` is measured too: the bound is not held there by construction.
+Three seeds, the same settings with and without the bound. `digits_vae_gan` bounds a loss in training, `two_digits` a
+metric of the validation data. Its test split is measured too: the bound is not held there by construction.
 """
 
 from __future__ import annotations
