@@ -62,6 +62,7 @@ def save_model(
     # A GAN's player also counts its steps, of which a balancer knows nothing.
     state = {name: of for name, of in _on_cpu(player.state_dict()).items() if name != "_extra_state"}
     balancer = {key: config[key] for key in ("weighting", "base", "groups", "unbalanced", "sample_weighting")}
+    balancer |= {"constraints": config["constraints"]} if player.constraints is not None else {}
     content = {
         "format": FORMAT,
         "autoloss": __version__,

@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from autoloss import load
+
 TWO = ("problem=two_digits", "problem.pairs=300", "trainer.max_epochs=6", "record.every=1")
 LEFT = ("constraints.left.max=0.2", "constraints.left_error.max=0.02", "constraints.left_error.loss=left")
 
@@ -31,6 +33,8 @@ def test_bounds_are_learned_recorded_and_shown(autoloss, tmp_path):
     for row in rows(run):
         grown = float(row["multiplier/left.max"]) + float(row["multiplier/left_error.max"])
         assert float(row["loss_weight/left"]) == pytest.approx(1 + grown, rel=1e-5)
+    model = load(run)
+    assert model.balancer.player.constraints.shown() == found
     page = (run / "report.html").read_text()
     assert "left_error &lt;= 0.02" in page
     assert "missed by" in page
