@@ -21,12 +21,12 @@ from autoloss.app.train_one import train
 SEEDS = (0, 1, 2)
 RUNS = {
     "digits_vae_gan": (
-        ["problem=digits_vae_gan", "trainer.max_epochs=100"],
-        [["constraints.kl.max=12"], ["constraints.kl.max=6"]],
+        ["problem=digits_vae_gan", "trainer.max_epochs=60"],
+        [["constraints.kl.max=12"]],
     ),
     "two_digits": (
-        ["problem=two_digits", "problem.pairs=8000", "trainer.max_epochs=30", "test=true"],
-        [["constraints.left_error.max=0.03", "constraints.left_error.loss=left"]],
+        ["problem=two_digits", "trainer.max_epochs=30", "test=true"],
+        [["constraints.left_error.max=0.045", "constraints.left_error.loss=left"]],
     ),
 }
 

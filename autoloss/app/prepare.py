@@ -20,6 +20,7 @@ from autoloss.app.factories import (
     build_problem,
     build_scheduler,
     checked_optimizer,
+    losses_in,
     optimizer_of,
 )
 from autoloss.app.screen import say
@@ -148,7 +149,7 @@ def _tell_one_loss(name: str) -> None:
 def _ingredients(config: Mapping[str, Any], problem: Problem | None, attempt: Attempt[Any]) -> Ingredients | None:
     """What the run is made of; a plain component replaces one that cannot be built, so that the rest is checked too."""
     losses: dict[str, Loss] = {}
-    nodes = None if problem is None else attempt(lambda: loss_nodes(config["losses"], problem.terms))
+    nodes = None if problem is None else attempt(lambda: loss_nodes(losses_in(config, problem), problem.terms))
     for name, node in (nodes or {}).items():
         loss = attempt(partial(build_loss, node))
         if loss is not None:

@@ -69,8 +69,9 @@ class Outputs:
 
     A loss without a prediction and a target (a KL term, a penalty) is given as its values: a tensor or an
     :class:`Entry`. ``extra`` is for the problem's own metrics. ``index`` [B] holds each sample's place in the training
-    data (from 0). ``keys`` holds further data of the samples by name, [B] each, for sample weightings; a key
-    ``corrupted`` (bool) is recorded, and ``TERM.NAME`` is the key ``NAME`` of that term's samples alone.
+    data (from 0). ``keys`` holds further data of the samples by name, [B] each, for sample weightings and groups; a key
+    ``corrupted`` (bool) is recorded, and ``TERM.NAME`` is the key ``NAME`` of that term's samples alone. ``whole`` are
+    the outputs before terms were split by a key, if they were.
     """
 
     terms: Mapping[str, Term | Entry | Tensor | Verdict | Inputs | Layers]
@@ -78,6 +79,7 @@ class Outputs:
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     index: Tensor | None = None
     keys: Mapping[str, Tensor] = field(default_factory=dict)
+    whole: Outputs | None = None
 
     def term(self, name: str) -> Term:
         """The term ``name``, which must be a prediction and a target."""
@@ -114,13 +116,15 @@ class Problem(Component, ABC):
     ``{"name": "dice", "smooth": 0.1}``; ``None`` if :meth:`outputs` gives its values. ``metrics`` maps each metric to
     ``"min"`` or ``"max"``. ``recipe`` holds configuration that suits the problem (``{"optimizer": {"lr": 0.01}}``).
     ``terms`` and ``metrics`` that depend on the data are left empty in the class and set in the constructor. ``module``
-    names the module that trains it by default.
+    names the module that trains it by default. ``groups`` maps keys of the samples (:class:`Outputs`) that are whole
+    numbers from 0 to the names of their values.
     """
 
     terms: Mapping[str, str | Mapping[str, Any] | None] = {}
     metrics: Mapping[str, str] = {}
     recipe: ClassVar[Mapping[str, Any]] = {}
     module: ClassVar[str] = "multitask"
+    groups: Mapping[str, Sequence[str]] = {}
     _fork: Callable[[Tensor], Mapping[str, Tensor]] | None = None
 
     def branch(self, features: Tensor) -> tuple[Mapping[str, Tensor], Anchor]:
