@@ -23,6 +23,7 @@ from autoloss.core.registry.parameters import faults
 NULLABLE: dict[str, type] = {
     "ckpt": str,
     "discriminator.clip": float,
+    "group_by": str,
     "generator.average": float,
     "generator.clip": float,
     "held_out.batch_size": int,

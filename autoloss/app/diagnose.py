@@ -129,12 +129,13 @@ def _targets(config: Mapping[str, Any], problem: Problem) -> tuple[dict[str, Any
     """The facts about each term's targets over some batches, and the losses that the terms have."""
     import torch
 
+    from autoloss.app.factories import losses_in
     from autoloss.core.problem import Term
     from autoloss.probe.targets import look_at
     from autoloss.training.lightning.loaders import loader
     from autoloss.training.step.build import loss_nodes
 
-    nodes = loss_nodes(config["losses"], problem.terms)
+    nodes = loss_nodes(losses_in(config, problem), problem.terms)
     chosen = {name: node if isinstance(node, str) else str(node["name"]) for name, node in nodes.items()}
     network, data = problem.network(), problem.datasets(config["seed"])["train"]
     seen: dict[str, list[torch.Tensor]] = {}

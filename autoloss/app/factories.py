@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,8 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from autoloss.app.instantiate import check_call, factory
-from autoloss.core.errors import check_known, require
+from autoloss.core.errors import ConfigError, check_known, require
+from autoloss.core.grouped_problem import GroupedProblem
 from autoloss.core.problem import Problem
 from autoloss.core.registry.lookup import registry
 from autoloss.core.registry.parameters import named
@@ -24,7 +25,40 @@ def build_problem(config: Mapping[str, Any]) -> Problem:
     """The problem that ``config.problem`` names."""
     name, parameters = named("problem", config["problem"], "problem=two_digits")
     problem: Problem = registry.build("problem", name, **parameters)
-    return problem
+    return grouped(problem, config)
+
+
+def grouped(problem: Problem, config: Mapping[str, Any]) -> Problem:
+    """``problem`` with the groups that ``config`` names: in ``group_by``, and in ``by`` of its losses."""
+    nodes = config["losses"]
+    split = {term: node for term, node in nodes.items() if isinstance(node, Mapping) and node.get("by") is not None}
+    keys = [node["by"] for node in split.values()]
+    keys += [config["group_by"]] if config.get("group_by") is not None else []
+    if not keys:
+        return problem
+    same = len(set(keys)) == 1
+    require(same, "Groups must be those of one key", f"there are {', '.join(dict.fromkeys(keys))}")
+    given = [node["groups"] for node in split.values() if node.get("groups") is not None]
+    names = given[0] if given else problem.groups.get(keys[0])
+    if names is None:
+        where = f"losses.{next(iter(split), 'TERM')}.groups"
+        raise ConfigError(
+            f"The groups of {keys[0]!r} must have names, but {problem.title()!r} does not say them. Write "
+            f"{where}=[a,b], or groups = {{{keys[0]!r}: (...)}} in the problem's class."
+        )
+    good = isinstance(names, Sequence) and not isinstance(names, str)
+    require(good, "`groups` of a loss must be a list of names", f"it is {names!r}", "Write [a,b].")
+    return GroupedProblem(problem, keys[0], [str(one) for one in names], list(split))
+
+
+def losses_in(config: Mapping[str, Any], problem: Problem) -> Mapping[str, Any]:
+    """The nodes of ``config.losses``, those of split terms for each group."""
+    split = {"by", "groups"}
+    nodes = {
+        term: {key: value for key, value in node.items() if key not in split} if isinstance(node, Mapping) else node
+        for term, node in config["losses"].items()
+    }
+    return problem.nodes(nodes) if isinstance(problem, GroupedProblem) else nodes
 
 
 def build_builder(config: Mapping[str, Any], problem: Problem) -> ModuleBuilder:

@@ -42,6 +42,8 @@ def obstacle(config: Mapping[str, Any]) -> str:
             return key
     if config["checkpoint"]["every_steps"]:
         return "checkpoint.every_steps"
+    if config["constraints"]:
+        return "constraints"
     if config["held_out"]["implicit"]:
         return "held_out.implicit"
     if config["held_out"]["losses"]:

@@ -13,8 +13,8 @@ from autoloss.core.schedules.schedule import SCHEDULES
 
 # The user may add keys to these mappings; Hydra refuses a new key without ++.
 _OPEN = re.compile(
-    r"search\.(losses|space)(\.|=)|held_out\.losses(\.|=)|curriculum(\.|=)|"
-    r"(discriminator\.)?((base|groups|penalties)(\.|=)|(weighting|problem)\.\w+(\.[^=]+=|=\{))"
+    r"search\.(losses|space)(\.|=)|losses\.\w+\.(by|groups)=|held_out\.losses(\.|=)|curriculum(\.|=)|"
+    r"(discriminator\.)?((base|groups|penalties|constraints)(\.|=)|(weighting|problem)\.\w+(\.[^=]+=|=\{))"
 )
 _TERM = re.compile(r"((?:discriminator\.)?losses\.\w+)=([\w.:,-]+)$")
 _TERM_OF_SEVERAL = re.compile(r"((?:discriminator\.)?losses\.\w+)=((?:[\w.:,-]+,)?\[.*)$")

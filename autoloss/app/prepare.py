@@ -20,11 +20,13 @@ from autoloss.app.factories import (
     build_problem,
     build_scheduler,
     checked_optimizer,
+    losses_in,
     optimizer_of,
 )
 from autoloss.app.screen import say
 from autoloss.app.splits import check_test
 from autoloss.app.trainer_flags import check_trainer
+from autoloss.core.constraint import constraints_of
 from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.loss import Loss
 from autoloss.core.need import Need
@@ -81,7 +83,14 @@ class PreparedRun:
     def module(self, data: Any = None, held_out: HeldOut | None = None) -> RunModule:
         """The Lightning module for the training ``data``; ``held_out`` gives the batches of held-out data."""
         samples = len(data) if hasattr(data, "__len__") else None
-        return self.builder.build(replace(self.ingredients, samples=samples, held_out=held_out))
+        made = self.builder.build(replace(self.ingredients, samples=samples, held_out=held_out))
+        require(
+            not self.ingredients.constraints or made.player.constraints is not None,
+            "`constraints` need a module that gives them to its player",
+            f"{self.builder.title()!r} does not",
+            "Leave them out, or choose another module.",
+        )
+        return made
 
 
 @no_exit()
@@ -140,7 +149,7 @@ def _tell_one_loss(name: str) -> None:
 def _ingredients(config: Mapping[str, Any], problem: Problem | None, attempt: Attempt[Any]) -> Ingredients | None:
     """What the run is made of; a plain component replaces one that cannot be built, so that the rest is checked too."""
     losses: dict[str, Loss] = {}
-    nodes = None if problem is None else attempt(lambda: loss_nodes(config["losses"], problem.terms))
+    nodes = None if problem is None else attempt(lambda: loss_nodes(losses_in(config, problem), problem.terms))
     for name, node in (nodes or {}).items():
         loss = attempt(partial(build_loss, node))
         if loss is not None:
@@ -201,5 +210,8 @@ def _check_losses(run: Ingredients, attempt: Attempt[Any]) -> None:
     attempt(lambda: SampleWeights(names, samples, size=1))
     attempt(lambda: problem.check_samples(samples))
     terms = attempt(lambda: Terms(names, config["base"], config["groups"]))
+    if terms is not None:
+        for of, node in run.constraints.items():
+            attempt(partial(constraints_of, {of: node}, terms, problem.metrics))
     # Bind a copy: the weighting that trains is bound later.
     attempt(lambda: deepcopy(weighting).bind(names if terms is None else terms.units))

@@ -63,6 +63,7 @@ def write_summary(
         # For a GAN, final_weights are the generator's; discriminator_weights are written beside them.
         **{f"{name}_weights": _weights(player) for name, player in further.items()},
         **({} if module.player.numbers is None else {"loss_numbers": module.player.numbers.shown()}),
+        **({} if module.player.constraints is None else {"constraints": module.player.constraints.shown()}),
         "mean_weight_sum": _mean_weight_sum(directory / TRAJECTORY, set(further)),
         "skipped_batches": sum(player.nonfinite.skipped for player in module.players.values()),
         "steps": steps,

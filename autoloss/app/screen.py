@@ -40,6 +40,8 @@ def print_run(directory: Path, summary: dict[str, Any]) -> None:
     say(listed("final weights", summary["final_weights"]))
     if numbers := summary.get("loss_numbers"):
         say(listed("learned numbers", numbers))
+    if bounds := summary.get("constraints"):
+        say(listed("multipliers", {name: of["multiplier"] for name, of in bounds.items()}))
     if "test_metrics" in summary:
         say(listed("test", summary["test_metrics"]))
     if sentence := unmoved_sentence(directory):

@@ -18,7 +18,10 @@ class BaseWeights:
     """The base weights of N losses. Each is the product of the factors of its loss and of the loss's group.
 
     ``now`` holds the present ones; ``schedules`` holds the texts of those factors that change with progress.
+    ``learned`` holds further factors, by a loss's place: tensors without dimensions, which a training learns.
     """
+
+    learned: Mapping[int, Tensor] = {}
 
     def __init__(self, factors: Mapping[str, float | str], losses: Sequence[tuple[str, str | None]]) -> None:
         """``losses`` are pairs of a loss's name and its group's."""
@@ -34,7 +37,16 @@ class BaseWeights:
 
     def tensor(self, values: tuple[float, ...], device: torch.device) -> Tensor:
         """Numbers that were made from the present base weights, on ``device``; never write to it."""
+        if self.learned:
+            return _stacked(values, device)
         return (changing if self.schedules else constant)(values, device)
+
+    @property
+    def whole(self) -> tuple[Any, ...]:
+        """The present base weights times the learned factors: numbers, and tensors where a factor is learned."""
+        if not self.learned:
+            return self.now
+        return tuple(x * self.learned[i] if i in self.learned else x for i, x in enumerate(self.now))
 
     def follow(self, progress: float) -> None:
         """Set the present base weights."""
@@ -50,8 +62,13 @@ class GivenBase(BaseWeights):
         self.now = cast(tuple[float, ...], tuple(base))
 
     def tensor(self, values: tuple[Any, ...], device: torch.device) -> Tensor:
-        ones = [one if isinstance(one, Tensor) else torch.full((), one, device=device) for one in values]
-        return torch.stack(ones).to(torch.float32)
+        return _stacked(values, device)
+
+
+def _stacked(values: tuple[Any, ...], device: torch.device) -> Tensor:
+    """Numbers, and tensors without dimensions, as one tensor on ``device``, without a wait."""
+    ones = [one if isinstance(one, Tensor) else torch.full((), one, device=device) for one in values]
+    return torch.stack(ones).to(torch.float32)
 
 
 def check_base(name: str, factor: object) -> None:

@@ -90,6 +90,10 @@ class EmptySelectionWarning(UserWarning):
     """A loss had no samples or pairs in a batch, and is 0 there."""
 
 
+class ConstraintWarning(UserWarning):
+    """A bound of ``constraints`` is not met, however large its multiplier has become."""
+
+
 class CollapseWarning(UserWarning):
     """The discriminator of a GAN is always right: the generator learns nothing from it."""
 

@@ -70,8 +70,9 @@ class Outputs:
 
     A loss without a prediction and a target (a KL term, a penalty) is given as its values: a tensor or an
     :class:`Entry`. ``extra`` is for the problem's own metrics. ``index`` [B] holds each sample's place in the training
-    data (from 0). ``keys`` holds further data of the samples by name, [B] each, for sample weightings; a key
-    ``corrupted`` (bool) is recorded, and ``TERM.NAME`` is the key ``NAME`` of that term's samples alone.
+    data (from 0). ``keys`` holds further data of the samples by name, [B] each, for sample weightings and groups; a key
+    ``corrupted`` (bool) is recorded, and ``TERM.NAME`` is the key ``NAME`` of that term's samples alone. ``whole`` are
+    the outputs before terms were split by a key, if they were.
     """
 
     terms: Mapping[str, Term | Entry | Tensor | Verdict | Inputs | Layers]
@@ -79,6 +80,7 @@ class Outputs:
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     index: Tensor | None = None
     keys: Mapping[str, Tensor] = field(default_factory=dict)
+    whole: Outputs | None = None
 
     def term(self, name: str) -> Term:
         """The term ``name``, which must be a prediction and a target."""
@@ -118,7 +120,8 @@ class Problem(Component, ABC):
     maps names to the losses that held-out data is judged by where numbers of a term's loss are learned, if not by that
     of ``terms``: losses that do not follow wrong labels, say. ``module`` names the module that trains it by default.
     ``predicts`` says what the network of a diffusion model predicts, ``"epsilon"``, ``"x0"`` or ``"v"``, to rules for
-    noise levels.
+    noise levels. ``groups`` maps keys of the samples (:class:`Outputs`) that are whole numbers from 0 to the names of
+    their values.
     """
 
     terms: Mapping[str, str | Mapping[str, Any] | None] = {}
@@ -127,6 +130,7 @@ class Problem(Component, ABC):
     recipe: ClassVar[Mapping[str, Any]] = {}
     module: ClassVar[str] = "multitask"
     predicts: str | None = None
+    groups: Mapping[str, Sequence[str]] = {}
     _fork: Callable[[Tensor], Mapping[str, Tensor]] | None = None
 
     def branch(self, features: Tensor) -> tuple[Mapping[str, Tensor], Anchor]:

@@ -68,6 +68,20 @@ class Terms:
         """Set the base weights that have a schedule to their values at ``progress``."""
         self._base.follow(progress)
 
+    @property
+    def learned(self) -> bool:
+        """Whether a training learns factors of base weights."""
+        return bool(self._base.learned)
+
+    def multiply(self, learned: Mapping[int, Tensor]) -> None:
+        """Multiply base weights by ``learned`` factors, tensors without dimensions by a loss's place."""
+        self._base.learned, self.plain = learned, False
+
+    @property
+    def whole(self) -> tuple[Any, ...]:
+        """The present base weights with their learned factors: numbers, and tensors where a factor is learned."""
+        return self._base.whole
+
     def with_base(self, base: Sequence[Tensor]) -> Terms:
         """The same losses with the base weights ``base``, N tensors without dimensions: those of one fleet's member."""
         found = copy(self)
@@ -79,10 +93,10 @@ class Terms:
         return self._base.at(progress)
 
     def factors(self, device: torch.device) -> Tensor:
-        """The present base weights [N] on ``device``. All callers share the tensor: never write to it."""
-        return self.on_device(self.base, device)
+        """The present base weights [N], learned factors included, on ``device``; shared: never write to it."""
+        return self.on_device(self.whole, device)
 
-    def on_device(self, values: tuple[float, ...], device: torch.device) -> Tensor:
+    def on_device(self, values: tuple[Any, ...], device: torch.device) -> Tensor:
         """Numbers that were made from the present base weights, as a tensor; never write to it."""
         return self._base.tensor(values, device)
 
@@ -128,8 +142,8 @@ class Terms:
             return weights
         return torch.stack([weights[unit] for unit in self.unit_of]) * self.factors(weights.device)
 
-    def _share(self, unit: int, loss: int) -> float:
-        return self.base[loss] if self.grouped[unit] else 1.0
+    def _share(self, unit: int, loss: int) -> Any:
+        return self.whole[loss] if self.grouped[unit] else 1.0
 
     def _sum(self, unit: int, scalars: Sequence[Tensor | None]) -> Tensor | None:
         parts = [self._share(unit, i) * s for i in self.members[unit] if (s := scalars[i]) is not None]

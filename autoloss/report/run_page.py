@@ -10,6 +10,7 @@ import numpy as np
 
 from autoloss.core.io.text_table import number
 from autoloss.report.commands import commands, leaves
+from autoloss.report.constraint_table import constraint_table
 from autoloss.report.explain import conflict_share, findings
 from autoloss.report.page import Block, Cell, Chart, Code, Page, PageTable, Picture, Words
 from autoloss.report.record import Array, PlayerRecord, RunRecord
@@ -26,6 +27,7 @@ def run_page(record: RunRecord) -> Page:
     missing = [f"{first:,} to {last:,}" for first, last in record.gaps]
     said = [f"The rows of the steps {', '.join(missing)} are missing: they could not be written."] if missing else []
     blocks: list[Block] = [Words("What happened", [*said, *findings(record)]), *_samples(record)]
+    blocks += constraint_table(record)
     for part in record.parts.values():
         blocks += charts(part, record.steps)
     blocks += _metrics(record)

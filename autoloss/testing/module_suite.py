@@ -40,6 +40,7 @@ PLAIN: Mapping[str, Any] = {
     },
     "plateau": {},
     "penalties": {},
+    "constraints": {},
     "trainer": {},
 }
 

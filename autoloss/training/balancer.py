@@ -53,6 +53,8 @@ class Balancer(ClosedAtEnd, OwnLoop):
         learned: losses with numbers to learn, by the name of what they give: ``{"digit": build("loss", {"name":
             "focal", "gamma": "learned(2.0, 0, 5)"})}``. The numbers are set in them after each :meth:`lookahead`, and
             while its ``held_out`` is called they are those that they began with: it should use fixed losses.
+        constraints: bounds that a multiplier keeps, by the name of a loss, or of a metric that :meth:`measured` is
+            given: ``{"kl": {"max": 0.1}, "left_error": {"max": 0.05, "loss": "left"}}``; see :class:`Constraints`.
 
     >>> balancer = Balancer(["depth", "kl"], weighting="equal", base={"kl": 0.1})
     >>> balancer({"depth": torch.tensor(1.0), "kl": torch.tensor(2.0)})
@@ -76,6 +78,7 @@ class Balancer(ClosedAtEnd, OwnLoop):
         samples: int | None = None,
         probe_every: int = 0,
         learned: Mapping[str, Loss] | None = None,
+        constraints: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         require(probe_every >= 0, "`probe_every` must not be negative", f"probe_every={probe_every}")
@@ -90,6 +93,7 @@ class Balancer(ClosedAtEnd, OwnLoop):
             sampled,
             samples,
             numbers=numbers_in(learned or {}, tuple(losses)),
+            constraints=constraints,
         )
         self.start(accumulate, total_steps)
         named = weighting if isinstance(weighting, (str, Mapping)) else self.player.weighting.title()
@@ -201,8 +205,10 @@ class Balancer(ClosedAtEnd, OwnLoop):
     def measured(self, metrics: Mapping[str, float | Tensor], goals: Mapping[str, str] | None = None) -> None:
         """Record metrics on validation data, by name; ``goals`` says ``"min"`` or ``"max"`` for each.
 
-        They become a row of ``metrics.csv``, and the last ones are in the summary. Without ``log_dir`` nothing happens.
+        They become a row of ``metrics.csv``, and the last ones are in the summary. Bounds of metrics learn from them,
+        which all processes that train together must be given. Without either nothing happens.
         """
+        self.player.see_metrics(metrics)
         self._run_directory.measured(self.clock, metrics, goals or {})
 
     def _follow(self, table: LossTable) -> None:

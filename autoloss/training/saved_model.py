@@ -71,6 +71,7 @@ def save_model(
     own = _on_cpu(player.state_dict()).items()
     state = {name: of for name, of in own if name != "_extra_state" and not name.startswith("numbers.")}
     balancer = {key: config[key] for key in ("weighting", "base", "groups", "unbalanced", "sample_weighting")}
+    balancer |= {"constraints": config["constraints"]} if player.constraints is not None else {}
     content = {
         "format": FORMAT,
         "autoloss": __version__,

@@ -13,7 +13,8 @@ from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
 from autoloss.probe.optimizer_step import adam_slope, sgd_slope
-from autoloss.training.fleet.stacked import UnlikeError, chosen_of, in_memory_order
+from autoloss.training.fleet.memory_order import chosen_of, in_memory_order
+from autoloss.training.fleet.stacked import UnlikeError
 
 Numbers = Mapping[str, Any]  # floats, or tensors where members differ
 FUSED = ("cpu", "cuda")  # devices for which torch has one kernel for the whole step

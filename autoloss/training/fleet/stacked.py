@@ -16,6 +16,7 @@ from torch.func import functional_call, vmap
 from torch.overrides import TorchFunctionMode
 
 from autoloss.core.errors import ConfigError
+from autoloss.training.fleet.memory_order import chosen_of, stack
 
 Path = tuple[Any, ...]
 PLAIN = (str, bool, type(None), bytes, torch.dtype, torch.device)
@@ -109,7 +110,7 @@ class Stacked:
     def _stack(self, tensors_of: Callable[[nn.Module], Mapping[str, Tensor]]) -> dict[str, Tensor]:
         each = [tensors_of(module) for module in self.modules]
         return {
-            name: _stack([of[name].detach() for of in each], tensor.requires_grad).requires_grad_(tensor.requires_grad)
+            name: stack([of[name].detach() for of in each], tensor.requires_grad).requires_grad_(tensor.requires_grad)
             for name, tensor in each[0].items()
         }
 
@@ -146,27 +147,6 @@ class WithRules(TorchFunctionMode):
         if plain is None:
             return func(*args, **(kwargs or {}))
         return args[0].copy_(plain(*args, **(kwargs or {})))
-
-
-def _stack(tensors: Sequence[Tensor], trained: bool) -> Tensor:
-    """``tensors`` as one. Matrices that are ``trained`` lie in memory as the gradients of linear layers come.
-
-    These need no copy then. Other tensors keep their order in memory, and with it the order in which sums are taken.
-    """
-    if not trained or tensors[0].dim() != 2:
-        return torch.stack(list(tensors))
-    return torch.stack([tensor.mT for tensor in tensors]).mT
-
-
-def in_memory_order(tensor: Tensor) -> Tensor:
-    """``tensor``, or stacked matrices turned as they lie in memory."""
-    return tensor if tensor.is_contiguous() or tensor.dim() != 3 else tensor.mT
-
-
-def chosen_of(tensor: Tensor, members: Tensor) -> Tensor:
-    """The parts of ``members`` of a stacked ``tensor``, which lie in memory as it does."""
-    members = members.to(tensor.device)
-    return tensor[members] if tensor.is_contiguous() or tensor.dim() != 3 else tensor.mT[members].mT
 
 
 class _Caller(nn.Module):

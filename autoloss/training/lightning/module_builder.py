@@ -66,6 +66,11 @@ class Ingredients:
         return self.config["groups"]
 
     @property
+    def constraints(self) -> Mapping[str, Any]:
+        """Bounds of losses and metrics, by name."""
+        return self.config.get("constraints") or {}
+
+    @property
     def penalties(self) -> Mapping[str, Any]:
         """Penalties on the network's parameters, by name."""
         return {name: node for name, node in self.config["penalties"].items() if node is not None}

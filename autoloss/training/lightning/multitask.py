@@ -53,7 +53,8 @@ class MultiTaskModule(RunModule):
     ``penalties`` on the network's parameters (see :class:`Penalties`) are losses that keep their base weight.
     ``sample_weighting`` weighs the samples of each term; ``samples`` is the number of training samples.
     ``objective_losses`` are what held-out data is judged by, by term (see :func:`judging`). ``plateau`` defines a
-    plateau of the validation metric, which schedules can follow: ``metric``, ``patience``, ``change``.
+    plateau of the validation metric, which schedules can follow: ``metric``, ``patience``, ``change``. ``constraints``
+    bound losses, penalties and the problem's metrics (see :class:`Constraints`).
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class MultiTaskModule(RunModule):
         plateau: Mapping[str, Any] | None = None,
         penalties: Mapping[str, Any] | None = None,
         objective_losses: Mapping[str, Any] | None = None,
+        constraints: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         check_anchor(anchor)
@@ -99,6 +101,8 @@ class MultiTaskModule(RunModule):
             sample_weighting,
             samples,
             numbers=numbers_in(losses, list(problem.terms)),
+            constraints=constraints,
+            metrics=problem.metrics,
         )
         self.judges = judging(losses, problem, objective_losses or {})
         self.forked = anchor != "features" or isinstance(weighting, Surgery)
@@ -151,6 +155,7 @@ class MultiTaskModule(RunModule):
             plateau=config["plateau"],
             penalties=run.penalties,
             objective_losses=config["held_out"]["losses"],
+            constraints=run.constraints,
             **parameters,
         )
 

@@ -69,6 +69,12 @@ class RunModule(QuickHooks, KnowsLength, FollowsPlateaus, KeepsRandomState, Logs
         finally:
             moment.restore()
 
+    def see_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Give the metrics of a validation to what learns from them: plateaus, and the bounds of metrics."""
+        super().see_metrics(metrics)
+        for player in self.players.values():
+            player.see_metrics(metrics)
+
     def order(self, dataset: Dataset[Any], seed: int) -> Sampler[int] | None:
         """The sampler of the training data; ``None`` for a new permutation in each epoch."""
         return None

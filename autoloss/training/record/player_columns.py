@@ -39,7 +39,7 @@ class PlayerColumns:
     def tensors(self, weighed: Weighed, notes: Notes) -> dict[str, Tensor]:
         """The tensors that are kept of a step, on its device and without waiting for it."""
         found = kept(weighed)
-        if self.terms.base_schedules:
+        if self.terms.base_schedules or self.terms.learned:
             found["base"] = self.terms.factors(weighed.weights.device)
         for of in COLUMN_KINDS:
             if of.tensor is not None and (tensor := of.tensor(weighed)) is not None:

@@ -106,6 +106,7 @@ class RunDirectory:
             "goals": self._goals,
             "final_weights": dict(zip(self.player.terms.names, self.player.last.tolist(), strict=True)),
             **({} if self.player.numbers is None else {"loss_numbers": self.player.numbers.shown()}),
+            **({} if self.player.constraints is None else {"constraints": self.player.constraints.shown()}),
             "mean_weight_sum": sum(known) / len(known) if known else float("nan"),
             "skipped_batches": self.player.nonfinite.skipped,
             "steps": clock.step,

@@ -122,7 +122,7 @@ class Met:
         if terms.plain:
             return rows
         alone = tuple(
-            1.0 if grouped else _or_one(terms.base[members[0]])
+            1.0 if grouped else _or_one(terms.whole[members[0]])
             for grouped, members in zip(terms.grouped, terms.members, strict=True)
         )
         return rows / terms.on_device(alone, rows.device)[:, None]
@@ -200,5 +200,5 @@ def _by_loss(units: Tensor, terms: Terms) -> Tensor:
 
 
 def _or_one(base: float) -> float:
-    """``base``, or 1 where it is 0: a number, or a tensor of one member of a fleet."""
+    """``base``, or 1 where it is 0: a number, or a tensor where it is learned or of one member of a fleet."""
     return base.where(base != 0, 1.0) if isinstance(base, Tensor) else base or 1.0

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
 from autoloss.core.errors import ConfigError
 from autoloss.core.measured.signal import StepOutcome
 from autoloss.core.need import HELD_OUT_DATA, OUTCOME, Need, SampleNeed
 from autoloss.core.signals import AFTER_STEP
+from autoloss.core.terms import Terms
 from autoloss.core.weighting import Weighting
+from autoloss.training.step.constraints import Constraints
 from autoloss.training.step.loss_numbers import LossNumbers
+from autoloss.training.step.notes import Notes
 from autoloss.training.step.sample_weights import SampleWeights
 from autoloss.training.step.unbalanced_units import UnbalancedUnits
 from autoloss.training.step.window import Window
 
 
 class LearnsAfter(UnbalancedUnits):
-    """A player's part that looks ahead, for its ``weighting``, for ``samples``, and for learned ``numbers``."""
+    """A player's part that learns after a step: its ``weighting``, ``samples``, ``numbers`` and ``constraints``."""
 
     weighting: Weighting
     samples: SampleWeights | None
     window: Window
     numbers: LossNumbers | None
+    constraints: Constraints | None
+    terms: Terms
+    notes: Notes
     _learns_after: bool
 
     @property
@@ -61,10 +69,27 @@ class LearnsAfter(UnbalancedUnits):
         if self.numbers is not None:
             self.numbers.forget()
 
-    def learn_numbers(self, stepped: Tensor | None) -> None:
-        """Let the learned numbers learn from the step, if the optimiser ``stepped``."""
+    def follow(self, progress: float) -> None:
+        """Set the base weights that have a schedule or a learned factor, and note what else is learned."""
+        self.terms.follow(progress)
+        if self.numbers is not None:
+            self.notes.scalars |= self.numbers.columns
+        if self.constraints is not None:
+            factors, columns = self.constraints.now()
+            self.terms.multiply(factors)
+            self.notes.scalars |= columns
+
+    def learn_numbers(self, window: Window, stepped: Tensor | None) -> None:
+        """Let learned numbers and multipliers learn from the step of ``window``, if the optimiser ``stepped``."""
         if self.numbers is not None:
             self.numbers.learn(stepped)
+        if self.constraints is not None and (losses := window.losses()) is not None:
+            self.constraints.see_losses(*losses, stepped)
+
+    def see_metrics(self, metrics: Mapping[str, float | Tensor]) -> None:
+        """Let the multipliers of bounds on metrics learn from a validation's ``metrics``, by name."""
+        if self.constraints is not None:
+            self.constraints.see_metrics(metrics)
 
 
 def incomplete_look_ahead(player: LearnsAfter, needs: Need) -> ConfigError:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from autoloss.core.clock import Clock
+from autoloss.core.constraint import constraints_of
 from autoloss.core.errors import SignalError, check_known
 from autoloss.core.need import GRADIENTS
 from autoloss.core.sample_weighting import SampleWeighting
@@ -26,6 +28,7 @@ from autoloss.probe.fork_measure import own_group
 from autoloss.probe.obstacles import check_obstacles
 from autoloss.sample_weightings.uniform import Uniform
 from autoloss.training.step.clock_check import check_base, check_clock
+from autoloss.training.step.constraints import Constraints
 from autoloss.training.step.contract import check_bound
 from autoloss.training.step.forked import Met, combine, hold, look, weigh_forked
 from autoloss.training.step.item_counts import Items, check_has_weights, shares
@@ -45,9 +48,10 @@ class Player(LearnsAfter):
 
     ``weighed`` is the last micro-batch, ``notes`` takes further numbers to record of it, and ``probe`` says at which
     steps gradients are compared for the record alone (:meth:`watch_gradients`). ``listener`` is called with each
-    weighed micro-batch and its notes; a recorder sets it. ``numbers`` of the losses are learned beside the weights.
-    Where there are several players,
-    ``whose`` names this one in errors about its losses ("discriminator").
+    weighed micro-batch and its notes; a recorder sets it. ``numbers`` of the losses are learned beside the weights, and
+    so are the multipliers of ``constraints``: bounds by the name of a loss, or of one of the ``metrics`` that are
+    measured (``None``: any name). Where there are several players, ``whose`` names this one in errors about its losses
+    ("discriminator").
     """
 
     last: Tensor
@@ -64,6 +68,8 @@ class Player(LearnsAfter):
         size: int | None = None,
         whose: str = "",
         numbers: LossNumbers | None = None,
+        constraints: Mapping[str, Any] | None = None,
+        metrics: Collection[str] | None = None,
     ) -> None:
         super().__init__()
         self.terms = Terms(names, base, groups)
@@ -78,6 +84,11 @@ class Player(LearnsAfter):
         sampled = self.samples.names if self.samples is not None else ()
         self.numbers = numbers
         learned = {} if numbers is None else {"learned numbers": numbers.names}
+        bounds = constraints_of(constraints or {}, self.terms, metrics)
+        self.constraints = Constraints(bounds, self.terms.names) if bounds else None
+        if self.constraints is not None:
+            self.terms.multiply(self.constraints.now()[0])
+            learned["constraints"] = self.constraints.names
         self.order = Order(
             {"losses": self.terms.names, "units": self.terms.units, "samples' losses": sampled, **learned}
         )
@@ -126,10 +137,8 @@ class Player(LearnsAfter):
         """
         check_clock(self.weighting, clock)
         check_base(self.terms, clock)
-        self.terms.follow(clock.progress)
+        self.follow(clock.progress)
         self.declare(table)
-        if self.numbers is not None:
-            self.notes.scalars |= self.numbers.columns
         sampled: tuple[Sampled, ...] = ()
         if self.samples is not None:
             table, sampled = self.samples.weigh(table, clock)
@@ -191,8 +200,8 @@ class Player(LearnsAfter):
             self._learn(window, stepped)
 
     def _learn(self, window: Window, stepped: Tensor | None = None) -> None:
+        self.learn_numbers(window, stepped)
         sampled, signals = window.sampled(), window.take()
-        self.learn_numbers(stepped)
         if signals is None:
             return
         if self.samples is None and next(self.weighting.buffers(), None) is None:
@@ -218,8 +227,9 @@ class Player(LearnsAfter):
     def check(self) -> None:
         """Raise errors and give warnings that were noted on the device."""
         self.nonfinite.check()
-        if self.samples is not None:
-            self.samples.check()
+        for part in (self.samples, self.constraints):
+            if part is not None:
+                part.check()
 
     def _tell(self, weighed: Weighed) -> None:
         if self.listener is not None:

@@ -50,6 +50,16 @@ class Window:
                 for step, value in zip(self.steps, found, strict=True)
             ]
 
+    def losses(self) -> tuple[Tensor, Tensor] | None:
+        """The losses [N] of the window as one batch, and which it had [N]; ``None`` if it was empty."""
+        steps = [step.losses for step in self.steps if not any(step is waiting for waiting in self.pending)]
+        if len(steps) < 2:
+            return (steps[0].values, steps[0].present) if steps else None
+        present = torch.stack([one.present for one in steps])
+        counts = torch.stack([one.counts for one in steps]) * present
+        values = torch.stack([one.values for one in steps]).where(present, 0.0)
+        return (counts * values).sum(0) / counts.sum(0).clamp(min=1), present.any(0)
+
     def sampled(self) -> list[tuple[Sampled, ...]]:
         """What the sample weighting gave in each micro-batch that had its backward."""
         return [step.sampled for step in self.steps if not any(step is waiting for waiting in self.pending)]

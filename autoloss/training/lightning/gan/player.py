@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +40,8 @@ class PlayerOptions:
         sample_weighting: weighs the samples of these losses. It weighs a penalty on the input gradient only if it
             names that penalty.
         samples: the number of training samples, for sample weightings that keep a number for each sample.
+        constraints: bounds by the name of a loss, or of one of the ``metrics``, which validations measure.
+        metrics: the names of the problem's metrics.
     """
 
     losses: Mapping[str, Loss]
@@ -54,6 +56,8 @@ class PlayerOptions:
     clip: float | None = None
     sample_weighting: SampleWeighting | None = None
     samples: int | None = None
+    constraints: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Collection[str] = ()
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "`steps` must be at least 1", f"steps={self.steps}")
@@ -105,6 +109,8 @@ class GanPlayer(Player):
             sample_weighting=sample_weighting,
             size=options.samples,
             whose=name,
+            constraints=options.constraints,
+            metrics=options.metrics,
         )
         self.name, self.options, self.steps_done = name, options, 0
         self.losses = dict(options.losses)

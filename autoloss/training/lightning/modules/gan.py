@@ -71,7 +71,8 @@ class Gan(ModuleBuilder):
 
 
 def _generator(run: Ingredients, samples: int | None) -> PlayerOptions:
-    parts = {"weighting": run.weighting, "sample_weighting": run.sample_weighting, "optimizer": run.optimizer}
+    parts: dict[str, Any] = {"weighting": run.weighting, "sample_weighting": run.sample_weighting}
+    parts |= {"optimizer": run.optimizer, "constraints": run.constraints, "metrics": tuple(run.problem.metrics)}
     return _options(run, run.config, run.config["generator"], dict(run.losses), samples, **parts)
 
 
