@@ -172,16 +172,18 @@ class StackedAdam(StackedOptimizer):
     ) -> None:
         for state, parameter in zip(states, parameters, strict=True):
             _begin(state, parameter)
-        tensors = [gradients, [state["first"] for state in states], [state["second"] for state in states]]
-        changed, *others = ([in_memory_order(one) for one in of] for of in (parameters, *tensors))
+        changed = [in_memory_order(parameter) for parameter in parameters]
+        first, second = ([in_memory_order(state[name]) for state in states] for name in ("first", "second"))
+        # The kernel goes through memory from end to end, whatever the order of dimensions.
+        whole = all(one.is_contiguous() for one in (*changed, *first, *second))
         adam(
             changed,
-            *others,
+            [in_memory_order(gradient) for gradient in gradients],
+            first,
+            second,
             [],
             [state["step"] for state in states],
-            # It goes through memory from end to end, whatever the order of dimensions.
-            fused=changed[0].device.type in FUSED
-            and all(one.is_contiguous() for of in (changed, *others[1:]) for one in of),
+            fused=whole and changed[0].device.type in FUSED,
             foreach=False,
             amsgrad=False,
             maximize=False,

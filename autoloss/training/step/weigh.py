@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -61,7 +61,7 @@ class Weighed:
         if world_size() > 1:
             weights = self.weights if self.share is None else self.weights * self.share
             total = (weights * self.losses.values).sum()
-        # Not by `replace`, which asks each field for its name: this runs in each step.
+        # `replace` asks each field for its name, and this runs in each step.
         kept = (self.measured, self.sampled, self.probed, self.received, self.share)
         return Weighed(total, self.weights, self.losses.bare(), self.signals, self.counts, *kept)
 
