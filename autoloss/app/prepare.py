@@ -208,7 +208,7 @@ def _check_losses(run: Ingredients, attempt: Attempt[Any]) -> None:
     names = [*problem.terms, *(name for name in run.penalties if name not in problem.terms)]
     attempt(lambda: samples.suit(problem))
     attempt(lambda: SampleWeights(names, samples, size=1))
-    attempt(lambda: problem.check_samples(samples))
+    attempt(lambda: problem.check_samples(samples.title(), samples.needs))
     terms = attempt(lambda: Terms(names, config["base"], config["groups"]))
     if terms is not None:
         for of, node in run.constraints.items():

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Subset
 from autoloss.core.component import Component
 from autoloss.core.datasets import size_of
 from autoloss.core.errors import ConfigError
-from autoloss.core.sample_weighting import SampleWeighting
+from autoloss.core.need import SampleNeed
 from autoloss.core.table import Anchor, Entry
 
 Branch = Callable[[Tensor], tuple[Mapping[str, Tensor], Anchor]]
@@ -196,8 +196,8 @@ class Problem(Component, ABC):
             "write predict(network, samples)."
         )
 
-    def check_samples(self, rule: SampleWeighting) -> None:
-        """Raise :class:`ConfigError` if the sample weighting ``rule`` cannot weigh this problem's training samples."""
+    def check_samples(self, rule: str, needs: SampleNeed) -> None:
+        """Raise :class:`ConfigError` if the sample weighting ``rule``, with its ``needs``, cannot weigh this data."""
 
     def data_card(self) -> str:
         """What the user should know of the data before training: a few lines, which are printed and kept.

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from autoloss.core.errors import require
 from autoloss.core.need import SampleNeed
 from autoloss.core.problem import Outputs, Problem, Term
-from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.problems._drawing import Drawing, ResampledPoints
 from autoloss.problems._field import Field
 from autoloss.problems._tensors import Batch, TensorTable
@@ -57,11 +56,11 @@ class Physics(Problem):
         }
         return {"train": self._train(seed), **known}
 
-    def check_samples(self, rule: SampleWeighting) -> None:
-        if SampleNeed.INDEX in rule.needs:
+    def check_samples(self, rule: str, needs: SampleNeed) -> None:
+        if SampleNeed.INDEX in needs:
             require(
                 self.points.kept,
-                f"Sample weighting {rule.title()!r} keeps a number for each point, so the points must be kept",
+                f"Sample weighting {rule!r} keeps a number for each point, so the points must be kept",
                 "they are new in each batch",
                 "Write problem.points=kept, or choose a rule that needs no index, such as causal.",
             )
