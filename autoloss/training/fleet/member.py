@@ -88,6 +88,6 @@ def check_members(members: Sequence[Member]) -> None:
         if player.nonfinite.skips and (player.samples is not None or player.learns_after):
             learner = player.samples.title if player.samples is not None else weighting.title()
             raise UnlikeError(
-                f"A member whose batches are left out (on_nonfinite=skip) learns from the others, but {learner!r} cannot "
-                "in a fleet. It is trained alone."
+                f"A member whose batches are left out (on_nonfinite=skip) learns from the others, but {learner!r} "
+                "cannot in a fleet. It is trained alone."
             )
