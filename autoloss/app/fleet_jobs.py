@@ -15,7 +15,8 @@ from autoloss.app.screen import say
 from autoloss.app.train_job import TrainJob
 from autoloss.core.errors import AutolossError
 
-MARK = "in_fleet"  # a file in a run's directory while a fleet trains it; it stays if the process dies
+# A file in a run's directory while a fleet trains it, with the size of the fleet that may train it if the process dies.
+MARK = "in_fleet"
 Run = Callable[[int, Trained | None], None]
 
 
@@ -24,7 +25,7 @@ def train_jobs(jobs: Sequence[TrainJob | None], run: Run, most: int) -> None:
 
     With ``None`` for a result ``run`` trains the job, or skips it. ``None`` among the jobs stands for one whose
     configuration cannot be told here. A fleet has at most ``most`` members. The runs of a fleet whose process died are
-    trained alone the next time, after the others: one of them may have killed it.
+    trained in fleets of half the size the next time, after the others: one of them may have killed it.
     """
     with _Held() as held:
         waiting = [i for i in held.take(jobs) if _must_be_trained(jobs[i])]
@@ -44,12 +45,14 @@ def train_jobs(jobs: Sequence[TrainJob | None], run: Run, most: int) -> None:
                 raise RuntimeError(f"{request.title} failed")
             return summary
 
-        requests = [held.begin(jobs[i]) for i in waiting]
-        if len(waiting) > 1:
-            say(f"{len(waiting)} runs, at most {most} at once")
-        for number, trained in FleetRuns(most, one=alone).each(requests):
-            if waiting[number] not in done:
-                hand_over(waiting[number], trained)
+        for size, group in sorted(_by_size(jobs, waiting, most).items(), reverse=True):
+            half = (min(size, len(group)) + 1) // 2
+            requests = [held.begin(jobs[i], half) for i in group]
+            if len(group) > 1:
+                say(f"{len(group)} runs, at most {size} at once")
+            for number, trained in FleetRuns(size, one=alone).each(requests):
+                if group[number] not in done:
+                    hand_over(group[number], trained)
     for i, job in enumerate(jobs):
         if i not in done:
             run(i, None)
@@ -96,20 +99,36 @@ class _Held:
                 if directory in self._begun:
                     (directory / MARK).unlink(missing_ok=True)
 
-    def begin(self, job: TrainJob | None) -> Request:
-        """Mark ``job`` as trained in a fleet; the request for its training."""
+    def begin(self, job: TrainJob | None, half: int) -> Request:
+        """Mark ``job`` as trained in a fleet, whose ``half`` may train it again; the request for its training."""
         assert job is not None
         job.begin()
         self._begun.add(job.directory)
-        (job.directory / MARK).touch()
+        (job.directory / MARK).write_text(str(half))
         return Request(job.config, job.directory, job.overrides, job.title)
+
+
+def _by_size(jobs: Sequence[TrainJob | None], waiting: Sequence[int], most: int) -> dict[int, list[int]]:
+    """The places of the ``waiting`` jobs, by the size that the fleets of their like may have."""
+    found: dict[int, list[int]] = {}
+    for i in waiting:
+        job = jobs[i]
+        assert job is not None
+        found.setdefault(min(most, _marked(job) or most), []).append(i)
+    return found
+
+
+def _marked(job: TrainJob) -> int:
+    """How large a fleet may be that trains ``job`` again, since one died; 0 for any size."""
+    mark = job.directory / MARK
+    return int(mark.read_text() or 1) if mark.exists() else 0
 
 
 def _must_be_trained(job: TrainJob | None) -> bool:
     """Whether a fleet may train ``job``, from its first step; what it is refused for, its own start says."""
     assert job is not None
     try:
-        if job.finished() or job.checkpoint() or (job.directory / MARK).exists():
+        if job.finished() or job.checkpoint() or _marked(job) == 1:
             return False
         check_run(job.directory, job.config)
     except AutolossError:

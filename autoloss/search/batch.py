@@ -58,12 +58,14 @@ def size_of_batch(given: int | str, sampler: Mapping[str, Any], trials: int, wor
 def ask_batch(study: Study, space: Space, trials: int, size: int) -> list[Trial]:
     """At most ``size`` trials of a budget of ``trials``; none when others run the rest of it.
 
-    A trial that must run alone is asked for alone. Of several, each draws its parameters before the next is asked for,
-    so that the sampler sees what it has chosen.
+    Trials of a fleet whose process died are asked for with their like alone, and as few of them as they allow. Of
+    several, each draws its parameters before the next is asked for, so that the sampler sees what it has chosen.
     """
     waiting = study.get_trials(deepcopy=False, states=[TrialState.WAITING]) if size > 1 else []
-    if any(budget.ALONE in trial.user_attrs for trial in waiting):
-        size = 1
+    limits = [trial.user_attrs.get(budget.AT_MOST) for trial in waiting]
+    if any(limits):
+        alike = next((i for i, limit in enumerate(limits) if limit != limits[0]), len(limits))
+        size = min(size, alike, limits[0] or size)
     found: list[Trial] = []
     while len(found) < size:
         if not budget.spent(study, trials):

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from autoloss.search.heartbeat import WorkerWatch, this_worker
 
 LEFT_OUT = "left_out"
-FLEET, ALONE = "fleet", "alone"  # how many trials ran at once; a trial that must run alone, since its fleet died
+FLEET, AT_MOST = "fleet", "at_most"  # how many trials ran at once; how many of a fleet that died may do so again
 DEATH = "death"  # how the process ended that died while it ran this trial
 MOST_DEATHS = 2  # then the trial has failed
 # Why a trial was queued. Of several trials that were queued for the same reason, only the first runs.
@@ -72,15 +72,15 @@ def died(study: Study, trial: FrozenTrial | Trial, how: str) -> bool:
     """Queue a trial again whose process ended without a result; the second time it has failed, and counts.
 
     ``how`` says how the process ended. ``False`` if another worker did this. Of several trials that ran at once nobody
-    knows which one it was: each runs again, alone.
+    knows which one it was: they run again in fleets of half the size, until the one that ends its process is alone.
     """
     try:
-        if trial.user_attrs.get(FLEET, 1) > 1:
-            return give_back(study, trial, alone=True)
+        if (size := trial.user_attrs.get(FLEET, 1)) > 1:
+            return give_back(study, trial, at_most=(size + 1) // 2)
         study._storage.set_trial_user_attr(trial._trial_id, DEATH, how)
         ends = _ends(study, study._storage.get_trial(trial._trial_id))
         if len(ends) < MOST_DEATHS:
-            return give_back(study, trial)
+            return give_back(study, trial, at_most=1 if AT_MOST in trial.user_attrs else None)
         study._storage.set_trial_user_attr(trial._trial_id, "error", _unanswered(ends))
         study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
     except UpdateFinishedTrialError:
@@ -103,10 +103,10 @@ def release(study: Study, pid: int) -> None:
             give_back(study, trial)
 
 
-def give_back(study: Study, trial: FrozenTrial | Trial, alone: bool = False) -> bool:
+def give_back(study: Study, trial: FrozenTrial | Trial, at_most: int | None = None) -> bool:
     """Leave a running trial out of the budget and queue its parameters again; ``False`` if another worker did.
 
-    ``alone`` says that it must not run with others then.
+    ``at_most`` says how many may run at once with it then, itself included.
     """
     frozen = study._storage.get_trial(trial._trial_id)
     surplus = frozen.user_attrs.get(LEFT_OUT) == "surplus"
@@ -120,8 +120,9 @@ def give_back(study: Study, trial: FrozenTrial | Trial, alone: bool = False) -> 
     if not surplus:
         purpose = {key: value for key, value in frozen.user_attrs.items() if key in PURPOSES}
         parameters = frozen.params or frozen.system_attrs.get("fixed_params") or {}
-        # What was to run alone once stays alone: it may have ended a fleet.
-        marks = {ALONE: True} if alone or ALONE in frozen.user_attrs else {}
+        # What was to run with few others once does so in each repeat: it may have ended a fleet.
+        limits = [size for size in (at_most, frozen.user_attrs.get(AT_MOST)) if size is not None]
+        marks = {AT_MOST: min(limits)} if limits else {}
         study.enqueue_trial(parameters, user_attrs={**purpose, **marks, "again_for": frozen.number})
     return not surplus
 

@@ -75,7 +75,7 @@ def confirm(
     """Train ``candidates`` (equal weights first) again on ``seeds`` fresh seeds each, and compare them.
 
     The search's own ``seed`` is never among them. With a ``fleet`` above 1 the runs are trained at once, if the runner
-    can do that; where the process died then, they are run again one by one.
+    can do that; where the process died then, they are run again in fleets of half the size.
     Workers share these runs: a worker locks a run's directory, and reads the results of the finished ones.
     """
     chosen_seeds = fresh(seeds, seed)
@@ -175,15 +175,36 @@ def _mean_weights(weights: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _run_many(runner: FleetRunner, jobs: Sequence[tuple[int, Candidate, int]], directory: Path) -> None:
-    """Train at once what no other worker trains, what is not done, and what no process died of."""
+    """Train at once what no other worker trains and what is not done; half as many of those that died at once."""
+    sizes: dict[int, list[tuple[int, Candidate, int]]] = {}
+    for job in jobs:
+        if (size := _at_once(_place(directory, job[0], job[2]), len(jobs))) > 1:
+            sizes.setdefault(size, []).append(job)
+    for size, alike in sorted(sizes.items(), reverse=True):
+        for start in range(0, len(alike), size):
+            _run_fleet(runner, alike[start : start + size], directory)
+
+
+def _at_once(place: Path, most: int) -> int:
+    """How many may run at once with the run of ``place``, itself included; 0 if it is done."""
+    if (place / "confirmed.json").exists():
+        return 0
+    begun = read_json(place / "begun.json")
+    if begun is None:
+        return most
+    return (int(begun["at_once"]) + 1) // 2 if isinstance(begun, dict) else 1
+
+
+def _run_fleet(runner: FleetRunner, jobs: Sequence[tuple[int, Candidate, int]], directory: Path) -> None:
     with ExitStack() as around:
         tasks = []
         for number, candidate, seed in jobs:
             place = confirmation(directory, number, candidate, seed)
-            done = [(place / name).exists() for name in ("confirmed.json", "begun.json")]
-            if not any(done) and around.enter_context(lock(place / LOCK)):
-                write_json(place / "begun.json", 0)
+            if around.enter_context(lock(place / LOCK)) and not (place / "confirmed.json").exists():
                 tasks.append(Task(candidate, seed, place, _silent, test=True))
+        before = {task.directory: read_json(task.directory / "begun.json") for task in tasks}
+        for place in before:
+            write_json(place / "begun.json", {"at_once": len(tasks)})
         try:
             for i, found in runner.many(tasks) if tasks else ():
                 if found is not None:
@@ -191,15 +212,18 @@ def _run_many(runner: FleetRunner, jobs: Sequence[tuple[int, Candidate, int]], d
                 (tasks[i].directory / "begun.json").unlink()
         except BaseException:
             # It was stopped: no process died.
-            for task in tasks:
-                (task.directory / "begun.json").unlink(missing_ok=True)
+            for place, begun in before.items():
+                (place / "begun.json").unlink(missing_ok=True)
+                if begun is not None and not (place / "confirmed.json").exists():
+                    write_json(place / "begun.json", begun)
             raise
 
 
 def _run(runner: Runner, candidate: Candidate, seed: int, place: Path) -> None:
     """Train once, and write the result. The second time that its process dies meanwhile, that is the result."""
     begun = place / "begun.json"
-    deaths = int(read_json(begun) or 0)
+    before = read_json(begun)
+    deaths = before if isinstance(before, int) else 0  # of a fleet nobody knows whose death it was
     if deaths >= MOST_DEATHS:
         error = "A confirmation must end with a result, but its process died (it crashed or was killed), twice."
         write_json(place / "confirmed.json", {"error": error})

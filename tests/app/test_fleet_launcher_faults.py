@@ -60,6 +60,23 @@ def test_the_same_command_goes_on_and_trains_nothing_twice(start, tmp_path, numb
 
 
 @pytest.mark.slow
+def test_after_a_fleet_that_was_killed_its_runs_are_fleets_of_half_the_size(start, tmp_path):
+    command = ("seed=0,1,2,3", "problem.pairs=200", "trainer.max_epochs=60", FLEET)
+    process, deadline = start(*command), time.monotonic() + 300
+    while not (tmp_path / "sweep/seed_2/trajectory.csv").exists():
+        assert process.poll() is None, (tmp_path / "said").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert [path.read_text() for path in tmp_path.glob("sweep/*/in_fleet")] == ["2"] * 4
+    assert start(*command).wait(timeout=300) == 0, (tmp_path / "said").read_text()
+    assert "4 runs, at most 2 at once" in (tmp_path / "said").read_text()
+    assert len(list(tmp_path.glob("sweep/*/summary.json"))) == 4
+    assert not list(tmp_path.glob("sweep/*/in_fleet"))
+
+
+@pytest.mark.slow
 def test_the_others_finish_though_one_run_kills_the_process(start, tmp_path):
     (tmp_path / "killer.py").write_text(KILLER)
     command = ("weighting=equal,dwa,killer:Killer", *SMALL, FLEET)

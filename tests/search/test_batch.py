@@ -1,5 +1,7 @@
 """Trials that are asked for and trained at once."""
 
+import json
+import shutil
 import time
 
 import pytest
@@ -162,3 +164,34 @@ def test_a_confirmation_keeps_each_result_as_soon_as_it_is_known(begin, tmp_path
     again = Fleet()
     confirm(again, candidates, GOALS, 3, tmp_path, fleet=32)
     assert len(again.tests) == 9 - 5
+
+
+def test_a_confirmation_whose_fleet_died_goes_on_in_fleets_of_half_the_size(begin, tmp_path):
+    """A copy of its directory is what it leaves when its process dies."""
+    search = begin(8, Fleet())
+    search.plan()
+    search.work()
+    candidates = chosen(search.study, 2)
+    died, place = tmp_path / "died", tmp_path / "again"
+
+    class Stopped(Fleet):
+        def many(self, tasks):
+            shutil.copytree(place, died, dirs_exist_ok=True)
+            raise KeyboardInterrupt
+            yield
+
+    sizes = []
+    for size in (9, 5, 4):  # of nine, of the first half, and of the rest
+        runner = Stopped()
+        with pytest.raises(KeyboardInterrupt):
+            confirm(runner, candidates, GOALS, 3, place, fleet=32)
+        begun = [json.loads(path.read_text()) for path in died.glob("confirm/*/*/begun.json")]
+        sizes.append(sum(of == {"at_once": size} for of in begun))
+        shutil.rmtree(place)
+        shutil.move(died, place)
+    assert sizes == [9, 5, 4]
+    runner = Fleet()
+    assert len(confirm(runner, candidates, GOALS, 3, place, fleet=32)) == 3
+    assert sorted(runner.fleets) == [2, 2, 2, 3]
+    assert len(runner.tests) == 9
+    assert not list(place.glob("confirm/*/*/begun.json"))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from torch import Tensor
+
 from autoloss.core.clock import Clock
 from autoloss.core.errors import AutolossError
 from autoloss.core.loss import Loss
@@ -16,7 +18,7 @@ from autoloss.training.fleet.left_out import unchanged
 from autoloss.training.fleet.lookahead import FleetLookAhead
 from autoloss.training.fleet.member import Member, check_members
 from autoloss.training.fleet.notices import warn_of_absent, wrong_labels
-from autoloss.training.fleet.optimizers import kind_of
+from autoloss.training.fleet.optimizer_kinds import kind_of
 from autoloss.training.fleet.party import TRIALS, Party
 from autoloss.training.fleet.samples import FleetSamples
 from autoloss.training.fleet.stacked import Stacked
@@ -52,7 +54,11 @@ class Fleet:
         self.samples = FleetSamples([member.player for member in self.members])
         self.forward = StackedForward(self.stacked, first.problem, first.player, self.samples, first.fork)
         kind = kind_of(first.optimizer)
-        self.optimizer = kind([member.optimizer for member in self.members], list(self.stacked.parameters.values()))
+        self.optimizer = kind(
+            [member.optimizer for member in self.members],
+            list(self.stacked.parameters.values()),
+            [list(model.parameters()) for model in self.models],
+        )
         for member in self.members:
             member.optimizer._opt_called = True  # type: ignore[attr-defined]  # its scheduler would warn
         self.weigher = FleetWeigher(self.members, self.stacked, self.samples, accumulate, probe, compared)
@@ -130,14 +136,14 @@ class Fleet:
     @contextmanager
     def optimizer_state(self, m: int) -> Iterator[None]:
         """Within it the optimiser of member ``m`` has the state that the fleet keeps for it."""
-        own = self.members[m].optimizer
-        for parameter, state in zip(self.models[m].parameters(), self.optimizer.state, strict=True):
-            if state:
-                own.state[parameter] = self.optimizer.state_of(m, state)
+        own, pairs = self.members[m].optimizer, zip(self.models[m].parameters(), self.optimizer.state, strict=True)
+        lent: dict[Tensor, Any] = {of: self.optimizer.state_of(m, state) for of, state in pairs if state}
+        own.state.update(lent)
         try:
             yield
         finally:
-            own.state.clear()
+            for parameter in lent:
+                del own.state[parameter]
 
     def _with_schedules(self) -> list[Loss | Penalties]:
         losses = [part for model in self.models for part in model.parts() if part.schedules]

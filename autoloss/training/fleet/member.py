@@ -10,10 +10,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from autoloss.core.loss import Loss
-from autoloss.core.need import HELD_OUT_DATA
+from autoloss.core.need import HELD_OUT_DATA, Need
 from autoloss.core.problem import Problem
 from autoloss.core.surgery import Surgery
-from autoloss.training.fleet.optimizers import signature
+from autoloss.training.fleet.optimizer_kinds import kind_of, signature
+from autoloss.training.fleet.own_optimizers import KNOWN, OwnOptimizers
 from autoloss.training.fleet.samples import NOT_FOLLOWED
 from autoloss.training.fleet.stacked import UnlikeError
 from autoloss.training.step.penalties import Penalties
@@ -58,6 +59,12 @@ def check_members(members: Sequence[Member]) -> None:
     first = members[0]
     for member in members:
         player, weighting = member.player, member.player.weighting
+        if kind_of(member.optimizer) is OwnOptimizers and (player.nonfinite.skips or Need.ALIGNMENT in weighting.needs):
+            who = "on_nonfinite=skip" if player.nonfinite.skips else repr(weighting.title())
+            raise UnlikeError(
+                f"A fleet with {who} must be trained by {KNOWN}, but a member has {type(member.optimizer).__name__}. "
+                "It is trained alone."
+            )
         if weighting.needs & HELD_OUT_DATA and member.held_out is None:
             raise UnlikeError(
                 f"{weighting.title()!r} needs held-out data, but the member has none. It is trained alone."

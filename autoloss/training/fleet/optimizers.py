@@ -8,20 +8,19 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
 from autoloss.probe.optimizer_step import adam_slope, sgd_slope
 from autoloss.training.fleet.memory_order import chosen_of, in_memory_order
-from autoloss.training.fleet.stacked import UnlikeError
 
 Numbers = Mapping[str, Any]  # floats, or tensors where members differ
 FUSED = ("cpu", "cuda")  # devices for which torch has one kernel for the whole step
 
 
 class StackedOptimizer(ABC):
-    """One step of M optimisers of one kind, on parameters [M, ...].
+    """One step of M optimisers of one kind, on parameters [M, ...], whose parts are the members' ``own``.
 
     ``numbers`` are the options that may differ, ``settings`` those that must not. Where none differs, torch's own
     function makes the step. ``saved`` holds torch's names of the state.
@@ -31,8 +30,11 @@ class StackedOptimizer(ABC):
     settings: ClassVar[tuple[str, ...]]
     saved: ClassVar[Mapping[str, str]]
 
-    def __init__(self, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor]) -> None:
+    def __init__(
+        self, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], own: Sequence[Sequence[Tensor]]
+    ) -> None:
         self.optimizers, self.parameters = list(optimizers), list(parameters)
+        self.own = [list(of) for of in own]
         self.steps = 0
         self.missed = [0] * len(self.optimizers)  # the steps that each member did not make
         self.state: list[dict[str, Tensor]] = [{} for _ in self.parameters]
@@ -42,6 +44,7 @@ class StackedOptimizer(ABC):
         """Drop all members but ``members``; ``parameters`` are the new stacked tensors."""
         chosen = torch.tensor(list(members))
         self.optimizers = [self.optimizers[i] for i in members]
+        self.own = [self.own[i] for i in members]
         self.parameters = list(parameters)
         self.missed = [self.missed[i] for i in members]
         self.state = [
@@ -232,30 +235,6 @@ class StackedAdamW(StackedAdam):
     """AdamW as torch's; the decay is apart from the gradient."""
 
     decoupled = True
-
-
-KINDS: Mapping[type[Optimizer], type[StackedOptimizer]] = {SGD: StackedSGD, Adam: StackedAdam, AdamW: StackedAdamW}
-
-
-def kind_of(optimizer: Optimizer) -> type[StackedOptimizer]:
-    """The stacked optimiser for ``optimizer``; raises :class:`UnlikeError` where there is none."""
-    kind = KINDS.get(type(optimizer))
-    refused = kind is not None and [
-        name for name in ("amsgrad", "maximize", "differentiable") if optimizer.param_groups[0].get(name)
-    ]
-    if kind is None or refused or len(optimizer.param_groups) > 1:
-        found = "several groups of parameters" if kind and not refused else type(optimizer).__name__
-        raise UnlikeError(
-            f"A fleet must be trained by SGD, Adam or AdamW, but a member has {found}"
-            f"{' with ' + refused[0] if refused else ''}. It is trained alone."
-        )
-    return kind
-
-
-def signature(optimizer: Optimizer) -> tuple[Any, ...]:
-    """What must be the same for members of one fleet."""
-    kind = kind_of(optimizer)
-    return (kind, *(bool(optimizer.param_groups[0].get(name)) for name in kind.settings))
 
 
 def _begin(state: dict[str, Tensor], parameter: Tensor) -> None:

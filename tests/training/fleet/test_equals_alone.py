@@ -3,13 +3,17 @@
 import pytest
 import torch
 
+from autoloss.core.clock import Clock
 from autoloss.core.errors import SignalError
 from autoloss.core.registry.lookup import registry
 from autoloss.core.surgery import Surgery
+from autoloss.training.fleet.batches import StackedBatches
 from autoloss.training.fleet.clip import Clip
+from autoloss.training.fleet.fleet import Fleet
+from autoloss.training.fleet.own_optimizers import OwnOptimizers
 from autoloss.training.fleet.stacked import UnlikeError
 from tests.training.fleet.equality import OPTIMIZERS, check, double  # noqa: F401 - a fixture
-from tests.training.fleet.trainings import MEMBERS, Three, member, train_fleet
+from tests.training.fleet.trainings import BATCH, MEMBERS, Three, assert_same, member, train_alone, train_fleet
 
 pytestmark = pytest.mark.usefixtures("double")
 GIVEN = {
@@ -63,6 +67,50 @@ def test_without_an_anchor(mixed):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer(name):
     check(lambda problem, seed: member(problem, seed, "uncertainty", OPTIMIZERS[name]), Three(normalised=True))
+
+
+def grouped(of, seed):
+    heads, trunk = of[2:], of[:2]
+    return torch.optim.AdamW([{"params": heads, "lr": 0.02}, {"params": trunk, "weight_decay": 0.1 * seed}], lr=0.01)
+
+
+OTHERS = {
+    "rmsprop": lambda of, seed: torch.optim.RMSprop(of, lr=0.01 * (1 + seed), momentum=0.5),
+    "nadam": lambda of, seed: torch.optim.NAdam(of, lr=0.01, weight_decay=0.1 * seed),
+    "amsgrad": lambda of, seed: torch.optim.Adam(of, lr=0.01 * (1 + seed), amsgrad=bool(seed)),
+    "groups": grouped,
+}
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_optimizers_are_called_one_by_one(name, accumulate):
+    fleet = check(
+        lambda problem, seed: member(problem, seed + (name == "amsgrad"), "gradnorm", OTHERS[name]),
+        Three(normalised=True),
+        accumulate=accumulate,
+        clip=Clip(norm=0.5),
+    )
+    assert type(fleet.optimizer) is OwnOptimizers
+
+
+def test_other_optimizers_go_on_when_members_leave():
+    problem = Three()
+    data, made = problem.datasets(0)["train"], [member(problem, seed, "equal", OTHERS["rmsprop"]) for seed in range(3)]
+    fleet, batches, step = Fleet(made), StackedBatches([data] * 3, range(3), BATCH), 0
+    for epoch in range(4):
+        for batch in batches.epoch(epoch):
+            fleet.micro_batch(batch, Clock(step, epoch, step / 12))
+            fleet.step()
+            step += 1
+        if epoch == 1:
+            fleet.drop([0])
+            batches.keep([1, 2])
+    alone = [member(problem, seed, "equal", OTHERS["rmsprop"]) for seed in (1, 2)]
+    for seed, one in enumerate(alone, 1):
+        train_alone(one, data, seed)
+    fleet.settle()
+    assert_same(fleet.members, alone)
 
 
 @pytest.mark.parametrize("clip", [Clip(norm=0.5), Clip(value=0.05)], ids=["norm", "value"])
@@ -134,7 +182,18 @@ def test_what_cannot_be_one_says_why():
             "follows plateaus",
         ),
         (lambda seed: member(problem, seed, "famo", on_nonfinite="skip"), "on_nonfinite=skip"),
-        (lambda seed: member(problem, seed, "equal", lambda of, s: torch.optim.RMSprop(of)), "SGD, Adam or AdamW"),
+        (lambda seed: member(problem, seed, "equal", lambda of, s: torch.optim.LBFGS(of)), "one step for each batch"),
+        (lambda seed: member(problem, seed, "learned", lambda of, s: torch.optim.RMSprop(of)), "SGD, Adam or AdamW"),
+        (
+            lambda seed: member(problem, seed, "equal", lambda of, s: torch.optim.NAdam(of), on_nonfinite="skip"),
+            "on_nonfinite=skip must be trained by SGD, Adam or AdamW",
+        ),
+        (
+            lambda seed: member(
+                problem, seed, "equal", lambda of, s: (torch.optim.NAdam if seed else torch.optim.Adagrad)(of)
+            ),
+            "one kind of optimiser",
+        ),
         (lambda seed: member(problem, seed, "equal", losses={"kind": "focal"} if seed else None), "differ in numbers"),
         (lambda seed: member(problem, seed, "equal", groups={"g": ["kind"]} if seed else None), "losses and groups"),
     ):
