@@ -13,12 +13,15 @@ SMALL = (5, 6, 7)
 LARGE_SLOTS, SMALL_SLOTS = 4, 3
 SEEN = 4  # pixels that must show of a solid, so that it has a centre
 NOISE = 0.03
+# What is small has a bright colour of its own (red, yellow, blue), all else is dull: with so few pixels its shape can
+# hardly be seen.
+SMALL_COLOURS = ((0.9, 0.15, 0.15), (0.9, 0.8, 0.1), (0.15, 0.25, 0.95))
 
 
 def draw_rooms(count: int, generator: torch.Generator) -> tuple[Rooms, Tensor]:
     """``count`` rooms, and the class of each solid [count, N].
 
-    Of four large solids (18 to 61 cm from the centre to a side) 80 % are there, of three small ones (about 12 cm, a few
+    Of four large solids (18 to 61 cm from the centre to a side) 80 % are there, of three small ones (about 16 cm, a few
     pixels in the picture) 50 %. They stand on the ground, and may lie within each other.
     """
     slots = LARGE_SLOTS + SMALL_SLOTS
@@ -30,7 +33,7 @@ def draw_rooms(count: int, generator: torch.Generator) -> tuple[Rooms, Tensor]:
     there = uniform(0, 1, slots) < torch.where(small, 0.5, 0.8)
     shape = torch.randint(len(SHAPES), (count, slots), generator=generator)
     large = torch.exp(uniform(-1.7, -0.5, slots, 3))
-    tiny = uniform(0.09, 0.15, slots, 1).expand(-1, -1, 3)
+    tiny = uniform(0.12, 0.2, slots, 1).expand(-1, -1, 3)
     half = torch.where(small[:, None], tiny, large)
     slim = torch.stack([0.6 * half[..., 0], 1.6 * half[..., 0], 0.6 * half[..., 0]], 2)
     half = torch.where((small & (shape == 2)).unsqueeze(2), slim, half)
@@ -77,10 +80,17 @@ def centres_of(views: Views, slots: int) -> Tensor:
     return functional.max_pool2d(spots.view(count, 1, side, side), 3, 1, 1)
 
 
-def pictures_of(views: Views, slots: int, generator: torch.Generator) -> Tensor:
-    """Pictures [S, 3, H, W] in [0, 1]: a chequered ground, plain or striped solids, one lamp, and noise."""
-    count = len(views.owner)
-    colours = torch.rand(count, FIRST + slots, 3, generator=generator) * 0.7 + 0.2
+def pictures_of(views: Views, classes: Tensor, generator: torch.Generator) -> Tensor:
+    """Pictures [S, 3, H, W] in [0, 1]: a chequered ground, plain or striped solids, one lamp, and noise.
+
+    Large solids have any dull colour, small ones the bright one of their class [S, N], give or take a little.
+    """
+    count, slots = classes.shape
+    drawn = torch.rand(count, FIRST + slots, 3, generator=generator)
+    own = torch.tensor(SMALL_COLOURS)[(classes - SMALL[0]).clamp(min=0)] + 0.1 * (drawn[:, FIRST:] - 0.5)
+    small = (classes >= SMALL[0]).unsqueeze(2)
+    colours = 0.2 + 0.7 * (drawn + drawn.mean(2, keepdim=True)) / 2
+    colours[:, FIRST:] = torch.where(small, own, colours[:, FIRST:]).clamp(0, 1)
     picked = views.owner.flatten(1).unsqueeze(2).expand(-1, -1, 3)
     colour = colours.gather(1, picked).mT.unflatten(2, views.owner.shape[1:])
     size = 0.3 + 0.6 * torch.rand(count, 1, 1, generator=generator)
@@ -102,11 +112,10 @@ def rendered(count: int, side: int, seed: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     rooms, classes = draw_rooms(count, generator)
     views = look(rooms, side)
-    slots = classes.shape[1]
     return {
-        "image": (pictures_of(views, slots, generator) * 255).round().to(torch.uint8),
+        "image": (pictures_of(views, classes, generator) * 255).round().to(torch.uint8),
         "segmentation": labels_of(views, classes).to(torch.uint8),
         "depth": views.depth.unsqueeze(1),
         "normals": views.normal,
-        "centres": centres_of(views, slots),
+        "centres": centres_of(views, classes.shape[1]),
     }

@@ -38,15 +38,16 @@ def write(scenes, rows):
 
 
 def test_the_page_has_what_was_run_and_says_what_was_not(scenes):
-    write(scenes, {scenes.BASE: [0.1, 0.11, 0.12], "dice": [0.3, 0.312, 0.32], "uncertainty": [0.1]})
+    write(scenes, {scenes.PLAIN: [0.1, 0.11, 0.12], "dice": [0.3, 0.312, 0.32], scenes.BASE: [0.1, 0.2], "auto": [0.1]})
     scenes.main(["--show"])
     page = scenes.TABLE.read_text()
     dice = next(line for line in page.splitlines() if line.startswith("| dice"))
     assert "0.311 ± 0.01" in dice
     assert "+0.2007" in dice
     assert dice.rstrip(" |").endswith("better")
-    assert "| uncertainty" not in page
-    assert "Not (wholly) run: focal" in page
+    assert "The weighting: seeds 0, 1\n" in page
+    assert "| auto" not in page
+    assert f"Not (wholly) run: {scenes.BASE}, focal" in page
 
 
 def test_a_run_that_is_there_is_not_trained_again(scenes, monkeypatch):

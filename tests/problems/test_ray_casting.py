@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from autoloss.problems import _rooms
+from autoloss.problems import _dense_folder, _rooms
 from autoloss.problems._ray_casting import FIRST, GROUND, WALL, Rooms, camera_axes, look, rays
 
 SIDE = 32
@@ -129,8 +129,8 @@ def test_all_that_is_drawn_is_in_front_and_its_normals_are_unit_and_face_the_cam
     torch.testing.assert_close(depth, view.depth, rtol=1e-4, atol=1e-4)
     labels = _rooms.labels_of(view, classes)
     assert set(labels.unique().tolist()) == set(range(len(_rooms.CLASSES)))
-    small = torch.isin(labels, torch.tensor(_rooms.SMALL)).float().mean()
-    assert 0 < small < 0.01
+    shares = torch.stack([(labels == c).float().mean() for c in _rooms.SMALL])
+    assert bool(((shares > 0) & (shares < _dense_folder.SMALL_SHARE)).all())
 
 
 def test_a_centre_is_in_the_middle_of_what_is_seen():
@@ -147,3 +147,16 @@ def test_rooms_are_those_of_their_seed():
     one, again, other = (_rooms.rendered(3, 16, seed) for seed in (1, 1, 2))
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert not torch.equal(one["image"], other["image"])
+
+
+def test_what_is_small_can_be_told_by_its_colour():
+    columns = _rooms.rendered(60, 64, 0)
+    picture, labels = columns["image"].float().movedim(1, 3) / 255, columns["segmentation"]
+    bright = picture.amax(3) - picture.amin(3)
+    small = torch.isin(labels, torch.tensor(_rooms.SMALL, dtype=labels.dtype))
+    middle = bright[small].median()
+    assert (bright[~small] > middle).float().mean() < 0.01
+    mean = torch.stack([picture[labels == c].mean(0) for c in _rooms.SMALL])
+    wanted = torch.tensor(_rooms.SMALL_COLOURS)
+    found = torch.nn.functional.cosine_similarity(mean.unsqueeze(1), wanted.unsqueeze(0), dim=2)
+    assert found.argmax(1).tolist() == [0, 1, 2]
