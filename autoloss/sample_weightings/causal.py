@@ -13,7 +13,6 @@ from autoloss.core.samples import Samples
 from autoloss.core.space import Choice
 from autoloss.core.tensors.constants import constant
 
-
 LOWEST = -80.0  # of the exponent: no weight is exactly 0 in float32
 
 
@@ -32,8 +31,8 @@ class Causal(SampleWeighting):
         tolerances: values of e, above 0, in rising order. Losses have units: divide by their size at the start.
         threshold: in (0, 1).
 
-    The paper goes through 0.01, 0.1, 1, 10 and 100, each until training has converged. In a shorter training the low ones
-    let late points be fitted before the early ones, which is what the rule is to prevent; so there is one here.
+    The paper goes through 0.01, 0.1, 1, 10 and 100, each until training has converged. In a shorter training the low
+    ones let late points be fitted before the early ones, which the rule is to prevent; so there is one here.
     A slab without points in a batch keeps the loss that it had last (the paper has all points in each step). The paper
     adds the initial condition's loss to the sum; here each term counts its own. Each rank takes the mean over its
     own points.

@@ -25,7 +25,7 @@ from autoloss.search.stop import no_exit
 from autoloss.search.study import NAME, open_storage, open_study
 from autoloss.training.balancer import Balancer
 
-WEIGHTINGS = ("auto", "fixed", "uncertainty", "dwa", "gradnorm")
+WEIGHTINGS = ("auto", "autoscale", "fixed", "uncertainty", "dwa", "gradnorm")
 
 
 @dataclass(slots=True)

@@ -72,7 +72,7 @@ IN_A_FORK = [name for name in COMPARE_GRADIENTS if Need.KERNEL not in registry.l
 
 
 def comparing(name, **options):
-    given = {"ntk": {"every": 1}, **REQUIRED}
+    given = {"ntk": {"every": 1}, "autoscale": {"every": 1}, **REQUIRED}
     return Player("abc", registry.build("weighting", name, **given.get(name, {})), **options)
 
 
