@@ -149,6 +149,19 @@ PROTOCOLS = {
         published={EQUAL: "1.06e-1", "lr_annealing": "1.12e-2"},
         source="Wang, Teng, Perdikaris 2021: relative L2 error after 40,000 steps, one run",
     ),
+    "allen_cahn": Protocol(
+        "The Allen-Cahn equation by a physics-informed network: weights of points",
+        ("problem=allen_cahn", "trainer.max_epochs=1500", "trainer.check_val_every_n_epoch=500"),
+        {
+            EQUAL: ("sample_weighting=uniform",),
+            "rba (points)": ("sample_weighting=rba",),
+            "causal (points)": ("sample_weighting=causal",),
+        },
+        "Three hidden layers of 32, five waves in x, 4,096 kept points, 12,000 steps of Adam with batches of 512, the "
+        "initial condition times 100 in every row. The losses have equal weights; the rows differ in those of the points.",
+        ratio=True,
+        source="Anagnostopoulos et al. 2024 (rba), Wang et al. 2024 (causal): 300,000 steps and more",
+    ),
     "klein_gordon": Protocol(
         "The Klein-Gordon equation by a physics-informed network",
         ("problem=klein_gordon", *SHORT),

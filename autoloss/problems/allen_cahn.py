@@ -36,12 +36,21 @@ class AllenCahn(Physics):
 
     low, high = (-1.0, 0.0), (1.0, 1.0)
     terms = {"residual": "mse", "initial": "mse"}
+    recipe = {
+        "optimizer": {"lr": 0.005},
+        "batch_size": 512,
+        "threads": 1,
+        "base": {"initial": 100.0},
+        "trainer": {"max_epochs": 2000, "check_val_every_n_epoch": 50},
+        "record": {"every": 50},
+        "checkpoint": {"every": 100},
+    }
     use = "Fronts that form in time: a case in which equal weights of losses and points fail."
     avoid = "Losses should share samples: here they share none, and the anchor is the parameters."
     citation = "Raissi, Perdikaris, Karniadakis, JCP 2019, arXiv:1711.10561; Wang, Sankaran, Perdikaris, 2022, \
 arXiv:2203.07404"
 
-    def __init__(self, periodic: int = 1, hidden: Sequence[int] = [64, 64, 64, 64], points: int | str = 12800) -> None:
+    def __init__(self, periodic: int = 5, hidden: Sequence[int] = [32, 32, 32], points: int | str = 4096) -> None:
         super().__init__(hidden, points)
         whole = isinstance(periodic, int) and not isinstance(periodic, bool) and periodic >= 0
         require(whole, "`periodic` must be a whole number of at least 0", f"periodic={periodic}")

@@ -178,7 +178,7 @@ def _run_many(runner: FleetRunner, jobs: Sequence[tuple[int, Candidate, int]], d
     """Train at once what no other worker trains and what is not done; half as many of those that died at once."""
     sizes: dict[int, list[tuple[int, Candidate, int]]] = {}
     for job in jobs:
-        if (size := _at_once(_place(directory, job[0], job[2]), len(jobs))) > 1:
+        if (size := _at_once(confirmation(directory, *job), len(jobs))) > 1:
             sizes.setdefault(size, []).append(job)
     for size, alike in sorted(sizes.items(), reverse=True):
         for start in range(0, len(alike), size):

@@ -33,7 +33,7 @@ from autoloss.training.balancer import Balancer
 from autoloss.training.saved_model import save_model
 
 KEEPS = "keeps"  # says in the study that the function calls keep()
-WEIGHTINGS = ("auto", "fixed", "uncertainty", "dwa", "gradnorm")
+WEIGHTINGS = ("auto", "autoscale", "fixed", "uncertainty", "dwa", "gradnorm")
 
 
 @dataclass(slots=True)

@@ -5,11 +5,14 @@ import random
 
 import optuna
 import pytest
+from omegaconf import OmegaConf
 
 from autoloss.app.composition import composed
+from autoloss.app.config_source import conf_dir
 from autoloss.core.errors import ConfigError
 from autoloss.core.registry.lookup import registry
 from autoloss.core.space import Choice, Interval, Range
+from autoloss.search.library import WEIGHTINGS
 from autoloss.search.output import overrides
 from autoloss.search.space import Space, normalising
 from autoloss.training.step.build import build_weighting
@@ -128,3 +131,11 @@ def test_a_study_begins_with_equal_weights_and_with_the_default_of_each_weightin
     first, *others = [trial.user_attrs["candidate"]["weighting"] for trial in work.study.trials]
     assert first["name"] == "equal"
     assert [(one["name"], one.get("norm", one.get("alpha"))) for one in others] == [("auto", 0.5), ("gradnorm", 1.5)]
+
+
+def test_every_search_tries_auto_and_autoscale_after_equal_weights():
+    default = OmegaConf.to_container(OmegaConf.load(conf_dir() / "search.yaml"))["search"]["weightings"]
+    assert tuple(default) == WEIGHTINGS
+    space = Space(("a", "b"), {name: dict(registry.load("weighting", name).search_space) for name in default})
+    assert space.turns[:2] == ["auto", "autoscale"]
+    assert space.first("autoscale") == {"autoscale.steps": 200}

@@ -22,6 +22,7 @@ FEWEST = {"gradient_cosine": 2, "ol_aux": 2, "vqgan": 2}
 # What the defaults cannot show: arguments that name losses, rules that are off by default, slow ones.
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "auto_lambda": [{"variant": "raw", "start": 0.1}],
+    "autoscale": [{"steps": 4, "every": 1}, {"steps": 3, "every": 2, "widest": 2.0}],
     "balancer": [{"shares": {"a": 3.0}, "decay": 0.5}],
     "cagrad": [{"c": 1.0, "rescale": 0}],
     "coba": [{"window": 4, "warmup": 2}, {"window": 3, "warmup": 2, "every": 2}],

