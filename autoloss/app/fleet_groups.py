@@ -18,6 +18,7 @@ TRAINER: Mapping[str, tuple[Any, ...]] = {
     "strategy": ("auto", "single_device"),
     "precision": ("32-true", 32, "32"),
     "max_steps": (-1,),
+    "logger": (None, []),
 }
 FOLLOWED = {
     "max_epochs",

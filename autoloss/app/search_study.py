@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoloss.app.current_config import current
+from autoloss.app.current_config import current, without_loggers
 from autoloss.app.trust import import_paths
 from autoloss.app.workers import helper_number
 from autoloss.core.errors import require
@@ -96,7 +96,7 @@ def study_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of ``config`` that identifies the study: all keys except those that say how to search."""
     search = {key: value for key, value in config["search"].items() if key not in SEARCH_SETTINGS}
     left_out = ("search", "name", "fresh", "ckpt", "load", "workers", "threads", "test", "weighting")
-    others = {k: v for k, v in config.items() if k not in left_out}
+    others = {k: without_loggers(k, v) for k, v in config.items() if k not in left_out}
     return json.loads(json.dumps({"search": search, **others, "wrap": config["weighting"].get("wrap")}))
 
 

@@ -21,7 +21,7 @@ def commands(record: RunRecord) -> list[str]:
         command = ["autoloss", "train", *record.summary["overrides"]]
     if command:
         lines.append(shlex.join(command))
-    lines.append(f"tensorboard --logdir {place}")
+    lines.append(board(place))
     if any(part.grad_norms for part in record.parts.values()):
         lines.append(f"autoloss replay {place} weighting=gradnorm,mgda,pcgrad")
     elif record.steps.size:
@@ -38,7 +38,12 @@ def again(directory: Path) -> list[str]:
         lines.append(f"autoloss train load={place}/best.yaml")
     if (directory / "study.log").exists():
         lines.append(f"optuna best-trial --storage {place}/study.log --study-name autoloss")
-    return [*lines, f"tensorboard --logdir {place}"]
+    return [*lines, board(place)]
+
+
+def board(place: str) -> str:
+    """The command that shows ``place`` in TensorBoard, and where it shows the weights."""
+    return f"tensorboard --logdir {place}  # then open http://localhost:6006/#custom_scalars"
 
 
 def shown(path: Path) -> str:
