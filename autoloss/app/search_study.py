@@ -42,6 +42,7 @@ SEARCH_SETTINGS = (
 
 def check_study(config: Mapping[str, Any], directory: Path) -> None:
     """Raise now if the study, where there is one already, cannot be continued or started anew."""
+    from autoloss.search.dashboard import study_name
     from autoloss.search.study import check_study as check
     from autoloss.search.study import open_storage
 
@@ -49,14 +50,8 @@ def check_study(config: Mapping[str, Any], directory: Path) -> None:
     if config["fresh"]:
         require(storage is None, "fresh=true removes what lies in the directory", "the study is in search.storage")
     elif storage is not None or (directory / "study.log").exists():
-        check(open_storage(storage, directory), study_name(storage, directory), study_config(config), current)
-
-
-def study_name(storage: str | None, directory: Path) -> str:
-    """The study's name: in a storage that several searches share, with that of its directory."""
-    from autoloss.search.study import NAME
-
-    return NAME if storage is None else f"{NAME}/{directory.name}"
+        opened = open_storage(storage, directory)
+        check(opened, study_name(opened, directory, storage is not None), study_config(config), current)
 
 
 def check_candidates(candidates: Sequence[tuple[int, Candidate]], space: Space, place: str) -> None:

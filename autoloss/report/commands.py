@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autoloss.core.io.files import read_json
+from autoloss.core.io.files import read_json, read_mapping
 from autoloss.core.passwords import without_passwords
 from autoloss.report.record import RunRecord
 
@@ -37,7 +37,9 @@ def again(directory: Path) -> list[str]:
     if (directory / "best.yaml").exists():
         lines.append(f"autoloss train load={place}/best.yaml")
     if (directory / "study.log").exists():
-        lines.append(f"optuna best-trial --storage {place}/study.log --study-name autoloss")
+        # A sweep has no search.json, and neither had a search of an earlier version the name.
+        name = (read_mapping(directory / "search.json") or {}).get("study", "autoloss")
+        lines.append(f"optuna best-trial --storage {place}/study.log --study-name {shlex.quote(name)}")
     return [*lines, board(place)]
 
 
