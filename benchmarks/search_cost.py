@@ -71,7 +71,7 @@ def trials(name: str) -> list[dict[str, object]]:
     from optuna.storages.journal import JournalFileBackend
 
     path = PLACE / "outputs/search" / name / "study.log"
-    study = optuna.load_study(study_name="autoloss", storage=JournalStorage(JournalFileBackend(str(path))))
+    study = optuna.load_study(study_name=None, storage=JournalStorage(JournalFileBackend(str(path))))
     return [
         {"score": t.user_attrs.get("score"), "epochs": t.last_step or 0}
         for t in study.trials

@@ -44,7 +44,13 @@ def current(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def training_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of ``config`` that decides what is trained, with the keys of this version."""
-    return {key: value for key, value in current(config).items() if key not in IGNORED_KEYS}
+    return {key: without_loggers(key, x) for key, x in current(config).items() if key not in IGNORED_KEYS}
+
+
+def without_loggers(key: str, value: Any) -> Any:
+    """The flags of the trainer without the one that says who else is told what is measured."""
+    same = key != "trainer" or not isinstance(value, Mapping)
+    return value if same else {flag: x for flag, x in value.items() if flag != "logger"}
 
 
 def _module_of(problem: Any) -> str:

@@ -17,6 +17,7 @@ TRAINER: Mapping[str, tuple[Any, ...]] = {
     "devices": (1, "1", "auto"),
     "strategy": ("auto", "single_device"),
     "precision": ("32-true", 32, "32"),
+    "logger": (None, []),
 }
 FOLLOWED = {
     "max_epochs",

@@ -25,7 +25,6 @@ from autoloss.app.search_study import (
     delete_results,
     sampler_seed,
     study_config,
-    study_name,
 )
 from autoloss.app.storage_url import move_to_environment
 from autoloss.app.workers import Workers, helper_number
@@ -101,6 +100,7 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     from autoloss.search.batch import size_of_batch
     from autoloss.search.budget import counted, none_but_baseline, release
     from autoloss.search.confirm import chosen, confirm
+    from autoloss.search.dashboard import study_name
     from autoloss.search.engine import Search, Settings
     from autoloss.search.guard import guard_of
     from autoloss.search.output import Outcome
@@ -113,10 +113,10 @@ def _search(config: dict[str, Any], settings: list[str], directory: Path) -> int
     objectives, guard = tuple(search["objectives"]), guard_of(search["guard"])
     helper = helper_number() > 0
     storage = open_storage(search["storage"], directory)
-    name = study_name(search["storage"], directory)
+    name = study_name(storage, directory, shared=search["storage"] is not None)
     pruner = build_pruner(search["pruner"], len(objectives), search["folds"])
     directions = ["maximize" if o == "score" or problem.metrics.get(o) == "max" else "minimize" for o in objectives]
-    study = open_study(storage, name, study_config(config), directions, pruner, current)
+    study = open_study(storage, name, study_config(config), directions, pruner, current, objectives)
     begun = len(counted(study))
     seed = sampler_seed(config, len(study.trials))
     at_once = size_of_batch(search["fleet"], search["sampler"], search["n_trials"], search["workers"])

@@ -50,7 +50,8 @@ def show(
     kept = not keeps or _keep(outcome, config, settings, directory, config_dirs or ())
     say(f"leaderboard: {place}/leaderboard.md")
     if config["search"]["storage"] is None:
-        say(f"look at the trials: optuna best-trial --storage {place}/study.log --study-name autoloss")
+        name = shlex.quote(outcome.study.study_name)
+        say(f"look at the trials: optuna best-trial --storage {place}/study.log --study-name {name}")
     say(f"look at the weights: tensorboard --logdir {place}")
     say(f"report: {place}/report.html\n")
     say(outcome.banner())

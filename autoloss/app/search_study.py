@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoloss.app.current_config import current
+from autoloss.app.current_config import current, without_loggers
 from autoloss.app.trust import import_paths
 from autoloss.app.workers import helper_number
 from autoloss.core.errors import require
@@ -41,6 +41,7 @@ SEARCH_SETTINGS = (
 
 def check_study(config: Mapping[str, Any], directory: Path) -> None:
     """Raise now if the study, where there is one already, cannot be continued or started anew."""
+    from autoloss.search.dashboard import study_name
     from autoloss.search.study import check_study as check
     from autoloss.search.study import open_storage
 
@@ -48,14 +49,8 @@ def check_study(config: Mapping[str, Any], directory: Path) -> None:
     if config["fresh"]:
         require(storage is None, "fresh=true removes what lies in the directory", "the study is in search.storage")
     elif storage is not None or (directory / "study.log").exists():
-        check(open_storage(storage, directory), study_name(storage, directory), study_config(config), current)
-
-
-def study_name(storage: str | None, directory: Path) -> str:
-    """The study's name: in a storage that several searches share, with that of its directory."""
-    from autoloss.search.study import NAME
-
-    return NAME if storage is None else f"{NAME}/{directory.name}"
+        opened = open_storage(storage, directory)
+        check(opened, study_name(opened, directory, storage is not None), study_config(config), current)
 
 
 def check_candidates(candidates: Sequence[tuple[int, Candidate]], space: Space, place: str) -> None:
@@ -101,7 +96,7 @@ def study_config(config: Mapping[str, Any]) -> dict[str, Any]:
     if not search["losses"]:
         search.pop("loss_numbers", None)  # says nothing then; earlier studies have no such key
     left_out = ("search", "name", "fresh", "ckpt", "load", "workers", "threads", "test", "weighting")
-    others = {k: v for k, v in config.items() if k not in left_out}
+    others = {k: without_loggers(k, v) for k, v in config.items() if k not in left_out}
     return json.loads(json.dumps({"search": search, **others, "wrap": config["weighting"].get("wrap")}))
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from autoloss.training.record.hparams import Plain, TableRow
 
 # Keys that say where and how a run is trained, not what.
-_LEFT_OUT = ("weighting", "seed", "name", "ckpt", "fresh", "test", "workers", "threads", "hydra", "load", "checkpoint")
+_LEFT_OUT = ("weighting", "seed", "name", "ckpt", "fresh", "test", "workers", "threads", "load", "trainer.logger")
+_LEFT_OUT_GROUPS = ("hydra", "checkpoint", "record", "search", "compare")
 
 
 def table_row(config: Mapping[str, Any], overrides: Sequence[str], listed: bool = True) -> TableRow:
@@ -21,7 +22,7 @@ def table_row(config: Mapping[str, Any], overrides: Sequence[str], listed: bool 
     values: dict[str, Plain] = {"weighting": str(config["weighting"]["name"]), "seed": int(config["seed"])}
     for override in overrides:
         key, _, text = override.lstrip("+~").partition("=")
-        if key not in _LEFT_OUT and key.split(".")[0] not in ("hydra", "checkpoint", "search", "compare"):
+        if key not in _LEFT_OUT and key.split(".")[0] not in _LEFT_OUT_GROUPS:
             values[key.removeprefix("loss@")] = _value(config, key, text)
     return TableRow(values, listed)
 

@@ -27,12 +27,12 @@ from autoloss.core.io.files import MODEL
 from autoloss.core.problem import Problem
 from autoloss.report.runs import FINISHED, INTERRUPTED
 from autoloss.search import stop
-from autoloss.training.lightning.board import Board
 from autoloss.training.lightning.callbacks.checkpoints import Resume, StepCheckpoint, epoch_checkpoint
 from autoloss.training.lightning.callbacks.progress import Progress
 from autoloss.training.lightning.callbacks.record import RecordCallback
 from autoloss.training.lightning.callbacks.sample_grid import SampleGrid
 from autoloss.training.lightning.loaders import HeldOut, loader
+from autoloss.training.lightning.loggers import Board, build_others, other_loggers
 from autoloss.training.lightning.run_module import SHARDING, RunModule
 from autoloss.training.lightning.shared.checkpoint_file import CheckpointFile
 from autoloss.training.lightning.shared.quick_hooks import quicken
@@ -118,7 +118,10 @@ def _train(
     trainer = build_trainer(
         config["trainer"],
         default_root_dir=str(directory),
-        logger=board,
+        logger=[
+            board,
+            *build_others(other_loggers(config["trainer"].get("logger")), directory, title or directory.name),
+        ],
         callbacks=[
             RecordCallback(directory, **config["record"], config=config, row=row),
             Progress(title),

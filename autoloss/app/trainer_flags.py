@@ -19,6 +19,7 @@ from pytorch_lightning.accelerators import CPUAccelerator
 from autoloss.app.ranks.environment import RankEnvironment
 from autoloss.core.errors import ConfigError
 from autoloss.core.registry.parameters import faults
+from autoloss.training.lightning.loggers import other_loggers
 
 LOGGERS = ("pytorch_lightning", "lightning_fabric")
 # What training gives the Trainer itself; a flag of the same name is refused.
@@ -42,6 +43,8 @@ def check_trainer(flags: Mapping[str, Any], here: bool = True) -> None:
     Lightning and this machine decide which accelerators and precisions there are: a Trainer is made and dropped.
     Where the run is trained on another machine (not ``here``), what depends on the machine is left out.
     """
+    other_loggers(flags.get("logger"))
+    flags = {flag: value for flag, value in flags.items() if flag != "logger"}
     hints = get_type_hints(pl.Trainer.__init__)
     found = [
         f"trainer.{where} must be {rule}, but it is {value!r}."
@@ -96,8 +99,10 @@ def build_trainer(flags: Mapping[str, Any], plugins: Sequence[Any] = (), **other
     """
     # These start the processes otherwise, which autoloss does itself.
     strategy = re.sub(r"^ddp_(spawn|fork|notebook)(?=_|$)", "ddp", str(flags.get("strategy", "auto")))
+    ours = {**flags, "strategy": strategy}
+    ours.pop("logger", None)  # a name, from which the caller has built the loggers
     try:
-        return pl.Trainer(**{**flags, "strategy": strategy}, plugins=[*plugins, RankEnvironment()], **others)
+        return pl.Trainer(**ours, plugins=[*plugins, RankEnvironment()], **others)
     except _REFUSED as error:
         message = " ".join(str(error).split()).rstrip(".!")
         raise ConfigError(f"The keys trainer.* must suit Lightning's Trainer, but it says: {message}.") from error

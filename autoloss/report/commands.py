@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autoloss.core.io.files import read_json
+from autoloss.core.io.files import read_json, read_mapping
 from autoloss.core.passwords import without_passwords
 from autoloss.report.record import RunRecord
 
@@ -21,7 +21,7 @@ def commands(record: RunRecord) -> list[str]:
         command = ["autoloss", "train", *record.summary["overrides"]]
     if command:
         lines.append(shlex.join(command))
-    lines.append(f"tensorboard --logdir {place}")
+    lines.append(board(place))
     if any(part.grad_norms for part in record.parts.values()):
         lines.append(f"autoloss replay {place} weighting=gradnorm,mgda,pcgrad")
     elif record.steps.size:
@@ -37,8 +37,15 @@ def again(directory: Path) -> list[str]:
     if (directory / "best.yaml").exists():
         lines.append(f"autoloss train load={place}/best.yaml")
     if (directory / "study.log").exists():
-        lines.append(f"optuna best-trial --storage {place}/study.log --study-name autoloss")
-    return [*lines, f"tensorboard --logdir {place}"]
+        # A sweep has no search.json, and neither had a search of an earlier version the name.
+        name = (read_mapping(directory / "search.json") or {}).get("study", "autoloss")
+        lines.append(f"optuna best-trial --storage {place}/study.log --study-name {shlex.quote(name)}")
+    return [*lines, board(place)]
+
+
+def board(place: str) -> str:
+    """The command that shows ``place`` in TensorBoard, and where it shows the weights."""
+    return f"tensorboard --logdir {place}  # then open http://localhost:6006/#custom_scalars"
 
 
 def shown(path: Path) -> str:

@@ -21,6 +21,7 @@ from autoloss.report.record import declared_unbalanced
 from autoloss.report.write import RUN
 from autoloss.search.budget import counted, none_but_baseline
 from autoloss.search.confirm import chosen, confirm
+from autoloss.search.dashboard import study_name
 from autoloss.search.engine import Search, Settings
 from autoloss.search.guard import guard_of
 from autoloss.search.output import Outcome
@@ -28,7 +29,7 @@ from autoloss.search.runner import SCORE, Report, Result
 from autoloss.search.samplers import build_pruner, build_sampler, sentences
 from autoloss.search.space import BASELINE, Candidate, Space, middle, normalising
 from autoloss.search.stop import no_exit
-from autoloss.search.study import NAME, open_storage, open_study
+from autoloss.search.study import open_storage, open_study
 from autoloss.training.balancer import Balancer
 from autoloss.training.saved_model import save_model
 
@@ -152,8 +153,9 @@ def search(
     pruned = build_pruner(_by_name(pruner), len(targets), 0)
     directions = ["maximize" if o == SCORE or metrics.get(o) == "max" else "minimize" for o in targets]
     about = {"losses": list(losses), "metrics": dict(metrics), "weightings": names, "space": str(full_space.keys)}
-    study_name = NAME if storage is None else f"{NAME}/{where.name}"
-    study = open_study(open_storage(storage, where), study_name, about, directions, pruned)
+    opened = open_storage(storage, where)
+    name = study_name(opened, where, shared=storage is not None)
+    study = open_study(opened, name, about, directions, pruned, objectives=targets)
     drawn = 0 if named["name"] == "qmc" else 1000 * len(study.trials)  # qmc keeps its sequence
     study.sampler = build_sampler(named, seed + drawn, len(targets), full_space.branches, n_trials)
     for line in (*full_space.left_out(n_trials), *sentences(named, full_space.branches, n_trials)):

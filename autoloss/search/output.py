@@ -21,6 +21,7 @@ from autoloss.core.metrics.pareto import front, knee
 from autoloss.report.notebook import as_html
 from autoloss.search.budget import counted
 from autoloss.search.confirm import permitted, winner
+from autoloss.search.dashboard import note
 from autoloss.search.decision import Decision, decide
 from autoloss.search.override_text import written
 from autoloss.search.runner import NO_TEST, SCORE, TEST, VALIDATION, Confirmed
@@ -186,6 +187,7 @@ class Outcome:
         write_search_json(
             directory, self.study, self.goals, self.objectives, self.confirmed, self.verdict, [*settings], decision
         )
+        note(self.study, [self.decision.sentence, *self.verdict] if self.ranked else ["No trial finished."])
         write_tensorboard(directory, counted(self.study), self.markdown(), list(self.goals))
 
     def best_yaml(self, settings: Sequence[str]) -> str:

@@ -40,6 +40,7 @@ def write_search_json(
     best = _front(study, done)
     plain = {
         "version": __version__,
+        "study": study.study_name,
         "goals": dict(goals),
         "objectives": [
             {"name": name, "goal": "max" if direction.name == "MAXIMIZE" else "min"}

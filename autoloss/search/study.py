@@ -25,8 +25,8 @@ from autoloss.core.errors import ConfigError, first_line, require
 from autoloss.core.io.files import refuse_link
 from autoloss.core.io.lock import free, take
 from autoloss.core.passwords import remember, without_passwords
+from autoloss.search.dashboard import describe
 
-NAME = "autoloss"
 WAIT = 20  # seconds for a storage to answer
 
 
@@ -60,12 +60,13 @@ def open_study(
     directions: Sequence[str],
     pruner: BasePruner,
     reads: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+    objectives: Sequence[str] = (),
 ) -> Study:
     """The study ``name``, new or continued.
 
     ``about`` says what is searched; a study of something else under the same name is an error. A new study records
-    the version of this package. ``reads`` turns what an
-    earlier version wrote of it into what this one would have written.
+    the version of this package, and what its ``objectives`` are called. ``reads`` turns what an earlier version wrote
+    of it into what this one would have written.
     """
     study = optuna.create_study(
         storage=storage,
@@ -78,6 +79,8 @@ def open_study(
     if "about" not in study.user_attrs:
         study.set_user_attr("about", here)
         study.set_user_attr("version", __version__)
+        if objectives:
+            describe(study, objectives)
     _check_same(name, reads(here), reads(study.user_attrs["about"]))
     return study
 

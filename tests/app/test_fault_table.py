@@ -18,7 +18,7 @@ import pytest
 from optuna.trial import TrialState
 
 from autoloss.search import budget
-from autoloss.search.study import NAME, open_storage
+from autoloss.search.study import open_storage
 from tests import processes
 
 HERE = Path(__file__).parent
@@ -143,7 +143,7 @@ def command(tmp_path, monkeypatch):
 
 
 def study():
-    return optuna.load_study(study_name=NAME, storage=open_storage(None, Path("out")))
+    return optuna.load_study(study_name=None, storage=open_storage(None, Path("out")))
 
 
 def nothing_is_lost(verb, fault):

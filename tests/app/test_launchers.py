@@ -100,7 +100,7 @@ def autoloss(cwd, env, *arguments):
     return run([sys.executable, "-m", "autoloss", *arguments], cwd, env)
 
 
-def study(path, name="autoloss"):
+def study(path, name=None):
     return optuna.load_study(study_name=name, storage=JournalStorage(JournalFileBackend(str(path / "study.log"))))
 
 

@@ -23,7 +23,7 @@ QUIET = ("search.confirm=0",)
 
 def study_of(tmp_path):
     path = tmp_path / "outputs/search/mine/study.log"
-    return optuna.load_study(study_name="autoloss", storage=JournalStorage(JournalFileBackend(str(path))))
+    return optuna.load_study(study_name=None, storage=JournalStorage(JournalFileBackend(str(path))))
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_search_ends_with_a_leaderboard_and_a_verdict_and_goes_on(autoloss, tm
 
     cli = [sys.executable, "-c", "from optuna.cli import main; raise SystemExit(main())", "best-trial"]
     done = subprocess.run(
-        [*cli, "--storage", str(root / "study.log"), "--study-name", "autoloss"], capture_output=True, text=True
+        [*cli, "--storage", str(root / "study.log"), "--study-name", "autoloss/mine"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert "COMPLETE" in done.stdout

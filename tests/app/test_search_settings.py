@@ -54,7 +54,7 @@ class WithLosses(Nasty):
 
 def trials(directory):
     storage = JournalStorage(JournalFileBackend(str(directory / "study.log")))
-    return optuna.load_study(study_name="autoloss", storage=storage).trials
+    return optuna.load_study(study_name=None, storage=storage).trials
 
 
 def test_an_unbalanced_loss_is_not_searched(autoloss, tmp_path):
@@ -63,7 +63,7 @@ def test_an_unbalanced_loss_is_not_searched(autoloss, tmp_path):
     assert done.returncode == 0, done.stderr
     for trial in trials(tmp_path / "here")[1:]:
         weights = trial.user_attrs["candidate"]["weighting"]["weights"]
-        summary = json.loads((tmp_path / f"here/trials/{trial.number:04d}/summary.json").read_text())
+        summary = json.loads((tmp_path / f"here/{trial.user_attrs['place']}/summary.json").read_text())
         assert set(weights) == {"left", "right"}
         assert summary["final_weights"] == pytest.approx({**weights, "pixels": 1.0})
         assert sum(summary["final_weights"].values()) == pytest.approx(3)
@@ -78,7 +78,7 @@ def test_losses_of_any_name_are_searched_and_trained(autoloss, tmp_path, problem
     assert done.returncode == 0, done.stderr
     assert "failed:" not in done.stdout
     (one, *_) = [t for t in trials(tmp_path / "here") if not t.user_attrs.get("baseline")]
-    summary = json.loads((tmp_path / f"here/trials/{one.number:04d}/summary.json").read_text())
+    summary = json.loads((tmp_path / f"here/{one.user_attrs['place']}/summary.json").read_text())
     kept = {"b/c": 1.0} if problem == "WithLosses" else {}  # its training declares it unbalanced
     assert summary["final_weights"] == pytest.approx({**one.user_attrs["candidate"]["weighting"]["weights"], **kept})
     assert autoloss("train", "load=here/best.yaml", common[0], "hydra.run.dir=best").returncode == 0

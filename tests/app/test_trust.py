@@ -98,7 +98,7 @@ def test_a_strangers_study_imports_nothing(autoloss, tmp_path):
     command = ("search", "problem.pairs=200", "trainer.max_epochs=1", "name=theirs", "search.weightings=[dwa]")
     confirmed = ("search.confirm=1", "search.confirm_seeds=2")
     assert autoloss(*command, "search.n_trials=2", "search.confirm=0").returncode == 0
-    study = load_study(study_name="autoloss", storage=open_storage(None, tmp_path / "outputs/search/theirs"))
+    study = load_study(study_name=None, storage=open_storage(None, tmp_path / "outputs/search/theirs"))
     last = study.trials[1]
     for candidate, found in (
         ({"weighting": {"name": "evil:Weighting"}, "losses": {}, "keys": {}}, "'evil:Weighting'"),

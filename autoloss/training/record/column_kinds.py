@@ -112,7 +112,7 @@ class StepNumbers:
         return [self.cosines[i][j] for i, j in combinations(range(len(self.cosines)), 2)]
 
 
-CATEGORIES = {"loss_weight": "weights", "loss": "losses", "grad": "gradients", "": "more"}
+CATEGORIES = ("weights", "losses", "gradients")  # of charts, in the order in which TensorBoard shows them
 Names = Callable[[Terms], Sequence[tuple[str, ...]]]
 
 
@@ -161,7 +161,7 @@ class ColumnKind:
     @property
     def category(self) -> str:
         """Where its chart stands on TensorBoard's page, which shows weights first."""
-        return next(of for start, of in CATEGORIES.items() if self.kind.startswith(start))
+        return CATEGORIES[0] if self.kind == "loss_weight" else CATEGORIES[1 + self.kind.startswith("grad_")]
 
 
 def _statistic(kind: str, key: str) -> ColumnKind:

@@ -24,7 +24,7 @@ from autoloss.training.record.buffer import RecordBuffer
 from autoloss.training.record.cadence import DENSE, Cadence
 from autoloss.training.record.csv_file import CsvFile
 from autoloss.training.record.player_columns import PlayerColumns
-from autoloss.training.record.tensorboard import TensorBoardWriter
+from autoloss.training.record.tensorboard import TensorBoardWriter, curves
 from autoloss.training.record.unwritten import Unwritten, steady
 from autoloss.training.step.notes import Notes
 from autoloss.training.step.weigh import Weighed
@@ -84,6 +84,7 @@ class Recorder:
         self._step: _CurrentStep | None = None
         self._lately = _since_validation(directory, start)
         self._ended = False
+        self.others: list[Callable[[dict[str, float], int], None]] = []  # what is told the curves of each row, too
         self._written = time.monotonic()
         self._process = os.getpid()
         atexit.register(self.end)
@@ -179,6 +180,8 @@ class Recorder:
                 if tag.startswith("loss_raw/") and x == x:
                     self._lately[tag].append(x)
             self._tensorboard.scalars(row, step.clock.step, step.time)
+            for log in self.others:
+                log(curves(row), step.clock.step)
         self._tensorboard.pictures(steps)
 
     def _row(self, numbers: Mapping[str, list[float]]) -> dict[str, float]:

@@ -28,9 +28,7 @@ class TensorBoardWriter:
     def scalars(self, row: Mapping[str, float], step: int, time: float) -> None:
         """Write the numbers of one step as one event; an event for each number would take twice the space."""
         self._layout(row)
-        # A line for each pair would be too many: a heat map shows the pairs, and the lowest cosine is a line.
-        shown = {tag: x for tag, x in row.items() if x == x and not tag.startswith("grad_cosine/")}
-        values = [Summary.Value(tag=tag, simple_value=x) for tag, x in shown.items()]
+        values = [Summary.Value(tag=tag, simple_value=x) for tag, x in curves(row).items()]
         self.writer.file_writer.add_summary(Summary(value=values), step, time)  # type: ignore[attr-defined]
 
     def pictures(self, steps: Sequence[RecordedStep]) -> None:
@@ -66,6 +64,12 @@ class TensorBoardWriter:
                     charts[title] = ["Multiline", shown]
         if found:
             self.writer.add_custom_scalars(self._charts)
+
+
+def curves(row: Mapping[str, float]) -> dict[str, float]:
+    """The numbers of a row that are drawn as curves: those that were measured, without the cosine of each pair."""
+    # A line for each pair would be too many: a heat map shows the pairs, and the lowest cosine is a line.
+    return {tag: x for tag, x in row.items() if x == x and not tag.startswith("grad_cosine/")}
 
 
 def histogram(writer: SummaryWriter, tag: str, edges: Sequence[float], step: int) -> None:

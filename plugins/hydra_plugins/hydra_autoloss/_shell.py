@@ -27,12 +27,13 @@ from autoloss.core.errors import AutolossError, ConfigError, first_line, require
 from autoloss.core.io.files import write_json
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.search import budget
+from autoloss.search.dashboard import NAME
 from autoloss.search.heartbeat import WorkerWatch
 from autoloss.search.runner import SCORE
 from autoloss.search.samplers import build_sampler, sentences
 from autoloss.search.space import BASELINE
 from autoloss.search.stop import Stopped
-from autoloss.search.study import NAME, open_storage, open_study
+from autoloss.search.study import open_storage, open_study
 
 if TYPE_CHECKING:
     from hydra_plugins.hydra_autoloss.sweeper import AutolossSweeper

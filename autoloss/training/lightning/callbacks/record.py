@@ -12,6 +12,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from autoloss.core.clock import Clock
 from autoloss.core.errors import require
 from autoloss.core.need import GRADIENTS
+from autoloss.training.lightning.loggers import beside
 from autoloss.training.record.cadence import Cadence
 from autoloss.training.record.csv_file import CsvFile
 from autoloss.training.record.hparams import TableRow, write_row
@@ -62,6 +63,10 @@ class RecordCallback(pl.Callback):
             writer=boards[0].experiment if boards else None,
             measures={name: bool(player.weighting.needs & GRADIENTS) for name, player in players.items()},
         )
+        for logger in beside(trainer):
+            self._recorder.others.append(logger.log_metrics)
+            if self.row is not None:
+                logger.log_hyperparams(dict(self.row.values))
         # The row of a validation has the number of the step after it.
         steps = _steps(pl_module)
         self._metrics = CsvFile(self.directory / "metrics.csv", start=steps + 1 if steps else 0)
