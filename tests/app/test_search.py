@@ -17,7 +17,8 @@ from autoloss.search import budget
 
 SEARCH = ("-m", "autoloss", "search")
 SMALL = ("problem.pairs=200", "trainer.max_epochs=1", "name=mine")
-SLOW = ("problem.pairs=200", "trainer.max_epochs=40", "name=mine")
+# One trial after the other: what happens to fleets is in test_fleet_faults.
+SLOW = ("problem.pairs=200", "trainer.max_epochs=40", "name=mine", "search.fleet=1")
 QUIET = ("search.confirm=0",)
 
 
