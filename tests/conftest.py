@@ -1,5 +1,8 @@
 import gc
+import os
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -32,6 +35,27 @@ def autoloss(tmp_path, capfd):
         return command(arguments, cwd, capfd, env, path)
 
     return run
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Starts Python in ``tmp_path`` and leaves it running; what it says goes to ``log``, or to log-0, log-1 and so on.
+
+    It is killed when the test ends.
+    """
+    running = []
+
+    def start(*arguments, log=None):
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
+        with (log or tmp_path / f"log-{len(running)}").open("w") as said:
+            command = [sys.executable, *arguments]
+            running.append(subprocess.Popen(command, cwd=tmp_path, env=env, stdout=said, stderr=said))
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """What happens to a sweep by hydra/launcher=autoloss_fleet whose process dies or is stopped, with real processes."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -15,24 +12,17 @@ FLEET = "hydra/launcher=autoloss_fleet"
 
 
 @pytest.fixture
-def start(tmp_path):
+def start(started, tmp_path):
     """Starts the command in a process of its own, where a fleet of few members is worth it."""
     (tmp_path / "free.py").write_text(
         "from autoloss.training.fleet import price\nprice.LIGHTNING = 1e9\nfrom autoloss.app.main import run\nrun()\n"
     )
-    running = []
 
     def begin(*arguments):
-        env = {**os.environ, "OMP_NUM_THREADS": "1"}
-        with (tmp_path / "said").open("w") as said:
-            command = [sys.executable, "-W", "ignore", "free.py", "train", "-m", *arguments, "hydra.sweep.dir=sweep"]
-            running.append(subprocess.Popen(command, cwd=tmp_path, env=env, stdout=said, stderr=said))
-        return running[-1]
+        command = ("-W", "ignore", "free.py", "train", "-m", *arguments, "hydra.sweep.dir=sweep")
+        return started(*command, log=tmp_path / "said")
 
-    yield begin
-    for process in running:
-        process.kill()
-        process.wait()
+    return begin
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,31 +15,16 @@ from optuna.trial import TrialState
 
 from autoloss.search import budget
 
+SEARCH = ("-m", "autoloss", "search")
 SMALL = ("problem.pairs=200", "trainer.max_epochs=1", "name=mine")
-SLOW = ("problem.pairs=200", "trainer.max_epochs=40", "name=mine")
+# One trial after the other: what happens to fleets is in test_fleet_faults.
+SLOW = ("problem.pairs=200", "trainer.max_epochs=40", "name=mine", "search.fleet=1")
 QUIET = ("search.confirm=0",)
 
 
 def study_of(tmp_path):
     path = tmp_path / "outputs/search/mine/study.log"
     return optuna.load_study(study_name=None, storage=JournalStorage(JournalFileBackend(str(path))))
-
-
-@pytest.fixture
-def started(tmp_path):
-    """Starts the command and leaves it running."""
-    processes = []
-
-    def start(*arguments):
-        command, env = [sys.executable, "-m", "autoloss", "search", *arguments], {**os.environ, "OMP_NUM_THREADS": "1"}
-        with (tmp_path / f"log-{len(processes)}").open("w") as log:
-            processes.append(subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, env=env))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
 
 
 def until_running(tmp_path, number, process):
@@ -115,7 +99,7 @@ def test_best_yaml_trains_what_the_table_names(autoloss, tmp_path):
 @pytest.mark.slow
 def test_killed_in_the_middle_it_ends_with_exactly_the_budget(autoloss, started, tmp_path):
     command = (*SLOW, *QUIET, "search.n_trials=5")
-    first = started(*command)
+    first = started(*SEARCH, *command)
     until_running(tmp_path, 2, first)
     first.send_signal(signal.SIGKILL)
     first.wait()
@@ -133,7 +117,7 @@ def test_killed_in_the_middle_it_ends_with_exactly_the_budget(autoloss, started,
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_clusters_signal_ends_it_cleanly_and_it_can_go_on(autoloss, started, tmp_path, number):
     command = (*SLOW, *QUIET, "search.n_trials=3")
-    first = started(*command)
+    first = started(*SEARCH, *command)
     until_running(tmp_path, 1, first)
     first.send_signal(number)
     assert first.wait(timeout=20) == 0
@@ -167,7 +151,7 @@ def test_two_workers_share_one_budget_and_end_together(process, tmp_path):
 
 @pytest.mark.slow
 def test_a_signal_reaches_every_worker(started, tmp_path):
-    first = started(*SLOW, *QUIET, "search.n_trials=50", "search.workers=2")
+    first = started(*SEARCH, *SLOW, *QUIET, "search.n_trials=50", "search.workers=2")
     until_running(tmp_path, 1, first)
     log = tmp_path / "outputs/search/mine/worker-1.log"
     while "done: score" not in log.read_text():

@@ -58,34 +58,15 @@ def postgresql():
 
 
 @pytest.fixture
-def proxy(tmp_path):
+def proxy(started, tmp_path):
     """The address of a gRPC proxy in front of a database in a file."""
     port = free_port()
     code = (
         "import sys, optuna\nfrom optuna.storages import get_storage, run_grpc_proxy_server\n"
         f"run_grpc_proxy_server(get_storage('sqlite:///{tmp_path}/proxied.db'), host='localhost', port={port})"
     )
-    with (tmp_path / "proxy.log").open("w") as log:
-        server = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stdout=log, stderr=log)
-    yield f"grpc://localhost:{port}"
-    server.kill()
-    server.wait()
-
-
-@pytest.fixture
-def started(tmp_path):
-    processes = []
-
-    def start(command, log):
-        env = {**os.environ, "OMP_NUM_THREADS": "1"}
-        with log.open("w") as file:
-            processes.append(subprocess.Popen(command, cwd=tmp_path, stdout=file, stderr=file, env=env))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
+    started("-W", "ignore", "-c", code, log=tmp_path / "proxy.log")
+    return f"grpc://localhost:{port}"
 
 
 def await_trial(study, number, process, log):
@@ -123,8 +104,8 @@ def test_one_of_two_workers_is_killed_and_the_other_finishes_the_budget(request,
         )
 
     logs = [tmp_path / f"log-{i}" for i in range(2)]
-    command = [sys.executable, "-W", "ignore", str(SCRIPT), str(tmp_path), "8", "1.5", storage]
-    workers = [started(command, log) for log in logs]
+    command = ["-W", "ignore", str(SCRIPT), str(tmp_path), "8", "1.5", storage]
+    workers = [started(*command, log=log) for log in logs]
     for worker, log in zip(workers, logs, strict=True):
         trial = await_trial(study, 1, worker, log)
     if unseen:
@@ -138,7 +119,7 @@ def test_one_of_two_workers_is_killed_and_the_other_finishes_the_budget(request,
 
 def test_the_command_itself_on_postgresql(postgresql, started, tmp_path):
     subprocess.run([sys.executable, "-c", EMPTY, postgresql], check=True)
-    command = [sys.executable, "-m", "autoloss", "search", "problem.pairs=200", "trainer.max_epochs=40", "name=mine"]
+    command = ["-m", "autoloss", "search", "problem.pairs=200", "trainer.max_epochs=40", "name=mine"]
     command += ["search.n_trials=8", "search.confirm=0", f"search.storage={postgresql}"]
     logs = [tmp_path / f"log-{i}" for i in range(2)]
 
@@ -148,7 +129,7 @@ def test_the_command_itself_on_postgresql(postgresql, started, tmp_path):
 
         return optuna.load_study(study_name="autoloss/mine", storage=RDBStorage(postgresql))
 
-    workers = [started(command, log) for log in logs]
+    workers = [started(*command, log=log) for log in logs]
     deadline = time.monotonic() + 60
     while True:
         try:
