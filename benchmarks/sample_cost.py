@@ -26,7 +26,8 @@ def step(size: int, rule: str, device: str) -> Step:
     balancer.set_epoch(20)
     batch = len(setting.images)
     index = torch.randperm(SAMPLES, generator=torch.Generator().manual_seed(0))[:batch].to(device)
-    keys = {"weight": torch.ones(batch, device=device)}
+    spread = torch.linspace(0, 1, batch, device=device)
+    keys = {"weight": torch.ones_like(spread), "time": spread, "level": 0.01 + spread}
 
     def run() -> None:
         _, outs = setting.net(setting.images)

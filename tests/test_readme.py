@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-GUIDES = ("quickstart", "migrating", "searching", "gans", "seeing", "tabular")
+GUIDES = ("quickstart", "migrating", "searching", "gans", "diffusion", "seeing", "tabular")
 PAGES = ("README.md", *(f"docs/{name}.md" for name in GUIDES))
 BLOCKS = [
     (page, block) for page in PAGES for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
