@@ -25,8 +25,8 @@ from autoloss.app.composition import composed
 from autoloss.app.fleet_request import Request
 from autoloss.app.fleet_runs import FleetRuns
 
-# What the network predicts, and where its levels come from.
-SETTINGS = ("epsilon,cosine", "v,cosine", "x0,edm")
+# What the network predicts, and where its levels come from; EDM scales its network so that it is near to v.
+SETTINGS = ("epsilon,cosine", "v,cosine", "x0,edm", "v,edm")
 RULES = ("uniform", "min_snr", "edm", "p2", "sigmoid", "level_uncertainty")
 COMMON = ("record.every=1000", "checkpoint.every=0", "trainer.accelerator=cpu", "test=true")
 METRICS = ("frechet", "class_error")
