@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -24,16 +25,16 @@ from autoloss.app.composition import composed
 from autoloss.app.fleet_request import Request
 from autoloss.app.fleet_runs import FleetRuns
 
-# What the network predicts, and where its levels come from. EDM's own network is near to one that predicts v.
-SETTINGS = (("epsilon", "cosine"), ("v", "cosine"), ("x0", "edm"), ("v", "edm"))
+# What the network predicts, and where its levels come from; EDM scales its network so that it is near to v.
+SETTINGS = ("epsilon,cosine", "v,cosine", "x0,edm", "v,edm")
 RULES = ("uniform", "min_snr", "edm", "p2", "sigmoid", "level_uncertainty")
 COMMON = ("record.every=1000", "checkpoint.every=0", "trainer.accelerator=cpu", "test=true")
 METRICS = ("frechet", "class_error")
 
 
-def trained(setting: tuple[str, str], rule: str, epochs: int, seeds: Sequence[int], kept: Path) -> list[dict[str, Any]]:
+def trained(setting: str, rule: str, epochs: int, seeds: Sequence[int], kept: Path) -> list[dict[str, Any]]:
     """The test metrics of each seed."""
-    target, schedule = setting
+    target, schedule = setting.split(",")
     overrides = [f"problem.target={target}", f"problem.schedule={schedule}", f"sample_weighting={rule}"]
     overrides = ["problem=digits_diffusion", *overrides, f"trainer.max_epochs={epochs}", *COMMON]
     places = {seed: kept / f"{target}-{schedule}-{rule}-{epochs}-{seed}" for seed in seeds}
@@ -77,8 +78,8 @@ def main() -> None:
     """Print a table for each setting and length."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--longer", type=int, default=4, help="epochs of a longer training of the first setting")
+    parser.add_argument("--epochs", type=int, nargs="+", default=[1])
+    parser.add_argument("--settings", nargs="+", default=list(SETTINGS), metavar="TARGET,SCHEDULE")
     parser.add_argument("--rules", nargs="+", default=list(RULES))
     parser.add_argument("--kept", type=Path, default=Path("outputs/noise_levels"))
     options = parser.parse_args()
@@ -93,13 +94,13 @@ def main() -> None:
         "with the 95 % interval of their mean; a minus is better. Rules with their defaults. Made by "
         f"`{command}`.\n"
     )
-    tables = [(options.epochs, setting) for setting in SETTINGS] + [(options.longer, SETTINGS[0])]
-    for epochs, (target, schedule) in tables:
+    for epochs, setting in product(options.epochs, options.settings):
+        target, schedule = setting.split(",")
         print(f"## The network predicts {target}, schedule {schedule}, {epochs} epoch{'s' * (epochs > 1)}\n")
         print("| rule | Frechet | change | wrong class | change |\n|---|---|---|---|---|", flush=True)
         uniform: list[dict[str, float]] = []
         for rule in options.rules:
-            found = trained((target, schedule), rule, epochs, options.seeds, options.kept)
+            found = trained(setting, rule, epochs, options.seeds, options.kept)
             uniform = uniform or found
             print(f"| {rule} | " + " | ".join(row(found, uniform)) + " |", flush=True)
         print()

@@ -138,6 +138,13 @@ et al.: EDM, NeurIPS 2022, arXiv:2206.00364"
         made = self.made(network, noise.to(batch["image"]), labels)
         return Pictures(made.view(8, CLASSES, SIDE, SIDE), [str(digit) for digit in range(CLASSES)])
 
+    def predict(self, network: nn.Module, samples: Any) -> Tensor:
+        """A new digit [B, 8, 8] of each of the classes ``samples`` [B], from noise of torch's generator."""
+        labels = torch.as_tensor(samples)
+        parameter = next(network.parameters())
+        noise = torch.randn(len(labels), SIDE * SIDE).to(parameter)
+        return self.made(network, noise, labels.to(parameter.device))
+
     def made(self, network: nn.Module, noise: Tensor, labels: Tensor) -> Tensor:
         """A digit [B, 8, 8] of each of the classes ``labels`` [B], from ``noise`` [B, 64] by the sampler."""
         lowest, highest = levels(self.schedule, torch.tensor(ENDS)).to(noise)

@@ -24,7 +24,8 @@ class Edm(NoiseWeighting):
     usual = "x0"
     search_space = {"data": Interval(0.1, 2.0, log=True)}
     use = "EDM: a denoiser with its scaled input and output, and levels drawn from a log-normal distribution."
-    avoid = "Levels are drawn evenly over the noise schedule: little noise then counts far too much (min_snr)."
+    avoid = "The network predicts x0 without EDM's scaling, or the noise: little noise then counts far too much, and \
+digits_diffusion makes no digits."
     citation = "Karras, Aittala, Aila, Laine: Elucidating the design space, NeurIPS 2022, arXiv:2206.00364"
 
     def __init__(self, data: float = 0.5, target: str | None = None, key: str = "level") -> None:

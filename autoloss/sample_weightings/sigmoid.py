@@ -28,7 +28,8 @@ class Sigmoid(NoiseWeighting):
 
     search_space = {"bias": Interval(-4.0, 4.0)}
     use = "As min_snr, smooth; a bound on the likelihood with less weight on what cannot be seen."
-    avoid = "The likelihood itself is wanted: then all levels, drawn evenly in log SNR, count alike."
+    avoid = "The likelihood itself is wanted: then all levels, drawn evenly in log SNR, count alike. The network \
+predicts x0: on digits_diffusion it then did harm."
     citation = "Kingma, Gao: Understanding diffusion objectives as the ELBO, NeurIPS 2023, arXiv:2303.00848"
 
     def __init__(self, bias: float = 2.0, target: str | None = None, key: str = "level") -> None:

@@ -7,7 +7,7 @@ from autoloss.problems import _digit_classifier
 from autoloss.problems._digit_classifier import DigitClassifier, _keep, _kept, digit_classifier
 from autoloss.problems._digit_games import once, spread
 from autoloss.problems._digits import part
-from autoloss.problems._frechet import frechet_distance
+from autoloss.problems._frechet import frechet_distance, frechet_of_moments, moments
 from autoloss.problems.digits_gan import DigitsGan
 from autoloss.problems.digits_vae_gan import DigitsVaeGan
 
@@ -30,6 +30,13 @@ class TestFrechetDistance:
         there, back = frechet_distance(one, other), frechet_distance(other, one)
         assert there == pytest.approx(back)
         assert frechet_distance(3 * one, 3 * other) == pytest.approx(9 * there)
+
+    def test_sums_of_parts_are_those_of_the_whole(self):
+        one, other = torch.randn(90, 4) + 3, torch.randn(60, 4) @ torch.randn(4, 4)
+        parts = [sum(moments(part) for part in whole.split(17)) for whole in (one, other)]
+        assert frechet_of_moments(*parts) == pytest.approx(frechet_distance(one, other))
+        covariance = (parts[0][1:, 1:] - 90 * torch.outer(one.double().mean(0), one.double().mean(0))) / 89
+        torch.testing.assert_close(covariance, one.double().T.cov())
 
     def test_of_features_that_never_vary_is_finite(self):
         one = torch.cat([torch.randn(50, 3), torch.zeros(50, 2)], 1)

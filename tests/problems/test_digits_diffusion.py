@@ -6,7 +6,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from autoloss import Balancer, SampleWeighting
+from autoloss import Balancer, SampleWeighting, load
 from autoloss.app.composition import composed
 from autoloss.app.fleet_request import Request, train_alone
 from autoloss.app.fleet_runs import FleetRuns
@@ -193,6 +193,9 @@ def test_a_run_leaves_pictures(autoloss, tmp_path):
     assert "samples" in EventAccumulator(str(run)).Reload().Tags()["images"]
     assert "data:image/png" in (run / "report.html").read_text()
     assert "frechet" in (run / "metrics.csv").read_text()
+    digits = load(run).predict([3, 1, 4])
+    assert digits.shape == (3, 8, 8)
+    assert 0 <= digits.min() < digits.max() <= 1
 
 
 def test_members_of_a_fleet_equal_the_runs_alone(tmp_path, worth_it, members):
