@@ -28,7 +28,7 @@ class Excess(Weighting):
     the weights are a times the number of present losses. Without a reference R is 0: the largest losses count.
 
     Args:
-        reference: the directory of a run with the same losses; R_k is the mean of loss k in the last tenth of its record.
+        reference: the directory of a run with the same losses; R_k is its mean over the last tenth of the record.
         losses: R_k by loss name instead; 0 for a loss that is not named.
         rate: how fast the weights follow, above 0; 1 in the paper, where losses are in nats.
         floor: share of equal weights, in [0, 1); 0.001 in the paper.

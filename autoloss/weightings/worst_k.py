@@ -20,8 +20,8 @@ class WorstK(Weighting):
     Args:
         k: how many losses count, at least 1; with fewer present losses, all do.
 
-    The paper takes the largest losses among samples (here ``sample_weighting=top_k``); this is the same over losses, such
-    as those of groups (``losses.task.by=domain``).
+    The paper takes the largest losses among samples (here ``sample_weighting=top_k``); this is the same over losses,
+    such as those of groups (``losses.task.by=domain``).
     """
 
     claims = frozenset({"sums_to_count", "permutation_equivariant", "common_scale_invariant"})
