@@ -71,6 +71,7 @@ def test_mistakes_are_sentences(mistaken, given, message):
     assert message in err
 
 
+@pytest.mark.filterwarnings("ignore::autoloss.core.errors.EmptySelectionWarning")
 def test_a_fleet_of_groups_gives_what_each_run_gives_alone(tmp_path, monkeypatch):
     from autoloss.app.composition import composed
     from autoloss.app.fleet_request import Request
