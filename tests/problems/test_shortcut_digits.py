@@ -69,3 +69,28 @@ def test_mistakes_are_sentences(mistaken, given, message):
     code, _, err = mistaken(f"train problem=shortcut_digits {given}")
     assert code == 2
     assert message in err
+
+
+@pytest.mark.filterwarnings("ignore::autoloss.core.errors.EmptySelectionWarning")
+def test_a_fleet_of_groups_gives_what_each_run_gives_alone(tmp_path, monkeypatch):
+    from autoloss.app.composition import composed
+    from autoloss.app.fleet_request import Request
+    from autoloss.app.fleet_runs import FleetRuns
+    from autoloss.app.overrides import rewritten
+    from autoloss.app.train_one import train
+
+    monkeypatch.setattr("autoloss.training.fleet.price.LIGHTNING", 1e9)
+
+    def given(name, *overrides):
+        whole = [*FEW, "losses.odd.by=group", "trainer.accelerator=cpu", "checkpoint.every=0", *overrides]
+        return Request(composed("train", rewritten(whole)), tmp_path / name, overrides, name)
+
+    said = []
+    kinds = [("weighting=worst_k", "seed=0"), ("weighting=excess", "seed=1")]
+    together = FleetRuns(says=said.append).train([given(f"fleet{i}", *kind) for i, kind in enumerate(kinds)])
+    assert said == []
+    for i, kind in enumerate(kinds):
+        request = given(f"alone{i}", *kind)
+        alone = train(request.config, request.directory)
+        assert together[i]["metrics"] == pytest.approx(alone["metrics"], abs=5e-3)
+        assert together[i]["final_weights"] == pytest.approx(alone["final_weights"], abs=1e-3)
