@@ -21,7 +21,6 @@ from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import LossTable
 from autoloss.core.weighting import Weighting
-from autoloss.probe.fork import Fork
 from autoloss.probe.implicit import Implicit
 from autoloss.probe.lookahead import Moment
 from autoloss.probe.optimizer_step import check_optimizer, observe_step
@@ -34,6 +33,7 @@ from autoloss.training.lightning.shared.held_out_checks import check_lookahead, 
 from autoloss.training.lightning.shared.judging_losses import judging
 from autoloss.training.lightning.shared.scaling import loss_scale, will_step
 from autoloss.training.step.entries import table_of
+from autoloss.training.step.forked import check_forked
 from autoloss.training.step.lookahead import LookAhead, differentiates
 from autoloss.training.step.loss_numbers import numbers_in
 from autoloss.training.step.penalties import Penalties
@@ -126,8 +126,7 @@ class MultiTaskModule(RunModule):
         """Raise :class:`ConfigError` if ``problem`` has two networks."""
         if isinstance(problem, GanProblem):
             raise ConfigError(
-                f"{problem.title()!r} has two networks, but the module trains one. Leave `module` out, or set "
-                "module=gan."
+                f"{problem.title()!r} has two networks, but the module trains one. Leave `module` out, or set module=gan."
             )
 
     @classmethod
@@ -199,12 +198,8 @@ class MultiTaskModule(RunModule):
         if foresees and moment is not None:
             self._look_ahead.foresee(clock.step, moment, again, partial(self._held_out_table, clock.step))
         table = self.table(self.outputs(batch), clock)
-        if self.forked and not isinstance(table.anchor, Fork):
-            raise ConfigError(
-                f"A fork needs a problem that computes each term from its own copy of the features, but "
-                f"{self.problem.title()!r} does not. Write copies, anchor = self.branch(features) in outputs(), "
-                "compute each term from its copy, and return the anchor."
-            )
+        if self.forked:
+            check_forked(table.anchor, self.problem)
         accumulates = self.trainer.accumulate_grad_batches > 1
         weighed = self.player.step(table, clock, loss_scale(self.trainer, self.device), accumulates)
         if moment is not None and weighed is not None and self.player.looks_ahead(clock.step):

@@ -11,8 +11,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from autoloss.core.clock import Clock
-from autoloss.core.errors import SignalError
+from autoloss.core.errors import ConfigError, SignalError
 from autoloss.core.need import GRADIENTS
+from autoloss.core.problem import Problem
 from autoloss.core.surgery import Surgery
 from autoloss.core.table import Reduced
 from autoloss.core.tensors.constants import flags
@@ -26,6 +27,16 @@ from autoloss.probe.kernels import refuse_fork
 from autoloss.training.step.contract import weights_of
 from autoloss.training.step.item_counts import Items, shares
 from autoloss.training.step.weigh import Weighed, see, weighted_sum
+
+
+def check_forked(anchor: object, problem: Problem) -> None:
+    """Raise :class:`ConfigError` unless ``anchor`` is a fork, where a training of ``problem`` needs one."""
+    if not isinstance(anchor, Fork):
+        raise ConfigError(
+            f"A fork needs a problem that computes each term from its own copy of the features, but "
+            f"{problem.title()!r} does not. Write copies, anchor = self.branch(features) in outputs(), "
+            "compute each term from its copy, and return the anchor."
+        )
 
 
 def look(
