@@ -126,7 +126,7 @@ class MultiTaskModule(RunModule):
         """Raise :class:`ConfigError` if ``problem`` has two networks."""
         if isinstance(problem, GanProblem):
             raise ConfigError(
-                f"{problem.title()!r} has two networks, but the module trains one. Leave `module` out, or set module=gan."
+                f"{problem.title()!r} has two networks, but the module trains one. Leave out `module`, or write gan."
             )
 
     @classmethod
