@@ -119,18 +119,20 @@ def bars(found: Mapping[tuple[str, str], Mapping[int, Run]]) -> list[str]:
     """What the bars say of the runs that there are."""
 
     def mean(part: str, row: str) -> float:
-        of = found[part, row]
-        return 100 * (1 - fmean(run["error"] for run in of.values())) if len(of) > 1 else math.nan
+        """The accuracy of a row that was run on all seeds; else NaN."""
+        seeds, of = found[part, BASE], found[part, row]
+        whole = len(seeds) > 1 and set(seeds) <= set(of)
+        return 100 * (1 - fmean(of[seed]["error"] for seed in seeds)) if whole else math.nan
 
     best = max(mean(NOISY, f"q = {q}") for q in GRID)
-    learned = [mean(NOISY, row) for row in ROWS[NOISY] if row.startswith("q learned")]
-    priors, offsets = (mean(RARE, f"logit_adjusted, {row}") for row in ("true priors", "offsets learned"))
-    shown = " and ".join(f"{one - best:+.1f}" for one in learned)
     said = []
-    if not math.isnan(best + sum(learned)):
-        said.append(f"- Learned q against the best of {len(GRID)} fixed q, {best:.1f} %: {shown} points.")
+    for row in ROWS[NOISY]:
+        gap = mean(NOISY, row) - best
+        if row.startswith("q learned") and not math.isnan(gap):
+            said.append(f"- {row}: {gap:+.1f} points against the best of {len(GRID)} fixed q ({best:.1f} %).")
+    priors, offsets = (mean(RARE, f"logit_adjusted, {row}") for row in ("true priors", "offsets learned"))
     if not math.isnan(priors + offsets):
-        said.append(f"- Learned offsets against true priors: {offsets - priors:+.1f} points.")
+        said.append(f"- Learned offsets: {offsets - priors:+.1f} points against true priors.")
     return said
 
 

@@ -14,6 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from autoloss.search import budget
+from autoloss.search.space import name_and_numbers
 
 SEARCH = ("-m", "autoloss", "search")
 SMALL = ("problem.pairs=200", "trainer.max_epochs=1", "name=mine")
@@ -89,7 +90,9 @@ def test_best_yaml_trains_what_the_table_names(autoloss, tmp_path):
     assert config["weighting"]["name"] == plain["weighting"]["name"]
     assert config["weighting"].get("weights", {}) == pytest.approx(plain["weighting"].get("weights", {}))
     assert config["optimizer"]["lr"] == pytest.approx(plain["keys"].get("optimizer.lr", 0.012))
-    assert config["losses"]["left"]["name"] == plain["losses"].get("left", "cross_entropy")
+    name, numbers = name_and_numbers(plain["losses"].get("left", "cross_entropy"))
+    assert config["losses"]["left"]["name"] == name
+    assert {key: config["losses"]["left"][key] for key in numbers} == pytest.approx(numbers)
     assert config["losses"]["right"]["name"] == "focal"
     assert (config["problem"]["pairs"], config["trainer"]["max_epochs"]) == (200, 1)
     assert found["metrics"] == pytest.approx(best["metrics"])
