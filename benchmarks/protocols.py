@@ -158,7 +158,7 @@ PROTOCOLS = {
             "causal (points)": ("sample_weighting=causal",),
         },
         "Three hidden layers of 32, five waves in x, 4,096 kept points, 12,000 steps of Adam with batches of 512, the "
-        "initial condition times 100 in every row. The losses have equal weights; the rows differ in those of the points.",
+        "initial condition times 100 in every row. All losses have equal weights; rows differ in those of the points.",
         ratio=True,
         source="Anagnostopoulos et al. 2024 (rba), Wang et al. 2024 (causal): 300,000 steps and more",
     ),
