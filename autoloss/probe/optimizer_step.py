@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RMSprop
 
 from autoloss.core.errors import ConfigError, SignalError
 from autoloss.probe.clipping import Unclipped, clipping_factors
+from autoloss.probe.step_slopes import adagrad_slope, nadam_slope, rmsprop_slope
 
-KNOWN = (SGD, Adam, AdamW)
+KNOWN = (SGD, Adam, AdamW, RMSprop, Adagrad, NAdam)
+# Why the step of others has no derivative that a look-ahead could use.
+WHY_NOT = {
+    "Lion": ", which steps by signs: a change of the gradient changes nothing",
+    "Muon": ", which makes each matrix orthogonal: its step is no function of single coordinates",
+    "LBFGS": ", which makes several steps at once",
+}
 Arguments = tuple[Any, ...]
 Named = dict[str, Any]
 WRAPPERS = ("accelerate", "lightning", "pytorch_lightning")
@@ -29,8 +36,8 @@ class OptimizerStep:
     clipping, which is taken for a constant. :meth:`jacobian_times` multiplies by ``lr h'(c g) c``, which it computes
     after the step from the optimiser's state and the gradients; c is ``1`` where the backward was not seen
     (:func:`observe_step`). L2 weight decay is part of what h is of, so h' is evaluated at the gradient with the decay;
-    decoupled weight decay adds nothing to h'. Raises :class:`ConfigError` for an optimiser that is not SGD, Adam or
-    AdamW.
+    decoupled weight decay adds nothing to h'. Raises :class:`ConfigError` for an optimiser that is not one of
+    :data:`KNOWN`.
     """
 
     def __init__(self, *optimizers: Optimizer) -> None:
@@ -120,14 +127,15 @@ class OptimizerStep:
             return sign * options["lr"] * sgd_slope(options, parameter in self._without_momentum)
         if parameter.is_complex():
             raise ConfigError(
-                "A look-ahead through Adam needs real parameters, but one is complex, "
+                f"A look-ahead through {type(optimizer).__name__} needs real parameters, but one is complex, "
                 f"{list(parameter.shape)}. Keep pairs of real numbers (torch.view_as_complex in forward), or use SGD."
             )
         assert parameter.grad is not None
         gradient = sign * parameter.grad
         if options["weight_decay"] and not options.get("decoupled_weight_decay", isinstance(optimizer, AdamW)):
             gradient = gradient + options["weight_decay"] * self.before[parameter]
-        return sign * options["lr"] * adam_slope(options, optimizer.state[parameter], gradient)
+        slope = next(of for kind, of in SLOPES.items() if isinstance(optimizer, kind))
+        return sign * options["lr"] * slope(options, optimizer.state[parameter], gradient)
 
 
 @contextmanager
@@ -160,7 +168,7 @@ def check_optimizer(optimizer: type[Optimizer]) -> None:
         names = ", ".join(one.__name__ for one in KNOWN)
         raise ConfigError(
             f"A look-ahead needs an optimiser whose step it can differentiate ({names}), but this is "
-            f"{optimizer.__name__}. Choose one of {names}."
+            f"{optimizer.__name__}{WHY_NOT.get(optimizer.__name__, '')}. Choose one of {names}."
         )
 
 
@@ -191,3 +199,12 @@ def adam_slope(options: Mapping[str, Any], state: Mapping[str, Any], gradient: T
     if options["amsgrad"]:
         moves = moves & (squares == state["exp_avg_sq"])
     return (1 - first) / first_correction / size - torch.where(moves, bend, torch.zeros_like(bend))
+
+
+SLOPES: Mapping[type[Optimizer], Callable[[Mapping[str, Any], Mapping[str, Any], Tensor], Tensor]] = {
+    Adam: adam_slope,
+    AdamW: adam_slope,
+    RMSprop: rmsprop_slope,
+    Adagrad: adagrad_slope,
+    NAdam: nadam_slope,
+}

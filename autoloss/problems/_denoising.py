@@ -43,8 +43,8 @@ def levels(schedule: str, t: Tensor) -> Tensor:
     20 (DDPM in continuous time, Song et al., 2021). ``edm``: the logarithm is normal, with mean -1.2 and deviation 1.2
     (Karras et al., 2022).
 
-    >>> levels("cosine", torch.tensor([0.0, 0.5, 1.0]))
-    tensor([ 0.0100,  1.0000, 80.0000])
+    >>> levels("cosine", torch.tensor([0.0, 0.5, 1.0])).tolist()
+    [0.009999999776482582, 1.0, 80.0]
     """
     if schedule not in SCHEDULES:
         raise unknown("schedule of noise levels", schedule, SCHEDULES)

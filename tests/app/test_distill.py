@@ -47,9 +47,9 @@ def test_mistakes_are_one_sentence(mistaken, tmp_path):
     assert code == 2
     assert "must name a run with weighting=learned that has ended" in err
     assert "No loss is called 'lift'. Did you mean 'left'?" in err
-    wrong = "optimizer._target_=torch.optim.RMSprop held_out.share=1 anchor=fork"
+    wrong = "optimizer._target_=torch.optim.Adamax held_out.share=1 anchor=fork"
     code, _, err = mistaken(f"train weighting=auto_lambda {wrong}")
     assert code == 2
     assert "held_out.share must lie between 0 and 1, but it is 1" in err
-    assert "(SGD, Adam, AdamW), but this is RMSprop" in err
+    assert "NAdam), but this is Adamax" in err
     assert "needs weights that reach the heads, but gradients that meet in a fork leave them out" in err

@@ -124,10 +124,10 @@ class OwnLoop(StateModule):
 
         ``train(network)`` is called again after the step, with the same random numbers: it must compute the losses of
         the same batch. Weightings that learn from held-out data also need ``held_out(network)``, the losses of a batch
-        that is not trained on. All of them but ``coba`` need the optimizer (SGD, Adam or AdamW) and minimise the
-        ``objective`` of the ``primary`` losses (all by default): ``log`` is the sum of their logarithms, so that a
-        change counts by its ratio (losses must not be negative); ``sum`` is their base-weighted sum. If several
-        optimisers step, name all in a list.
+        that is not trained on. All of them but ``coba`` need the optimizer (SGD, Adam, AdamW, RMSprop, Adagrad or
+        NAdam) and minimise the ``objective`` of the ``primary`` losses (all by default): ``log`` is the sum of their
+        logarithms, so that a change counts by its ratio (losses must not be negative); ``sum`` is their base-weighted
+        sum. If several optimisers step, name all in a list.
         Gradients must not be zeroed before the end. Both functions must have no other effect; buffers and random
         generators are put back. The gradient must be the micro-batches' sum over ``accumulate``; their mean, where
         calls are not counted; or a sum with ``items``. ``implicit`` judges weights by their effect on settled

@@ -27,7 +27,7 @@ GIVEN = {
 def weightings():
     for name in registry.names("weighting"):
         kind = registry.load("weighting", name)
-        if isinstance(kind, type) and not issubclass(kind, Surgery):
+        if isinstance(kind, type) and not issubclass(kind, Surgery) and Need.KERNEL not in kind.needs:
             yield {"name": name, **GIVEN.get(name, {})}
 
 

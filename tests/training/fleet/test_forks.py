@@ -25,7 +25,7 @@ def weightings():
         kind = registry.load("weighting", name)
         if isinstance(kind, type):
             made = kind(**GIVEN.get(name, {}))
-            if not made.needs & Need.ALIGNMENT:
+            if not made.needs & (Need.ALIGNMENT | Need.KERNEL):
                 yield {"name": name, **GIVEN.get(name, {})}
 
 
