@@ -49,6 +49,7 @@ def tensorboard(browser: Browser, directory: Path, name: str) -> None:
         tab = browser.new_page(viewport={"width": 1240, "height": 820})
         tab.goto(f"http://127.0.0.1:{port}/#custom_scalars")
         tab.get_by_text("loss weights", exact=True).wait_for(timeout=60_000)
+        tab.get_by_text("loss_weight/", exact=False).first.wait_for(state="attached", timeout=60_000)
         tab.wait_for_timeout(5000)
         tab.screenshot(path=PLACE / f"{name}.png")
         tab.close()
@@ -72,7 +73,7 @@ def main() -> None:
         page(browser, run, "run_phone", PHONE, "light", height=1300)
         page(browser, search, "search_desktop", DESKTOP, "light", height=1850)
         page(browser, search, "search_phone", PHONE, "dark", height=1300)
-        tensorboard(browser, options.run, "tensorboard")
+        tensorboard(browser, options.run.parent, "tensorboard")
         browser.close()
 
 

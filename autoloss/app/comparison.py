@@ -31,6 +31,7 @@ def show(
     A choice with a failed run lacks pairs for the test: it is listed as failed, and left out of the table.
     """
     from autoloss.search.verdict import compare, sentence
+    from autoloss.training.record.hparams import write_scores
     from autoloss.training.record.tensorboard import write_leaderboard
 
     notes = [f"failed: {one}" for one in failed]
@@ -64,6 +65,7 @@ def show(
     found_here = {"baseline": baseline, "split": split, "goals": goals, "rows": plain, "notes": notes}
     write_json(directory / "compare.json", found_here)
     write_leaderboard(directory / "leaderboard", page)
+    write_scores({directory / place: x for row in plain for place, x in zip(row["places"], row["scores"], strict=True)})
     report(directory)
     say("\n".join(["", leaderboard(rows, range(5, 5 + len(goals)), left=(0, len(rows[0]) - 1)), "", *notes, ""]))
     if unmoved := unmoved_sentence(directory):

@@ -60,6 +60,7 @@ def print_sweep(root: Path) -> int:
     """Print and write the leaderboard of a sweep, from its files; 1 if a run failed or did not finish."""
     from autoloss.report.leaderboard import as_csv, as_markdown, as_text, build
     from autoloss.report.runs import read_runs
+    from autoloss.training.record.hparams import write_scores
     from autoloss.training.record.tensorboard import write_leaderboard
 
     runs = read_runs(root) if root.is_dir() else []
@@ -70,6 +71,7 @@ def print_sweep(root: Path) -> int:
     write_text(root / "leaderboard.csv", as_csv(board))
     write_text(root / "leaderboard.md", as_markdown(board))
     write_leaderboard(root / "leaderboard", as_markdown(board))
+    write_scores({run.directory: x for e in board.entrants for run, x in zip(e.runs, e.scores, strict=False)})
     report(root)
     say(f"\n{as_text(board)}")
     if sentence := unmoved_sentence(root):

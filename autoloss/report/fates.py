@@ -133,15 +133,17 @@ def _vanished(part: PlayerRecord, title: str, unit: str) -> Fate | None:
 def _reason(part: PlayerRecord, unit: str, way: str, factor: float) -> tuple[str, str, float]:
     """Why a weight changed by ``factor``: the gradient norm (or the value) at the end, as a multiple of the others'.
 
-    The others' is their geometric mean. A norm is called the reason if it explains at least half of the change (on a
-    logarithmic scale), so that no sentence explains 14x by 1.5x.
+    The others are those that did not go the same way, and theirs is the geometric mean. A norm is called the reason if
+    it explains at least half of the change (on a logarithmic scale), so that no sentence explains 14x by 1.5x.
     """
     for kind, what, of in (("grad_norm", "gradient norm", part.units), ("loss_raw", "value", part.losses)):
         table = part.of(kind, of)
         key = unit if kind == "grad_norm" else next((n for n in of if unit_of(part, n) == unit), unit)
         ends = {name: _end(x) for name, x in table.items()}
         own = ends.pop(key, 0.0)
-        others = [end for end in ends.values() if end > 0]
+        # Losses that went the same way have the same reason: they are not the others.
+        apart = {name: end for name, end in ends.items() if _way(part, name) != way}
+        others = [end for end in (apart or ends).values() if end > 0]
         if not others or not own > 0:
             continue
         ratio = own / float(np.exp(np.mean(np.log(others))))
@@ -152,6 +154,14 @@ def _reason(part: PlayerRecord, unit: str, way: str, factor: float) -> tuple[str
             return "while", what, ratio
         return ("because" if cause >= EXPLAINED * np.log(factor) else "part"), what, ratio
     return "", "", 0.0
+
+
+def _way(part: PlayerRecord, unit: str) -> str:
+    """Where the weights of a unit went: down, up, or nowhere."""
+    members = part.groups.get(unit, (unit,))
+    ratios = [_end(part.weights[n]) / abs(part.base.get(n, 1.0) or 1.0) for n in members if n in part.weights]
+    end = ratios[0] if ratios else 1.0
+    return "" if 1 / MOVED < end < MOVED else "down" if end < 1 else "up"
 
 
 def _end(values: Array) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from autoloss.core.io.text_table import number
-from autoloss.report.commands import commands, leaves
+from autoloss.report.commands import commands, leaves, shown
 from autoloss.report.constraint_table import constraint_table
 from autoloss.report.explain import conflict_share, findings
 from autoloss.report.page import Block, Cell, Chart, Code, Page, PageTable, Picture, Words
@@ -37,7 +37,7 @@ def run_page(record: RunRecord) -> Page:
         blocks.append(Code("Again", lines, "Commands that repeat the run, and that show more of it."))
     if record.config:
         blocks.append(Code("Configuration", [f"{k}: {v}" for k, v in leaves(record.config)], folded=True))
-    return Page(title(record), str(record.directory), facts(record), blocks, names)
+    return Page(title(record), shown(record.directory), facts(record), blocks, names)
 
 
 def title(record: RunRecord) -> str:

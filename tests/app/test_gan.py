@@ -18,7 +18,9 @@ def test_a_sweep_over_weightings_leaves_grids_and_a_leaderboard(autoloss, tmp_pa
     for run in runs:
         assert (run / "samples.png").exists()
         events = EventAccumulator(str(run)).Reload()
-        assert {"loss_weight/generator/rec", "loss_raw/discriminator/adv"} <= set(events.Tags()["scalars"])
+        drawn = set(events.Tags()["scalars"])
+        assert {"loss_weight/generator/rec", "loss_raw/discriminator/adv", "score"} <= drawn
+        assert "epoch" not in drawn
         assert "samples" in events.Tags()["images"]
         summary = json.loads((run / "summary.json").read_text())
         assert set(summary["final_weights"]) == {"rec", "kl", "adv", "match"}
