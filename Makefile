@@ -6,10 +6,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 RUNTIME := .venv/.runtime
 STAMP := .venv/.installed
 
-.PHONY: demo test install lint docs notebook bench quality clean help
+.PHONY: demo test test-lowest install lint docs notebook bench quality clean help
 
 help:
-	@echo "make demo | test | install | lint | docs | notebook | bench | quality DATA=dir | clean"
+	@echo "make demo | test | test-lowest | install | lint | docs | notebook | bench | quality DATA=dir | clean"
 
 install: $(STAMP)
 
@@ -29,6 +29,15 @@ demo: $(RUNTIME)
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+# The same tests with the oldest Python and the oldest dependencies that pyproject.toml allows.
+LOWEST ?= python3.10
+OLD := .venv-lowest
+test-lowest:
+	$(LOWEST) -m venv $(OLD)
+	$(LOWEST) tests/lowest.py > $(OLD)/constraints.txt
+	$(OLD)/bin/python -m pip install --quiet --constraint $(OLD)/constraints.txt --editable '.[dev]'
+	OMP_NUM_THREADS=1 $(OLD)/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .
@@ -55,5 +64,5 @@ quality: install
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/quality.py --data $(DATA)
 
 clean:
-	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv $(OLD) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -77,6 +77,7 @@ def faults(key: str, value: Any, hint: Any) -> Iterator[Fault]:
     Yields nothing if the annotation ``hint`` is not one that can be checked.
     """
     origin, inside = get_origin(hint), get_args(hint)
+    is_class = origin is None and inspect.isclass(hint)  # to Python 3.10 list[int] is a class too
     if origin in (Union, UnionType):
         each = [list(faults(key, value, one)) for one in inside]
         if all(each):
@@ -106,10 +107,10 @@ def faults(key: str, value: Any, hint: Any) -> Iterator[Fault]:
     elif hint is int:
         if not (_number(value) and isinstance(value, numbers.Integral) and abs(int(value)) < WHOLE):
             yield key, NAMES[int], value
-    elif inspect.isclass(hint) and hint in NAMES:
+    elif is_class and hint in NAMES:
         if not isinstance(value, hint):
             yield key, NAMES[hint], value
-    elif inspect.isclass(hint) and hint is not Any and not isinstance(value, (hint, str, Sequence, Mapping)):
+    elif is_class and hint is not Any and not isinstance(value, (hint, str, Sequence, Mapping)):
         # Text may stand for a path, and a list for a tuple.
         yield key, f"a {hint.__name__}", value
 

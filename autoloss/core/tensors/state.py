@@ -59,7 +59,8 @@ class StateModule(nn.Module):
 
 def on_host() -> AbstractContextManager[object]:
     """Within it new tensors have values, also while a model is built on the meta device: state is small."""
-    return torch.device("cpu") if torch.get_default_device().type == "meta" else nullcontext()
+    # get_default_device() of torch 2.6 does not see `with torch.device("meta")`: a new tensor does.
+    return torch.device("cpu") if torch.empty(0).device.type == "meta" else nullcontext()
 
 
 def commit(module: nn.Module, write: Callable[[], None], finite: Tensor, present: Tensor | None) -> None:

@@ -10,6 +10,7 @@ from autoloss.core.errors import ConfigError, PluginError, UnknownNameError
 from autoloss.core.registry.defaults import attribute, defaults
 from autoloss.core.registry.kinds import KINDS
 from autoloss.core.registry.lookup import ORIGIN, registry
+from autoloss.core.registry.parameters import faults
 
 BUILT_IN = [one for kind in KINDS for one in registry.listings[kind] if one.origin == ORIGIN]
 
@@ -78,3 +79,9 @@ def test_import_paths_work_wherever_a_name_does(monkeypatch, tmp_path):
 
 def test_parameters_may_have_any_name():
     assert registry.build("problem", "noisy_digits", kind="pair").kind == "pair"
+
+
+def test_an_annotation_of_a_list_of_numbers_is_no_class_on_any_python():
+    """To Python 3.10 ``list[int]`` is a class, and no value can be compared with it."""
+    assert list(faults("devices", 1, list[int] | str | int)) == []
+    assert list(faults("devices", 1, list[int])) == []
