@@ -22,7 +22,7 @@ class MinSnr(NoiseWeighting):
     """
 
     search_space = {"gamma": Interval(0.5, 20.0, log=True)}
-    use = "A diffusion model that predicts the noise: what the picture shows is learned sooner."
+    use = "A diffusion model that predicts the noise, or v at EDM's levels: what the picture shows is learned sooner."
     avoid = "The network predicts x0, or v with the cosine schedule, whose plain loss favours contents already: on \
 digits_diffusion it then did harm."
     citation = "Hang et al.: Efficient diffusion training via min-SNR weighting, ICCV 2023, arXiv:2303.09556"
