@@ -22,10 +22,9 @@ class MinSnr(NoiseWeighting):
     """
 
     search_space = {"gamma": Interval(0.5, 20.0, log=True)}
-    use = "A diffusion model that predicts the noise: what the picture shows is learned sooner."
-    avoid = (
-        "The network predicts x0 or v: on digits_diffusion it then did harm to fine grain (a larger Frechet distance)."
-    )
+    use = "A diffusion model that predicts the noise, or v at EDM's levels: what the picture shows is learned sooner."
+    avoid = "The network predicts x0, or v with the cosine schedule, whose plain loss favours contents already: on \
+digits_diffusion it then did harm."
     citation = "Hang et al.: Efficient diffusion training via min-SNR weighting, ICCV 2023, arXiv:2303.09556"
 
     def __init__(self, gamma: float = 5.0, target: str | None = None, key: str = "level") -> None:
