@@ -26,7 +26,10 @@ RUNS = {
     ),
     "two_digits": (
         ["problem=two_digits", "trainer.max_epochs=30", "test=true"],
-        [["constraints.left_error.max=0.045", "constraints.left_error.loss=left"]],
+        [
+            ["constraints.left_error.max=0.05", "constraints.left_error.loss=left"],
+            ["constraints.left_error.max=0.045", "constraints.left_error.loss=left", "constraints.left_error.rate=0.3"],
+        ],
     ),
 }
 

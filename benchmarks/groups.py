@@ -13,9 +13,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from autoloss.app.composition import composed
+from autoloss.app.fleet_request import Request, Trained
+from autoloss.app.fleet_runs import FleetRuns
 from autoloss.app.overrides import rewritten
-from autoloss.app.prepare import prepare
-from autoloss.app.train_one import train
 
 SEEDS = range(5)
 BY = "losses.odd.by=group"
@@ -33,27 +33,35 @@ ROWS = {
 }
 
 
-def trained(overrides: list[str], seed: int, place: Path) -> dict[str, float]:
-    """The metrics of a run on validation and test data."""
-    whole = ["problem=shortcut_digits", *overrides, f"seed={seed}", "test=true", "checkpoint.every=0"]
-    config = composed("train", rewritten(whole))
-    summary = train(config, place, prepared=prepare(config))
+def request(title: str, seed: int, root: Path) -> Request:
+    """The run of a row with a seed."""
+    reference = _place("a loss of each group, weighting=equal", seed, root)
+    overrides = [one.format(reference=reference) for one in ROWS[title]]
+    fixed = [f"seed={seed}", "test=true", "checkpoint.every=0", "trainer.accelerator=cpu"]
+    config = composed("train", rewritten(["problem=shortcut_digits", *overrides, *fixed]))
+    return Request(config, _place(title, seed, root), overrides, title)
+
+
+def _place(title: str, seed: int, root: Path) -> Path:
+    return root / f"{list(ROWS).index(title)}" / str(seed)
+
+
+def metrics_of(summary: Trained) -> dict[str, float]:
+    """The metrics on validation and test data."""
+    if isinstance(summary, Exception):
+        raise summary
     return {**summary["metrics"], **{f"test {name}": value for name, value in summary["test_metrics"].items()}}
 
 
 def main() -> None:
-    found: dict[str, list[dict[str, float]]] = {}
-    with tempfile.TemporaryDirectory() as root:
-        reference = Path(root, "a loss of each group, weighting=equal")
-        for title, overrides in ROWS.items():
-            found[title] = [
-                trained(
-                    [one.format(reference=reference / str(seed)) for one in overrides],
-                    seed,
-                    Path(root, title, str(seed)),
-                )
-                for seed in SEEDS
-            ]
+    found: dict[str, list[dict[str, float]]] = {title: [] for title in ROWS}
+    fleets = FleetRuns(says=lambda line: None)
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        for titles in (list(ROWS)[:-1], list(ROWS)[-1:]):
+            of = [(title, request(title, seed, root)) for title in titles for seed in SEEDS]
+            for (title, _), summary in zip(of, fleets.train([one for _, one in of]), strict=True):
+                found[title].append(metrics_of(summary))
     plain = [one["test error_worst"] for one in found["the mean of all samples"]]
     print("# Groups: the error of the worst group\n")
     print(f"`python benchmarks/groups.py`: `autoloss train problem=shortcut_digits ...`, {len(plain)} seeds. Errors on")

@@ -70,11 +70,12 @@ def _use(record: RunRecord, path: Path, numbers: Mapping[str, str]) -> str:
 
 
 def _is_weighting(argument: str) -> bool:
+    # The multipliers of bounds are in the weights that were recorded.
     key = argument.lstrip("+~").partition("=")[0]
     return (
         argument.startswith("-")
         or key in ("weighting", "ckpt", "name", "hydra.run.dir")
-        or key.startswith("weighting.")
+        or key.startswith(("weighting.", "constraints"))
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from autoloss.core.errors import ConfigError, check_known, require, unknown
 from autoloss.core.terms import Terms
 
-STEP_RATE, VALIDATION_RATE = 0.05, 0.3
+STEP_RATE, VALIDATION_RATE = 0.05, 0.1
 DAMPING, LIMIT = 0.5, 1000.0
 LEAST = 1e-6  # the smallest multiplier of a loss that is no goal: from 0 it could not grow
 KEYS = ("max", "min", "loss", "goal", "rate", "damping", "start", "limit")

@@ -4,6 +4,7 @@ import csv
 import json
 
 import pytest
+import yaml
 
 from autoloss import load
 
@@ -38,6 +39,13 @@ def test_bounds_are_learned_recorded_and_shown(autoloss, tmp_path):
     page = (run / "report.html").read_text()
     assert "left_error &lt;= 0.02" in page
     assert "missed by" in page
+    done = autoloss("distill", str(run))
+    assert done.returncode == 0, done.stderr
+    use = next(line for line in done.stdout.splitlines() if line.startswith("use it: "))
+    assert "constraints" not in use
+    assert "problem.pairs=300" in use
+    schedule = yaml.safe_load((run / "schedule.yaml").read_text())
+    assert "left" in str(schedule)
 
 
 @pytest.mark.slow
