@@ -5,6 +5,7 @@ import torch
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import SignalError
+from autoloss.core.need import Need
 from autoloss.core.registry.lookup import registry
 from autoloss.core.surgery import Surgery
 from autoloss.training.fleet.batches import StackedBatches
