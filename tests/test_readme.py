@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-GUIDES = ("quickstart", "migrating", "searching", "gans", "diffusion", "seeing", "tabular", "predicting", "physics")
+GUIDES = (
+    "quickstart",
+    "migrating",
+    "searching",
+    "gans",
+    "diffusion",
+    "seeing",
+    "tabular",
+    "predicting",
+    "physics",
+    "constraints",
+)
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in GUIDES))
 # What is tested elsewhere, or cannot end.
 OTHERS = {
