@@ -93,7 +93,7 @@ def sampler_seed(config: Mapping[str, Any], begun: int) -> int:
 def study_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of ``config`` that identifies the study: all keys except those that say how to search."""
     search = {key: value for key, value in config["search"].items() if key not in SEARCH_SETTINGS}
-    if not search["losses"]:
+    if not search.get("losses"):
         search.pop("loss_numbers", None)  # says nothing then; earlier studies have no such key
     left_out = ("search", "name", "fresh", "ckpt", "load", "workers", "threads", "test", "weighting")
     others = {k: without_loggers(k, v) for k, v in config.items() if k not in left_out}

@@ -126,7 +126,8 @@ class MultiTaskModule(RunModule):
         """Raise :class:`ConfigError` if ``problem`` has two networks."""
         if isinstance(problem, GanProblem):
             raise ConfigError(
-                f"{problem.title()!r} has two networks, but the module trains one. Leave out `module`, or write gan."
+                f"{problem.title()!r} has two networks, but the module trains one. Leave `module` out, or set "
+                "module=gan."
             )
 
     @classmethod
@@ -296,5 +297,4 @@ class MultiTaskModule(RunModule):
             table = self._terms(outputs)
             for name in table.entries:
                 if (entry := table.entry(name)) is not None:
-                    total, number = entry.local()
-                    self.add_sum(f"val_loss/{name}", total, int(number))
+                    self.add_sum(f"val_loss/{name}", *entry.local())

@@ -26,10 +26,10 @@ class LogsMeans(pl.LightningModule):
         for name, values in metrics.items():
             self.add_sum(f"{split}/{name}", values.float().sum(), values.numel())
 
-    def add_sum(self, tag: str, total: Tensor, number: int) -> None:
+    def add_sum(self, tag: str, total: Tensor, number: Tensor | float) -> None:
         """Add ``number`` values with the sum ``total``; the mean over all of them is logged under ``tag``."""
         before, count = self._sums.get(tag, (0.0, 0))
-        self._sums[tag] = before + total.detach(), count + number
+        self._sums[tag] = before + total.detach(), count + int(number)
 
     def add_tally(self, sums: Mapping[str, Tensor]) -> None:
         """Add a batch's sums of the problem's :meth:`~autoloss.core.problem.Problem.tally`."""
