@@ -133,7 +133,7 @@ def _trained(runs: Sequence[_Run], together: FleetRuns) -> list[Cell | None]:
 
 def _choices(overrides: Sequence[str]) -> dict[str, list[str]]:
     """The overrides of each choice, by its label, which holds the values of the keys that vary."""
-    swept = [o.get_key_element() for o in parsed(overrides) if o.is_sweep_override()]
+    swept = [o.get_key_element().lstrip("+~") for o in parsed(overrides) if o.is_sweep_override()]
     require(bool(swept), "A comparison needs an axis", "nothing is swept", "Write weighting=equal,gradnorm.")
     if "seed" in swept:
         raise ConfigError("A comparison sets the seeds itself, but seed is swept. Set compare.seeds=5.")

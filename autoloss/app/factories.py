@@ -32,8 +32,13 @@ def grouped(problem: Problem, config: Mapping[str, Any]) -> Problem:
     """``problem`` with the groups that ``config`` names: in ``group_by``, and in ``by`` of its losses."""
     nodes = config["losses"]
     split = {term: node for term, node in nodes.items() if isinstance(node, Mapping) and node.get("by") is not None}
+    for term, node in nodes.items():
+        alone = isinstance(node, Mapping) and node.get("groups") is not None and term not in split
+        require(not alone, f"losses.{term}.groups names the groups of a key", "there is none", f"Set losses.{term}.by.")
     keys = [node["by"] for node in split.values()]
     keys += [config["group_by"]] if config.get("group_by") is not None else []
+    for key in keys:
+        require(isinstance(key, str) and bool(key), "A key of groups must be a name", f"it is {key!r}", "Write by=KEY.")
     if not keys:
         return problem
     same = len(set(keys)) == 1

@@ -39,6 +39,11 @@ def _predict(directory: Path, samples: Path, out: Path, trust: str) -> int:
     from autoloss.training.saved_model import load
 
     model = load(directory, [one for one in trust.split(",") if one])
+    if model.problem is not None and not model.problem.reads_files:
+        raise ConfigError(
+            f"autoloss predict needs a problem that predicts the rows of a file, but {model.problem.title()!r} reads "
+            "none. Call autoloss.load(DIR).predict(samples) in Python, or set `reads_files = True` in its class."
+        )
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", UserWarning)
         found = model.predict(samples)

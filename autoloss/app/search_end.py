@@ -38,7 +38,7 @@ def show(
         return 1
     place, failed = shlex.quote(str(shown(directory))), none_but_baseline(outcome.study)
     keeps = config_dirs is not None and not failed
-    command = _next(place, settings, predicts=keeps and type(problem).predict is not Problem.predict)
+    command = _next(place, settings, predicts=keeps and problem.reads_files)
     outcome.write(directory, settings, command)
     write_text(directory / "best.yaml", outcome.best_yaml(with_absolute_paths(settings)))
     report(directory)

@@ -130,13 +130,13 @@ def check_known(what: str, given: Iterable[str], options: Collection[str]) -> No
             raise unknown(what, name, options)
 
 
-def unknown(what: str, name: str, options: Iterable[str]) -> UnknownNameError:
+def unknown(what: str, name: object, options: Iterable[str]) -> UnknownNameError:
     """The error for a misspelt name, with the nearest one or all of them.
 
     >>> unknown("weighting", "gradnrom", ["gradnorm", "equal"]).args[0]
     "No weighting is called 'gradnrom'. Did you mean 'gradnorm'?"
     """
-    listed = sorted(options)
+    listed, name = sorted(options), str(name)
     # People often type the last part of a dotted key only.
     ends = [option for option in listed if option.endswith(f".{name}")]
     close = ends if len(ends) == 1 else difflib.get_close_matches(name, listed, n=1)

@@ -40,6 +40,7 @@ class GroupedProblem(Problem):
         require(good, f"The groups of {key!r} must have distinct names", f"they are {list(groups)}")
         self.inner, self.key, self.split, self.names = inner, key, tuple(split), tuple(groups)
         self.module = inner.module  # type: ignore[misc]  # of this one
+        self.reads_files = inner.reads_files
         self.metrics = {**inner.metrics, **{f"{name}_{WORST}": goal for name, goal in inner.metrics.items()}}
         self.metrics = {name: goal for name, goal in self.metrics.items() if not name.endswith(f"_{WORST}_{WORST}")}
         self.terms = {name: loss for term, loss in inner.terms.items() for name in self.losses_of(term)}

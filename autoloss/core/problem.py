@@ -120,8 +120,8 @@ class Problem(Component, ABC):
     maps names to the losses that held-out data is judged by where numbers of a term's loss are learned, if not by that
     of ``terms``: losses that do not follow wrong labels, say. ``module`` names the module that trains it by default.
     ``predicts`` says what the network of a diffusion model predicts, ``"epsilon"``, ``"x0"`` or ``"v"``, to rules for
-    noise levels. ``groups`` maps keys of the samples (:class:`Outputs`) that are whole numbers from 0 to the names of
-    their values.
+    noise levels. ``reads_files`` says that :meth:`predict` takes the path of a file. ``groups`` maps keys of the
+    samples (:class:`Outputs`) that are whole numbers from 0 to the names of their values.
     """
 
     terms: Mapping[str, str | Mapping[str, Any] | None] = {}
@@ -130,6 +130,7 @@ class Problem(Component, ABC):
     recipe: ClassVar[Mapping[str, Any]] = {}
     module: ClassVar[str] = "multitask"
     predicts: str | None = None
+    reads_files: bool = False
     groups: Mapping[str, Sequence[str]] = {}
     _fork: Callable[[Tensor], Mapping[str, Tensor]] | None = None
 

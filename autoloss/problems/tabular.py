@@ -82,6 +82,7 @@ class Tabular(Problem):
 
     saved: SavedTable | None = None  # of a problem that was restored from a saved model
     inputs: InputColumns
+    reads_files = True
     recipe = {"optimizer": {"lr": 0.003}, "batch_size": 64, "threads": 1, "trainer": {"max_epochs": 30}}
     use = "Your own table: name the file and the columns to predict."
     avoid = "Rows belong together (of one patient, of one day): random splits then leak. Write a problem of your own."

@@ -38,7 +38,8 @@ class LearnedNumber:
             "The start of a learned number must lie in its range",
             f"it is {self.start:g} in {self._range()}",
         )
-        require(self.rate > 0, "The rate of a learned number must be above 0", f"it is {self.rate:g}")
+        good = 0 < self.rate < math.inf
+        require(good, "The rate of a learned number must be above 0 and finite", f"it is {self.rate:g}")
 
     def _range(self) -> str:
         return f"[{self.low:g}, {self.high:g}]"

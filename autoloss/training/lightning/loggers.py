@@ -32,10 +32,11 @@ def other_loggers(named: Any) -> list[str]:
 
     Raises :class:`ConfigError` for one that is not known, or whose package is missing.
     """
-    names: list[Any] = [] if named is None else [named] if isinstance(named, (str, bool)) else list(named)
+    names: list[Any] = [] if named is None else list(named) if isinstance(named, Sequence | set) else [named]
+    names = [named] if isinstance(named, str) else names
     for name in names:
         require(
-            name in OTHERS,
+            isinstance(name, str) and name in OTHERS,
             f"trainer.logger must be null, one of {', '.join(OTHERS)}, or a list of them",
             f"it is {name!r}",
             "TensorBoard is always written.",

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from autoloss.core.errors import require
 from autoloss.core.need import GRADIENTS, Need
 from autoloss.core.signals import Signals
 from autoloss.core.weighting import Weighting, Wrapper
@@ -22,7 +23,7 @@ class FromAuto(Wrapper):
     weight, ``dJ/dv_k = a_k dJ/dw_k``. Without an anchor ``auto`` goes by values alone.
 
     Args:
-        norm: exponent of the gradient's norm in ``auto``.
+        norm: exponent of the gradient's norm in ``auto``, at least 0.
     """
 
     use = "Weights that are learned from held-out data (auto_lambda, learned), where equal ones are a poor start."
@@ -30,6 +31,7 @@ class FromAuto(Wrapper):
 
     def __init__(self, inner: Weighting, norm: float = 0.5) -> None:
         super().__init__(inner)
+        require(norm >= 0, "`norm` must be at least 0", f"norm={norm}")
         self.auto = Auto(norm=norm)
         self.needs = inner.needs | self.auto.needs  # type: ignore[misc]
         # Gradients that the inner weighting cannot do without are not optional.
