@@ -62,7 +62,7 @@ def _wrong(value: str) -> tuple[str, str]:
 def _advice(key: str, value: str) -> str:
     inside = value.strip("'\"").replace('"', '\\"')
     quoted = f'{key}="{inside}"'
-    if value.startswith("[") and value.endswith("]"):
+    if value.startswith("[") and value.endswith("]") and "{" not in value:
         # The texts in a list, and not the list, which would be one text then.
         quoted = f"{key}=[" + ",".join(f'"{one.strip()}"' for one in inside[1:-1].split(",")) + "]"
     try:
