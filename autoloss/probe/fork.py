@@ -33,7 +33,27 @@ class Place:
     parameters: bool
 
 
-class Fork(Mapping[str, Tensor]):
+class CopiesByLoss(Mapping[str, Tensor]):
+    """A copy of features for each loss, by name; a name that is no loss's is an error that names the losses."""
+
+    _copies: dict[str, Tensor]
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._copies:
+            raise unknown("loss", name, self._copies)
+        return self._copies[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._copies)
+
+    def __len__(self) -> int:
+        return len(self._copies)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._copies
+
+
+class Fork(CopiesByLoss):
     """Gives each loss in ``names`` its own copy of ``features``; the copies share the features' memory.
 
     Each loss must be computed from its own copy, ``fork["depth"]``. One backward of the balancer's total
@@ -61,20 +81,6 @@ class Fork(Mapping[str, Tensor]):
         self._meeting = _Meeting(features if self._leaves else None, self._leaves)
         *copies, self.token = _Split.apply(features, len(names), self._meeting, *self._leaves)
         self._copies = dict(zip(names, copies, strict=True))
-
-    def __getitem__(self, name: str) -> Tensor:
-        if name not in self._copies:
-            raise unknown("loss", name, self._copies)
-        return self._copies[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._copies)
-
-    def __len__(self) -> int:
-        return len(self._copies)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._copies
 
     @property
     def place(self) -> Place:

@@ -55,3 +55,13 @@ def test_mistakes(mistaken, arguments, says):
     assert (code, out) == (2, "")
     assert says in err
     assert err.count("\n") == 1
+
+
+def test_keys_that_are_added_are_choices_too(autoloss):
+    done = autoloss(
+        "compare", "problem=two_digits", "problem.pairs=64", "trainer.max_epochs=1", "constraints.left.max=1,2",
+        "compare.seeds=2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "constraints.left.max=1" in done.stdout
+    assert "constraints.left.max=2" in done.stdout

@@ -77,3 +77,10 @@ def test_the_command_line_says_it_and_ends_with_2(mistaken) -> None:
     assert code == 2
     assert f"autoloss: {MALFORMED['name=/a (b)']}" in error
     assert not PARSERS_WORDS.search(error)
+
+
+def test_the_advice_on_a_list_of_texts_can_be_typed(autoloss, tmp_path):
+    (tmp_path / "a.csv").write_text("Preis €,x\n" + "".join(f"{i},{i % 7}\n" for i in range(40)))
+    done = autoloss("train", "problem=tabular", "problem.csv=a.csv", "problem.targets=[Preis €,x]")
+    assert done.returncode == 2
+    assert 'problem.targets=["Preis €","x"]' in done.stderr

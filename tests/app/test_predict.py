@@ -264,3 +264,12 @@ def trained(tmp_path_factory):
     config |= {"unbalanced": [], "sample_weighting": "uniform"}
     save_model(place / MODEL, problem, problem.network(), Balancer(["price", "sold"], "equal").player, config)
     return place
+
+
+def test_a_problem_that_reads_no_file_offers_no_predictions_of_one(autoloss, tmp_path):
+    done = autoloss("train", "problem=digits_diffusion", "trainer.max_steps=2", "name=d")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "NEW.csv").write_text("x\n1\n")
+    told = autoloss("predict", "outputs/train/d/001", "NEW.csv")
+    assert told.returncode == 2, told.stderr
+    assert "needs a problem that predicts the rows of a file, but 'digits_diffusion' reads none" in told.stderr

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from autoloss.core.errors import SignalError, unknown
+from autoloss.core.errors import SignalError
 from autoloss.core.need import GRADIENTS, Need
 from autoloss.core.signals import AT_ANCHOR
 from autoloss.core.table import Reduced
 from autoloss.core.terms import Terms
-from autoloss.probe.fork import Fork, Place
+from autoloss.probe.fork import CopiesByLoss, Fork, Place
 from autoloss.probe.fork_measure import measure_at_fork
 from autoloss.training.fleet.layout import Layout, Meeting
 from autoloss.training.fleet.party import Party
@@ -26,24 +26,13 @@ from autoloss.training.step.weigh import Weighed, see
 OF_MEETING = ("met", "scale")  # the numbers that are needed in the backward alone
 
 
-class Copies(Mapping[str, Tensor]):
+class MemberCopies(CopiesByLoss):
     """One member's copies of its features, in a mapped forward. ``fork`` is that of all members."""
 
     def __init__(self, features: Tensor, names: Sequence[str], parameters: bool) -> None:
         self.fork: Fork | None = None
         self._made = (tuple(names), parameters)
         self._copies = dict(zip(names, _Outside.apply(self, features), strict=True))
-
-    def __getitem__(self, name: str) -> Tensor:
-        if name not in self._copies:
-            raise unknown("loss", name, self._copies)
-        return self._copies[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._copies)
-
-    def __len__(self) -> int:
-        return len(self._copies)
 
     def of_all(self, features: Tensor) -> tuple[Tensor, ...]:
         """Fork the ``features`` of all members, [M, B, ...]."""
@@ -57,7 +46,7 @@ class _Outside(torch.autograd.Function):
     generate_vmap_rule = False
 
     @staticmethod
-    def forward(copies: Copies, features: Tensor) -> tuple[Tensor, ...]:
+    def forward(copies: MemberCopies, features: Tensor) -> tuple[Tensor, ...]:
         """Called where nothing is mapped: the features are those of no member."""
         raise SignalError(
             "A fork's features must be computed by the network, but these are the same for all members of a fleet. "
@@ -70,7 +59,7 @@ class _Outside(torch.autograd.Function):
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[Any, ...], copies: Copies, features: Tensor
+        info: Any, in_dims: tuple[Any, ...], copies: MemberCopies, features: Tensor
     ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
         """The copies of all members."""
         found = copies.of_all(features.movedim(in_dims[1], 0))

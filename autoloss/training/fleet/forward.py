@@ -17,7 +17,7 @@ from autoloss.core.table import LossTable, Reduced
 from autoloss.core.tensors.deferred_checks import DeferredChecks
 from autoloss.probe.anchor import named
 from autoloss.probe.fork import Fork
-from autoloss.training.fleet.forked import Copies
+from autoloss.training.fleet.forked import MemberCopies
 from autoloss.training.fleet.samples import FleetSamples
 from autoloss.training.fleet.stacked import Stacked
 from autoloss.training.step.entries import table_of
@@ -148,11 +148,11 @@ class StackedForward:
         anchor, fork = layout["names"] or found, layout.get("fork")
         return Forward(losses, anchor, layout["of_loss"], wrong, layout["declared"], empty, fork)
 
-    def _branch(self, features: Tensor) -> Copies:
-        return Copies(features, self.player.terms.names, self.fork == "parameters")
+    def _branch(self, features: Tensor) -> MemberCopies:
+        return MemberCopies(features, self.player.terms.names, self.fork == "parameters")
 
     def _fork_of(self, table: LossTable) -> Fork:
-        if isinstance(table.anchor, Copies) and table.anchor.fork is not None:
+        if isinstance(table.anchor, MemberCopies) and table.anchor.fork is not None:
             return table.anchor.fork
         raise ConfigError(
             "A fork needs a problem that computes each term from its own copy of the features, but "

@@ -50,6 +50,11 @@ class Party:
         return _learned(weighting, window, layouts)
 
     @property
+    def learns(self) -> bool:
+        """Whether there is anything to do when a window ends: a mapped weighting without state has nothing to learn."""
+        return self.stacked is None or not self.stateless or self._trials > 0
+
+    @property
     def mapped(self) -> bool:
         """Whether the weightings are called at once."""
         return self.stacked is not None

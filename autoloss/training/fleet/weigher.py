@@ -96,6 +96,8 @@ class FleetWeigher:
         left_out, self.left_out = self.left_out, []
         found = with_outcome([numbers for numbers, _ in window], outcome)
         for members, party in self.parties:
+            if not party.learns:
+                continue
             own = [_chosen(numbers, members, len(self.members)) for numbers in found]
             party.learn(own, [layout for _, layout in window], [[m in out for m in members] for out in left_out])
 

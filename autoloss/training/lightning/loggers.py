@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ def other_loggers(named: Any) -> list[str]:
 
     Raises :class:`ConfigError` for one that is not known, or whose package is missing.
     """
-    names: list[Any] = [] if named is None else list(named) if isinstance(named, Sequence | set) else [named]
-    names = [named] if isinstance(named, str) else names
+    several = isinstance(named, Iterable) and not isinstance(named, str)
+    names: list[Any] = [] if named is None else list(named) if several else [named]
     for name in names:
         require(
             isinstance(name, str) and name in OTHERS,

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from autoloss.core.clock import Clock
 from autoloss.core.errors import SignalError
 from autoloss.core.need import Need
 from autoloss.core.registry.lookup import registry
@@ -14,7 +13,16 @@ from autoloss.training.fleet.fleet import Fleet
 from autoloss.training.fleet.own_optimizers import OwnOptimizers
 from autoloss.training.fleet.stacked import UnlikeError
 from tests.training.fleet.equality import OPTIMIZERS, check, double  # noqa: F401 - a fixture
-from tests.training.fleet.trainings import BATCH, MEMBERS, Three, assert_same, member, train_alone, train_fleet
+from tests.training.fleet.trainings import (
+    BATCH,
+    MEMBERS,
+    Three,
+    assert_same,
+    member,
+    train_alone,
+    train_fleet,
+    train_with_leavers,
+)
 
 pytestmark = pytest.mark.usefixtures("double")
 GIVEN = {
@@ -98,19 +106,11 @@ def test_other_optimizers_are_called_one_by_one(name, accumulate):
 def test_other_optimizers_go_on_when_members_leave():
     problem = Three()
     data, made = problem.datasets(0)["train"], [member(problem, seed, "equal", OTHERS["rmsprop"]) for seed in range(3)]
-    fleet, batches, step = Fleet(made), StackedBatches([data] * 3, range(3), BATCH), 0
-    for epoch in range(4):
-        for batch in batches.epoch(epoch):
-            fleet.micro_batch(batch, Clock(step, epoch, step / 12))
-            fleet.step()
-            step += 1
-        if epoch == 1:
-            fleet.drop([0])
-            batches.keep([1, 2])
+    fleet = Fleet(made)
+    train_with_leavers(fleet, StackedBatches([data] * 3, range(3), BATCH), [0])
     alone = [member(problem, seed, "equal", OTHERS["rmsprop"]) for seed in (1, 2)]
     for seed, one in enumerate(alone, 1):
         train_alone(one, data, seed)
-    fleet.settle()
     assert_same(fleet.members, alone)
 
 

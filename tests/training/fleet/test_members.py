@@ -14,7 +14,7 @@ from autoloss.training.fleet.fleet import Fleet
 from autoloss.training.fleet.party import Party
 from autoloss.training.fleet.shared_data import SharedData
 from autoloss.training.fleet.stacked import Stacked, UnlikeError, differing
-from tests.training.fleet.trainings import BATCH, Three, assert_same, member, train_alone
+from tests.training.fleet.trainings import BATCH, Three, assert_same, member, train_alone, train_with_leavers
 
 
 def fleet_of(problem, weightings, **options):
@@ -28,23 +28,14 @@ def batches_of(problem, number):
 @pytest.mark.parametrize("weightings", [["gradnorm"] * 4, ["mgda", "gradnorm", "uncertainty", "gradnorm"]])
 def test_the_others_go_on_as_if_nobody_had_left(weightings):
     problem = Three(normalised=True)
-    fleet, batches, step = fleet_of(problem, weightings), batches_of(problem, 4), 0
-    for epoch in range(4):
-        for batch in batches.epoch(epoch):
-            fleet.micro_batch(batch, Clock(step, epoch, step / 12))
-            fleet.step()
-            step += 1
-        if epoch == 1:
-            gone = fleet.drop([0, 2])
-            batches.keep([1, 3])
-            left = [[p.clone() for p in one.network.parameters()] for one in gone]
-    fleet.settle()
+    fleet = fleet_of(problem, weightings)
+    left = train_with_leavers(fleet, batches_of(problem, 4), [0, 2])
     assert len(fleet) == 2
     alone = [member(problem, seed, weightings[seed]) for seed in (1, 3)]
     for one, seed in zip(alone, (1, 3), strict=True):
         train_alone(one, problem.datasets(0)["train"], seed)
     assert_same(fleet.members, alone, tolerance=1e-4)
-    for one, before in zip(gone, left, strict=True):
+    for one, before in left:
         assert all(torch.equal(p, q) for p, q in zip(one.network.parameters(), before, strict=True))
 
 

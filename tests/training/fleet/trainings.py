@@ -154,6 +154,22 @@ def train_fleet(
     return fleet, found
 
 
+def train_with_leavers(fleet: Fleet, batches: StackedBatches, gone: Sequence[int]) -> list[tuple[Member, list[Tensor]]]:
+    """Train ``fleet`` for four epochs; the members ``gone`` leave after the second. They, and their parameters then."""
+    step, left = 0, []
+    kept = [m for m in range(len(fleet)) if m not in gone]
+    for epoch in range(4):
+        for batch in batches.epoch(epoch):
+            fleet.micro_batch(batch, Clock(step, epoch, step / 12))
+            fleet.step()
+            step += 1
+        if epoch == 1:
+            left = [(one, [p.detach().clone() for p in one.network.parameters()]) for one in fleet.drop(gone)]
+            batches.keep(kept)
+    fleet.settle()
+    return left
+
+
 def train_alone(
     member: Member, dataset: Any, seed: int, epochs: int = 4, accumulate: int = 1, clip: Clip | None = None
 ) -> list[Tensor]:

@@ -1,15 +1,14 @@
 """Bounds in runs of the command line's kind: resumed, with accumulation, and beside a fleet."""
 
 import pytest
-import pytorch_lightning as pl
-import torch
 
 from autoloss.app.composition import composed
 from autoloss.app.fleet_groups import obstacle
 from autoloss.app.prepare import prepare
 from autoloss.app.train_one import train
 from autoloss.core.errors import ConfigError
-from tests.training.lightning.test_multitask import checkpoint_of, config, problem
+from tests.training.lightning.resumed import checkpoint_of, equals_uninterrupted
+from tests.training.lightning.test_multitask import config, problem
 
 BOUNDS = {"value": {"max": 0.5}, "error": {"max": 0.1, "loss": "ready"}, "ready": {"min": 0.2}}
 
@@ -21,22 +20,8 @@ def settings(bounds=BOUNDS, weighting="uncertainty", **trainer):
 
 @pytest.mark.parametrize("accumulated", [1, 2])
 def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, accumulated):
-    class Stop(pl.Callback):
-        def on_train_epoch_start(self, trainer, pl_module):
-            if trainer.current_epoch == 2:
-                raise RuntimeError("pulled the plug")
-
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    given = settings(accumulate_grad_batches=accumulated)
-    train(given, whole)
-    with pytest.raises(RuntimeError, match="pulled the plug"):
-        train(given, broken, callbacks=[Stop()])
-    train(given, broken, checkpoint=broken / "checkpoints/last.ckpt")
-    one, other = checkpoint_of(whole)["state_dict"], checkpoint_of(broken)["state_dict"]
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
-    assert (whole / "trajectory.csv").read_text() == (broken / "trajectory.csv").read_text()
-    moved = one["player.constraints.integral"]
+    whole = equals_uninterrupted(settings(accumulate_grad_batches=accumulated), tmp_path)
+    moved = checkpoint_of(whole)["state_dict"]["player.constraints.integral"]
     assert (moved[:2] > 0).all()
 
 

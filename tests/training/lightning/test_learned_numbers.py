@@ -4,8 +4,6 @@ import csv
 from types import SimpleNamespace
 
 import pytest
-import pytorch_lightning as pl
-import torch
 from pytorch_lightning.strategies import FSDPStrategy
 from torch import nn
 
@@ -16,7 +14,8 @@ from autoloss.core.errors import ConfigError
 from autoloss.core.loss import Loss
 from autoloss.losses.cross_entropy import CrossEntropy
 from autoloss.losses.mse import Mse
-from tests.training.lightning.test_multitask import Noisy, checkpoint_of, config, problem
+from tests.training.lightning.resumed import equals_uninterrupted
+from tests.training.lightning.test_multitask import Noisy, config, problem
 
 HUBER = {"name": "huber", "delta": "learned(1,0.1,3,0.3)"}
 
@@ -50,21 +49,7 @@ def rows(directory):
 
 @pytest.mark.parametrize("weighting", ["equal", "auto_lambda"])
 def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, weighting):
-    class Stop(pl.Callback):
-        def on_train_epoch_start(self, trainer, pl_module):
-            if trainer.current_epoch == 2:
-                raise RuntimeError("pulled the plug")
-
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    given = settings(weighting=weighting, held_out={"objective": "sum"})
-    train(given, whole)
-    with pytest.raises(RuntimeError, match="pulled the plug"):
-        train(given, broken, callbacks=[Stop()])
-    train(given, broken, checkpoint=broken / "checkpoints/last.ckpt")
-    one, other = checkpoint_of(whole)["state_dict"], checkpoint_of(broken)["state_dict"]
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
-    assert (whole / "trajectory.csv").read_text() == (broken / "trajectory.csv").read_text()
+    whole = equals_uninterrupted(settings(weighting=weighting, held_out={"objective": "sum"}), tmp_path)
     deltas = [float(row["loss_number/value.delta"]) for row in rows(whole)]
     assert deltas[0] == 1.0
     # Beside weights, numbers learn from few steps.

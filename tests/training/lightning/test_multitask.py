@@ -3,11 +3,9 @@
 import csv
 import os
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import FSDPStrategy
 from torch import nn
@@ -23,6 +21,7 @@ from autoloss.problems.two_digits import TwoDigits
 from autoloss.training.lightning.loaders import HeldOut, loader
 from autoloss.training.lightning.multitask import MultiTaskModule
 from autoloss.weightings.auto_lambda import AutoLambda
+from tests.training.lightning.resumed import checkpoint_of, equals_uninterrupted
 
 
 def config(weighting="gradnorm", epochs=2, problem=None, **trainer):
@@ -37,10 +36,6 @@ def config(weighting="gradnorm", epochs=2, problem=None, **trainer):
         "threads": 1,
         "record": {"every": 3},
     }
-
-
-def checkpoint_of(directory: Path) -> dict:
-    return torch.load(directory / "checkpoints/last.ckpt", weights_only=True)
 
 
 class Noisy(Problem):
@@ -96,25 +91,11 @@ RESUMED += [(COBA, "share"), ("auto_lambda", "train")]
 
 @pytest.mark.parametrize(("weighting", "source"), RESUMED, ids=str)
 def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, weighting, source):
-    class Stop(pl.Callback):
-        def on_train_epoch_start(self, trainer, pl_module):
-            if trainer.current_epoch == 2:
-                raise RuntimeError("pulled the plug")
-
     for which in (problem(), None):
         settings = {**config(weighting, epochs=4, problem=which), "held_out": {"source": source}}
         if which:
             settings["losses"] = {"value": "mse"}
-        whole, broken = tmp_path / f"whole{bool(which)}", tmp_path / f"broken{bool(which)}"
-        train(settings, whole)
-        with pytest.raises(RuntimeError, match="pulled the plug"):
-            train(settings, broken, callbacks=[Stop()])
-        assert not (broken / "summary.json").exists()
-        train(settings, broken, checkpoint=broken / "checkpoints/last.ckpt")
-        one, other = checkpoint_of(whole)["state_dict"], checkpoint_of(broken)["state_dict"]
-        assert one.keys() == other.keys()
-        assert all(torch.equal(one[name], other[name]) for name in one)
-        assert (whole / "trajectory.csv").read_text() == (broken / "trajectory.csv").read_text()
+        equals_uninterrupted(settings, tmp_path / ("own" if which else "named"))
 
 
 def test_accumulation_clipping_and_low_precision_train(tmp_path):
