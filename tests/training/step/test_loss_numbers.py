@@ -282,7 +282,10 @@ def test_a_step_outside_of_a_look_ahead_names_the_number():
         ({"name": "focal", "gamma": "learned(6,0,5)"}, r"must lie in its range, but it is 6 in \[0, 5\]"),
         ({"name": "focal", "gamma": "learned(2,-1,5)"}, "gamma=-1"),
         ({"name": "focal", "gamma": "learned(2,5,0)"}, r"low < high, but .*\[5, 0\]"),
-        ({"name": "focal", "gamma": "learned(2,0,5,0)"}, "rate of a learned number must be above 0 and finite, but it is 0"),
+        (
+            {"name": "focal", "gamma": "learned(2,0,5,0)"},
+            "rate of a learned number must be above 0 and finite, but it is 0",
+        ),
         ({"name": "focal", "gamma": "learned(a)"}, r"but 'gamma' of loss 'focal' is 'learned\(a\)'"),
         ({"name": "focal", "alpha": "learned"}, "must have a range, but none is known for 'alpha' of loss 'focal'"),
         ({"name": "logit_adjusted", "offsets": "learned"}, "must be a list"),
