@@ -18,7 +18,7 @@ from autoloss.probe.fork import CopiesByLoss, Fork, Place
 from autoloss.probe.fork_measure import measure_at_fork
 from autoloss.training.fleet.layout import Layout, Meeting
 from autoloss.training.fleet.party import Party
-from autoloss.training.fleet.stacked import mapped
+from autoloss.training.fleet.stacked import WithRules, mapped
 from autoloss.training.fleet.weighing import Numbers, losses_of, measured_of, terms_of, without_gradients
 from autoloss.training.step.forked import Met, settle
 from autoloss.training.step.weigh import Weighed, see
@@ -140,7 +140,8 @@ def compare(numbers: Numbers, layout: Layout, needs: Need, reached: Tensor, keep
         return {one.name: one.tensors(found.signals[one.name]) for one in AT_ANCHOR if one.name in templates}, rows
 
     numbers = {**numbers, "reached": reached}
-    signals, rows = mapped(one, numbers)
+    with WithRules():
+        signals, rows = mapped(one, numbers)
     found = tuple(reached.any(0).tolist())
     return {**numbers, "signals": signals, **rows}, replace(layout, reached=found, items=items, templates=templates)
 

@@ -41,3 +41,10 @@ class Layout:
     def balanced(self) -> bool:
         """Whether gradients were compared and all units are known to be balanced."""
         return self.reached is not None and all(self.reached) and not any(self.declared)
+
+    @property
+    def alike(self) -> tuple[Any, ...]:
+        """What is equal in calls that are alike: all but the time, and the signals, which are numbers."""
+        of_losses = self.terms, self.terms.base, self.clock.unknown, self.whole, self.masked, self.declared
+        meeting = self.meeting and (self.meeting.here, self.meeting.place)
+        return (*of_losses, self.reached, self.items, meeting)

@@ -14,7 +14,7 @@ from autoloss.core.signals import AT_ANCHOR
 from autoloss.core.tensors.pairs import real, size_of
 from autoloss.probe.anchor import check_carries
 from autoloss.probe.gradients import signals_of
-from autoloss.training.fleet.stacked import mapped
+from autoloss.training.fleet.stacked import WithRules, mapped
 
 Found = dict[str, Any]
 
@@ -59,7 +59,7 @@ def measure_members(
         templates.update(found)
         return {one.name: one.tensors(found[one.name]) for one in AT_ANCHOR if one.name in found}
 
-    with torch.no_grad(), torch.autocast(rows.device.type, enabled=False):
+    with torch.no_grad(), torch.autocast(rows.device.type, enabled=False), WithRules():
         measured = mapped(signals, rows)
     return measured, templates, tuple(reached), rows, items
 

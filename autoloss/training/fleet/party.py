@@ -15,6 +15,7 @@ from autoloss.core.tensors.precision import exact
 from autoloss.core.tensors.state import changes, commit
 from autoloss.core.weighting import Weighting
 from autoloss.training.fleet.layout import Layout
+from autoloss.training.fleet.repeated import Repeated, chosen
 from autoloss.training.fleet.stacked import Stacked, UnlikeError
 from autoloss.training.fleet.weighing import OF_BATCH, OF_WINDOW, Numbers, ask_one, member_of, seen_by, weighed_of
 from autoloss.training.step.window import Window
@@ -30,11 +31,13 @@ class Party:
         self.stacked: Stacked | None = None
         self.why = ""
         self._trials, self._copies = compared, deepcopy(self.weightings) if compared else []
-        if len(self.weightings) > 1:
-            try:
-                self.stacked = Stacked(self.weightings)
-            except UnlikeError as error:
-                self._alone(str(error))
+        try:
+            self.stacked = Stacked(self.weightings)
+        except UnlikeError as error:
+            self._alone(str(error))
+        self.asked = Repeated(self._asked)
+        self.learnt = Repeated(self.learned, self.asked)
+        self._at: Tensor | None = None
         self.stateless = next(self.weightings[0].buffers(), None) is None
 
     def ask_one(self, weighting: Any, numbers: Numbers, layout: Any) -> tuple[Tensor, ...]:
@@ -59,13 +62,17 @@ class Party:
         """Whether the weightings are called at once."""
         return self.stacked is not None
 
+    def place(self, members: Sequence[int], size: int) -> None:
+        """Say which of ``size`` members of a fleet these are: numbers are given of all."""
+        self._at = None if len(members) == size else torch.tensor(list(members))
+
     def ask(self, numbers: Numbers, layout: Any) -> tuple[Tensor, ...]:
-        """The results of :func:`ask_one` for all, stacked."""
+        """The results of :func:`ask_one` for all, stacked; ``numbers`` are those of the fleet."""
         if self.stacked is None:
             return self._each(self.weightings, numbers, layout)
         try:
             with exact(_device(numbers)):
-                found: tuple[Tensor, ...] = self.stacked.call(self.ask_one, numbers, shared=(layout,))
+                found: tuple[Tensor, ...] = self.asked(self.stacked, numbers, [layout], self._at)
         except Exception as error:
             # Whatever vmap cannot do, torch says in exceptions of many kinds. A fault of the weighting is raised below.
             self._alone(str(error))
@@ -78,7 +85,7 @@ class Party:
         return found
 
     def learn(self, window: Sequence[Numbers], layouts: Sequence[Any], left_out: Sequence[Sequence[bool]] = ()) -> None:
-        """Let all learn from a window; ``left_out`` says by micro-batch who does not learn from it."""
+        """Let all learn from a window of the fleet; ``left_out`` says by micro-batch who of these does not."""
         less = [j for j, of in enumerate(zip(*left_out, strict=True)) if any(of)]
         before = {j: {name: of.clone() for name, of in self.weightings[j].named_buffers()} for j in less}
         self._learn(window, layouts)
@@ -87,7 +94,8 @@ class Party:
             weighting, copies = self.weightings[j], self._copies[j : j + 1]
             _write(weighting, state)
             if own:
-                self.learn_one(weighting, [member_of(window[i], j) for i in own], [layouts[i] for i in own])
+                seen = [chosen(window[i], self._at) for i in own]
+                self.learn_one(weighting, [member_of(numbers, j) for numbers in seen], [layouts[i] for i in own])
             for copy in copies:
                 _write(copy, dict(weighting.named_buffers()))
 
@@ -98,7 +106,7 @@ class Party:
         if not self.stateless:
             try:
                 with exact(_device(window[0])), torch.no_grad():
-                    learned = self.stacked.call(self.learned, list(window), shared=(list(layouts),))
+                    learned = self.learnt(self.stacked, list(window), layouts, self._at)
             except Exception as error:
                 self._alone(str(error))
                 self._learn_each(self.weightings, window, layouts)
@@ -124,6 +132,11 @@ class Party:
         self._copies = [self._copies[i] for i in members] if self._copies else []
         if self.stacked is not None:
             self.stacked.keep(members)
+            self.asked.forget()
+            self.learnt.forget()
+
+    def _asked(self, weighting: Any, numbers: Numbers, layouts: Sequence[Any]) -> tuple[Tensor, ...]:
+        return self.ask_one(weighting, numbers, layouts[0])
 
     def _alone(self, why: str) -> None:
         """Call the weightings one by one from now on, from the state of the copies."""
@@ -135,12 +148,14 @@ class Party:
                 weighting.get_submodule(owner)._buffers[key] = own[name].clone()
 
     def _each(self, weightings: Sequence[nn.Module], numbers: Numbers, layout: Any) -> tuple[Tensor, ...]:
-        found = [self.ask_one(weighting, member_of(numbers, m), layout) for m, weighting in enumerate(weightings)]
+        own = chosen(numbers, self._at)
+        found = [self.ask_one(weighting, member_of(own, m), layout) for m, weighting in enumerate(weightings)]
         return tuple(torch.stack(of) for of in zip(*found, strict=True))
 
     def _learn_each(self, weightings: Sequence[nn.Module], window: Sequence[Numbers], layouts: Sequence[Any]) -> None:
+        own = [chosen(numbers, self._at) for numbers in window]
         for m, weighting in enumerate(weightings):
-            self.learn_one(weighting, [member_of(numbers, m) for numbers in window], layouts)
+            self.learn_one(weighting, [member_of(numbers, m) for numbers in own], layouts)
 
 
 def _learn_one(weighting: Weighting, window: Sequence[Numbers], layouts: Sequence[Layout]) -> None:

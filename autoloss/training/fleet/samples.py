@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,6 +17,7 @@ from autoloss.core.samples import Samples
 from autoloss.core.table import LossTable
 from autoloss.core.tensors.state import changes
 from autoloss.training.fleet.party import Party
+from autoloss.training.fleet.repeated import as_before
 from autoloss.training.fleet.stacked import structure
 from autoloss.training.fleet.weighing import Numbers
 from autoloss.training.step.player import Player
@@ -40,6 +40,11 @@ class Seen:
 
     terms: tuple[str, ...]
     clock: Clock
+
+    @property
+    def alike(self) -> tuple[Any, ...]:
+        """What is equal in calls that are alike: all but the time."""
+        return self.terms, self.clock.unknown
 
     def samples(self, term: str, numbers: Numbers) -> Samples:
         """The samples of ``term``: ``numbers`` hold those of one member [B], or of all [M, B]."""
@@ -77,7 +82,7 @@ class SampleParty(Party):
 
     def ask_one(self, weighting: Any, numbers: Numbers, layout: Seen) -> tuple[Tensor, ...]:
         found = {}
-        with _as_before(weighting):
+        with as_before(weighting):
             for term, rule in self._pairs(weighting, layout):
                 found[term] = weights_of(rule, layout.samples(term, numbers))
         return tuple(
@@ -91,7 +96,7 @@ class SampleParty(Party):
 
     def learned(self, weighting: Any, window: Sequence[Numbers], layouts: Sequence[Seen]) -> dict[str, Tensor]:
         found = {}
-        with _as_before(weighting):
+        with as_before(weighting):
             for place, rule, seen in self._seen(weighting, window, layouts):
                 union = union_of(seen)
                 for name, keep, now, before in changes(rule, partial(rule.update, union), union.finite(), None):
@@ -128,6 +133,8 @@ class FleetSamples:
             if own is not None:
                 alike.setdefault((own.names, own.named, structure(own.rules)), []).append(m)
         self.parties = [(of, _party([self.rules[m] for m in of])) for of in alike.values()]
+        for of, party in self.parties:
+            party.place(of, len(self.rules))
 
     def __bool__(self) -> bool:
         return bool(self.parties)
@@ -162,12 +169,8 @@ class FleetSamples:
         found = {term: torch.ones_like(of.losses, dtype=torch.float32) for term, of in samples.items()}
         for members, party in self.parties:
             self._check(members[0], samples)
-            own = numbers
-            if len(members) < len(self.rules):
-                at = torch.tensor(members)
-                own = pytree.tree_map(lambda tensor, at=at: tensor[at], numbers)
             with torch.no_grad():
-                for term, weights in zip(seen.terms, party.ask(own, seen), strict=True):
+                for term, weights in zip(seen.terms, party.ask(numbers, seen), strict=True):
                     found[term][members] = weights
         for term, of in samples.items():
             empty = left_out(of, found[term])
@@ -183,11 +186,8 @@ class FleetSamples:
     def learn(self) -> None:
         """Let the rules learn from the micro-batches since the last call."""
         window, self._window = self._window, []
-        for members, party in self.parties:
-            at = torch.tensor(members)
-            own = [pytree.tree_map(lambda tensor, at=at: tensor[at], numbers) for numbers, _ in window]
-            if own:
-                party.learn(own, [seen for _, seen in window])
+        for _, party in self.parties if window else ():
+            party.learn([numbers for numbers, _ in window], [seen for _, seen in window])
 
     def keep(self, members: Sequence[int]) -> None:
         """Drop all but ``members``."""
@@ -197,6 +197,7 @@ class FleetSamples:
             if left := [j for j, m in enumerate(of) if m in place]:
                 party.keep(left)
                 parties.append(([place[of[j]] for j in left], party))
+                party.place(parties[-1][0], len(members))
         self.parties, self.last = parties, None
 
     def _check(self, member: int, samples: Mapping[str, Samples]) -> None:
@@ -212,18 +213,6 @@ class FleetSamples:
 def _party(members: Sequence[SampleWeights | None]) -> SampleParty:
     here = [own for own in members if own is not None]
     return SampleParty([own.rules for own in here], here[0].names)
-
-
-@contextmanager
-def _as_before(rules: nn.Module) -> Iterator[None]:
-    """A rule may remember what it computed; what it computed under ``vmap`` must not be kept."""
-    before = [(rule, dict(vars(rule))) for rule in rules.modules()]
-    try:
-        yield
-    finally:
-        for rule, attributes in before:
-            vars(rule).clear()
-            vars(rule).update(attributes)
 
 
 class _Outside(torch.autograd.Function):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import copy
 from functools import partial
 from types import FunctionType, MethodType
@@ -21,6 +22,7 @@ from autoloss.training.fleet.memory_order import chosen_of, stack
 Path = tuple[Any, ...]
 PLAIN = (str, bool, type(None), bytes, torch.dtype, torch.device)
 FIXED = "(fixed)"  # ends the place of a setting that cannot be given a tensor
+LOOKS = 6  # calls with no operation that needs a rule, after which operations are not looked at any more
 LARGE = 10_000  # numbers of a tensor that is compared by value
 OUT_OF_PLACE = {
     Tensor.clamp_: Tensor.clamp,
@@ -48,6 +50,7 @@ class Stacked:
     def __init__(self, modules: Sequence[nn.Module], views: bool = True) -> None:
         self.modules = list(modules)
         self.views = views
+        self._looks: float = LOOKS
         first = _tensors(self.modules[0])
         for module in self.modules[1:]:
             _check_alike(first, _tensors(module))
@@ -105,7 +108,12 @@ class Stacked:
             with _set(self.modules[0], numbers):
                 return functional_call(caller, tensors, (function, *own, *shared))
 
-        return mapped(one, self.parameters, self.buffers, self.numbers, *stacked)
+        # To look at each operation for a rule costs a tenth of a small network's forward.
+        with WithRules() if self._looks > 0 else nullcontext() as rules:
+            found = mapped(one, self.parameters, self.buffers, self.numbers, *stacked)
+        if rules is not None:
+            self._looks = math.inf if rules.used else self._looks - 1
+        return found
 
     def _stack(self, tensors_of: Callable[[nn.Module], Mapping[str, Tensor]]) -> dict[str, Tensor]:
         each = [tensors_of(module) for module in self.modules]
@@ -126,19 +134,15 @@ class Stacked:
                 module.get_submodule(owner)._buffers[own] = self.buffers[name].detach()[i]
 
 
-def mapped(function: Callable[..., Any], *stacked: Any) -> Any:
-    """``function`` of each member's part of ``stacked``, all at once; random numbers differ between the members."""
-    with WithRules(), warnings.catch_warnings():
-        # Operations without a rule for a batch are computed member by member.
-        warnings.filterwarnings("ignore", message=".*have not yet implemented the batching rule.*")
-        return vmap(function, randomness="different")(*stacked)
-
-
 class WithRules(TorchFunctionMode):
     """Within it operations in place that vmap has no rule for are made of those that it has.
 
-    torch computes such an operation for one member after the other.
+    torch computes such an operation for one member after the other. ``used`` says whether there was one.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used = False
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -146,7 +150,16 @@ class WithRules(TorchFunctionMode):
         plain: Any = OUT_OF_PLACE.get(func)
         if plain is None:
             return func(*args, **(kwargs or {}))
+        self.used = True
         return args[0].copy_(plain(*args, **(kwargs or {})))
+
+
+def mapped(function: Callable[..., Any], *stacked: Any) -> Any:
+    """``function`` of each member's part of ``stacked``, all at once; random numbers differ between the members."""
+    with warnings.catch_warnings():
+        # Operations without a rule for a batch are computed member by member.
+        warnings.filterwarnings("ignore", message=".*have not yet implemented the batching rule.*")
+        return vmap(function, randomness="different")(*stacked)
 
 
 class _Caller(nn.Module):

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from autoloss.core.clock import Clock
 from autoloss.core.errors import AutolossError, SignalError
@@ -98,8 +97,7 @@ class FleetWeigher:
         for members, party in self.parties:
             if not party.learns:
                 continue
-            own = [_chosen(numbers, members, len(self.members)) for numbers in found]
-            party.learn(own, [layout for _, layout in window], [[m in out for m in members] for out in left_out])
+            party.learn(found, [layout for _, layout in window], [[m in out for m in members] for out in left_out])
 
     def keep(self, kept: Sequence[int]) -> None:
         """Drop all but the members ``kept``."""
@@ -112,6 +110,7 @@ class FleetWeigher:
             if left := [j for j, i in enumerate(of) if i in place]:
                 party.keep(left)
                 parties.append(([place[of[j]] for j in left], party))
+                party.place(parties[-1][0], len(kept))
         self.parties = parties
 
     def settle(self) -> None:
@@ -186,7 +185,10 @@ class FleetWeigher:
         for m, member in enumerate(self.members):
             alike.setdefault(structure(member.player.weighting), []).append(m)
         kind = ForkedParty if self.members[0].fork else Party
-        return [(of, kind([self._players[m].weighting for m in of], compared)) for of in alike.values()]
+        parties = [(of, kind([self._players[m].weighting for m in of], compared)) for of in alike.values()]
+        for of, party in parties:
+            party.place(of, len(self.members))
+        return parties
 
     def _known(self, forward: Forward, clock: Clock) -> tuple[Numbers, Layout]:
         """What is known before any gradient is."""
@@ -242,7 +244,7 @@ class FleetWeigher:
         parts: list[tuple[list[int], tuple[Tensor, ...]]] = []
         with torch.no_grad():
             for members, party in self.parties:
-                parts.append((members, party.ask(_chosen(numbers, members, len(self.members)), layout)))
+                parts.append((members, party.ask(numbers, layout)))
         order = [m for members, _ in parts for m in members]
         found = [torch.cat(of) if len(of) > 1 else of[0] for of in zip(*(of for _, of in parts), strict=True)]
         if order != list(range(len(self.members))):
@@ -267,11 +269,3 @@ class FleetWeigher:
     def _needs(self, m: int, step: int) -> Need:
         """What the weighting of member ``m`` needs to know of the gradients at ``step``."""
         return self._players[m].weighting.needs_at(step) & GRADIENTS
-
-
-def _chosen(numbers: Numbers, members: Sequence[int], size: int) -> Numbers:
-    if len(members) == size:
-        return numbers
-    at = torch.tensor(list(members))
-    found: Numbers = pytree.tree_map(lambda tensor: tensor[at], numbers)
-    return found

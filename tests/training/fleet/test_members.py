@@ -149,8 +149,8 @@ def test_a_weighting_that_says_something_else_when_mapped_is_called_one_by_one()
     torch.testing.assert_close(weights, values * torch.tensor([[1.0], [2.0]]))
 
 
-def test_one_weighting_is_not_mapped():
-    assert not Party([Rounded(1.0).bind(["a"])]).mapped
+def test_one_weighting_alone_is_mapped_as_several_are():
+    assert Party([Rounded(1.0).bind(["a"])]).mapped
 
 
 def test_scalarizations_and_learned_are_called_at_once():
