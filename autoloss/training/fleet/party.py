@@ -77,7 +77,10 @@ class Party:
             # Whatever vmap cannot do, torch says in exceptions of many kinds. A fault of the weighting is raised below.
             self._alone(str(error))
             return self._each(self.weightings, numbers, layout)
-        if self._trials:
+        if self.asked.why and len(self.weightings) == 1:
+            # To map one pays only where its operations are repeated.
+            self._alone(self.asked.why)
+        if self._trials and self.stacked is not None:
             expected = self._each(self._copies, numbers, layout)
             if not _close(found, expected):
                 self._alone("it gives other weights")

@@ -14,14 +14,15 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from autoloss.core.clock import Clock
+from autoloss.training.fleet.operations import Operations
 from autoloss.training.fleet.stacked import Stacked, settings
 
-AFTER = 100  # calls after which operations are written down: it costs as much as some hundred calls save
+AFTER = 5  # calls after which operations are written down, which takes as long as some calls
 COMPARED = 2  # further calls in which what is repeated is compared with what the function gives
+STEADY = AFTER + COMPARED  # steps after which one costs what the later ones cost
 KEPT = 32  # kinds of calls that are told apart: with more, no call is like an earlier one
 TIMES = {"step": torch.int64, "epoch": torch.int64, "progress": torch.float64, "plateaus": torch.int64}
 
@@ -114,29 +115,24 @@ class Repeated:
 
     def _written(self, leaves: Sequence[Tensor], stacked: Stacked, inputs: Any, layouts: Sequence[Timed]) -> _Program:
         """The operations that the function makes of ``leaves``, the tensors of ``inputs``, and of the times."""
-        gives: Any = None
-
-        def flat(*given: Tensor) -> list[Tensor]:
-            nonlocal gives
-            own, time = iter(given[: len(leaves)]), iter(given[len(leaves) :])
-            part = copy(stacked)
-            part.buffers, part.numbers, numbers, at = _filled(inputs, own)
-            clocks = [Clock(*(next(time) for _ in TIMES), layout.clock.unknown) for layout in layouts]  # type: ignore
-            timed: list[Any] = [replace(layout, clock=of) for layout, of in zip(layouts, clocks, strict=True)]  # type: ignore
-            gives = self._called(part, numbers, timed, at)
-            return _tensors(gives)
-
-        first = stacked.modules[0]
+        names = [(i, name) for i in range(len(layouts)) for name in TIMES]
+        times = [_time(layouts[i], name) for i, name in names]
+        part, own, time = copy(stacked), iter(leaves), iter(times)
+        part.buffers, part.numbers, numbers, at = _filled(inputs, own)
+        timed: list[Any] = []
+        for layout in layouts:
+            now: dict[str, Any] = {name: next(time) for name in TIMES}
+            timed.append(replace(layout, clock=replace(layout.clock, **now)))  # type: ignore[type-var]
+        first, operations = stacked.modules[0], Operations([*leaves, *times])
         with as_before(first):
             before = list(settings(first))
-            written = make_fx(flat)(*leaves, *(_time(layout, name) for layout in layouts for name in TIMES))
+            with operations:
+                gives = self._called(part, numbers, timed, at)
             if before != list(settings(first)):
                 raise RemembersError
-        written.graph.eliminate_dead_code()
-        written.recompile()
-        used = [bool(node.users) for node in written.graph.find_nodes(op="placeholder")][len(leaves) :]
-        times = [(i, name) for i in range(len(layouts)) for name in TIMES]
-        return _Program(written.forward, gives, [time if of else None for time, of in zip(times, used, strict=True)])
+        run, used = operations.program(_tensors(gives))
+        kept = [name if of else None for name, of in zip(names, used[len(leaves) :], strict=True)]
+        return _Program(run, gives, kept)
 
 
 @dataclass(slots=True)
