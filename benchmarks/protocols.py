@@ -151,13 +151,13 @@ PROTOCOLS = {
     ),
     "allen_cahn": Protocol(
         "The Allen-Cahn equation by a physics-informed network: weights of points",
-        ("problem=allen_cahn", "trainer.max_epochs=1500", "trainer.check_val_every_n_epoch=500"),
+        ("problem=allen_cahn", "trainer.max_epochs=2500", "trainer.check_val_every_n_epoch=500"),
         {
             EQUAL: ("sample_weighting=uniform",),
             "rba (points)": ("sample_weighting=rba",),
             "causal (points)": ("sample_weighting=causal",),
         },
-        "Three hidden layers of 32, five waves in x, 4,096 kept points, 12,000 steps of Adam with batches of 512, the "
+        "Three hidden layers of 32, five waves in x, 4,096 kept points, 20,000 steps of Adam with batches of 512, the "
         "initial condition times 100 in every row. The losses have equal weights; the rows differ in the weights of "
         "the points.",
         ratio=True,

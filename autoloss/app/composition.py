@@ -25,7 +25,7 @@ from autoloss.app.config_values import Chosen, with_values
 from autoloss.app.current_config import current
 from autoloss.app.overrides import parse
 from autoloss.app.parse_errors import parse_error
-from autoloss.app.unknown_keys import loss_without_term, unknown_key
+from autoloss.app.unknown_keys import loss_without_term, other_shape, unknown_key
 from autoloss.core.errors import AutolossError, ConfigError, UnknownNameError, first_line, unknown
 from autoloss.core.registry.defaults import attribute
 from autoloss.core.registry.lookup import registry
@@ -212,6 +212,8 @@ def _explained(verb: str, overrides: list[str], error: Exception) -> ConfigError
         return ConfigError(
             f"One run must have one value for each key, but {match[1]!r} has several. Add -m for a sweep."
         )
+    if match := re.search(r"Error merging override \+*([\w.]+)=(.*)", text):
+        return other_shape(verb, overrides, match[1], match[2])
     if isinstance(error, OverrideParseException):
         return parse_error(error.override, error.message)
     keyless = next((override for override in overrides if not override.lstrip("+~").partition("=")[0]), None)

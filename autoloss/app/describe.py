@@ -30,6 +30,9 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+_KEYS = ("constraints", "groups", "group_by", "base", "anchor", "held_out", "plateau", "record", "checkpoint", "losses")
+
+
 def kinds_of(name: str) -> list[str]:
     """The kinds of which a component is called ``name``; an error if there is none."""
     listed = [kind for kind, of in registry.listings.items() if any(name in (one.spelling, one.name) for one in of)]
@@ -38,6 +41,12 @@ def kinds_of(name: str) -> list[str]:
     if name in KINDS:
         raise ConfigError(
             f"A component must be named, but {name!r} is a kind. Write autoloss plugins {name} for a list of them."
+        )
+    if name.lower() != name and any(name.lower() in registry.names(kind) for kind in KINDS):
+        raise ConfigError(f"Names of components have small letters, but {name!r} was given. Write {name.lower()}.")
+    if name in _KEYS:
+        raise ConfigError(
+            f"A component must be named, but {name!r} is a key of a run. See autoloss train --help for what it takes."
         )
     if ":" not in name:
         raise unknown("component", name, {one for kind in KINDS for one in registry.names(kind)})

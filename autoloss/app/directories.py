@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,13 @@ def numbered(parent: Path) -> Path:
 def missing(directory: Path) -> list[Path]:
     """Of ``directory`` and those above it the ones that do not exist yet, the innermost first."""
     return [path for path in (directory, *directory.parents) if not path.exists()]
+
+
+def has_rows(file: Path) -> bool:
+    """Whether ``file`` exists and has a row below its header."""
+    with suppress(OSError), file.open(encoding="utf-8", errors="replace") as lines:
+        return len(list(islice(lines, 2))) == 2
+    return False
 
 
 def remove_new(made: Sequence[Path]) -> None:

@@ -14,6 +14,7 @@ from autoloss.app.overrides import parse
 from autoloss.core.errors import ConfigError, check_known, require, unknown
 from autoloss.core.problem import Problem
 from autoloss.core.registry.lookup import registry
+from autoloss.core.registry.parameters import wrappers_of
 from autoloss.core.schedules.progressive import build
 from autoloss.core.space import Choice, Distribution, Interval, Range
 from autoloss.core.terms import Terms
@@ -42,7 +43,9 @@ def build_space(config: Mapping[str, Any], problem: Problem) -> Space:
     wrappers = config["weighting"].get("wrap") or []
     own = list(wrappers) if isinstance(wrappers, list) else [wrappers]
     wrap = normalising(weightings) if search["normalise"] else {}
-    wrap = {name: [*own, *wrap.get(name, ())] for name in weightings if name not in (BASELINE, STATIC)}
+    there = [name for name, _ in wrappers_of(own)]
+    more = {name: [one for one in of if one not in there] for name, of in wrap.items()}
+    wrap = {name: [*own, *more.get(name, ())] for name in weightings if name not in (BASELINE, STATIC)}
     balanced = tuple(unit for unit in terms.units if unit not in config["unbalanced"])
     found = f"unbalanced is {config['unbalanced']}"
     require(bool(balanced), "A search must have a loss whose weight it can choose", found)

@@ -16,6 +16,7 @@ from autoloss.app.directories import (
     OUTPUTS,
     TRAJECTORY,
     check_run,
+    has_rows,
     missing,
     newest,
     numbered,
@@ -88,8 +89,8 @@ def main(arguments: Sequence[str]) -> int:
     hydra_main("train", job, [*flags, *overrides, *directory])
     _raise_disk_error()
     code = _exit_codes[-1] if _exit_codes else FAILED
-    if code == USER_ERROR and made and not (made[0] / TRAJECTORY).exists():
-        remove_new(made)  # refused before it was trained
+    if code == USER_ERROR and made and not has_rows(made[0] / TRAJECTORY):
+        remove_new(made)  # refused before its first step
     return code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from autoloss.app.composition import added_dirs, own_weighting
 from autoloss.app.current_config import current
 from autoloss.app.directories import CHECKPOINT, checkpoint_of, finished
 from autoloss.core.io.files import MODEL, read_json, write_json
+from autoloss.core.registry.parameters import wrappers_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class TrainJob:
         overrides = [str(o) for o in context.overrides.task]
         plain = own_weighting("train", plain, overrides, added_dirs(context))
         count = f"[{int(context.job.num) + 1}/{jobs}] " if swept and jobs else ""
-        title = f"{count}{directory.name}" if swept else plain["weighting"]["name"]
+        title = f"{count}{directory.name}" if swept else _title(plain["weighting"])
         return TrainJob(plain, directory, overrides, swept, title)
 
     def finished(self) -> dict[str, Any] | None:
@@ -65,3 +67,8 @@ class TrainJob:
         for name in stale:
             (self.directory / name).unlink(missing_ok=True)
         write_json(self.directory / "config.json", self.config)
+
+
+def _title(weighting: Mapping[str, Any]) -> str:
+    """The weighting's name, and those of its wrappers."""
+    return " ".join([weighting["name"], *(name for name, _ in wrappers_of(weighting.get("wrap") or ()))])

@@ -33,11 +33,26 @@ def unknown_key(verb: str, overrides: Sequence[str], key: str) -> ConfigError | 
         return ConfigError(
             f"A key must be one of autoloss {verb}, but {key} is one of autoloss {first}. Write {instead}."
         )
+    if typed.partition("=")[2].startswith("{"):
+        return ConfigError(
+            f"A component is named, and its parameters are keys of their own, but {typed!r} gives both at once. "
+            f"Write {key}=NAME {key}.PARAMETER=VALUE."
+        )
     config = _without(verb, overrides, key)
     deeper = [one for one in _leaves(config) if one.endswith((f".{key}", f"_{key}"))]
     if len(deeper) == 1:
         return UnknownNameError(f"No key is called {key!r}. Did you mean {deeper[0]!r}?")
     return _of_another_component(config, key) or unknown("key", key, _siblings(config, key))
+
+
+def other_shape(verb: str, overrides: Sequence[str], key: str, value: str) -> ConfigError:
+    """The error for a ``value`` that is a list where ``key`` holds keys, or the other way round."""
+    node: Any = _without(verb, overrides, key)
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    if isinstance(node, list):
+        return ConfigError(f"{key} is a list, but it was set to {value}. Write {key}=[{value}].")
+    return ConfigError(f"{key} holds keys with values, but it was set to {value}. Write {key}.KEY=VALUE.")
 
 
 def loss_without_term(verb: str, overrides: Sequence[str], typed: str) -> ConfigError:

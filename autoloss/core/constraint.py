@@ -102,6 +102,8 @@ def _read(of: str, node: Any, losses: Sequence[str], metrics: Collection[str] | 
             f"Write {key}.loss={losses[0]}. The losses are {', '.join(losses)}."
         )
     check_known("loss", [loss], losses)
+    rule = f"The multiplier of a loss's bound acts on that loss; {key}.loss is for metrics"
+    require(measured or loss == of, rule, f"it is {loss!r}", "Leave it out.")
     goal = node.get("goal", True)
     require(isinstance(goal, bool), f"{key}.goal must be true or false", f"it is {goal!r}")
     falls = not measured and loss == of and "min" in numbers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from autoloss.core.metrics.groups import WORST, concluded, tallied
 from autoloss.core.problem import Outputs, Pictures, Problem, Term
 from autoloss.core.table import Entry
 
+_NAME = re.compile(r"[\w-]+")
 LOOKED_AT = 100_000  # samples of a dataset without columns in which groups are looked for
 
 
@@ -38,6 +40,9 @@ class GroupedProblem(Problem):
         require(len(groups) > 1, f"There must be at least two groups of {key!r}", f"they are {list(groups)}")
         good = len(set(groups)) == len(groups) and all(isinstance(one, str) and one for one in groups)
         require(good, f"The groups of {key!r} must have distinct names", f"they are {list(groups)}")
+        strange = next((one for one in groups if not _NAME.fullmatch(one)), "")
+        rule = "The name of a group must be made of letters, digits, - and _, as it becomes a part of keys"
+        require(not strange, rule, f"one is {strange!r}", "Give the groups other names with `groups`.")
         self.inner, self.key, self.split, self.names = inner, key, tuple(split), tuple(groups)
         self.module = inner.module  # type: ignore[misc]  # of this one
         self.reads_files = inner.reads_files

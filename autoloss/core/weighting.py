@@ -92,7 +92,7 @@ class Weighting(Component, StateModule, ABC):
         strange = [name for name in given if name not in self.names]
         if strange:
             raise ConfigError(
-                f"Every weight must belong to a loss, but there is no loss {', '.join(map(repr, strange))}. "
+                f"A number by loss must name a loss, but there is no loss {', '.join(map(repr, strange))}. "
                 f"The losses are: {', '.join(self.names)}."
             )
         return torch.tensor([float(given.get(name, missing)) for name in self.names])

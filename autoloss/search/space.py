@@ -13,6 +13,7 @@ from optuna.trial import Trial
 from autoloss.core.errors import require
 from autoloss.core.registry.defaults import defaults
 from autoloss.core.registry.lookup import registry
+from autoloss.core.registry.parameters import wrappers_of
 from autoloss.core.space import Choice, Distribution, Interval, Range, contains
 from autoloss.core.surgery import Surgery
 from autoloss.search.conditional import Branches, optuna_distribution
@@ -39,7 +40,7 @@ class Candidate:
             if key == "weights":
                 parts.append("(" + ", ".join(f"{name} {weight:.3g}" for name, weight in value.items()) + ")")
             elif key == "wrap":
-                parts += [name for one in value for name in ([one] if isinstance(one, str) else one)]
+                parts += [name for name, _ in wrappers_of(value)]
             elif key != "name":
                 parts.append(f"{key}={_short(value)}")
         for term, loss in self.losses.items():

@@ -24,6 +24,7 @@ from autoloss.training.step.build import build
 from autoloss.training.step.player import Player
 
 FORMAT = 1
+_NO_MODEL = "A finished search keeps one unless search.keep=false, and a finished run unless checkpoint.every=0."
 _PARTS = ("problem", "losses", "balancer", "network", "balancer_state", "problem_state")
 
 
@@ -135,9 +136,11 @@ def _problem(content: Mapping[str, Any]) -> Problem:
 
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
+        place = file.parent.parent
+        runs = sorted(one for one in place.glob("*") if (one / MODEL).is_file()) if place.is_dir() else []
         raise ConfigError(
-            f"A model must lie in {MODEL}, but there is no file {str(file)!r}. A finished search keeps one unless "
-            "search.keep=false, and a finished run unless checkpoint.every=0."
+            f"A model must lie in {MODEL}, but there is no file {str(file)!r}. "
+            + (f"There is one in {str(runs[-1])!r}." if runs else _NO_MODEL)
         )
     with _explained(file), warnings.catch_warnings():
         warnings.simplefilter("ignore")

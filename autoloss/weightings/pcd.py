@@ -55,6 +55,9 @@ class Pcd(GramWeighting):
         check_known("loss", () if self.main is None else (self.main,), self.names)
         self._first = 0 if self.main is None else self.names.index(self.main)
         given = self.tau if isinstance(self.tau, Mapping) else dict.fromkeys(self.names, self.tau)
+        main = self.names[self._first]
+        rule = "`tau` must name losses beside the main one, which is followed as it is"
+        require(not isinstance(self.tau, Mapping) or main not in given, rule, f"it names {main!r}", "Leave it out.")
         self._taus = self.per_loss(given, missing=0.0).double()
         self.add_state("squares", torch.zeros(size), axes=1)
         self.add_state("seen", torch.zeros(size), axes=1)

@@ -249,6 +249,14 @@ def test_a_mistake_is_one_sentence(autoloss, table, trained, arguments, said):
     assert not (table / "predictions.csv").exists()
 
 
+def test_the_directory_above_the_runs_says_where_the_model_is(autoloss, table, trained):
+    shutil.copytree(trained, table / "train/messy/001")
+    shutil.copytree(trained, table / "train/messy/002")
+    done = autoloss("predict", "train/messy", "NEW.csv")
+    assert done.returncode == 2
+    assert done.stderr.rstrip().endswith("There is one in 'train/messy/002'.")
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """The directory of a run on a table, with its model."""

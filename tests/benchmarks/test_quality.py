@@ -51,7 +51,7 @@ def pretend(_, requests):
 
 def outcome(config):
     if config["weighting"].get("weights"):
-        return ConfigError("Every weight must belong to a loss, but there is no loss 'nobody'.")
+        return ConfigError("A number by loss must name a loss, but there is no loss 'nobody'.")
     level = {"equal": 1.0, "uncertainty": 0.5, "dwa": 2.0}[config["weighting"]["name"]]
     metrics = {"left_error": level * (0.2 + 0.01 * config["seed"] ** 2), "right_error": level * 0.3}
     return {
@@ -76,7 +76,7 @@ def test_it_goes_on_where_it_stopped_and_shows_what_is_missing(quality, monkeypa
     assert table["uncertainty"]["runs"] == "2"
     assert table["uncertainty"]["verdict"] == "better"
     assert table["dwa"]["runs"] == "not run"
-    assert table["bad"]["runs"].startswith("failed: Every weight must belong to a loss, but there is no loss 'nobody'")
+    assert table["bad"]["runs"].startswith("failed: A number by loss must name a loss, but there is no loss 'nobody'")
     assert "not (wholly) run or failed: dwa, bad" in page
     assert "Seeds 0, 1; torch" in page
     readme = (tmp_path / "README.md").read_text()

@@ -14,7 +14,7 @@ from autoloss.core.registry.lookup import registry
 from autoloss.core.space import Choice, Interval, Range
 from autoloss.search.library import WEIGHTINGS
 from autoloss.search.output import overrides
-from autoloss.search.space import Space, normalising
+from autoloss.search.space import Candidate, Space, normalising
 from autoloss.training.step.build import build_weighting
 
 
@@ -108,6 +108,11 @@ def test_weights_with_a_free_scale_are_normalised_and_others_are_as_they_are():
     assert overrides(candidate) == ["weighting=uncertainty", "weighting.wrap=[{every_n:{n:2}},normalise]"]
     config = composed("train", overrides(candidate))
     assert build_weighting(config["weighting"]).bind(("a", "b")).title() == "normalise"
+
+
+def test_a_wrapper_has_its_name_in_the_label_however_it_is_written():
+    candidate = Candidate({"name": "dwa", "wrap": ["ema", {"every_n": {"n": 2}}, {"name": "clamp", "low": 0.1}]})
+    assert candidate.label == "dwa ema every_n clamp"
 
 
 def test_the_first_trial_of_a_weighting_has_its_default_numbers():

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from autoloss.core.errors import ConfigError
+from autoloss.core.errors import ConfigError, require
 
 Unbounded = Annotated[float, "may be infinite"]  # a number whose infinity means something, as "no bound" does
 
@@ -38,6 +38,26 @@ def named(what: str, given: Any, example: str) -> tuple[Any, dict[str, Any]]:
         raise ConfigError(f"A {what} must have a name, but it is {parameters}. Write {example}.")
     check_keys(what, parameters)
     return parameters.pop("name"), parameters
+
+
+def wrappers_of(wrap: Any) -> list[tuple[str, dict[str, Any]]]:
+    """The names and the parameters of wrappers in what the key ``wrap`` of a weighting may be.
+
+    >>> wrappers_of(["ema", {"every_n": {"n": 10}}, {"name": "clamp", "low": 0.1}])
+    [('ema', {}), ('every_n', {'n': 10}), ('clamp', {'low': 0.1})]
+    """
+    if isinstance(wrap, str):
+        return [(wrap, {})]
+    if isinstance(wrap, Mapping) and isinstance(wrap.get("name"), str):
+        return [named("wrapper", wrap, "")]
+    if isinstance(wrap, Mapping):
+        for name, options in wrap.items():
+            good = options is None or isinstance(options, Mapping)
+            require(good, f"The parameters of wrapper {name!r} must be a mapping", f"they are {options!r}")
+            check_keys(f"wrapper {name!r}", options or {})
+        return [(name, dict(options or {})) for name, options in wrap.items()]
+    require(isinstance(wrap, Sequence), "`wrap` must name wrappers", f"it has {wrap!r}", "Write wrap=[ema,clamp].")
+    return [pair for one in wrap for pair in wrappers_of(one)]
 
 
 def check_keys(what: str, parameters: Mapping[Any, Any]) -> None:

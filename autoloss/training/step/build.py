@@ -10,7 +10,7 @@ from autoloss.core.errors import check_known, require, unknown
 from autoloss.core.loss import Loss
 from autoloss.core.problem import Problem
 from autoloss.core.registry.lookup import registry
-from autoloss.core.registry.parameters import check_keys, named
+from autoloss.core.registry.parameters import named, wrappers_of
 from autoloss.core.sample_weighting import SampleWeighting
 from autoloss.core.schedules.progressive import build as build_progressive
 from autoloss.core.weighting import Weighting
@@ -64,9 +64,11 @@ def build_weighting(given: str | Mapping[str, Any] | Weighting) -> Weighting:
     if isinstance(given, Weighting):
         return given
     name, parameters = named("weighting", given, "{'name': 'gradnorm', ...}")
-    wrap = parameters.pop("wrap", None) or ()
+    wrap = wrappers_of(parameters.pop("wrap", None) or ())
+    twice = next((of for i, (of, _) in enumerate(wrap) if of in [before for before, _ in wrap[:i]]), "")
+    require(not twice, "A weighting can have each wrapper once", f"{twice!r} is named twice", "Leave one of them out.")
     weighting = cast(Weighting, registry.build("weighting", name, **parameters))
-    for wrapper, options in _wrappers(wrap):
+    for wrapper, options in wrap:
         weighting = cast(Weighting, registry.build("wrapper", wrapper, weighting, **options))
     return weighting
 
@@ -89,19 +91,6 @@ def _build_problem(given: str | Mapping[str, Any] | Problem) -> Problem:
         return given
     name, parameters = named("problem", given, "{'name': 'two_digits', ...}")
     return cast(Problem, registry.build("problem", name, **parameters))
-
-
-def _wrappers(wrap: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    if isinstance(wrap, str):
-        return [(wrap, {})]
-    if isinstance(wrap, Mapping):
-        for name, options in wrap.items():
-            good = options is None or isinstance(options, Mapping)
-            require(good, f"The parameters of wrapper {name!r} must be a mapping", f"they are {options!r}")
-            check_keys(f"wrapper {name!r}", options or {})
-        return [(name, dict(options or {})) for name, options in wrap.items()]
-    require(isinstance(wrap, Sequence), "`wrap` must name wrappers", f"it has {wrap!r}", "Write wrap=[ema,clamp].")
-    return [pair for one in wrap for pair in _wrappers(one)]
 
 
 _BUILD: dict[str, Callable[[Any], Any]] = {
