@@ -82,12 +82,13 @@ def _show(
     ahead: dict[str, Any] | None,
     epochs: int,
 ) -> None:
-    from autoloss.report.diagnosis import loss_advice, traits, weighting_advice, worth
+    from autoloss.report.diagnosis import fixed_advice, loss_advice, traits, weighting_advice, worth
     from autoloss.report.page import plain
     from autoloss.report.record import read_record
 
     names = [f"equal_{i}" for i in range(len(runs))]
-    measured = traits([read_record(directory / name) for name in names])
+    records = [read_record(directory / name) for name in names]
+    measured = traits(records)
     targets, losses = _targets(config, problem)
     found = {
         "problem": config["problem"]["name"],
@@ -95,7 +96,7 @@ def _show(
         "runs": names,
         "traits": [asdict(trait) for trait in measured],
         "targets": targets,
-        "weightings": weighting_advice(measured),
+        "weightings": [*weighting_advice(measured), *fixed_advice(records)],
         "losses": loss_advice(targets, losses),
         "worth": worth(runs, ahead),
     }

@@ -19,6 +19,8 @@ FAR = 5.0  # losses or gradients that differ by a larger factor have different s
 DEAD = 1e-3  # of the largest gradient
 DOMINATED = 0.8
 CONFLICT = 0.3
+ALIKE = 1.5  # gradients whose lengths differ by a smaller factor are much the same
+WIDEST = 100.0  # as autoscale's
 TAILS = 10.0  # kurtosis; the normal distribution's is 3, the logistic one's 4.2
 RARE = 0.1
 
@@ -99,6 +101,28 @@ def weighting_advice(found: Sequence[Trait]) -> list[str]:
         )
     alike = "Scales, gradient norms and directions of the losses are similar: equal weights are a good choice."
     return said or [alike]
+
+
+def fixed_advice(records: Sequence[RunRecord]) -> list[str]:
+    """Fixed weights that make the gradients equally long, as ``autoscale`` finds them: c over the geometric mean norm.
+
+    Over all ``records``, the weights sum to the number of losses, and none is more than :data:`WIDEST` times another.
+    Nothing is said where gradients have much the same length, were not measured, or belong to several players.
+    """
+    if len(records[0].parts) > 1:
+        return []
+    parts = [part for record in records for part in record.parts.values()]
+    norms = {unit: np.concatenate([p.grad_norms.get(unit, np.array([])) for p in parts]) for unit in parts[0].units}
+    heights = {unit: float(np.log(of[of > 0]).mean()) for unit, of in norms.items() if (of > 0).any()}
+    if len(heights) < 2 or max(heights.values()) - min(heights.values()) < math.log(ALIKE):
+        return []
+    found = {unit: min(math.exp(max(heights.values()) - height), WIDEST) for unit, height in heights.items()}
+    scale = len(found) / sum(found.values())
+    weights = ",".join(f"{unit}:{weight * scale:.3g}" for unit, weight in found.items())
+    return [
+        f"Fixed weights that make the gradients equally long are weighting=fixed 'weighting.weights={{{weights}}}'; "
+        "weighting=autoscale measures such weights in its first steps."
+    ]
 
 
 def loss_advice(targets: Mapping[str, Mapping[str, Any]], losses: Mapping[str, str]) -> list[str]:

@@ -9,17 +9,21 @@ import torch
 
 from autoloss.probe.targets import look_at
 from autoloss.report import read
-from autoloss.report.diagnosis import loss_advice, traits, weighting_advice, worth
+from autoloss.report.diagnosis import fixed_advice, loss_advice, traits, weighting_advice, worth
 
 FLAT = np.ones(60)
 
 
-def measured(run_directory, norms=(1.0, 1.0), raw=(1.0, 1.0), cosine=0.5):
+def records(run_directory, norms=(1.0, 1.0), raw=(1.0, 1.0), cosine=0.5):
     table = {f"loss_weight/{n}": FLAT for n in "ab"} | {"loss/total": FLAT, "grad_cosine/a/b": cosine * FLAT}
     for name, norm, value in zip("ab", norms, raw, strict=True):
         table[f"grad_norm/{name}"], table[f"loss_raw/{name}"] = norm * FLAT, value * FLAT
         table[f"grad_share/{name}"] = norm / sum(norms) * FLAT
-    return traits([read(run_directory(f"run{i}", columns=table)) for i in range(2)])
+    return [read(run_directory(f"run{i}", columns=table)) for i in range(2)]
+
+
+def measured(run_directory, **made):
+    return traits(records(run_directory, **made))
 
 
 @pytest.mark.parametrize(
@@ -36,6 +40,16 @@ def test_each_trait_has_its_advice_and_no_other(run_directory, made, expected):
     said = weighting_advice(measured(run_directory, **made))
     assert any(expected in sentence for sentence in said)
     assert len(said) == 1 or "dead" in expected
+
+
+def test_fixed_weights_are_those_that_make_gradients_equally_long(run_directory):
+    (said,) = fixed_advice(records(run_directory, norms=(9.0, 1.0)))
+    assert "'weighting.weights={a:0.2,b:1.8}'" in said
+    assert 9.0 * 0.2 == pytest.approx(1.0 * 1.8)
+    (far,) = fixed_advice(records(run_directory, norms=(1e5, 1.0)))
+    assert "{a:0.0198,b:1.98}" in far  # at most 100 times
+    for nothing in ((1.2, 1.0), (1.0, 0.0), (math.nan, 1.0)):
+        assert fixed_advice(records(run_directory, norms=nothing)) == []
 
 
 @pytest.mark.parametrize(
