@@ -38,6 +38,7 @@ def rows(chosen: list[str] | None) -> dict[str, tuple[str, partial[Step]]]:
     """Each row's name, the bar that it is held to, and what makes its step."""
     table: dict[str, tuple[str, partial[Step]]] = {"sum": ("", partial(plain))}
     table |= {name: ("values", partial(ours, weighting=name)) for name in VALUES}
+    table["equal, all but one bounded"] = ("values", partial(ours, weighting="equal", bounded=True))
     table |= {name: ("gram", partial(ours, weighting=name)) for name in GRAM}
     table["auto"] = ("auto", partial(ours, weighting="auto"))
     table["auto, every_n(10)"] = ("every tenth", partial(ours, weighting=EVERY_TENTH))

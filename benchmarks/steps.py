@@ -48,10 +48,16 @@ def plain(size: int, device: str) -> Step:
     return step
 
 
-def ours(size: int, device: str, weighting: str | Mapping[str, Any], anchor: str = "features") -> Step:
-    """The losses weighed by ``weighting``, gradients compared at the features or at all shared parameters."""
+def ours(
+    size: int, device: str, weighting: str | Mapping[str, Any], anchor: str = "features", bounded: bool = False
+) -> Step:
+    """The losses weighed by ``weighting``, gradients compared at the features or at all shared parameters.
+
+    If they are ``bounded``, each but the first has a bound that it breaks at first.
+    """
     setting = Setting(size, device)
-    balancer = Balancer(setting.names, weighting).to(device)
+    bounds = {name: {"max": 1.0} for name in setting.names[1:]} if bounded else {}
+    balancer = Balancer(setting.names, weighting, constraints=bounds, total_steps=1000).to(device)
     shared = list(setting.net.trunk.parameters())
 
     def step() -> None:
