@@ -45,7 +45,6 @@ def test_each_trait_has_its_advice_and_no_other(run_directory, made, expected):
 def test_fixed_weights_are_those_that_make_gradients_equally_long(run_directory):
     (said,) = fixed_advice(records(run_directory, norms=(9.0, 1.0)))
     assert "'weighting.weights={a:0.2,b:1.8}'" in said
-    assert 9.0 * 0.2 == pytest.approx(1.0 * 1.8)
     (far,) = fixed_advice(records(run_directory, norms=(1e5, 1.0)))
     assert "{a:0.0198,b:1.98}" in far  # at most 100 times
     for nothing in ((1.2, 1.0), (1.0, 0.0), (math.nan, 1.0)):
