@@ -168,6 +168,14 @@ PROTOCOLS = {
         ratio=True,
         source="Anagnostopoulos et al. 2024 (rba), Wang et al. 2024 (causal): 300,000 steps and more",
     ),
+    "allen_cahn_long": Protocol(
+        "The Allen-Cahn equation, trained twice as long",
+        ("problem=allen_cahn", "trainer.max_epochs=5000", "trainer.check_val_every_n_epoch=1000"),
+        {EQUAL: ("sample_weighting=uniform",), "rba (points)": ("sample_weighting=rba",)},
+        "As allen_cahn, with 40,000 steps.",
+        ratio=True,
+        source="Anagnostopoulos et al. 2024: 300,000 steps",
+    ),
     "klein_gordon": Protocol(
         "The Klein-Gordon equation by a physics-informed network",
         ("problem=klein_gordon", *SHORT),

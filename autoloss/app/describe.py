@@ -64,6 +64,7 @@ def describe(kind: str, name: str) -> dict[str, Any]:
     """The card of a component: what its class says about itself, as plain values."""
     target = registry.load(kind, name)
     from autoloss.core.component import Component  # these import torch: --help is answered without it
+    from autoloss.core.need import members
     from autoloss.core.signals import SIGNALS
 
     listing = registry.find(kind, name)
@@ -73,9 +74,9 @@ def describe(kind: str, name: str) -> dict[str, Any]:
         card.update(target.card())
         card["parameters"] = defaults(listing, skip)
     if kind == "sample_weighting":
-        card["needs"] = [str(need.name) for need in target.needs]
+        card["needs"] = members(target.needs)
     if kind == "weighting":
-        card["needs"] = [str(need.name) for need in target.needs]
+        card["needs"] = members(target.needs)
         card["cost"] = next((signal.cost for signal in SIGNALS if signal.need in target.needs), "a plain step")
     return card
 

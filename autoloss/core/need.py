@@ -64,3 +64,13 @@ class SampleNeed(Flag):
 GRADIENTS = Need.GRAM | Need.STATS
 OUTCOME = Need.LOOKAHEAD | Need.ALIGNMENT | Need.HELD_OUT
 HELD_OUT_DATA = Need.ALIGNMENT | Need.HELD_OUT
+
+
+def members(needs: Flag) -> list[str]:
+    """The names of what ``needs`` is made of; Python 3.10 cannot iterate over a flag.
+
+    >>> members(Need.VALUES | Need.GRAM)
+    ['VALUES', 'GRAM']
+    """
+    single = (one for one in type(needs) if one.value and not one.value & (one.value - 1))
+    return [str(one.name) for one in single if one in needs]

@@ -76,12 +76,12 @@ def test_what_is_said_of_several_losses_is_one_sentence(run_directory):
 
 
 def test_losses_that_went_the_same_way_are_explained_by_those_that_did_not(run_directory):
-    norms = {"grad_norm__a": 16 * FLAT, "grad_norm__b": 16 * FLAT, "grad_norm__c": FLAT}
+    norms = {"grad_norm__a": 20 * FLAT, "grad_norm__b": 20 * FLAT, "grad_norm__c": FLAT}
     weights = {"a": np.geomspace(1, 1 / 14, T), "b": np.geomspace(1, 1 / 14, T), "c": np.geomspace(1, 2.8, T)}
     sentences = findings(read(run_directory(columns=columns(weights, **norms), losses=tuple("abc"))))
     assert sentences[0].startswith("`a` and `b` were scaled down")
-    assert sentences[0].endswith(" because their gradient norms were 16x those of the others.")
-    assert sentences[1].endswith(" because its gradient norm was 0.063x that of the others.")
+    assert sentences[0].endswith(" because their gradient norms were 20x those of the others.")
+    assert sentences[1].endswith(" because its gradient norm was 0.05x that of the others.")
 
 
 def test_a_weighting_that_saw_no_gradients_is_not_said_to_have_acted_on_them(run_directory):

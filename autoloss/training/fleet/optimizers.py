@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.adam import adam
+from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
 from autoloss.probe.optimizer_step import adam_slope, sgd_slope
@@ -179,7 +180,7 @@ class StackedAdam(StackedOptimizer):
         first, second = ([in_memory_order(state[name]) for state in states] for name in ("first", "second"))
         # The kernel goes through memory from end to end, whatever the order of dimensions.
         whole = all(one.is_contiguous() for one in (*changed, *first, *second))
-        adam(
+        (adamw if self.decoupled else adam)(
             changed,
             [in_memory_order(gradient) for gradient in gradients],
             first,
@@ -190,7 +191,6 @@ class StackedAdam(StackedOptimizer):
             foreach=False,
             amsgrad=False,
             maximize=False,
-            decoupled_weight_decay=self.decoupled,
             beta1=numbers["betas0"],
             beta2=numbers["betas1"],
             lr=numbers["lr"],
