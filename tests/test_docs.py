@@ -26,6 +26,10 @@ def _release(version):
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "plugins/README.md", *sorted(DOCS.rglob("*.md"))]
 
 
+def _release(version):
+    return tuple(map(int, version.split(".")[:2]))
+
+
 @pytest.fixture
 def generate(monkeypatch):
     """The script of the generated pages, with its own folder on the path as when it is run."""

@@ -41,7 +41,7 @@ class AllenCahn(Physics):
         "batch_size": 512,
         "threads": 1,
         "base": {"initial": 100.0},
-        "trainer": {"max_epochs": 2000, "check_val_every_n_epoch": 50},
+        "trainer": {"max_epochs": 2500, "check_val_every_n_epoch": 50},
         "record": {"every": 50},
         "checkpoint": {"every": 100},
     }
