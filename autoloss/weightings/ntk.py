@@ -62,8 +62,9 @@ class Ntk(Weighting):
         return torch.where(known, whole / mean.clamp(min=torch.finfo(mean.dtype).tiny), 1.0)
 
     def update(self, signals: Signals) -> None:
-        for state, value in zip((self.traces, self.mass), self._moved(signals), strict=True):
-            state.copy_(value)
+        if signals.step % self.every == 0:
+            for state, value in zip((self.traces, self.mass), self._moved(signals), strict=True):
+                state.copy_(value)
 
     def _moved(self, signals: Signals) -> tuple[Tensor, Tensor]:
         if signals.step % self.every:
