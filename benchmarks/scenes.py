@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -98,7 +99,8 @@ def table(rows: Mapping[str, Mapping[int, Run]], base: str, score: Any, what: st
             line.append(f"{fmean(values):.3g}" + (f" ± {stdev(values):.1g}" if len(values) > 1 else ""))
         line.append(f"{fmean(scores[row]) - fmean(scores[base]):+.4f}")
         if (one := compared.get(row)) is not None:
-            line += [f"{one.low:+.4f} to {one.high:+.4f}", number(one.p_corrected, ".3g"), one.words]
+            interval = f"{one.low:+.4f} to {one.high:+.4f}" if math.isfinite(one.low) else "the seeds do not differ"
+            line += [interval, number(one.p_corrected, ".3g"), one.words]
         else:
             line += ["", "", "the baseline" if row == base else ""]
         cells.append(line)
