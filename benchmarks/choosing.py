@@ -29,7 +29,7 @@ ADVICE = """\
 Train with equal weights, and let `autoloss diagnose` or `grad_norm/<loss>` in TensorBoard say how long the gradients of
 your losses are: within a factor of ten of each other, stay with equal weights. If they differ more, and above all if
 your losses are terms of a differential equation, try `weighting=auto` next, and compare it with equal weights: it was
-better on three of six problems with ten seeds, and worse on one. For a metric that you care about let `autoloss search`
+better on three of seven problems with ten seeds, and worse on one. For a metric that you care about let `autoloss search`
 decide, since no weighting knows it.
 
 ## More about it
@@ -38,7 +38,7 @@ decide, since no weighting knows it.
 - **Differential equations** (losses that share no samples, gradients that differ by orders of magnitude): `auto` and
   `lr_annealing` (the residual as reference), measured at every tenth step:
   `'weighting.wrap=[{every_n:{n:10}}]'`. With ten seeds `auto` made errors 21 and 9 times smaller on two equations,
-  `lr_annealing` 44 and 8 times.
+  and `lr_annealing` 44 and 8 times; on the third nothing does much.
 - `auto` is half the balance of gradient norms ([measured on made-up problems](../benchmarks/results/auto_zoo.md)).
   `uncertainty` and `imtl_l` cost nothing, and their scale is free: a common factor on all weights acts as a larger
   learning rate. Wrap them in `normalise`, or tune the learning rate of equal weights too.
