@@ -29,8 +29,8 @@ ADVICE = """\
 Train with equal weights, and let `autoloss diagnose` or `grad_norm/<loss>` in TensorBoard say how long the gradients of
 your losses are: within a factor of ten of each other, stay with equal weights. If they differ more, and above all if
 your losses are terms of a differential equation, try `weighting=auto` next, and compare it with equal weights: it was
-better on three of seven problems with ten seeds, and worse on one. For a metric that you care about let `autoloss search`
-decide, since no weighting knows it.
+better on three of seven problems with ten seeds, and worse on one. For a metric that you care about let
+`autoloss search` decide, since no weighting knows it.
 
 ## More about it
 
