@@ -151,6 +151,9 @@ def page(found: Mapping[str, Mapping[int, Run]]) -> str:
         missing += [row for row in WEIGHTINGS if not set(found[BASE]) <= set(found[row])]
     versions = next(run["versions"] for of in found.values() for run in of.values())
     lines += ["", f"- {', '.join(f'{name} {version}' for name, version in versions.items())}; CPU, one thread."]
+    most = max(run["steps"] for of in found.values() for run in of.values())
+    if fewer := {f"{row} ({run['steps']})" for row, of in found.items() for run in of.values() if run["steps"] < most}:
+        lines.append(f"- Rows with fewer steps, since a part of their rooms is held out: {', '.join(sorted(fewer))}.")
     if missing:
         lines.append(f"- Not (wholly) run: {', '.join(dict.fromkeys(missing))}.")
     return "\n".join([*lines, ""])

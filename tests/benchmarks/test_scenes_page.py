@@ -31,6 +31,7 @@ def write(scenes, rows):
                 "settings": settings,
                 "test": test,
                 "goals": GOALS,
+                "steps": 450 if "learned" in row else 500,
                 "versions": {"torch": "2"},
             }
             lines.append(json.dumps(run))
@@ -48,6 +49,16 @@ def test_the_page_has_what_was_run_and_says_what_was_not(scenes):
     assert "The weighting: seeds 0, 1\n" in page
     assert "| auto" not in page
     assert f"Not (wholly) run: {scenes.BASE}, focal" in page
+    assert "Rows with fewer steps" not in page
+
+
+def test_the_page_names_rows_that_have_fewer_steps(scenes):
+    row = "focal, small x 20, gamma learned"
+    write(scenes, {scenes.PLAIN: [0.1, 0.11], row: [0.3, 0.312]})
+    scenes.main(["--show"])
+    assert (
+        f"- Rows with fewer steps, since a part of their rooms is held out: {row} (450).\n" in scenes.TABLE.read_text()
+    )
 
 
 def test_a_run_that_is_there_is_not_trained_again(scenes, monkeypatch):
