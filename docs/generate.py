@@ -272,6 +272,16 @@ def which_loss() -> str:
         "what was measured. The first of each table is where to begin; `autoloss search",
         "search.losses.TERM=[mse,huber]` tries several, each with its numbers; `losses.TERM.q=learned` lets held-out",
         "data choose a number while the network trains.",
+        "",
+        "## What was measured, in short",
+        "",
+        "- **Small, rare regions**: give their classes larger weights first. In short runs on `scenes` cross-entropy,",
+        "  focal, Dice, and cross-entropy with Dice found none of the small classes; with class weights of 20",
+        "  cross-entropy and focal both did. A learned gamma of focal was not better than the fixed one.",
+        "- **Wrong labels**: `generalised_cross_entropy` with `q=learned`. At 40 % wrong labels it is far above",
+        "  cross-entropy, and near the best of seven fixed q.",
+        "- **Rare classes, balanced test**: `logit_adjusted` with the true priors, or samples with weights by class",
+        "  (`class_balanced`). Learned offsets gained less than true priors did.",
     ]
     for title, names in KINDS_OF_PROBLEM.items():
         lines += ["", f"## {title}", "", "| loss | use it for | avoid it where |", "|---|---|---|"]
