@@ -40,7 +40,16 @@ from autoloss.app.run_names import directory_name
 from autoloss.app.screen import print_run, print_sweep, report, say, shown
 from autoloss.app.sweep_places import check_distinct, job_places, sweep_overrides
 from autoloss.app.train_job import TrainJob
-from autoloss.core.errors import AutolossError, BusyError, DiskError, OccupiedError, require
+from autoloss.core.errors import (
+    AutolossError,
+    BusyError,
+    ConfigError,
+    DiskError,
+    OccupiedError,
+    SignalError,
+    UnknownNameError,
+    require,
+)
 from autoloss.core.io.disk import explained
 from autoloss.core.io.files import write_json
 from autoloss.core.io.occupied import COMMAND, SWEEP, check_free
@@ -85,12 +94,14 @@ def main(arguments: Sequence[str]) -> int:
         made = [numbered(parent), *above]
         directory = [f"hydra.run.dir={quoted(str(made[0]))}"]
     _exit_codes.clear()
+    _mistaken.clear()
     _disk.clear()
     hydra_main("train", job, [*flags, *overrides, *directory])
     _raise_disk_error()
     code = _exit_codes[-1] if _exit_codes else FAILED
-    if code == USER_ERROR and made and not has_rows(made[0] / TRAJECTORY):
-        remove_new(made)  # refused before its first step
+    trajectory = made[0] / TRAJECTORY if made else None
+    if code == USER_ERROR and trajectory and not has_rows(trajectory) and (_mistaken or not trajectory.exists()):
+        remove_new(made)  # refused before its first step; a loss that is NaN there is a result
     return code
 
 
@@ -135,6 +146,7 @@ def _raise_disk_error() -> None:
 
 
 _exit_codes: list[int] = []
+_mistaken: list[AutolossError] = []  # mistakes in what was asked for that were found when training began
 _disk: list[DiskError] = []  # what ended a job, and with it the command
 _refused: list[Path] = []  # directories of jobs of this sweep that were not trained, since they hold something else
 _prepared: list[PreparedRun] = []  # what a single run needs: built to check its configuration, then used to train
@@ -174,6 +186,7 @@ def job(config: DictConfig, trained: Trained | None = None) -> float | None:
         return None
     except AutolossError as error:
         _exit_codes.append(record_failure(directory, error))
+        _mistaken.extend([error] if isinstance(error, (ConfigError, UnknownNameError, SignalError)) else [])
         report(directory)
         return None
     except Exception as error:

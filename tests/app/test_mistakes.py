@@ -100,7 +100,7 @@ BUILT = {
     "train '+constraints.left={max:1,loss:5}'": "No loss is called '5'",
     "train 'weighting.wrap=[{from_auto:{norm:-1}}]'": "`norm` must be at least 0, but norm=-1",
     "train losses.right=focal 'losses.right.gamma=learned(2,0,5,inf)'": "must be above 0 and finite, but it is inf",
-    "train 'weighting.wrap=[from_auto,from_auto]'": "'from_auto' is named twice",
+    "train 'weighting.wrap=[from_auto,from_auto]'": "Weights can begin with those of auto once",
     "train 'weighting.wrap=[{name:from_auto,steps:-1}]'": "No parameter of wrapper 'from_auto' is called 'steps'.",
     "train weighting=pcd weighting.main=left weighting.tau.left=0.3": "`tau` must name losses beside the main one",
     "train weighting=pcd weighting.tau.nope=1": "A number by loss must name a loss, but there is no loss 'nope'.",

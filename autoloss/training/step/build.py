@@ -65,8 +65,6 @@ def build_weighting(given: str | Mapping[str, Any] | Weighting) -> Weighting:
         return given
     name, parameters = named("weighting", given, "{'name': 'gradnorm', ...}")
     wrap = wrappers_of(parameters.pop("wrap", None) or ())
-    twice = next((of for i, (of, _) in enumerate(wrap) if of in [before for before, _ in wrap[:i]]), "")
-    require(not twice, "A weighting can have each wrapper once", f"{twice!r} is named twice", "Leave one of them out.")
     weighting = cast(Weighting, registry.build("weighting", name, **parameters))
     for wrapper, options in wrap:
         weighting = cast(Weighting, registry.build("wrapper", wrapper, weighting, **options))

@@ -32,6 +32,8 @@ class FromAuto(Wrapper):
     def __init__(self, inner: Weighting, norm: float = 0.5) -> None:
         super().__init__(inner)
         require(norm >= 0, "`norm` must be at least 0", f"norm={norm}")
+        twice = any(isinstance(part, FromAuto) for part in inner.modules())
+        require(not twice, "Weights can begin with those of auto once", "from_auto is named twice", "Leave one out.")
         self.auto = Auto(norm=norm)
         self.needs = inner.needs | self.auto.needs  # type: ignore[misc]
         # Gradients that the inner weighting cannot do without are not optional.
