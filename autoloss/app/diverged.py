@@ -30,7 +30,10 @@ def growth(trajectory: Path) -> float:
 
 
 def diverged_sentence(directory: Path) -> str:
-    """What to say of the finished runs in ``directory`` that have diverged, with their learning rates; or nothing."""
+    """What to say of the finished runs in ``directory`` that have diverged, with their learning rates; or nothing.
+
+    Nothing is known of runs with a sample weighting.
+    """
     found: dict[Path, tuple[float, Any]] = {}
     known = 0
     for path in sorted(directory.rglob("summary.json")):
@@ -38,8 +41,11 @@ def diverged_sentence(directory: Path) -> str:
         if not isinstance(summary, dict) or summary.get("state") != "finished" or not trajectory.is_file():
             continue
         known += 1
+        config = summary.get("config", {})
+        if (config.get("sample_weighting") or {}).get("name", "uniform") != "uniform":
+            continue  # its losses have the weights of their samples, which may grow from 0
         if (times := growth(trajectory)) > TIMES:
-            found[path.parent] = times, summary.get("config", {}).get("optimizer", {}).get("lr")
+            found[path.parent] = times, config.get("optimizer", {}).get("lr")
     if not found:
         return ""
     worst = max(found, key=lambda place: found[place][0])

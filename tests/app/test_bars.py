@@ -89,6 +89,14 @@ def test_a_training_that_diverged_says_so_and_one_that_did_not_says_nothing(auto
     assert autoloss("train", *SHORT).stderr == ""
 
 
+def test_losses_that_grow_with_the_weights_of_their_samples_have_not_diverged(autoloss):
+    """Residual-based attention begins with weights of 0."""
+    short = ("problem=allen_cahn", "problem.points=64", "trainer.max_epochs=40", "trainer.check_val_every_n_epoch=40")
+    done = autoloss("train", *short, "sample_weighting=rba", "batch_size=64", "record.every=1")
+    assert done.returncode == 0, done.stderr
+    assert "diverged" not in done.stderr
+
+
 def test_a_comparison_and_a_search_say_how_many_of_their_trainings_have_diverged(autoloss):
     done = autoloss("compare", *SHORT, "weighting=equal,dwa", "compare.seeds=2", "optimizer.lr=1000")
     assert done.returncode == 0, done.stderr
