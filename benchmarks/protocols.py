@@ -67,6 +67,13 @@ PHYSICS = {
 }
 # On ten seeds; the other rows have three.
 RULED = (EQUAL, "lr_annealing", "auto", HALF)
+
+
+def three(rows: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Those of a physics problem's ``rows`` that have three seeds."""
+    return tuple(row for row in rows if row not in RULED)
+
+
 FAMILIES = named(
     *(EQUAL, "uncertainty", "imtl_l", "gradnorm", "dwa", "famo", "relobralo", "geometric", "rlw"),
     *("cagrad", "nash_mtl", "upgrad", "mgda", "pcgrad", "auto_lambda", "learned"),
@@ -142,7 +149,7 @@ PROTOCOLS = {
         published={EQUAL: "1.06e-1", "lr_annealing": "1.12e-2"},
         source="Wang, Teng, Perdikaris 2021: relative L2 error after 40,000 steps, one run",
         seeds=TEN,
-        fewer=tuple(row for row in PHYSICS if row not in RULED),
+        fewer=three(PHYSICS),
         search=PINN_SEARCH,
     ),
     "helmholtz_long": Protocol(
@@ -185,7 +192,7 @@ PROTOCOLS = {
         published={EQUAL: "1.79e-1", "lr_annealing": "1.06e-2"},
         source="Wang, Teng, Perdikaris 2021: relative L2 error after 40,000 steps, one run",
         seeds=TEN,
-        fewer=tuple(row for row in FEWER if row not in RULED),
+        fewer=three(FEWER),
         search=PINN_SEARCH,
     ),
     "burgers": Protocol(
@@ -199,7 +206,7 @@ PROTOCOLS = {
         | {"relobralo": "1.4e-4"},
         source="Bischof, Kraus 2021: validation error",
         seeds=TEN,
-        fewer=tuple(row for row in FEWER if row not in RULED),
+        fewer=three(FEWER),
         search=PINN_SEARCH,
     ),
     "left_right": Protocol(

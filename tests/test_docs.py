@@ -44,7 +44,7 @@ def test_the_generated_pages_say_what_the_classes_say(generate):
 
 
 def test_every_loss_is_a_choice_for_some_problem(generate):
-    chosen = {name for names in generate.KINDS_OF_PROBLEM.values() for name in names}
+    chosen = {name for names in generate.which_loss_page.KINDS_OF_PROBLEM.values() for name in names}
     assert chosen == {one.name for one in registry.listings["loss"] if one.origin == ORIGIN}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from autoloss.app.arguments import Parser
+from autoloss.app.key_comments import key_comments
 from autoloss.core.errors import ConfigError, PluginError, unknown
 from autoloss.core.registry.defaults import REQUIRED, defaults
 from autoloss.core.registry.kinds import KINDS
@@ -30,9 +31,6 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-_KEYS = ("constraints", "groups", "group_by", "base", "anchor", "held_out", "plateau", "record", "checkpoint", "losses")
-
-
 def kinds_of(name: str) -> list[str]:
     """The kinds of which a component is called ``name``; an error if there is none."""
     listed = [kind for kind, of in registry.listings.items() if any(name in (one.spelling, one.name) for one in of)]
@@ -44,7 +42,7 @@ def kinds_of(name: str) -> list[str]:
         )
     if name.lower() != name and any(name.lower() in registry.names(kind) for kind in KINDS):
         raise ConfigError(f"Names of components have small letters, but {name!r} was given. Write {name.lower()}.")
-    if name in _KEYS:
+    if name in {key.partition(".")[0] for key in key_comments("train")}:
         raise ConfigError(
             f"A component must be named, but {name!r} is a key of a run. See autoloss train --help for what it takes."
         )

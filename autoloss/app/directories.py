@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from autoloss.app.composition import parsed
 from autoloss.app.current_config import training_config
+from autoloss.app.nested import node_at
 from autoloss.core.errors import ConfigError, OccupiedError, first_line
 from autoloss.core.io.files import read_json
 from autoloss.core.io.occupied import RUN, check_free, readable
@@ -113,7 +114,10 @@ def check_run(directory: Path, config: Mapping[str, Any]) -> None:
     before, now = _earlier(directory), as_read(training_config(config))
     if _resumes(config["ckpt"], directory):
         before, now = ({key: _name(of.get(key)) for key in _MODEL} for of in (before or now, now))
-    different = [f"{key}={_leaf(before, key)} (now {_leaf(now, key)})" for key in _differences(before, now)]
+    different = [
+        f"{key}={node_at(before, key.split('.'))} (now {node_at(now, key.split('.'))})"
+        for key in _differences(before, now)
+    ]
     different.sort(key=lambda one: ".name=" not in one)  # another component first, then its parameters
     if different or not before:
         more = f" and {len(different) - 3} more" if len(different) > 3 else ""
@@ -157,10 +161,3 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], above: str =
 def as_read(config: Mapping[str, Any]) -> Any:
     """``config`` as it is read back from a file: there every key is text."""
     return json.loads(json.dumps(config))
-
-
-def _leaf(config: Mapping[str, Any], key: str) -> Any:
-    node: Any = config
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return node

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from autoloss.app.config_source import GROUPS, conf_dir
+from autoloss.app.nested import node_at
 from autoloss.core.registry.defaults import parameter_lines
 from autoloss.core.registry.lookup import registry
 
@@ -73,9 +74,7 @@ def _comment(config: Mapping[str, Any], place: tuple[str, ...], comments: Mappin
     for spelling in (key, *(key.removeprefix(player) for player in _SHARED if key.startswith(player))):
         if found := comments.get(spelling) or _ADDED.get(spelling):
             return found
-    node: Any = config
-    for part in place[:-1]:
-        node = node.get(part) if isinstance(node, Mapping) else None
+    node = node_at(config, place[:-1])
     if place[-2:-1] == ("losses",):
         return f"the loss of {place[-1]}"
     kind = "loss" if "losses" in place[-3:-1] else place[-2] if len(place) > 1 else ""

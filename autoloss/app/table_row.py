@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from autoloss.app.nested import node_at
 from autoloss.training.record.hparams import Plain, TableRow
 
 # Keys that say where and how a run is trained, not what.
@@ -29,6 +30,5 @@ def table_row(config: Mapping[str, Any], overrides: Sequence[str], listed: bool 
 
 def _value(config: Any, key: str, text: str) -> Plain:
     """The number at ``key`` in ``config``; what was written, where there is none."""
-    for part in key.split("."):
-        config = config.get(part) if isinstance(config, Mapping) else None
-    return config if isinstance(config, (bool, int, float)) else text
+    found = node_at(config, key.split("."))
+    return found if isinstance(found, (bool, int, float)) else text

@@ -99,10 +99,14 @@ def main(arguments: Sequence[str]) -> int:
     hydra_main("train", job, [*flags, *overrides, *directory])
     _raise_disk_error()
     code = _exit_codes[-1] if _exit_codes else FAILED
-    trajectory = made[0] / TRAJECTORY if made else None
-    if code == USER_ERROR and trajectory and not has_rows(trajectory) and (_mistaken or not trajectory.exists()):
-        remove_new(made)  # refused before its first step; a loss that is NaN there is a result
+    if code == USER_ERROR and made and _refused_at_once(made[0] / TRAJECTORY):
+        remove_new(made)
     return code
+
+
+def _refused_at_once(trajectory: Path) -> bool:
+    """Whether a run was refused before its first step; what training found there, such as NaN, is a result."""
+    return not trajectory.exists() or (bool(_mistaken) and not has_rows(trajectory))
 
 
 def _sweep(

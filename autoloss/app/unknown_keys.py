@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from autoloss.app.config_source import GROUPS
+from autoloss.app.nested import node_at
 from autoloss.app.verbs import VERBS
 from autoloss.core.errors import ConfigError, UnknownNameError, unknown
 from autoloss.core.registry.defaults import defaults
@@ -33,12 +34,12 @@ def unknown_key(verb: str, overrides: Sequence[str], key: str) -> ConfigError | 
         return ConfigError(
             f"A key must be one of autoloss {verb}, but {key} is one of autoloss {first}. Write {instead}."
         )
-    if typed.partition("=")[2].startswith("{"):
+    config = _without(verb, overrides, key)
+    if typed.partition("=")[2].startswith("{") and isinstance(node_at(config, key.split(".")), Mapping):
         return ConfigError(
             f"A component is named, and its parameters are keys of their own, but {typed!r} gives both at once. "
             f"Write {key}=NAME {key}.PARAMETER=VALUE."
         )
-    config = _without(verb, overrides, key)
     deeper = [one for one in _leaves(config) if one.endswith((f".{key}", f"_{key}"))]
     if len(deeper) == 1:
         return UnknownNameError(f"No key is called {key!r}. Did you mean {deeper[0]!r}?")
@@ -47,10 +48,7 @@ def unknown_key(verb: str, overrides: Sequence[str], key: str) -> ConfigError | 
 
 def other_shape(verb: str, overrides: Sequence[str], key: str, value: str) -> ConfigError:
     """The error for a ``value`` that is a list where ``key`` holds keys, or the other way round."""
-    node: Any = _without(verb, overrides, key)
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    if isinstance(node, list):
+    if isinstance(node_at(_without(verb, overrides, key), key.split(".")), list):
         return ConfigError(f"{key} is a list, but it was set to {value}. Write {key}=[{value}].")
     return ConfigError(f"{key} holds keys with values, but it was set to {value}. Write {key}.KEY=VALUE.")
 
@@ -71,9 +69,7 @@ def _of_another_component(config: Mapping[str, Any], key: str) -> UnknownNameErr
     """The error for a parameter that another component of the same kind has, or ``None`` if none has it."""
     *parent, parameter = key.split(".")
     kind = "loss" if "losses" in parent[-2:-1] else parent[-1] if parent else ""
-    node: Any = config
-    for part in parent:
-        node = node.get(part) if isinstance(node, Mapping) else None
+    node = node_at(config, parent)
     if kind not in GROUPS or not isinstance(node, Mapping) or "name" not in node:
         return None
     # Those of plugins would have to be imported.

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from autoloss.core.registry.lookup import registry
 from autoloss.probe.targets import look_at
 from autoloss.report import read
-from autoloss.report.diagnosis import fixed_advice, loss_advice, traits, weighting_advice, worth
+from autoloss.report.diagnosis import WIDEST, fixed_advice, loss_advice, traits, weighting_advice, worth
 
 FLAT = np.ones(60)
 
@@ -46,7 +47,8 @@ def test_fixed_weights_are_those_that_make_gradients_equally_long(run_directory)
     (said,) = fixed_advice(records(run_directory, norms=(9.0, 1.0)))
     assert "'weighting.weights={a:0.2,b:1.8}'" in said
     (far,) = fixed_advice(records(run_directory, norms=(1e5, 1.0)))
-    assert "{a:0.0198,b:1.98}" in far  # at most 100 times
+    assert "{a:0.0198,b:1.98}" in far
+    assert registry.load("weighting", "autoscale")().widest == WIDEST
     for nothing in ((1.2, 1.0), (1.0, 0.0), (math.nan, 1.0)):
         assert fixed_advice(records(run_directory, norms=nothing)) == []
 

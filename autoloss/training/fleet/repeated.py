@@ -51,7 +51,7 @@ class Repeated:
     """
 
     def __init__(self, function: Callable[..., Any], *related: Repeated) -> None:
-        self.function, self.after, self.why = function, AFTER, ""
+        self.function, self.why = function, ""
         self.related = (self, *related)
         self._known: dict[Any, int | _Program] = {}
 
@@ -73,7 +73,7 @@ class Repeated:
             self._known[key] = known + 1
             if len(self._known) > KEPT:
                 self.stop("its calls are not alike")
-            if known + 1 < self.after:
+            if known + 1 < AFTER:
                 return self._called(stacked, numbers, layouts, at)
         first, second = ([leaf.clone() for leaf in leaves] for _ in range(2))
         found = self._called(stacked, numbers, layouts, at)
