@@ -25,6 +25,15 @@ def test_the_contents_have_the_sections_of_the_index_and_all_pages(build, tmp_pa
     assert pages - named == {"docs/README"}
 
 
+def test_what_python_leaves_beside_the_examples_is_no_page(build, tmp_path, monkeypatch):
+    for name in ("README.md", "docs/README.md", "examples/a.py", "examples/__pycache__/a.cpython-310.pyc"):
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / name).write_text("# A page\n")
+    monkeypatch.setattr(build, "ROOT", tmp_path / "tree")
+    build.stage(tmp_path / "site")
+    assert [path.name for path in (tmp_path / "site/examples").iterdir()] == ["a.py"]
+
+
 def test_a_link_to_a_folder_leads_to_a_list_of_its_pages(build, tmp_path):
     build.stage(tmp_path)
     assert "](../benchmarks/results/index.md)" in (tmp_path / "docs/README.md").read_text()

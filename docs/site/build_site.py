@@ -26,7 +26,7 @@ LINK = re.compile(r"(\]\()([^()#\s:]+)((?:#[^()\s]*)?\))")
 def stage(to: Path) -> None:
     """Copy the pages and what they link to into ``to``."""
     for pattern in PAGES:
-        for path in ROOT.glob(pattern):
+        for path in filter(Path.is_file, ROOT.glob(pattern)):
             place = to / path.relative_to(ROOT)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, place)
