@@ -57,21 +57,22 @@ def unchecked(
 ) -> dict[str, Any]:
     """As :func:`composed`, with values of any type."""
     overrides = allow_new_terms(overrides, config_dirs)
-    with _initialised(verb, config_dirs) as extra:
 
-        def whole(overrides: Sequence[str]) -> DictConfig:
+    def whole(overrides: Sequence[str]) -> DictConfig:
+        with _initialised(verb, config_dirs) as extra:
             return compose(verb, overrides=[*extra, *overrides])
 
-        try:
-            config = whole(overrides) if chosen is None else with_values(whole, overrides, chosen)
-            missing = sorted(str(key) for key in OmegaConf.missing_keys(config))
-            if missing:
-                raise ConfigError("\n".join(f"{key} must be given, but it is not. Write {key}=..." for key in missing))
-            plain = OmegaConf.to_container(config, resolve=True)
-        except AutolossError:
-            raise
-        except Exception as error:
-            # Hydra raises other errors than its own if the value of a group is a list, a number or a very long text.
+    try:
+        config = whole(overrides) if chosen is None else with_values(whole, overrides, chosen)
+        missing = sorted(str(key) for key in OmegaConf.missing_keys(config))
+        if missing:
+            raise ConfigError("\n".join(f"{key} must be given, but it is not. Write {key}=..." for key in missing))
+        plain = OmegaConf.to_container(config, resolve=True)
+    except AutolossError:
+        raise
+    except Exception as error:
+        # Hydra raises other errors than its own if the value of a group is a list, a number or a very long text.
+        with _initialised(verb, config_dirs):
             raise _explained(verb, list(overrides), error) from error
     assert isinstance(plain, dict)
     if isinstance(one := plain.get("losses"), str):

@@ -13,7 +13,7 @@ from autoloss.app.train_one import with_held_out
 from autoloss.core.datasets import size_of
 from autoloss.search import stop
 from autoloss.training.fleet.clip import Clip
-from autoloss.training.fleet.member import Fork, Member, check_measured, check_members
+from autoloss.training.fleet.member import Fork, Member, check_members
 from autoloss.training.fleet.plan import Plan
 from autoloss.training.fleet.shared_data import SharedData
 from autoloss.training.fleet.stacked import UnlikeError
@@ -30,7 +30,6 @@ def built(request: Request, shared: SharedData) -> tuple[PreparedRun, RunModule,
     prepared = prepare(request.config)
     prepared.restore_random()
     config, problem = prepared.config, prepared.problem
-    check_measured(prepared.ingredients.weighting)
     fold, seed = request.fold, config["seed"]
     data = problem.datasets(seed) if fold is None else problem.folds(fold[1], seed)[fold[0]]
     data, held_out = dict(data), None

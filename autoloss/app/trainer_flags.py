@@ -35,6 +35,7 @@ ABOVE_0 = (
     "num_nodes",
 )
 ENDLESS = -1  # of max_epochs and max_steps
+_passed: set[str] = set()  # flags that were checked: the many runs of a search have the same ones
 
 
 def check_trainer(flags: Mapping[str, Any], here: bool = True) -> None:
@@ -43,6 +44,9 @@ def check_trainer(flags: Mapping[str, Any], here: bool = True) -> None:
     Lightning and this machine decide which accelerators and precisions there are: a Trainer is made and dropped.
     Where the run is trained on another machine (not ``here``), what depends on the machine is left out.
     """
+    same = repr((sorted(flags.items()), here))
+    if same in _passed:
+        return
     other_loggers(flags.get("logger"))
     flags = {flag: value for flag, value in flags.items() if flag != "logger"}
     hints = get_type_hints(pl.Trainer.__init__)
@@ -67,6 +71,7 @@ def check_trainer(flags: Mapping[str, Any], here: bool = True) -> None:
             f"trainer.devices on a CPU must be at most the number of its cores, {cores}, but it is "
             f"{trainer.num_devices}."
         )
+    _passed.add(same)
 
 
 @contextmanager

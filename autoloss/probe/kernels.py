@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -35,14 +37,13 @@ def kernel_traces(
     anew. At features there is no chance in it, since no two samples share one. Of a sample whose residual is several
     numbers it is the gradient of their root mean square.
     """
-    generator = torch.Generator().manual_seed(1_000_003 * clock.step + rank())
     of_loss = tuple(point.of_loss[unit] for unit in terms.unit_of)
     each = AnchorPoint(point.tensors, of_loss, point.parameters)
     # As in `measure`: a backward under autocast would cast what the forward did not.
     with torch.autocast(point.tensors[0].device.type, enabled=False):
-        probes = [_probe(name, table.entry(name), generator) for name in terms.names]
-        rows = rows_of([probe for probe, _ in probes], each, scale)[0]
-    counts = torch.stack([count.to(rows.device) for _, count in probes])
+        found = [residuals(name, table.entry(name)) for name in terms.names]
+        rows = rows_of(probes([roots for roots, _ in found], clock.step), each, scale)[0]
+    counts = torch.stack([count.to(rows.device) for _, count in found])
     if world_size() > 1:
         counts = sum_over_ranks(counts)
         rows = sum_over_ranks(rows) if point.parameters else rows
@@ -53,8 +54,8 @@ def kernel_traces(
     return terms.gather(Reduced(losses.scalars, traces, losses.counts, losses.present))[0]
 
 
-def _probe(name: str, entry: Entry | None, generator: torch.Generator) -> tuple[Tensor | None, Tensor]:
-    """The sum of the residuals of a loss's samples with random signs, and how many samples there are."""
+def residuals(name: str, entry: Entry | None) -> tuple[Tensor | None, Tensor]:
+    """The residuals [B] of a loss's samples, 0 where there is none, and how many samples there are."""
     if entry is None:
         return None, torch.zeros(())
     if not entry.values.dim():
@@ -63,7 +64,16 @@ def _probe(name: str, entry: Entry | None, generator: torch.Generator) -> tuple[
             "without a mean over them."
         )
     values, present = entry.each()
-    signs = (2 * torch.randint(2, (len(values),), generator=generator) - 1).to(values.device, values.dtype)
     # The root has no derivative at 0, where the residual's own would be multiplied by 0 and so cannot be found.
     known = present & (values > 0)
-    return (signs * values.where(known, 1.0).sqrt()).where(known, 0.0).sum(), present.sum().float()
+    return values.where(known, 1.0).sqrt().where(known, 0.0), present.sum().float()
+
+
+def probes(roots: Sequence[Tensor | None], step: int) -> list[Tensor | None]:
+    """The sum over each loss's ``roots`` [..., B] with random signs, which are the same for all that is before B."""
+    generator = torch.Generator().manual_seed(1_000_003 * step + rank())
+    found: list[Tensor | None] = []
+    for of in roots:
+        signs = None if of is None else 2 * torch.randint(2, of.shape[-1:], generator=generator) - 1
+        found.append(None if of is None or signs is None else (signs.to(of.device, of.dtype) * of).sum(-1))
+    return found

@@ -84,7 +84,8 @@ class Fleet:
             member.player.terms.follow(clock.progress)
         self._follow(clock.progress)
         moment = self.ahead.moment(clock.step)
-        forward = self.forward(batch, clock, bool(needs & GRADIENTS), optional=not least & GRADIENTS)
+        anchored, kernels = bool(needs & GRADIENTS), Need.KERNEL in needs
+        forward = self.forward(batch, clock, anchored, optional=not least & GRADIENTS, kernels=kernels)
         needs = needs if forward.anchor or forward.fork is not None else least
         self.failed = wrong_labels(forward) | self.failed
         warn_of_absent(forward, [member.player for member in self.members], self._remarked)

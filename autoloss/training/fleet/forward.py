@@ -17,7 +17,9 @@ from autoloss.core.table import LossTable, Reduced
 from autoloss.core.tensors.deferred_checks import DeferredChecks
 from autoloss.probe.anchor import named
 from autoloss.probe.fork import Fork
+from autoloss.probe.kernels import residuals as residuals_of
 from autoloss.training.fleet.forked import MemberCopies
+from autoloss.training.fleet.measure import Residuals
 from autoloss.training.fleet.samples import FleetSamples
 from autoloss.training.fleet.stacked import Stacked
 from autoloss.training.step.entries import table_of
@@ -52,7 +54,7 @@ class Forward:
     ``of_loss`` says which of them each unit is compared at. ``wrong`` holds, by rule, which members have a value that
     breaks it and the first such value, [M, 2]. ``declared`` says which units the problem declares not to be balanced.
     ``empty`` holds, by remark, which members have a batch without anything for a loss, [M]. With a ``fork`` gradients
-    meet there, and the anchor is empty.
+    meet there, and the anchor is empty. ``residuals`` are those of the samples, for kernels.
     """
 
     losses: Reduced
@@ -62,6 +64,7 @@ class Forward:
     declared: tuple[bool, ...] = ()
     empty: Mapping[tuple[str, str], Tensor] = field(default_factory=dict)
     fork: Fork | None = None
+    residuals: Residuals | None = None
 
 
 class Noted(DeferredChecks):
@@ -101,17 +104,19 @@ class StackedForward:
         stacked: Stacked | None = None,
         weights: Mapping[str, Tensor] | None = None,
         optional: bool = False,
+        kernels: bool = False,
     ) -> Forward:
         """The losses for ``batch`` [M, B, ...]; the places where gradients are compared are found if ``anchored``.
 
-        Where these are ``optional``, a problem without an anchor has none.
+        Where these are ``optional``, a problem without an anchor has none. With ``kernels`` the residuals of all
+        samples are returned, too.
         With ``stacked`` it is the models of these that are called, a part of the members or copies of them, and samples
         have the ``weights`` [m, B] that are given by term, which no rule is asked for.
         """
         layout: dict[str, Any] = {}
         terms, forks = self.player.terms, bool(self.fork) and stacked is None
 
-        def one(model: MemberModel, batch: Any, weights: Mapping[str, Tensor]) -> list[Tensor]:
+        def one(model: MemberModel, batch: Any, weights: Mapping[str, Tensor]) -> Any:
             with self.problem.branching(self._branch if forks else None):
                 outputs = self.problem.outputs(model.network, batch)
             table = table_of(outputs, model.by_term(), self.player, clock)
@@ -121,6 +126,7 @@ class StackedForward:
             here = [i for i, scalar in enumerate(losses.scalars) if scalar is not None]
             if forks:
                 layout["fork"] = self._fork_of(table)
+            roots = [residuals_of(name, table.entry(name)) for name in terms.names] if kernels else []
             wanted = anchored and not forks and not (optional and table.anchor is None)
             features, names, of_loss = _anchor(table, model, self.player) if wanted else ((), (), ())
             noted = [_taken(part) for part in model.parts()]
@@ -129,11 +135,22 @@ class StackedForward:
             layout.update(wrong=list(wrong), empty=list(empty))
             layout.update(whole=losses.whole, masked=losses.masked, declared=_declared(table, self.player))
             scalars = [scalar for scalar in losses.scalars if scalar is not None]
-            return [losses.values, losses.counts, losses.present, *scalars, *features, *wrong.values(), *empty.values()]
+            found = [
+                losses.values,
+                losses.counts,
+                losses.present,
+                *scalars,
+                *features,
+                *wrong.values(),
+                *empty.values(),
+            ]
+            known = {name: root for name, (root, _) in zip(terms.names, roots, strict=False) if root is not None}
+            return found, known, [count for _, count in roots]
 
-        values, counts, present, *rest = (self.stacked if stacked is None else stacked).call(
+        (values, counts, present, *rest), roots, numbers = (self.stacked if stacked is None else stacked).call(
             one, batch, dict(weights or {})
         )
+        residuals = ([roots.get(name) for name in terms.names], torch.stack(numbers, 1)) if kernels else None
         here, features = layout["here"], layout["features"]
         scalars: list[Tensor | None] = [None] * len(terms.names)
         for i, scalar in zip(here, rest, strict=False):
@@ -146,7 +163,7 @@ class StackedForward:
         wrong = dict(zip(layout["wrong"], noted, strict=False))
         empty = dict(zip(layout["empty"], noted[len(wrong) :], strict=True))
         anchor, fork = layout["names"] or found, layout.get("fork")
-        return Forward(losses, anchor, layout["of_loss"], wrong, layout["declared"], empty, fork)
+        return Forward(losses, anchor, layout["of_loss"], wrong, layout["declared"], empty, fork, residuals)
 
     def _branch(self, features: Tensor) -> MemberCopies:
         return MemberCopies(features, self.player.terms.names, self.fork == "parameters")

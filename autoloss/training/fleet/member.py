@@ -13,7 +13,7 @@ from autoloss.core.loss import Loss
 from autoloss.core.need import HELD_OUT_DATA, Need
 from autoloss.core.problem import Problem
 from autoloss.core.surgery import Surgery
-from autoloss.core.weighting import Weighting
+from autoloss.probe.kernels import refuse_fork
 from autoloss.training.fleet.optimizer_kinds import kind_of, signature
 from autoloss.training.fleet.own_optimizers import KNOWN, OwnOptimizers
 from autoloss.training.fleet.samples import NOT_FOLLOWED
@@ -55,18 +55,11 @@ class Member:
     fork: Fork = ""
 
 
-def check_measured(weighting: Weighting) -> None:
-    """Raise :class:`UnlikeError` if ``weighting`` needs what a fleet does not measure."""
-    if Need.KERNEL in weighting.needs:
-        raise UnlikeError(f"A fleet measures no kernels, but {weighting.title()!r} needs them. It is trained alone.")
-
-
 def check_members(members: Sequence[Member]) -> None:
     """Raise :class:`UnlikeError` unless the ``members`` can be trained as one."""
     first = members[0]
     for member in members:
         player, weighting = member.player, member.player.weighting
-        check_measured(weighting)
         if kind_of(member.optimizer) is OwnOptimizers and (player.nonfinite.skips or Need.ALIGNMENT in weighting.needs):
             who = "on_nonfinite=skip" if player.nonfinite.skips else repr(weighting.title())
             raise UnlikeError(
@@ -82,6 +75,8 @@ def check_members(members: Sequence[Member]) -> None:
                 f"{weighting.title()!r} combines gradients where they meet, in a fork, but the member has none. It is "
                 "trained alone."
             )
+        if member.fork:
+            refuse_fork(weighting)
         if member.fork != first.fork:
             raise UnlikeError("The gradients of all members must meet in one place, but they differ. Train them apart.")
         if player.samples is not None and player.samples.needs & NOT_FOLLOWED:

@@ -26,7 +26,7 @@ from autoloss.training.fleet.forked import (
 )
 from autoloss.training.fleet.forward import Forward
 from autoloss.training.fleet.layout import Layout
-from autoloss.training.fleet.measure import measure_members
+from autoloss.training.fleet.measure import measure_members, traces_of_members
 from autoloss.training.fleet.member import Member
 from autoloss.training.fleet.notices import not_finite
 from autoloss.training.fleet.party import Party
@@ -34,7 +34,7 @@ from autoloss.training.fleet.samples import FleetSamples
 from autoloss.training.fleet.stacked import Stacked, structure
 from autoloss.training.fleet.stacked_weighed import StackedWeighed
 from autoloss.training.fleet.unbalanced import MembersUnbalanced
-from autoloss.training.fleet.weighing import Numbers, with_outcome
+from autoloss.training.fleet.weighing import Numbers, gathered, with_outcome
 from autoloss.training.step.forked import look
 from autoloss.training.step.player import Player
 
@@ -215,6 +215,11 @@ class FleetWeigher:
             numbers["signals"], templates, reached, rows, items = measure_members(
                 own.scalars(losses), [tensors[i] for i in trained], of_loss, needs, parameters
             )
+            if forward.residuals is not None:
+                each = [of_loss[unit] for unit in layout.terms.unit_of]
+                found = traces_of_members(forward.residuals, [tensors[i] for i in trained], each, clock.step)
+                traces = gathered(replace(losses, values=found), numbers.get("base"), layout)[0]
+                numbers["signals"]["kernel"], templates = {"kernel": traces}, {**templates, "kernel": traces[0]}
             if not any(reached):
                 raise SignalError(
                     "An anchor must be reached by at least one loss, but none of the losses depends on it. Compute the "

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from autoloss.core.errors import SignalError
-from autoloss.core.need import Need
 from autoloss.core.registry.lookup import registry
 from autoloss.core.surgery import Surgery
 from autoloss.training.fleet.batches import StackedBatches
@@ -32,11 +31,13 @@ GIVEN = {
     "scheduled": {"schedules": {"code": "linear(0,1)"}},
 }
 
+KERNELS = {"name": "ntk", "every": 2}  # measured at every second step
+
 
 def weightings():
     for name in registry.names("weighting"):
         kind = registry.load("weighting", name)
-        if isinstance(kind, type) and not issubclass(kind, Surgery) and Need.KERNEL not in kind.needs:
+        if isinstance(kind, type) and not issubclass(kind, Surgery):
             yield {"name": name, **GIVEN.get(name, {})}
 
 
@@ -53,7 +54,7 @@ def test_every_weighting_after_51_steps(weighting, missing):
     check(lambda problem, seed: member(problem, seed, weighting), Three(missing=missing), epochs=17)
 
 
-@pytest.mark.parametrize("weighting", ["equal", "uncertainty", "gradnorm", "balancer", "mgda", "rlw"])
+@pytest.mark.parametrize("weighting", ["equal", "uncertainty", "gradnorm", "balancer", "mgda", "rlw", KERNELS], ids=str)
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("parameters", [False, True], ids=["features", "parameters"])
 def test_windows_and_places(weighting, accumulate, parameters):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from autoloss.core.need import OUTCOME, Need
+from autoloss.core.need import OUTCOME
 from autoloss.core.registry.lookup import registry
 from autoloss.core.sample_order import EpochShuffle
 from autoloss.core.surgery import Surgery
@@ -37,7 +37,7 @@ class Spiked(Three):
 def weightings():
     for name in registry.names("weighting"):
         kind = registry.load("weighting", name)
-        if isinstance(kind, type) and not kind(**GIVEN.get(name, {})).needs & (OUTCOME | Need.KERNEL):
+        if isinstance(kind, type) and not kind(**GIVEN.get(name, {})).needs & OUTCOME:
             yield {"name": name, **GIVEN.get(name, {})}, issubclass(kind, Surgery)
 
 
