@@ -1,6 +1,6 @@
 """Whether a search in fleets finds as much as one trial after the other, and what it costs.
 
-python benchmarks/search_fleet.py quality [--sizes 1,16] [--searches 5] [--trials 64] [--epochs 10]
+python benchmarks/search_fleet.py quality [--sizes 1,16] [--searches 5] [--trials 64] [--epochs 10] [--pruner JSON]
 python benchmarks/search_fleet.py cost --today PATH
 
 quality: searches of `two_digits` with seeds 0, 1, ...; the score of each winner on fresh seeds and test data, with one
@@ -14,6 +14,7 @@ without start and imports, on one thread.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -39,7 +40,7 @@ from autoloss.core.registry.lookup import registry
 from autoloss.search.confirm import chosen, confirm, winner
 from autoloss.search.engine import Search, Settings
 from autoloss.search.runner import Task
-from autoloss.search.samplers import build_sampler
+from autoloss.search.samplers import build_pruner, build_sampler
 
 PLACE = Path("outputs/search_fleet")
 WEIGHTINGS = ("equal", "fixed", "uncertainty", "dwa", "gradnorm")
@@ -164,6 +165,7 @@ def _confirmed(together: Together, size: int, seed: int, given: argparse.Namespa
     problem = registry.build("problem", "two_digits")
     space = build_space(config, problem)
     study = create_study(direction="maximize")
+    study.pruner = build_pruner(json.loads(given.pruner), 1, 0)
     study.sampler = build_sampler({"name": "tpe"}, seed, 1, space.branches, given.trials, size)
     runner = Composing(settings, [], fleet=Shared(together, seed, size))  # type: ignore[arg-type]
     limits = Settings(given.trials, seed=seed, fleet=size)
@@ -211,6 +213,7 @@ def main() -> None:
     parser.add_argument("--searches", type=int, default=5)
     parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--pruner", default='{"name": "none"}', help="as search.pruner, in JSON")
     parser.add_argument("--confirm-seeds", type=int, default=5)
     given = parser.parse_args()
     if given.what == "quality":
