@@ -6,12 +6,13 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autoloss.app.arguments import Parser
 from autoloss.app.screen import say
 from autoloss.core.errors import ConfigError
 from autoloss.core.io.text_table import number
+from autoloss.search.override_text import written
 
 if TYPE_CHECKING:
     from autoloss.report.record import RunRecord
@@ -63,10 +64,40 @@ def _use(record: RunRecord, path: Path, numbers: Mapping[str, str]) -> str:
     if command[:2] != ["autoloss", "train"] or len(command) == 2:
         name = (record.config.get("problem") or {}).get("name")
         command = ["autoloss", "train", *([f"problem={name}"] if name else [])]
-    learned = {f"losses.{name}": text for name, text in numbers.items()}
+    learned = _scheduled(record.config.get("losses") or {}, numbers)
     kept = [one for one in command[2:] if not _is_weighting(one) and one.partition("=")[0] not in learned]
-    given = [f"{key}={text}" for key, text in learned.items() if any(one.startswith(f"{key}=") for one in command)]
+    given = [f"{key}={value if isinstance(value, str) else written(value)}" for key, value in learned.items()]
     return shlex.join(["autoloss", "train", *kept, *given, "weighting=scheduled", load])
+
+
+def _scheduled(losses: Mapping[str, Any], numbers: Mapping[str, str]) -> dict[str, Any]:
+    """The parameters of ``losses`` (the run's configuration) with learned ``numbers``, and what to set them to.
+
+    A number may be one of a list (``digit.offsets[1]``), or belong to a part of a combined loss (``digit.1.gamma``):
+    the parameter is then the whole list.
+    """
+    found = {}
+    for term, node in losses.items():
+        for key, value in node.items() if isinstance(node, Mapping) else ():
+            place = term if key == "losses" else f"{term}.{key}"
+            if (replaced := _replaced(value, place, numbers)) != value:
+                found[f"losses.{term}.{key}"] = replaced
+    return found
+
+
+def _replaced(value: Any, place: str, numbers: Mapping[str, str]) -> Any:
+    """``value``, a parameter or a list of losses, with the ``numbers`` whose names begin with its ``place``."""
+    if isinstance(value, Mapping):
+        return {key: _replaced(inner, _place(place, key, inner), numbers) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        inside = any(name.startswith(f"{place}[") for name in numbers)
+        return [_replaced(one, f"{place}[{i}]" if inside else f"{place}.{i}", numbers) for i, one in enumerate(value)]
+    return numbers.get(place, value)
+
+
+def _place(place: str, key: str, inner: Any) -> str:
+    # A loss may be written {focal: {gamma: 2}}, and the parts of a combined one have numbers for names.
+    return place if key == "losses" or isinstance(inner, Mapping) else f"{place}.{key}"
 
 
 def _is_weighting(argument: str) -> bool:

@@ -49,6 +49,7 @@ class Loss(Progressive, ABC):
     A loss is ``paired`` if the value of a sample depends on other samples of its batch. A prediction and a target in
     half precision are ``widened`` to float32 before :meth:`forward`: sums over pixels overflow float16, and bfloat16
     keeps 8 bits of them.
+    The gradient does not change with ``unlearnable`` numbers, or only where the loss bends: they cannot be learned.
     Where ``ignore_index`` is not ``None``, a sample with no other class label is absent.
     """
 
@@ -57,6 +58,7 @@ class Loss(Progressive, ABC):
     imbalance: ClassVar[str] = ""
     gradients: ClassVar[str] = ""
     absent: ClassVar[int] = 0
+    unlearnable: ClassVar[tuple[str, ...]] = ()
     paired: bool = False
     widened: ClassVar[bool] = True
     ignore_index: int | None = None

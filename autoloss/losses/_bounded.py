@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def bounded(x: Tensor, low: float, high: float = math.inf) -> Tensor:
+def bounded(x: Tensor, low: float | Tensor, high: float = math.inf) -> Tensor:
     """``x`` within [low, high], with the gradient of ``x``: that of a clamp is 0 outside, and nothing could come back.
 
     >>> x = torch.tensor([-3.0, 0.5], requires_grad=True)
@@ -18,4 +18,7 @@ def bounded(x: Tensor, low: float, high: float = math.inf) -> Tensor:
     """
     largest = torch.finfo(x.dtype).max
     finite = x.clamp(-largest, largest)
-    return finite.clamp(low, high).detach() + (finite - finite.detach())
+    kept = finite - finite.detach()
+    if isinstance(low, Tensor):  # with a gradient of its own
+        return torch.where(finite < low, low, finite.clamp(max=high).detach()) + kept
+    return finite.clamp(low, high).detach() + kept

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss
-from autoloss.core.tensors.constants import constant
+from autoloss.core.tensors.constants import row
 from autoloss.losses._shapes import same_shape, several_classes
 
 
@@ -57,16 +57,16 @@ def probabilities(loss: Loss, values: Tensor, what: str = "Probabilities") -> No
     loss.notices.forbid(f"{what} must lie in [0, 1]", ~((found >= 0) & (found <= 1)), found)
 
 
-def class_weights(weights: Sequence[float], prediction: Tensor) -> Tensor | None:
+def class_weights(weights: Sequence[float | Tensor], prediction: Tensor) -> Tensor | None:
     """``weights`` as a tensor [C] like ``prediction`` [B, C, ...]; ``None`` without any."""
-    if not weights:
+    if not len(weights):
         return None
     require(
         len(weights) == prediction.shape[1],
         "`class_weights` must have a weight for each class",
         f"there are {len(weights)} for {prediction.shape[1]} classes",
     )
-    return constant(tuple(float(w) for w in weights), prediction.device).to(prediction.dtype)
+    return row(weights, prediction)
 
 
 def check_class_weights(weights: Sequence[float]) -> None:

@@ -32,6 +32,7 @@ class Consistency(Loss):
 
     takes = ("logits",)
     search_space = {"threshold": Interval(0.5, 0.99)}
+    unlearnable = ("threshold",)
     use = "Samples without labels, and augmentations that do not change the answer."
     avoid = "The teacher is not yet better than chance (ramp the loss up); an augmentation may change the answer."
     outliers = "mse is bounded; a wrong pseudo-label of which the teacher is sure is learned."

@@ -25,6 +25,7 @@ class Cosine(Loss):
 
     takes = ("vectors", "directions", "vector_pairs")
     search_space = {"margin": Interval(0.0, 0.5)}
+    unlearnable = ("margin",)
     use = "Directions matter and lengths do not: embeddings, normals, text."
     avoid = "Lengths carry information (mse). Vectors may be 0: they have no direction, and cost 1."
     outliers = "Bounded by 2."

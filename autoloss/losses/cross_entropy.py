@@ -19,7 +19,7 @@ class CrossEntropy(Loss):
 
     Args:
         label_smoothing: eps in [0, 1]; ``(1 - eps) CE + eps / C sum_c -log p_c`` as in torch. As a tensor it has a
-            gradient, which torch's has not.
+            gradient, which torch's has not; so have weights of classes.
         class_weights: a factor for each class, at least 0; none by default. The mean over samples
             divides by their number, torch's by the sum of their weights.
         ignore_index: a label that is left out (of pixels, often 255 or -100); none by default, so
@@ -54,16 +54,17 @@ class CrossEntropy(Loss):
             target, keep = class_labels(self, prediction, target, self.ignore_index)
         weights = class_weights(self.class_weights, prediction)
         smoothing = self.label_smoothing
-        if isinstance(smoothing, Tensor):
+        if isinstance(smoothing, Tensor) or any(isinstance(one, Tensor) for one in self.class_weights):
             return per_sample(_smoothed(prediction, target, weights, smoothing), keep)
         values = functional.cross_entropy(prediction, target, weights, reduction="none", label_smoothing=smoothing)
         return per_sample(values, keep)
 
 
-def _smoothed(prediction: Tensor, target: Tensor, weights: Tensor | None, smoothing: Tensor) -> Tensor:
-    """Cross-entropy with a label smoothing that may have a gradient, [B, ...]."""
-    plain = functional.cross_entropy(prediction, target, weights, reduction="none")
+def _smoothed(prediction: Tensor, target: Tensor, weights: Tensor | None, smoothing: Tensor | float) -> Tensor:
+    """Cross-entropy whose label smoothing and weights of classes may have a gradient, [B, ...]."""
     logs = prediction.log_softmax(1)
     if weights is not None:
         logs = logs * weights.view(-1, *[1] * (prediction.dim() - 2))
+    soft = target.dim() == prediction.dim()
+    plain = -((logs * target).sum(1) if soft else logs.gather(1, target.unsqueeze(1)).squeeze(1))
     return plain + smoothing * (-logs.mean(1) - plain)

@@ -27,6 +27,7 @@ class GaussianKl(Loss):
 
     takes = ("normals",)
     search_space = {"free_bits": Interval(0.0, 1.0)}
+    unlearnable = ("free_bits",)
     use = "The latent of a variational autoencoder; warm it up (weighting=scheduled, cyclical)."
     avoid = "A weighting would balance it: its base weight has a meaning of its own (name it in `unbalanced`)."
     outliers = "Quadratic in the mean: a latent far out costs its square."

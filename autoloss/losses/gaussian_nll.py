@@ -50,6 +50,7 @@ class GaussianNll(Loss):
 
     def _bounded(self, log_variance: Tensor, error: Tensor) -> Tensor:
         """The log-variance, or the least; a clamp would end the gradient, and what is below could never come back."""
-        least = math.log(self.smallest)
-        asks = error.detach().square() > self.smallest
+        smallest = self.smallest
+        least = smallest.log().to(error) if isinstance(smallest, Tensor) else math.log(smallest)
+        asks = error.detach().square() > smallest
         return torch.where(asks | (log_variance >= least), bounded(log_variance, least), least)

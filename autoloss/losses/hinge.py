@@ -25,6 +25,7 @@ class Hinge(Loss):
 
     takes = ("binary", "classes", "pixels")
     search_space = {"margin": Interval(0.1, 10.0, log=True)}
+    unlearnable = ("margin",)
     use = "Classification by margin; right answers beyond it cost nothing."
     avoid = "Calibrated probabilities are wanted (cross_entropy)."
     outliers = "A wrong label has a gradient of size 1, however wrong the score is."

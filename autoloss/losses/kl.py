@@ -26,6 +26,7 @@ class Kl(Loss):
 
     takes = ("mixtures",)
     search_space = {"free_bits": Interval(0.0, 1.0)}
+    unlearnable = ("free_bits",)
     use = "Targets are distributions: soft labels, votes, a policy to stay near to."
     avoid = "P has mass where Q can have none (js). Targets are single classes (cross_entropy, which is the same)."
     outliers = "A class that Q excludes and P does not costs without bound."

@@ -49,4 +49,4 @@ class LogLoss(Loss):
         return per_sample(cost if weights is None else cost * weights[labels])
 
     def _cost(self, probability: Tensor) -> Tensor:
-        return -(probability + (self.eps - probability).clamp(min=0).detach()).log()
+        return -(probability + (self.eps - probability.detach()).clamp(min=0)).log()

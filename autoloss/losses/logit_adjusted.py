@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from autoloss.core.errors import require
 from autoloss.core.loss import Loss, per_sample
 from autoloss.core.space import Interval
-from autoloss.core.tensors.constants import constant
+from autoloss.core.tensors.constants import row
 from autoloss.losses._labels import class_labels
 
 
@@ -61,7 +60,8 @@ class LogitAdjusted(Loss):
         target, keep = class_labels(self, prediction, target, self.ignore_index)
         shifts = [self._row("offsets", self.offsets, prediction)]
         if self.priors:
-            shifts.append(self.tau * self._row("priors", [math.log(p) for p in self.priors], prediction))
+            logs = [p.log() if isinstance(p, Tensor) else math.log(p) for p in self.priors]
+            shifts.append(self.tau * self._row("priors", logs, prediction))
         for shift in shifts:
             prediction = prediction + shift.view(-1, *[1] * (prediction.dim() - 2))
         return per_sample(functional.cross_entropy(prediction, target, reduction="none"), keep)
@@ -72,8 +72,4 @@ class LogitAdjusted(Loss):
             return like.new_zeros(like.shape[1])
         found = f"there are {len(numbers)} for {like.shape[1]} classes"
         require(len(numbers) == like.shape[1], f"`{name}` must have a number for each class", found)
-        if isinstance(numbers, Tensor):
-            return numbers.to(like)
-        if any(isinstance(one, Tensor) for one in numbers):
-            return torch.stack([one.to(like) if isinstance(one, Tensor) else like.new_full((), one) for one in numbers])
-        return constant(tuple(float(one) for one in numbers), like.device, like.dtype)
+        return row(numbers, like)

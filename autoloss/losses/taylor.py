@@ -26,7 +26,7 @@ class Taylor(Loss):
     Args:
         theta0: the truth around which f is expanded.
         theta1: the probability around which f is expanded.
-        theta2: coefficient of b.
+        theta2: coefficient of b; no gradient has it, since probabilities sum to 1.
         theta3: coefficient of b^2 / 2.
         theta4: coefficient of b^3 / 6.
         theta5: coefficient of a b.
@@ -39,7 +39,8 @@ class Taylor(Loss):
     """
 
     takes = ("classes", "pixels", "mixtures")
-    search_space = {name: Interval(-4.0, 4.0) for name in NUMBERS}
+    search_space = {name: Interval(-4.0, 4.0) for name in NUMBERS if name != "theta2"}
+    unlearnable = ("theta2",)
     use = "A search, or learning from held-out data, that looks for a loss of any shape."
     avoid = "Nothing is searched; a weighting needs losses above 0."
     outliers = "Bounded: probabilities are. A wrong label costs what the polynomial says."

@@ -30,6 +30,7 @@ class Triplet(Loss):
     absent = -1
     paired = True
     search_space = {"margin": Interval(0.05, 2.0, log=True)}
+    unlearnable = ("margin",)
     use = "Embeddings that are ranked by distance (search, re-identification)."
     avoid = "Labels are wrong: they make the hardest triplets. All vectors collapse at first: lower the learning rate."
     outliers = "The hardest triplets are often wrongly labelled samples."

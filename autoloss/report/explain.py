@@ -35,6 +35,8 @@ def about_number(name: str, values: Array) -> str:
     known = finite(values)
     if len(known) < 2:
         return ""
+    if not np.ptp(known):
+        return f"`{name}` was learned, and stayed at {known[0]:.3g}: no step showed what another number would change."
     first, last = float(known[0]), float(np.median(known[-tail(known) :]))
     low, high = f"{known.min():.3g}", f"{known.max():.3g}"
     way = "rose" if last > first else "fell"

@@ -37,6 +37,32 @@ def test_a_learned_number_is_recorded_explained_distilled_and_replayed(autoloss,
     assert done.returncode == 0, done.stderr
 
 
+OFFSETS = "losses.digit.offsets=[learned(0,-5,5),0,0,0,0,0,0,0,0,learned(0,-5,5)]"
+PARTS = "losses.digit=[cross_entropy,{focal:{gamma:learned}}]"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("given", "key", "texts"),
+    [
+        (("losses.digit=logit_adjusted", OFFSETS), "offsets", lambda value: [value[0], value[9]]),
+        ((PARTS,), "losses", lambda value: [value[1]["focal"]["gamma"]]),
+    ],
+)
+def test_numbers_in_lists_and_in_parts_are_distilled_too(autoloss, tmp_path, given, key, texts):
+    done = autoloss("train", "problem=noisy_digits", *given, "trainer.max_epochs=2", "record.every=1", "name=first")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "outputs/train/first/001/report.html").read_text()
+    assert page.count("was learned: it") == len(texts([{"focal": {"gamma": 0}}] * 10))
+    done = autoloss("distill", str(tmp_path / "outputs/train/first/001"))
+    use = next(line for line in done.stdout.splitlines() if line.startswith("use it: "))
+    assert "learned" not in use
+    done = autoloss(*shlex.split(use.removeprefix("use it: autoloss ")), "name=second")
+    assert done.returncode == 0, done.stderr
+    config = json.loads((tmp_path / "outputs/train/second/001/summary.json").read_text())["config"]
+    assert all(text.startswith("points(") for text in texts(config["losses"]["digit"][key]))
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -45,6 +71,7 @@ def test_a_learned_number_is_recorded_explained_distilled_and_replayed(autoloss,
         ("losses.digit.ignore_index=learned", "'ignore_index' of loss 'generalised_cross_entropy' is none"),
         ("losses.digit.q=learned held_out.share=0", "held_out.share must lie between 0 and 1"),
         ("losses.digit.q=learned anchor=parameters", "Learned number digit.q needs weights that reach the heads"),
+        ("losses.digit=hinge losses.digit.margin=learned", "that of 'hinge' does not change with 'margin'"),
         ("losses.digit.q=learned held_out.losses.digt=mse", "No loss of held_out.losses is called 'digt'"),
     ],
 )
@@ -54,10 +81,21 @@ def test_mistakes_are_sentences(mistaken, given, message):
     assert message in err
 
 
-def test_a_gan_learns_no_number_of_its_losses(mistaken):
-    code, _, err = mistaken("train problem=digits_gan losses.cls.label_smoothing=learned")
-    assert code == 2
-    assert "The numbers of a GAN's losses must be fixed or follow a schedule" in err
+@pytest.mark.parametrize(
+    ("given", "number", "key"),
+    [
+        ("losses.cls.label_smoothing=learned", "cls.label_smoothing", "losses.cls.label_smoothing"),
+        ("losses.adv=least_squares losses.adv.wanted=learned(1,0,2)", "adv.wanted", "losses.adv.wanted"),
+        ("losses.adv=least_squares losses.adv.real=learned(1,0.5,2)", "adv.real", "losses.adv.real"),
+        ("discriminator.losses.penalty.gamma=learned", "penalty.gamma", "discriminator.losses.penalty.gamma"),
+        ("discriminator.losses.cls.label_smoothing=learned", "cls.label", "discriminator.losses.cls.label_smoothing"),
+    ],
+)
+def test_a_gan_learns_no_number_of_its_losses(mistaken, given, number, key):
+    code, _, err = mistaken(f"train problem=digits_gan {given}")
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"The numbers of a GAN's losses must be fixed or follow a schedule, but {number}" in err
+    assert f"Set {key} to a number." in err
 
 
 KINDS = "search.losses.digit=[cross_entropy,focal,poly,taylor]"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autoloss.report import read
-from autoloss.report.explain import findings, swings
+from autoloss.report.explain import about_number, findings, swings
 
 T = 200
 FLAT = np.ones(T)
@@ -195,3 +195,9 @@ def test_a_group_is_explained_by_its_own_gradient(run_directory):
     place = run_directory(columns=columns(weights, **norms), losses=("a", "b", "c"), groups={"ab": ["a", "b"]})
     assert "`a` and `b` were scaled down 4.6x" in said(place)
     assert "because their gradient norms were 3x those of the others." in said(place)
+
+
+def test_a_learned_number_that_never_moved_is_not_said_to_have_risen_or_fallen():
+    said = about_number("digit.margin", np.array([np.nan, 1.5, 1.5, 1.5]))
+    assert said == "`digit.margin` was learned, and stayed at 1.5: no step showed what another number would change."
+    assert "it rose from 1.5 to 2" in about_number("digit.margin", np.array([1.5, 1.8, 2.0]))

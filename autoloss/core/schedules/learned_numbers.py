@@ -81,7 +81,8 @@ def parse_learned(whose: str, written: Any, default: Any, space: Any) -> Learned
     several = isinstance(default, Sequence) and not isinstance(default, str)
     if isinstance(default, bool) or (default is not None and not several and not isinstance(default, float)):
         if default != "???":
-            raise ConfigError(f"A learned number must be a real number, but {whose} is {default!r} by default.")
+            kind = ", a whole number" if type(default) is int else ""
+            raise ConfigError(f"A learned number must be a real number, but {whose} is {default!r} by default{kind}.")
     elif default is None:
         raise ConfigError(f"A learned number must have a derivative, but {whose} is none: it is a choice.")
     if isinstance(written, str):

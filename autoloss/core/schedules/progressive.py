@@ -108,7 +108,13 @@ def _learned(kind: str, name: str, parameters: Mapping[str, Any], known: Mapping
             f"A number must belong to a loss to be learned, but {next(iter(written))!r} belongs to {kind} {name!r}. "
             "Give it a number or a schedule."
         )
-    space = getattr(registry.load(kind, name), "search_space", {})
+    component = registry.load(kind, name)
+    if fixed := [key for key in written if key in getattr(component, "unlearnable", ())]:
+        raise ConfigError(
+            f"The gradient of a loss must change with a number to learn it, but that of {name!r} does not change with "
+            f"{fixed[0]!r}, or only where the loss bends. Give it a number or a schedule, or search it."
+        )
+    space = getattr(component, "search_space", {})
     return {
         key: parse_learned(f"{key!r} of {kind} {name!r}", value, known[key], space.get(key))
         for key, value in written.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -17,6 +18,18 @@ def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype
     """
     with torch.inference_mode(False):
         return torch.tensor(values, dtype=dtype, device=device)
+
+
+def row(numbers: Sequence[float | Tensor] | Tensor, like: Tensor) -> Tensor:
+    """``numbers`` as a tensor [K] in the dtype and on the device of ``like``; those that are tensors keep their graph.
+
+    All callers share what is made of plain numbers: never write to it.
+    """
+    if isinstance(numbers, Tensor):
+        return numbers.to(like)
+    if any(isinstance(one, Tensor) for one in numbers):
+        return torch.stack([one.to(like) if isinstance(one, Tensor) else like.new_full((), one) for one in numbers])
+    return constant(tuple(map(float, numbers)), like.device, like.dtype)
 
 
 @lru_cache(maxsize=256)

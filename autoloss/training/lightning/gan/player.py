@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from autoloss.core.errors import ConfigError, check_known, require
-from autoloss.core.gan.adversarial_loss import InputPenalty
+from autoloss.core.gan.adversarial_loss import AdversarialLoss, InputPenalty
 from autoloss.core.loss import Loss
 from autoloss.core.need import OUTCOME, SampleNeed
 from autoloss.core.sample_weighting import SampleWeighting
@@ -68,11 +68,6 @@ class PlayerOptions:
                 f"Weighting {self.weighting.title()!r} needs to look at what its step did, but in a GAN the other "
                 "player steps in between. Choose a weighting without a look-ahead."
             )
-        if names := learned_numbers(self.losses):
-            raise ConfigError(
-                f"The numbers of a GAN's losses must be fixed or follow a schedule, but {names[0]} is learned, and the "
-                f"other player steps in between. Set losses.{names[0]} to a number."
-            )
         if self.sample_weighting is not None and SampleNeed.ALIGNMENT in self.sample_weighting.needs:
             raise ConfigError(
                 f"Sample weighting {self.sample_weighting.title()!r} learns from held-out data, but a GAN has none. "
@@ -95,6 +90,7 @@ class GanPlayer(Player):
         if not terms:
             raise ConfigError(f"The {name} must have losses, but it has none. Name them in the problem.")
         check_known(f"loss of the {name}", options.losses, terms)
+        _check_numbers(name, options.losses)
         penalties = [term for term, loss in options.losses.items() if isinstance(loss, InputPenalty)]
         sample_weighting = deepcopy(options.sample_weighting)
         if sample_weighting is not None and not sample_weighting.terms:
@@ -122,6 +118,17 @@ class GanPlayer(Player):
     def set_extra_state(self, state: dict[str, int]) -> None:
         """The number of steps from ``state_dict``."""
         self.steps_done = state["done"]
+
+
+def _check_numbers(player: str, losses: Mapping[str, Loss]) -> None:
+    for term, loss in losses.items():
+        if names := learned_numbers({term: loss}):
+            # Where both players have an adversarial loss, it is the generator's.
+            own = player == DISCRIMINATOR and not isinstance(loss, AdversarialLoss)
+            raise ConfigError(
+                f"The numbers of a GAN's losses must be fixed or follow a schedule, but {names[0]} is learned, and the "
+                f"other player steps in between. Set {'discriminator.' * own}losses.{names[0]} to a number."
+            )
 
 
 def rename_old_keys(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
