@@ -11,14 +11,15 @@ import argparse
 import json
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from autoloss.core.io.text_table import markdown, number
 from autoloss.core.metrics.score import relative_improvement
-from autoloss.search.verdict import compare
+from autoloss.search.verdict import ALPHA, compare, holm
 
 RESULTS = Path(__file__).with_name("results")
 TABLE, RUNS = RESULTS / "scenes.md", RESULTS / "scenes.jsonl"
@@ -107,6 +108,29 @@ def table(rows: Mapping[str, Mapping[int, Run]], base: str, score: Any, what: st
     return markdown(cells)
 
 
+def apart(rows: Mapping[str, Mapping[int, Run]], base: str, scores: Mapping[str, Callable[[Run], float]]) -> list[str]:
+    """The pairs of rows that differ in one of the ``scores``, after Holm's correction for all pairs and scores."""
+    seeds = sorted(rows[base])
+    whole = [row for row, of in rows.items() if set(seeds) <= set(of)]
+    found = []
+    for (name, score), (one, other) in ((s, pair) for s in scores.items() for pair in combinations(whole, 2)):
+        values = [[score(rows[row][seed]) for seed in seeds] for row in (one, other)]
+        found.append((name, one, other, compare({one: values[0]}, values[1])[one]))
+    if not found or len(seeds) < 2:
+        return []
+    corrected = holm([comparison.p for *_, comparison in found])
+    cells = [["better", "worse", "in", "by", "p (Holm)"]]
+    for p, (name, one, other, comparison) in sorted(zip(corrected, found, strict=True), key=lambda pair: pair[0]):
+        if p < ALPHA:
+            pair = (one, other) if comparison.difference > 0 else (other, one)
+            cells.append([*pair, name, f"{abs(comparison.difference):.3f}", number(p, ".2g")])
+    said = (
+        f"Pairs of the {len(whole)} rows that differ, of {len(found)} tests ({' and '.join(scores)}; Holm's correction "
+        f"is for all of them): {len(cells) - 1}."
+    )
+    return ["", said, *(["", markdown(cells)] if len(cells) > 1 else [])]
+
+
 def page(found: Mapping[str, Mapping[int, Run]]) -> str:
     """The page of all that was run."""
     lines = [
@@ -119,6 +143,13 @@ def page(found: Mapping[str, Mapping[int, Run]]) -> str:
         "seed, after Holm.",
     ]
     missing: list[str] = []
+
+    def small(run: Run) -> float:
+        return run["test"]["small_iou"]
+
+    def score(run: Run) -> float:
+        return relative_improvement(run["test"], reference, run["goals"])
+
     if found[PLAIN]:
         lines += [
             "",
@@ -128,7 +159,7 @@ def page(found: Mapping[str, Mapping[int, Run]]) -> str:
             "over union of the three small classes (0.3 to 0.5 % of the pixels each); `small x 20` has class weights "
             "of 20 for these.",
             "",
-            table({row: found[row] for row in LOSSES}, PLAIN, lambda run: run["test"]["small_iou"], "small_iou gained"),
+            table({row: found[row] for row in LOSSES}, PLAIN, small, "small_iou gained"),
         ]
         missing += [row for row in LOSSES if not set(found[PLAIN]) <= set(found[row])]
     if found[BASE]:
@@ -141,12 +172,8 @@ def page(found: Mapping[str, Mapping[int, Run]]) -> str:
             f"The segmentation has {BASE}, the other losses are the problem's own. The score is the mean relative "
             "improvement over equal weights. Weightings that measure gradients do so at every tenth step.",
             "",
-            table(
-                {row: found[row] for row in WEIGHTINGS},
-                BASE,
-                lambda run: relative_improvement(run["test"], reference, run["goals"]),
-                "score",
-            ),
+            table({row: found[row] for row in WEIGHTINGS}, BASE, score, "score"),
+            *apart({row: found[row] for row in WEIGHTINGS}, BASE, {"score": score, "small_iou": small}),
         ]
         missing += [row for row in WEIGHTINGS if not set(found[BASE]) <= set(found[row])]
     versions = next(run["versions"] for of in found.values() for run in of.values())

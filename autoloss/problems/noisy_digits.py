@@ -23,8 +23,10 @@ class NoisyDigits(Problem):
     test stay clean and balanced. An MLP with ReLU. Batches say which samples they hold (``index``), and which of
     them are ``corrupted``: the record shows the mean weights of these and of the others. Where numbers of the loss are
     learned, held-out data have wrong labels too. They are judged by the expected error ``1 - p_t``, since symmetric
-    noise does not change which of two classifiers has the smaller one (cross-entropy would ask for unsure answers);
-    without noise, rare classes count there as much as frequent ones.
+    noise does not change which of two classifiers has the smaller one (cross-entropy would ask for unsure answers).
+    Without noise, where classes are rare, they are judged by cross-entropy adjusted to the frequencies of the classes,
+    which is smallest where balanced accuracy is best. (Cross-entropy with weights of classes is so too where
+    data are not trained on; weights lose their effect on data that are fitted, as Byrd and Lipton show.)
 
     Args:
         noise: share of the training labels that are wrong, in [0, 1).
@@ -41,7 +43,7 @@ class NoisyDigits(Problem):
     avoid = "Several losses should be balanced: it has one."
     citation = (
         "Digits: Alpaydin, Kaynak (UCI, 1998), by scikit-learn; noise as in Zhang et al., ICLR 2017; "
-        "judged as in Ghosh, Kumar, Sastry, AAAI 2017, arXiv:1712.09482"
+        "judged as in Ghosh, Kumar, Sastry, AAAI 2017, arXiv:1712.09482, and Menon et al., ICLR 2021, arXiv:2007.07314"
     )
 
     def __init__(
@@ -55,8 +57,7 @@ class NoisyDigits(Problem):
             self.judges = {"digit": {"name": "generalised_cross_entropy", "q": 1.0}}
         elif imbalance > 1:
             sizes = _noise.relative_sizes(imbalance, CLASSES)
-            weights = [sum(sizes) / (CLASSES * size) for size in sizes]
-            self.judges = {"digit": {"name": "cross_entropy", "class_weights": weights}}
+            self.judges = {"digit": {"name": "logit_adjusted", "priors": sizes}}
 
     def datasets(self, seed: int) -> Mapping[str, TensorTable]:
         images, labels = _digits()

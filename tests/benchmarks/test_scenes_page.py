@@ -67,3 +67,14 @@ def test_a_run_that_is_there_is_not_trained_again(scenes, monkeypatch):
     monkeypatch.setattr(scenes, "train_row", lambda row, seed: trained.append((row, seed)) or {"test": {}})
     scenes.main(["--rows", "dice", "focal", "--seeds", "0"])
     assert trained == [("focal", 0)]
+
+
+def test_pairs_of_weightings_that_differ_are_listed_with_the_better_one_first(scenes):
+    rows = {scenes.BASE: [0.3, 0.31, 0.32], "auto": [0.3, 0.32, 0.31], "mgda": [0.1, 0.1101, 0.1199]}
+    write(scenes, rows)
+    scenes.main(["--show"])
+    page = scenes.TABLE.read_text()
+    assert "Pairs of the 3 rows that differ, of 6 tests (score and small_iou; Holm's correction is for all" in page
+    found = [line.strip("| ").split(" | ")[:4] for line in page.splitlines() if "| mgda" in line and "±" not in line]
+    assert [scenes.BASE, "mgda", "small_iou", "0.200"] in found
+    assert all(one[1].strip() == "mgda" for one in found)
