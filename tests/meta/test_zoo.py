@@ -21,8 +21,8 @@ from autoloss.problems._field import Jet
 
 FAMILIES = {**LEARN, **UNSEEN}
 # What the tables of docs/choosing.md are measured on: their problems, and what their data and equations are.
-TABLES = {"two_digits", "left_right", "both_digits", "adult", "klein_gordon", "helmholtz", "burgers", "poisson"}
-SOURCES = {"sklearn", "digits", "mnist", "images", "tabular", "klein", "gordon", "helmholtz", "burgers", "poisson"}
+TABLES = {"two_digits", "left_right", "both_digits", "adult", "klein_gordon", "helmholtz", "burgers", "poisson", "allen"}
+SOURCES = {"sklearn", "digits", "mnist", "images", "tabular", "klein", "gordon", "helmholtz", "burgers", "poisson", "allen"}
 
 
 def of(family, problems=1, steps=2):
