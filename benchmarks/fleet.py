@@ -1,6 +1,6 @@
 """What a step of a member costs in a fleet, as a ratio to the same step alone.
 
-python benchmarks/fleet.py [--today PATH] [--rounds 3] [--epochs 6]
+python benchmarks/fleet.py [--today PATH] [--rounds 3] [--epochs 6] [--parts two_digits others]
 
 ``--today`` is the Python of another installation (version 0.1.0, say), whose `autoloss train` is measured in the same
 run. All is CPU time of the process, on one thread. `autoloss train` is measured as the difference between a
@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -37,6 +38,8 @@ from autoloss.training.step.player import Player
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 WEIGHTINGS = ("equal", "uncertainty", "gradnorm", "mgda")
+PARTS = ("two_digits", "others")
+TRAIN, OTHER, OWN = "autoloss train", "autoloss train of the other installation", "a hand-written loop"
 
 
 class Convolutions(Problem):
@@ -179,46 +182,73 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    digits = registry.build("problem", "two_digits")
-    found: dict[tuple[str, str], list[float]] = {}
+    print(f"torch {torch.__version__}, cpu, 1 thread, {given.rounds} rounds\n")
+    if "two_digits" in given.parts:
+        print(of_digits(given))
+    if "others" in given.parts:
+        print(of_others(given))
+
+
+def by_training(given: argparse.Namespace, problem: str, weighting: str, epochs: int, steps: int) -> dict[str, float]:
+    """The seconds of a step of `autoloss train`, of this installation and of the other one if it is given."""
+    found = {TRAIN: trained(sys.executable, problem, weighting, epochs, steps)}
+    if given.today:
+        found[OTHER] = trained(str(Path(given.today).absolute()), problem, weighting, epochs, steps, own=False)
+    return found
+
+
+def of_digits(given: argparse.Namespace) -> str:
+    """The table of `two_digits`."""
+    digits, found = registry.build("problem", "two_digits"), defaultdict[tuple[str, str], list[float]](list)
     for _ in range(given.rounds):
         for weighting in WEIGHTINGS:
-            now = trained(sys.executable, "two_digits", weighting, given.epochs, 32)
-            found.setdefault((weighting, "autoloss train"), []).append(now)
-            if given.today:
-                old = trained(str(Path(given.today).absolute()), "two_digits", weighting, given.epochs, 32, own=False)
-                found.setdefault((weighting, "autoloss train of the other installation"), []).append(old)
-            own = measured(own_step(digits, weighting, 128), given.steps)
-            found.setdefault((weighting, "a hand-written loop"), []).append(own)
+            costs = by_training(given, "two_digits", weighting, given.epochs, 32)
+            costs[OWN] = measured(own_step(digits, weighting, 128), given.steps)
             for size in SIZES:
-                cost = measured(fleet_step(digits, size, weighting, 128), max(4, given.steps // size))
-                found.setdefault((weighting, f"fleet of {size}"), []).append(cost)
-        for name, problem, size, batch in (
-            ("klein_gordon", registry.build("problem", "klein_gordon"), 16, 128),
-            ("a convolution", Convolutions(), 8, 64),
-        ):
-            alone = measured(own_step(problem, "equal", batch), given.steps)
-            found.setdefault((name, "a hand-written loop"), []).append(alone)
-            cost = measured(fleet_step(problem, size, "equal", batch), max(4, given.steps // size))
-            found.setdefault((name, f"fleet of {size}"), []).append(cost)
-    print(f"torch {torch.__version__}, cpu, 1 thread, {given.rounds} rounds\n")
-    print("`two_digits`: CPU milliseconds of a step of one training (and its part of a hand-written loop's)\n")
-    rows = list(dict.fromkeys(row for weighting, row in found if weighting in WEIGHTINGS))
-    print("| | " + " | ".join(WEIGHTINGS) + " |\n|---|" + "---|" * len(WEIGHTINGS))
-    for row in rows:
+                step = fleet_step(digits, size, weighting, 128)
+                costs[f"fleet of {size}"] = measured(step, max(4, given.steps // size))
+            for row, cost in costs.items():
+                found[weighting, row].append(cost)
+    lines = ["`two_digits`: CPU milliseconds of a step of one training (and its part of a hand-written loop's)", ""]
+    lines += ["| | " + " | ".join(WEIGHTINGS) + " |", "|---|" + "---|" * len(WEIGHTINGS)]
+    for row in dict.fromkeys(row for _, row in found):
         cells = []
         for weighting in WEIGHTINGS:
-            pairs = zip(found[weighting, row], found[weighting, "a hand-written loop"], strict=True)
-            share = median(a / b for a, b in pairs)
+            share = ratio(found[weighting, row], found[weighting, OWN])
             cells.append(f"{1000 * median(found[weighting, row]):.2f} ({share:.2f})")
-        print(f"| {row} | " + " | ".join(cells) + " |")
-    print("\n| | alone | in a fleet | ratio |\n|---|---|---|---|")
-    for name, size in (("klein_gordon", 16), ("a convolution", 8)):
-        alone, together = found[name, "a hand-written loop"], found[name, f"fleet of {size}"]
-        ratio = median(a / b for a, b in zip(together, alone, strict=True))
-        print(f"| {name}, {size} members | {1000 * median(alone):.2f} | {1000 * median(together):.2f} | {ratio:.2f} |")
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def of_others(given: argparse.Namespace) -> str:
+    """The table of an equation and a convolution: a member-step in a fleet, as a part of a step in each other way."""
+    cases = (
+        ("klein_gordon", registry.build("problem", "klein_gordon"), 16, 128, 100),
+        ("a convolution", Convolutions(), 8, 64, 0),
+    )
+    lines = ["| CPU milliseconds | in a fleet | " + " | ".join((OWN, TRAIN, OTHER)) + " |", "|---|" + "---|" * 4]
+    for name, problem, size, batch, steps in cases:
+        found = defaultdict[str, list[float]](list)
+        for _ in range(given.rounds):
+            costs = by_training(given, name, "equal", 2, steps) if steps else {}
+            costs[OWN] = measured(own_step(problem, "equal", batch), given.steps)
+            costs["fleet"] = measured(fleet_step(problem, size, "equal", batch), max(4, given.steps // size))
+            for row, cost in costs.items():
+                found[row].append(cost)
+        cells = [f"{name}, {size} members", f"{1000 * median(found['fleet']):.2f}"]
+        for row in (OWN, TRAIN, OTHER):
+            part = f"{1000 * median(found[row]):.2f} ({ratio(found['fleet'], found[row]):.2f})" if row in found else ""
+            cells.append(part)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", "In parentheses: the part that a member-step in the fleet is of it.", ""])
+
+
+def ratio(of: Sequence[float], over: Sequence[float]) -> float:
+    """The median of the ratios within a round."""
+    return median(a / b for a, b in zip(of, over, strict=True))
 
 
 if __name__ == "__main__":
