@@ -172,6 +172,7 @@ def _check(configs: Mapping[str, Cell], overrides: Sequence[str]) -> None:
         problem = prepare({**config, "test": False}).problem
         metrics[label] = dict(problem.metrics)
         seeds, folds = config["compare"]["seeds"], config["compare"]["folds"]
+        require(folds >= 0, "compare.folds must be at least 0", f"it is {folds}")
         require(folds >= 2 or seeds >= 1, "compare.seeds must be at least 1", f"it is {seeds}")
         has = folds < 2 or type(problem).folds is not Problem.folds
         require(has, "Cross-validation needs a problem with folds()", f"{config['problem']['name']} has none")

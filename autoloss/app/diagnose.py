@@ -35,8 +35,9 @@ def main(arguments: Sequence[str]) -> int:
 
     problem = prepare(config).problem
     how = config["diagnose"]
-    require(how["runs"] >= 1, "diagnose.runs must be at least 1", f"it is {how['runs']}")
-    require(how["batches"] >= 1, "diagnose.batches must be at least 1", f"it is {how['batches']}")
+    for key in ("runs", "batches", "epochs"):
+        found = how[key]
+        require(found is None or found >= 1, f"diagnose.{key} must be at least 1", f"it is {found}")
     name = directory_name([config], overrides, [f"diagnose.{key}" for key in how])
     directory = typed_directory(overrides, "hydra.run.dir", config) or OUTPUTS / "diagnose" / name
     _empty(directory, config, ["autoloss", "diagnose", *arguments])

@@ -201,8 +201,8 @@ def _check(config: Mapping[str, Any]) -> Problem:
         found,
         "Set search.workers for parallel trials.",
     )
-    require(search["workers"] >= 1, "search.workers must be at least 1", f"it is {search['workers']}")
-    require(search["confirm"] >= 0, "search.confirm must be at least 0", f"it is {search['confirm']}")
+    for key, least in {"workers": 1, "confirm": 0, "folds": 0, "grid_points": 1}.items():
+        require(search[key] >= least, f"search.{key} must be at least {least}", f"it is {search[key]}")
     enough = search["confirm"] == 0 or search["confirm_seeds"] >= 2
     require(enough, "search.confirm_seeds must be at least 2", f"it is {search['confirm_seeds']}")
     guard_of(search["guard"])

@@ -39,6 +39,15 @@ PRUNERS: dict[str, Callable[..., pruners.BasePruner]] = {
 }
 
 
+# The least that an option may be; Optuna takes less and fails in the middle of a search.
+_LEAST = {
+    "n_startup_trials": 0,
+    "n_warmup_steps": 0,
+    "n_startup_steps": 0,
+    "min_resource": 1,
+    "max_resource": 1,
+    "reduction_factor": 2,
+}
 _STARTUP = {"gp": 10, "cmaes": 6}  # random trials before the first model, shared out among the weightings
 _NUMBERS: tuple[type, ...] = (FloatDistribution, IntDistribution)
 # What a sampler with a model of its own can draw; TPE draws the rest, and the weighting in a search over several.
@@ -152,4 +161,10 @@ def _name_and_options(kind: str, node: Mapping[str, Any], known: Mapping[str, An
     name = str(options.pop("name", ""))
     if name not in known:
         raise unknown(kind, name, known)
+    for key, least in _LEAST.items():
+        given = options.get(key, "auto")
+        good = given == "auto" or (isinstance(given, int) and not isinstance(given, bool) and given >= least)
+        require(good, f"search.{kind}.{key} must be a whole number of at least {least}", f"it is {given!r}")
+    share = options.get("p_threshold", 0.5)
+    require(0 < share < 1, f"search.{kind}.p_threshold must lie between 0 and 1", f"it is {share!r}")
     return name, options

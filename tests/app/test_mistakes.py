@@ -1,10 +1,16 @@
 """Single mistakes on the command line: exit code 2, one sentence that says what to write, and nothing left behind."""
 
+import re
 import shlex
 import sys
 from types import ModuleType
 
 import pytest
+
+from autoloss.app.composition import composed
+from autoloss.app.config_types import NULLABLE, WORD_OR_NUMBER, own_keys
+from autoloss.app.verbs import VERBS
+from autoloss.core.errors import ConfigError
 
 # What is typed, and words that the answer must have. Nothing is imported for these that takes seconds.
 EARLY = {
@@ -59,6 +65,13 @@ EARLY = {
     "search search.sampler=bayes": "No search.sampler is called 'bayes'.",
     "search search.pruner=hyper": "No search.pruner is called 'hyper'. Did you mean 'hyperband'?",
     "search search.trials=3": "Did you mean 'search.n_trials'?",
+    "search search.n_trials=many": "search.n_trials must be a whole number, but it is 'many'.",
+    "search search.keep=perhaps": "search.keep must be true or false, but it is 'perhaps'.",
+    "search search.losses.left=focal": "search.losses.left must be a list, but it is 'focal'.",
+    "search search.weightings=[[gradnorm]]": "search.weightings[0] must be text",
+    "search search.space=3": "search.space must be a mapping of names, but it is 3.",
+    "search search.pruner=median search.pruner.n_warmup_steps=few": "search.pruner.n_warmup_steps must be a whole number",
+    "meta problems=two_digits": "problems must be a list, but it is 'two_digits'.",
     "search compare.seeds=3": "Write autoloss compare compare.seeds=3.",
     "compare": "Write weighting=equal,gradnorm.",
     "compare seed=1,2": "Set compare.seeds=5.",
@@ -116,6 +129,17 @@ BUILT = {
     "search search.confirm_seeds=1": "search.confirm_seeds must be at least 2",
     "search search.workers=0": "search.workers must be at least 1",
     "search search.storage=mydb": "mydb",
+    "search search.folds=-1": "search.folds must be at least 0, but it is -1.",
+    "search search.grid_points=0": "search.grid_points must be at least 1, but it is 0.",
+    "search search.guard=[5]": "search.guard must be a share",
+    "search search.fleet=some": "search.fleet must be auto, or a number of at least 1",
+    "search search.sampler.n_startup_trials=-1": "search.sampler.n_startup_trials must be a whole number of at least 0",
+    "search search.pruner=hyperband search.pruner.reduction_factor=1": "must be a whole number of at least 2",
+    "search search.pruner=hyperband search.pruner.max_resource=[3]": "search.pruner.max_resource must be a whole number of at least 1",
+    "search search.folds=3 search.pruner=wilcoxon search.pruner.p_threshold=2": "must lie between 0 and 1, but it is 2",
+    "compare weighting=equal,dwa compare.folds=-1": "compare.folds must be at least 0, but it is -1.",
+    "compare weighting=equal,dwa compare.fleet=[2]": "compare.fleet must be auto, or a number of at least 1",
+    "diagnose diagnose.epochs=0": "diagnose.epochs must be at least 1, but it is 0.",
     "diagnose diagnose.runs=0": "diagnose.runs",
 }
 
@@ -146,6 +170,26 @@ def test_a_mistake_is_answered_before_anything_is_trained(mistaken, tmp_path, li
     assert len(err.splitlines()) == 1
 
 
+def leaves(node, above=""):
+    for key, value in node.items():
+        yield from leaves(value, f"{above}{key}.") if isinstance(value, dict) and value else [(f"{above}{key}", value)]
+
+
+OWN = [(verb, key, default) for verb in VERBS for key, default in leaves(own_keys(verb))]
+
+
+@pytest.mark.parametrize(("verb", "key", "default"), OWN, ids=lambda one: str(one))
+def test_every_key_of_a_verb_has_the_type_of_its_default(verb, key, default):
+    if key in WORD_OR_NUMBER:
+        pytest.skip("the code that reads it checks it: above")
+    wrong = ["[1,a]", "{a:1}"] if isinstance(default, str) else ["some", "[1,a]"]
+    texts = {key for key, of in NULLABLE.items() if of is str}
+    for value in ["[1,a]", "{a:1}"] if key in texts else wrong:
+        with pytest.raises(ConfigError, match=rf"{re.escape(key)}\S* must be|is a list, but|Write \+?{key}"):
+            composed(verb, [f"{key}={value}"])
+
+
 def test_there_are_enough_of_them():
+    assert len(OWN) > 30
     assert len(EARLY) >= 50
     assert len({shlex.split(line)[0] for line in EARLY}) >= 9
