@@ -204,8 +204,8 @@ def _explained(verb: str, overrides: list[str], error: Exception) -> ConfigError
     if match := re.search(r"Could not find '([^']*)'\n\nAvailable options in '([^']*)':\n((?:\t.*\n?)*)", text):
         group = match[2].partition("@")[0]
         return unknown(group.replace("/", "."), match[1].removeprefix(f"{match[2]}/"), match[3].split())
-    if match := re.search(r"Could not override '(loss@)?([^']+)'", text):
-        return unknown_key(verb, overrides, match[2])
+    if match := re.search(r"Could not override '(?:\w+@)?([^']+)'", text):
+        return unknown_key(verb, overrides, match[1])
     if match := re.search(r"Unknown function '(\w+)'", text):
         found = unknown("function", match[1], {**SCHEDULES, **PACINGS})
         return found if "Did you mean" in str(found) else UnknownNameError(f"{found} Put a text with () in quotes.")
