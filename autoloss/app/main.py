@@ -22,7 +22,6 @@ from autoloss.core.io.disk import explained
 from autoloss.core.passwords import without_passwords
 from autoloss.search.stop import Stopped
 
-RESUME_COMMANDS = {"train": "the same command with ckpt=last (a sweep: the same command)"}
 INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
 HYDRA_VERBS = tuple(name for name, verb in VERBS.items() if verb.composes)
 TRAINING_VERBS = ("train", "compare", "diagnose", "meta")  # those that may train on several devices
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return int(import_module("autoloss.app.launched").run_at(place, verb, rest, run))
             return int(run(rest))
     except Stopped as stopped:
-        print(f"autoloss: stopped by {stopped}; {RESUME_COMMANDS.get(verb, 'the same command')} goes on from here.")
+        print(f"autoloss: stopped by {stopped}; {stopped.then}.")
         return INTERRUPTED if str(stopped) == "SIGINT" else 0
     except AutolossError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":

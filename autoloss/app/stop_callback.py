@@ -50,7 +50,7 @@ class StopCallback(pl.Callback):
         if trainer.world_size > 1:
             raise KeyboardInterrupt
         if self.checkpoint is not None and pl_module.automatic_optimization:
-            trainer.save_checkpoint(self.checkpoint)
+            trainer.save_checkpoint(self.checkpoint, weights_only=False)
         stop.check()
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:

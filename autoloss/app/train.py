@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from autoloss.app.composition import composed, hydra_value, jobs, shared_overrides
 from autoloss.app.directories import (
     OUTPUTS,
+    CHECKPOINT,
     TRAJECTORY,
     check_run,
     has_rows,
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
     directory: list[str] = []
     if run_dir is not None:
         check_run(run_dir, configs[0])
-        made = missing(run_dir)
+        made, place = missing(run_dir), run_dir
         run_dir.mkdir(parents=True, exist_ok=True)
     elif configs[0]["ckpt"] == "last":
         place = newest(parent)
@@ -91,12 +92,17 @@ def main(arguments: Sequence[str]) -> int:
         directory = [f"hydra.run.dir={quoted(str(place))}"]
     else:
         above = missing(parent)
-        made = [numbered(parent), *above]
-        directory = [f"hydra.run.dir={quoted(str(made[0]))}"]
+        made = [place := numbered(parent), *above]
+        directory = [f"hydra.run.dir={quoted(str(place))}"]
     _exit_codes.clear()
     _mistaken.clear()
     _disk.clear()
-    hydra_main("train", job, [*flags, *overrides, *directory])
+    try:
+        hydra_main("train", job, [*flags, *overrides, *directory])
+    except Stopped as stopped:
+        kept = (place / CHECKPOINT).exists()
+        stopped.then = f"the same command {'with ckpt=last goes on from here' if kept else 'starts it anew'}"
+        raise
     _raise_disk_error()
     code = _exit_codes[-1] if _exit_codes else FAILED
     if code == USER_ERROR and made and _refused_at_once(made[0] / TRAJECTORY):

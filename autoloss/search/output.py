@@ -63,6 +63,8 @@ class Outcome:
         if best.user_attrs.get("baseline"):
             name = EQUAL
             said = f"Keep {EQUAL}: no other single run was better, and none was trained again on fresh seeds."
+            if len(self.ranked) == 1:
+                said = f"Keep {EQUAL}: no other run has finished."
         elif len(self.objectives) > 1:
             said = f"Not confirmed: {name} is the best compromise of single runs, so noise may have chosen it."
         else:

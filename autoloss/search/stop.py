@@ -20,7 +20,9 @@ CUT = signal.SIGUSR2 if hasattr(signal, "SIGUSR2") else signal.SIGTERM  # Window
 
 
 class Stopped(BaseException):
-    """This process was asked to end, by the signal in the message; the same command can continue the work later."""
+    """This process was asked to end, by the signal in the message; :attr:`then` says how to continue the work later."""
+
+    then: str = "the same command goes on from here"
 
 
 class Overdue(BaseException):

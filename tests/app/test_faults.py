@@ -88,7 +88,9 @@ def test_a_second_signal_is_not_needed(here, capfd):
     assert here("hydra.run.dir=cut", *whole) == 130
     said = capfd.readouterr()
     assert "press Ctrl-C again" in said.err
+    assert "weights_only" not in said.err  # Lightning's, of a checkpoint
     assert "interrupted, see cut" in said.out
+    assert "stopped by SIGINT; the same command with ckpt=last goes on from here." in said.out
     summary = json.loads(Path("cut/summary.json").read_text())
     assert (summary["state"], summary["steps"]) == ("interrupted", 6)
     assert set(summary["metrics"]) == {"left_error", "right_error", "pixels_mse"}
@@ -97,6 +99,12 @@ def test_a_second_signal_is_not_needed(here, capfd):
     assert json.loads(Path("cut/summary.json").read_text())["state"] == "finished"
     assert same("whole", "cut")
     assert Path("whole/trajectory.csv").read_text() == Path("cut/trajectory.csv").read_text()
+
+
+def test_a_run_without_a_checkpoint_does_not_say_that_it_goes_on(here, capfd):
+    Faulty.seen, Faulty.fault = 0, staticmethod(lambda: os.kill(os.getpid(), 2))
+    assert here("hydra.run.dir=cut", "problem=faulty_problems:Faulty", *SMALL, "checkpoint.every=0") == 130
+    assert "stopped by SIGINT; the same command starts it anew." in capfd.readouterr().out
 
 
 def test_an_interrupted_sweep_shows_what_it_has_and_goes_on(here, capfd):

@@ -140,6 +140,11 @@ def test_without_a_confirmation_nothing_is_claimed(finish):
     assert found.best.label == found.ranked[0].user_attrs["label"]
 
 
+def test_a_search_of_which_only_equal_weights_have_finished_compares_them_with_nothing(finish):
+    found = Outcome(finish(1), {"error": "min"}, ("score",))
+    assert found.decision.sentence == "Keep equal weights: no other run has finished."
+
+
 def test_the_file_and_the_page_say_the_same_as_the_screen(finish, instant, tmp_path):
     study = finish(4, instant(lambda candidate, seed: of(0.7)), goals=GOALS)
     confirmed = confirm(runner(equal=of(1.0), dwa=of(0.4, other=1.3)), [EQUAL, ONE], GOALS, 5, tmp_path)
