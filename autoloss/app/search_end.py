@@ -15,10 +15,12 @@ from autoloss.app.trust import import_paths
 from autoloss.app.unmoved import unmoved_sentence
 from autoloss.core.errors import first_line
 from autoloss.core.io.disk import disk_error
-from autoloss.core.io.files import MODEL, write_text
+from autoloss.core.io.files import KEPT, MODEL, read_json, write_text
+from autoloss.core.metrics.score import relative_improvement
 from autoloss.core.problem import Problem
 from autoloss.search.budget import none_but_baseline
 from autoloss.search.output import Outcome
+from autoloss.training.record.hparams import write_scores
 
 
 def show(
@@ -72,6 +74,10 @@ def _keep(
             raise
         say(f"autoloss: {outcome.decision.label} failed when it was trained once more: {first_line(error)}", error=True)
         return False
+    before = next((t.user_attrs["metrics"] for t in outcome.ranked if t.user_attrs.get("baseline")), None)
+    summary = read_json(directory / KEPT / "summary.json")
+    if before is not None and summary is not None:
+        write_scores({directory / KEPT: relative_improvement(summary["metrics"], before, outcome.goals)})
     took = f"trained once more in {seconds:.1f} s; search.keep=false skips it" if seconds else "as before"
     say(f"model: {shown(directory / MODEL)} ({took})")
     return True

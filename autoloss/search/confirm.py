@@ -147,6 +147,7 @@ def _compared(
             metrics(number, "test"),
             metrics(number, "validation"),
             _mean_weights([found[number, seed].get("final_weights", {}) for seed in seeds]),
+            seeds,
         )
         if number in test
         else Confirmed(candidate, number, (), (), error=errors[number], split=split)

@@ -190,7 +190,7 @@ class Outcome:
             directory, self.study, self.goals, self.objectives, self.confirmed, self.verdict, [*settings], decision
         )
         note(self.study, [self.decision.sentence, *self.verdict] if self.ranked else ["No trial finished."])
-        write_tensorboard(directory, counted(self.study), self.markdown(), list(self.goals))
+        write_tensorboard(directory, counted(self.study), self.markdown(), list(self.goals), self.confirmed)
 
     def best_yaml(self, settings: Sequence[str]) -> str:
         """The best candidate as a file for ``load=``: overrides, first the command's own ``settings``."""

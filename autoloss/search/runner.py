@@ -80,7 +80,7 @@ class Confirmed:
     ``test`` are the scores that the verdict compares, on the data ``split``: without a test split those of validation.
     A candidate that failed on a seed has no scores; ``error`` says on which seed, and why. ``metrics`` are the metrics
     on that data by name, a value for each seed, and ``validation_metrics`` those on validation data. ``final_weights``
-    are means over the seeds; a search of an earlier version has none.
+    are means over the seeds; a search of an earlier version has none. ``seeds`` are the fresh seeds.
     """
 
     candidate: Candidate
@@ -93,3 +93,4 @@ class Confirmed:
     metrics: Mapping[str, Sequence[float]] = field(default_factory=dict)
     validation_metrics: Mapping[str, Sequence[float]] = field(default_factory=dict)
     final_weights: Mapping[str, float] = field(default_factory=dict)
+    seeds: Sequence[int] = ()

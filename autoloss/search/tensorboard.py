@@ -9,23 +9,33 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 from torch.utils.tensorboard import SummaryWriter
 
-from autoloss.search.run_places import PLACE
+from autoloss.search.run_places import PLACE, confirmation
+from autoloss.search.runner import Confirmed
 from autoloss.training.record.hparams import SCORE, Plain, write_columns, write_scores
 
 STUDY = "study"
 
 
 def write_tensorboard(
-    directory: Path, trials: Sequence[FrozenTrial], leaderboard: str, metrics: Sequence[str] = ()
+    directory: Path,
+    trials: Sequence[FrozenTrial],
+    leaderboard: str,
+    metrics: Sequence[str] = (),
+    confirmed: Sequence[Confirmed] = (),
 ) -> None:
-    """Write the run ``study`` of a search in ``directory``, and the score of each trial into the trial's own run.
+    """Write the run ``study`` of a search in ``directory``, and the score of each run into the run's own directory.
 
-    The study has score, best score so far and final weights over the trial's number, the leaderboard as text, and the
+    A trial's is relative to the baseline's trial; that of a confirmation to the baseline's mean on the fresh seeds. Both
+    are on validation data. The study has score, best score so far and final weights over the trial's number, the leaderboard as text, and the
     columns of the table of all trials, with the problem's ``metrics``.
     """
     _write_study(directory / STUDY, trials, leaderboard, metrics)
     known = [(t.user_attrs.get(PLACE), t.user_attrs.get(SCORE)) for t in trials]
-    write_scores({directory / place: score for place, score in known if place is not None and score is not None})
+    scores = {directory / place: score for place, score in known if place is not None and score is not None}
+    for of in confirmed:
+        again = [confirmation(directory, of.trial, of.candidate, seed) for seed in of.seeds]
+        scores |= dict(zip(again, of.validation, strict=False))  # one that failed has none
+    write_scores(scores)
 
 
 def _write_study(directory: Path, trials: Sequence[FrozenTrial], leaderboard: str, metrics: Sequence[str]) -> None:

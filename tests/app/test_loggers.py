@@ -105,3 +105,24 @@ def test_a_logger_does_not_decide_what_is_trained(autoloss, tmp_path):
     assert searched[0] == searched[1] == searched[2]
     assert obstacle(told) == "trainer.logger"
     assert obstacle(config) != "trainer.logger"
+
+
+def test_every_row_of_a_search_in_the_table_has_a_score(autoloss, tmp_path):
+    few = ("trainer.max_epochs=1", "search.n_trials=2", "search.confirm=1", "search.confirm_seeds=2", "name=mine")
+    done = autoloss("search", *few, "search.weightings=[dwa]")
+    assert done.returncode == 0, done.stderr
+    scores = {}
+    for place in {path.parent for path in tmp_path.rglob("events.out.tfevents.*")}:
+        events = EventAccumulator(str(place)).Reload()
+        if any(one.plugin_data.plugin_name == "hparams" for one in events.summary_metadata.values()):
+            found = [one.value for one in events.Scalars("score")] if "score" in events.Tags()["scalars"] else []
+            scores[place.relative_to(tmp_path / "outputs/search/mine").as_posix()] = found
+    assert scores.pop("study") == []  # it has the columns
+    confirmed = {name: of for name, of in scores.items() if name.startswith("confirm/")}
+    assert [len(of) for of in scores.values()] == [1] * 7
+    assert len(confirmed) == 4
+    equal = [of[0] for name, of in confirmed.items() if "equal" in name]
+    assert sum(equal) == pytest.approx(0, abs=1e-6)  # over its own mean
+    file = json.loads((tmp_path / "outputs/search/mine/search.json").read_text())
+    validation = {row["label"]: row["validation"] for row in file["confirmed"]}
+    assert sorted(of[0] for of in confirmed.values()) == pytest.approx(sorted(sum(validation.values(), [])), abs=1e-6)
