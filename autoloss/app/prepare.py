@@ -131,6 +131,10 @@ def prepare(config: Mapping[str, Any], problem: Problem | None = None, here: boo
     assert builder is not None
     if len(terms := list(ingredients.problem.terms)) == 1 and not config["penalties"]:
         _tell_one_loss(terms[0])
+    if Need.KERNEL in ingredients.weighting.needs:
+        others = [f"{term} is {loss.title()}" for term, loss in ingredients.losses.items() if not loss.squares]
+        if others:
+            _tell_no_squares(str(config["weighting"]["name"]), " and ".join(others))
     return PreparedRun(config, ingredients, builder, rng_state())
 
 
@@ -144,6 +148,16 @@ def _tell_old_key() -> None:
 def _tell_one_loss(name: str) -> None:
     """Say once that there is nothing to weigh."""
     say(f"autoloss: the problem has one loss, {name}: there is nothing to weigh it against.", error=True)
+
+
+@cache
+def _tell_no_squares(name: str, others: str) -> None:
+    """Say once which losses a weighting by kernels was not made for."""
+    say(
+        f"autoloss: {name} is for losses that are squared residuals (mse), but {others}: it takes the root of "
+        "such a loss for its residual, and its theory says nothing of that.",
+        error=True,
+    )
 
 
 def _ingredients(config: Mapping[str, Any], problem: Problem | None, attempt: Attempt[Any]) -> Ingredients | None:
@@ -208,7 +222,6 @@ def _check_losses(run: Ingredients, attempt: Attempt[Any]) -> None:
     names = [*problem.terms, *(name for name in run.penalties if name not in problem.terms)]
     attempt(lambda: samples.suit(problem))
     attempt(lambda: SampleWeights(names, samples, size=1))
-    attempt(lambda: problem.check_samples(samples.title(), samples.needs))
     terms = attempt(lambda: Terms(names, config["base"], config["groups"]))
     if terms is not None:
         for of, node in run.constraints.items():

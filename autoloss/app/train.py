@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 
 from autoloss.app.composition import composed, hydra_value, jobs, shared_overrides
 from autoloss.app.directories import (
-    OUTPUTS,
     CHECKPOINT,
+    OUTPUTS,
     TRAJECTORY,
     check_run,
     has_rows,

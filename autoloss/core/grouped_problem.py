@@ -45,10 +45,13 @@ class GroupedProblem(Problem):
         require(not strange, rule, f"one is {strange!r}", "Give the groups other names with `groups`.")
         self.inner, self.key, self.split, self.names = inner, key, tuple(split), tuple(groups)
         self.module = inner.module  # type: ignore[misc]  # of this one
-        self.reads_files = inner.reads_files
+        self.reads_files, self.predicts, self.renewed = inner.reads_files, inner.predicts, inner.renewed
+        if len(inner.groups.get(key, ())) == len(groups):
+            inner.groups = {**inner.groups, key: tuple(groups)}  # for metrics of its own
         self.metrics = {**inner.metrics, **{f"{name}_{WORST}": goal for name, goal in inner.metrics.items()}}
         self.metrics = {name: goal for name, goal in self.metrics.items() if not name.endswith(f"_{WORST}_{WORST}")}
         self.terms = {name: loss for term, loss in inner.terms.items() for name in self.losses_of(term)}
+        self.judges = self.nodes(inner.judges)
         twice = len(self.terms) < sum(len(self.losses_of(term)) for term in inner.terms)
         require(not twice, "The losses of groups must have names of their own", f"they are {list(self.terms)}")
 

@@ -50,6 +50,7 @@ class Loss(Progressive, ABC):
     half precision are ``widened`` to float32 before :meth:`forward`: sums over pixels overflow float16, and bfloat16
     keeps 8 bits of them.
     The gradient does not change with ``unlearnable`` numbers, or only where the loss bends: they cannot be learned.
+    It ``squares`` if its values are squares of residuals (or their means), as a kernel's weights take them.
     Where ``ignore_index`` is not ``None``, a sample with no other class label is absent.
     """
 
@@ -60,6 +61,7 @@ class Loss(Progressive, ABC):
     absent: ClassVar[int] = 0
     unlearnable: ClassVar[tuple[str, ...]] = ()
     paired: bool = False
+    squares: ClassVar[bool] = False
     widened: ClassVar[bool] = True
     ignore_index: int | None = None
 
@@ -100,6 +102,7 @@ class FunctionLoss(Loss):
     """A user's plain function ``(prediction, target) -> [B]`` as a loss."""
 
     widened = False
+    squares = True  # for all that is known
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()

@@ -15,7 +15,6 @@ from torch.utils.data import Dataset, Subset
 from autoloss.core.component import Component
 from autoloss.core.datasets import size_of
 from autoloss.core.errors import ConfigError
-from autoloss.core.need import SampleNeed
 from autoloss.core.table import Anchor, Entry
 
 Branch = Callable[[Tensor], tuple[Mapping[str, Tensor], Anchor]]
@@ -120,8 +119,9 @@ class Problem(Component, ABC):
     maps names to the losses that held-out data is judged by where numbers of a term's loss are learned, if not by that
     of ``terms``: losses that do not follow wrong labels, say. ``module`` names the module that trains it by default.
     ``predicts`` says what the network of a diffusion model predicts, ``"epsilon"``, ``"x0"`` or ``"v"``, to rules for
-    noise levels. ``reads_files`` says that :meth:`predict` takes the path of a file. ``groups`` maps keys of the
-    samples (:class:`Outputs`) that are whole numbers from 0 to the names of their values.
+    noise levels. ``renewed`` is what to write for samples that stay, where each batch has new ones: rules that keep a
+    number for each sample ask for it. ``reads_files`` says that :meth:`predict` takes the path of a file. ``groups``
+    maps keys of the samples (:class:`Outputs`) that are whole numbers from 0 to the names of their values.
     """
 
     terms: Mapping[str, str | Mapping[str, Any] | None] = {}
@@ -130,6 +130,7 @@ class Problem(Component, ABC):
     recipe: ClassVar[Mapping[str, Any]] = {}
     module: ClassVar[str] = "multitask"
     predicts: str | None = None
+    renewed: str = ""
     reads_files: bool = False
     groups: Mapping[str, Sequence[str]] = {}
     _fork: Callable[[Tensor], Mapping[str, Tensor]] | None = None
@@ -196,9 +197,6 @@ class Problem(Component, ABC):
             f"Predictions need a problem with predict(), but {self.title()} has none. Call the network itself, or "
             "write predict(network, samples)."
         )
-
-    def check_samples(self, rule: str, needs: SampleNeed) -> None:
-        """Raise :class:`ConfigError` if the sample weighting ``rule``, with its ``needs``, cannot weigh this data."""
 
     def data_card(self) -> str:
         """What the user should know of the data before training: a few lines, which are printed and kept.

@@ -43,8 +43,15 @@ class SampleWeighting(Component, StateModule, ABC):
     def suit(self, problem: Problem) -> None:
         """Take from ``problem`` what the rule must know of it, and raise :class:`ConfigError` where they do not agree.
 
-        Called before a training of a problem, at least once, and never in a person's own loop; nothing by default.
+        Called before a training of a problem, at least once, and never in a person's own loop. By default, it refuses a
+        problem whose samples are new in each batch, if the rule keeps a number for each sample.
         """
+        require(
+            SampleNeed.INDEX not in self.needs or not problem.renewed,
+            f"Sample weighting {self.title()!r} keeps a number for each sample, so the samples must be kept",
+            f"those of {problem.title()!r} are new in each batch",
+            f"Write {problem.renewed}, or choose a rule that needs no index.",
+        )
 
     def bind(self, size: int | None = None) -> SampleWeighting:
         """Set the number of samples in the training data, if it is known, and allocate the state."""

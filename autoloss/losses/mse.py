@@ -17,6 +17,7 @@ class Mse(Loss):
     outliers = "They dominate: one error of 10 costs as much as a hundred errors of 1."
     imbalance = "It predicts the conditional mean; rare values are predicted too near to the frequent ones."
     gradients = "Proportional to the error: large at first, vanishing near the target."
+    squares = True
     citation = "folklore (least squares)"
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:

@@ -9,8 +9,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from autoloss.core.errors import require
-from autoloss.core.need import SampleNeed
 from autoloss.core.problem import Outputs, Problem, Term
 from autoloss.problems._drawing import Drawing, ResampledPoints
 from autoloss.problems._field import Field
@@ -39,6 +37,7 @@ class Physics(Problem):
     def __init__(self, hidden: Sequence[int], points: int | str) -> None:
         super().__init__()
         self.hidden, self.points = tuple(hidden), Drawing.read(points)
+        self.renewed = "" if self.points.kept else "problem.points=kept"
         Field(self.low, self.high, self.hidden)  # raises if `hidden` is wrong
 
     @abstractmethod
@@ -55,15 +54,6 @@ class Physics(Problem):
             for split, (points, solution) in self.solutions().items()
         }
         return {"train": self._train(seed), **known}
-
-    def check_samples(self, rule: str, needs: SampleNeed) -> None:
-        if SampleNeed.INDEX in needs:
-            require(
-                self.points.kept,
-                f"Sample weighting {rule!r} keeps a number for each point, so the points must be kept",
-                "they are new in each batch",
-                "Write problem.points=kept, or choose a rule that needs no index, such as causal.",
-            )
 
     def network(self) -> Field:
         return Field(self.low, self.high, self.hidden)

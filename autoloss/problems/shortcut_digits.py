@@ -76,7 +76,7 @@ class ShortcutDigits(Problem):
         return tallied(self.measure(outputs), outputs.keys["group"], len(GROUPS))
 
     def conclude(self, sums: Mapping[str, Tensor]) -> Mapping[str, float]:
-        return concluded(sums, self.metrics, GROUPS)
+        return concluded(sums, self.metrics, self.groups["group"])
 
     def _framed(self, images: Tensor, labels: Tensor, frames: Tensor) -> TensorTable:
         framed = (self.bright * frames.float())[:, None, None].expand(-1, 10, 10).clone()

@@ -36,6 +36,7 @@ class NoiseWeighting(SampleWeighting):
 
     def suit(self, problem: Problem) -> None:
         """Take the target from ``problem``; another one that the user has named is an error."""
+        super().suit(problem)
         predicts = problem.predicts
         if predicts is not None and self.named not in (None, predicts):
             raise ConfigError(

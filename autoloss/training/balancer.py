@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,8 @@ class Balancer(ClosedAtEnd, OwnLoop):
     ) -> None:
         super().__init__()
         require(probe_every >= 0, "`probe_every` must not be negative", f"probe_every={probe_every}")
+        good = isinstance(losses, Iterable) and not isinstance(losses, Tensor)
+        require(good, "Losses must be given by name", f"they are {losses!r}", 'Write ["depth", "normals"].')
         sampled = build_sample_weighting(sample_weighting)
         self.player = Player(
             losses,

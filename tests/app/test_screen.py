@@ -5,6 +5,9 @@ import sys
 
 import pytest
 
+from autoloss.app.composition import composed
+from autoloss.app.hydra_app import split
+from autoloss.app.prepare import _tell_no_squares, prepare
 from autoloss.app.screen import print_run, say
 from autoloss.core.io.text_table import named, number, span
 
@@ -44,3 +47,27 @@ def test_the_directory_is_named_once_at_the_end_in_a_command_to_copy(monkeypatch
     assert said.count("my run") == 1
     assert "tensorboard --logdir 'outputs/my run'" in said
     assert ("report.html" in said) == has_page
+
+
+@pytest.mark.parametrize(
+    ("problem", "others"),
+    [
+        ("two_digits", "left is cross_entropy and right is cross_entropy"),
+        ("two_digits losses.left=mae losses.right=mse", "left is mae"),
+        ("klein_gordon", ""),
+        ("klein_gordon losses.boundary=huber", "boundary is huber"),
+    ],
+)
+def test_kernels_of_what_is_no_squared_residual_are_told_once(capsys, problem, others):
+    _tell_no_squares.cache_clear()
+    arguments = [f"problem={problem.split()[0]}", *problem.split()[1:], "weighting=ntk", "weighting.wrap=[ema]"]
+    for _ in range(2):
+        prepare(composed("train", split([*arguments, "anchor=parameters"])[1]))
+    said = capsys.readouterr().err
+    assert said.count(f"ntk is for losses that are squared residuals (mse), but {others}: ") == bool(others)
+    assert ("squared" in said) == bool(others)
+
+
+def test_other_weightings_say_nothing_of_squares(capsys):
+    prepare(composed("train", ["weighting=gradnorm"]))
+    assert "squared" not in capsys.readouterr().err

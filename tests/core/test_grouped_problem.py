@@ -6,12 +6,14 @@ from torch import nn
 
 from autoloss.app.factories import grouped, losses_in
 from autoloss.core.clock import Clock
+from autoloss.core.component import Component
 from autoloss.core.errors import AutolossError
 from autoloss.core.grouped_problem import GroupedProblem
 from autoloss.core.problem import Outputs, Problem, Term
 from autoloss.losses.cross_entropy import CrossEntropy
 from autoloss.problems._tensors import TensorTable
 from autoloss.problems.digits_vae_gan import DigitsVaeGan
+from autoloss.problems.shortcut_digits import ShortcutDigits
 from autoloss.training.step.build import build_loss, build_weighting
 from autoloss.training.step.entries import table_of
 from autoloss.training.step.player import Player
@@ -142,3 +144,37 @@ def test_a_missing_key_a_fork_and_two_networks_are_errors():
         pass
     with pytest.raises(AutolossError, match="with one network, but 'digits_vae_gan' has two"):
         GroupedProblem(DigitsVaeGan(), "label", ["a", "b"])
+
+
+def test_what_a_problem_says_of_itself_is_said_of_it_in_groups_too():
+    own = {"terms", "metrics", "judges", "groups", "recipe"}  # of the losses of groups; the last is read from the class
+    said = {name: of for name, of in vars(Problem).items() if not (name.startswith("_") or callable(of) or name in own)}
+    said = {name: of for name, of in said.items() if not isinstance(of, classmethod) and name not in vars(Component)}
+    inner = Domains()
+    for name, default in said.items():
+        setattr(inner, name, not default if isinstance(default, bool) else f"another {name}")
+    found = GroupedProblem(inner, "domain", inner.groups["domain"], ["task"])
+    assert {"module", "predicts", "reads_files", "renewed"} <= set(said)
+    assert {name: getattr(found, name) for name in said} == {name: getattr(inner, name) for name in said}
+    inner.judges = {"task": "mae"}
+    judges = GroupedProblem(inner, "domain", inner.groups["domain"], ["task"]).judges
+    assert judges == {"task_photo": "mae", "task_sketch": "mae", "task_clip": "mae"}
+
+
+def test_what_a_problem_does_it_does_in_groups_too():
+    not_passed = {
+        "branch",
+        "restored",
+        "title",
+        "card",
+    }  # `branching` reaches the problem inside; the others are of classes
+    methods = {name for name, of in vars(Problem).items() if callable(of) and not name.startswith("_")} - not_passed
+    assert methods - set(vars(GroupedProblem)) == set()
+
+
+def test_other_names_of_groups_are_those_of_every_metric():
+    problem = grouped(ShortcutDigits(), config(odd={"by": "group", "groups": ["a", "b", "c", "d"]}))
+    batch = problem.datasets(0)["val"].columns
+    found = problem.conclude(problem.tally(problem.outputs(problem.network(), batch)))
+    assert set(found) == {"error_a", "error_b", "error_c", "error_d", "error_worst"}
+    assert ShortcutDigits().groups == ShortcutDigits.groups

@@ -247,7 +247,7 @@ def test_a_number_in_place_of_a_loss_is_answered_with_what_to_pass(given):
         Balancer(["a", "b"], "equal")({"a": given, "b": torch.ones(())})
 
 
-@pytest.mark.parametrize("names", [[0.1, 0.2], [torch.ones(())]])
+@pytest.mark.parametrize("names", [[0.1, 0.2], [torch.ones(())], 3, None, torch.ones(())])
 def test_what_is_no_list_of_names_is_answered_with_one(names):
     with pytest.raises(ConfigError, match=r"Losses must be given by name, .* Write \[\"depth\", \"normals\"\]\."):
         Balancer(names, "equal")

@@ -94,7 +94,7 @@ def test_points_are_a_number_kept_or_resampled(points):
 def test_a_rule_by_index_needs_kept_points(rule, autoloss):
     done = autoloss("train", "problem=allen_cahn", f"sample_weighting={rule}", "problem.points=resampled")
     assert done.returncode == 2
-    assert f"Sample weighting '{rule}' keeps a number for each point" in done.stderr
+    assert f"Sample weighting '{rule}' keeps a number for each sample, so the samples must be kept" in done.stderr
     assert "Write problem.points=kept" in done.stderr
 
 

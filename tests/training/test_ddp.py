@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.training.ddp_ways import shards
+
 SCRIPT = Path(__file__).with_name("ddp_script.py")
 WEIGHTINGS = "uncertainty,gradnorm,famo,auto_lambda,learned,coba,remembering"
 
@@ -24,6 +26,7 @@ def test_a_probe_that_a_static_graph_would_break_is_an_error(results):
         assert "inside the forward that DistributedDataParallel wraps" in says
 
 
+@pytest.mark.skipif(not shards("cpu"), reason="this torch shards nothing on a CPU")
 def test_an_anchor_that_is_sharded_is_an_error(results):
     says = results[1]["mistakes"]["sharded"]
     assert says is not None
