@@ -25,8 +25,8 @@ def write_tensorboard(
 ) -> None:
     """Write the run ``study`` of a search in ``directory``, and the score of each run into the run's own directory.
 
-    A trial's is relative to the baseline's trial, that of a confirmation to the baseline's mean on the fresh seeds, both
-    on validation data. The study has score, best score so far and final weights over the trial's number, the
+    A trial's is relative to the baseline's trial, that of a confirmation to the baseline's mean on the fresh seeds;
+    both are on validation data. The study has score, best score so far and final weights over the trial's number, the
     leaderboard as text, and the columns of the table of all trials, with the problem's ``metrics``.
     """
     _write_study(directory / STUDY, trials, leaderboard, metrics)

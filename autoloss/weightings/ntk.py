@@ -26,7 +26,7 @@ class Ntk(Weighting):
     The trace is estimated by one random probe for each loss and smoothed; authors compute it exactly, from the gradient
     of each sample. The paper's trace is a sum over samples and its numerator the trace of the whole kernel; means, as
     in the authors' later code, make weights that do not depend on the number of points. A loss must be the square of a
-    residual, with a value for each sample; weights of samples count. Runs are trained alone, not in a fleet.
+    residual, with a value for each sample; weights of samples count.
     """
 
     traces: Tensor
