@@ -29,6 +29,19 @@ def turning(direction: Mapping[Tensor, Tensor], gradients: Mapping[Tensor, Tenso
     return {**direction, **taken}
 
 
+def rounding(direction: Mapping[Tensor, Tensor], gradients: Mapping[Tensor, Tensor]) -> Tensor | None:
+    """What rounding may leave of ``<turning(direction, gradients), gradients>``, which is 0; ``None`` of no tensors.
+
+    It is ``eps |direction| |gradients|``, with the eps of the numbers that these are computed in.
+    """
+    pairs = [(_wide(d), _wide(gradients[p])) for p, d in direction.items() if p in gradients]
+    if not pairs:
+        return None
+    to = pairs[0][0]
+    sizes = [torch.stack([torch.dot(x, x).to(to) for x in of]).sum() for of in zip(*pairs, strict=True)]
+    return torch.finfo(to.dtype).eps * (sizes[0].sqrt() * sizes[1].sqrt())
+
+
 def _wide(tensor: Tensor) -> Tensor:
     numbers = flat(tensor)
     return numbers.to(torch.promote_types(numbers.dtype, torch.float32))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from autoloss.probe.turning import turning
+from autoloss.probe.turning import rounding, turning
 
 
 def tensors(*shapes, seed=0, dtype=torch.float64):
@@ -63,3 +63,14 @@ def test_low_precision_is_summed_in_float32():
     found = turning(direction, gradients)
     assert found[keys[0]].dtype == torch.bfloat16
     assert found[keys[0]].abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_rounding_leaves_along_the_gradient_is_about_its_bound(dtype):
+    direction, gradients = dictionaries(dtype)
+    left = abs(float(dot(turning(direction, gradients), gradients)))
+    bound = rounding(direction, gradients)
+    assert left <= 4 * float(bound)
+    lengths = [dot(one, one).sqrt() for one in (direction, gradients)]
+    torch.testing.assert_close(bound, torch.finfo(dtype).eps * lengths[0] * lengths[1])
+    assert rounding(direction, {}) is None

@@ -23,7 +23,7 @@ from autoloss.probe.implicit import Implicit, hessian_of
 from autoloss.probe.lookahead import Moment, evaluating, replayed
 from autoloss.probe.optimizer_step import OptimizerStep
 from autoloss.probe.slopes import Slopes
-from autoloss.probe.turning import turning
+from autoloss.probe.turning import rounding, turning
 from autoloss.training.step.held_out_objective import HeldOutObjective
 from autoloss.training.step.loss_numbers import learned_numbers
 from autoloss.training.step.player import Player
@@ -158,10 +158,12 @@ class LookAhead:
             slopes = self._slopes(looks, parts, optimizer_step.before, direction)
             found = sum_over_ranks(torch.stack(slopes).detach().sum(0)) / world_size()
         if (numbers := self.player.numbers) is not None and numbers.turn(step, aligned):
-            turned = turning(direction, optimizer_step.gradients) if self.implicit is None else direction
+            gradients = optimizer_step.gradients if self.implicit is None else {}
+            turned = turning(direction, gradients)
             with numbers.leaves() as leaves:
                 slopes = self._slopes(looks, parts, optimizer_step.before, turned)
-            numbers.see([self._pull(*pair) for pair in zip(slopes, self.player.window.steps, strict=True)], leaves)
+            pulls = [self._pull(*pair) for pair in zip(slopes, self.player.window.steps, strict=True)]
+            numbers.see(pulls, leaves, rounding(direction, gradients))
         return found
 
     def _slopes(

@@ -23,6 +23,7 @@ from autoloss.core.tensors.state import StateModule, commit
 
 SELDOM = 4  # steps between two that learn numbers, if weights are learned at each: both need a pass of their own
 KIND = "loss_number"  # of the columns in the record
+ROUNDINGS = 50  # eps of a slope that is 0: up to 21 were seen, and 1000 and more where a number turns the step
 FAR = 16.0  # in logits and logarithms: where a sigmoid has no slope left
 
 
@@ -139,14 +140,21 @@ class LossNumbers(StateModule):
         """Whether the numbers learn from this step; ``weights`` says that weights learn from the look-ahead too."""
         return not weights or step % SELDOM == 0
 
-    def see(self, pulls: Sequence[Tensor], leaves: Sequence[Tensor]) -> None:
-        """Learn of a step; the objective falls by the sum of the ``pulls``, a function of the ``leaves``."""
+    def see(self, pulls: Sequence[Tensor], leaves: Sequence[Tensor], floor: Tensor | None = None) -> None:
+        """Learn of a step; the objective falls by the sum of the ``pulls``, a function of the ``leaves``.
+
+        Adam would make whole steps of what rounding leaves of a slope that is 0. So a slope counts as 0 where it would
+        change the pulls, over the whole range of the number, by less than some times the rounding ``floor``.
+        """
         total = torch.stack(list(pulls)).sum()
         found: Sequence[Tensor | None] = [None] * len(leaves)
         if total.requires_grad:
             found = torch.autograd.grad(total, leaves, allow_unused=True)
         gradient = torch.stack([torch.zeros_like(v) if g is None else g for v, g in zip(leaves, found, strict=True)])
-        self.gradient = -sum_over_ranks(gradient) / world_size()
+        gradient = -sum_over_ranks(gradient) / world_size()
+        if floor is not None:
+            gradient = torch.where(gradient.abs() * self._width() > ROUNDINGS * floor.to(gradient), gradient, 0.0)
+        self.gradient = gradient
 
     def forget(self) -> None:
         """Forget what was learned of a step that is given up."""
@@ -169,6 +177,15 @@ class LossNumbers(StateModule):
         slope = torch.where(above, values - low, torch.where(high.isfinite(), values - high, 1.0))
         slope = torch.where(both, (values - low) * ((high - values) / (high - low)), slope)
         self.adam.step(self.moved, (gradient * slope * rate).float())
+
+    def _width(self) -> Tensor:
+        """By how much the numbers [n] may change: their ranges, or their distances from a single bound, or sizes."""
+        low, high, _, _ = self._constants()
+        values = self.values
+        one = torch.where(
+            low.isfinite(), values - low, torch.where(high.isfinite(), high - values, values.abs().clamp(min=1))
+        )
+        return torch.where(low.isfinite() & high.isfinite(), high - low, one)
 
     def _at(self) -> Tensor:
         """The coordinates in which the numbers move, [n]."""

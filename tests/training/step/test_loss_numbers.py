@@ -207,6 +207,19 @@ def test_a_number_that_only_makes_steps_longer_or_shorter_has_no_slope(weighting
     assert float(seen[0].abs()) < 1e-15
 
 
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
+@pytest.mark.parametrize("weighting", ["equal", "auto_lambda"])
+def test_rounding_moves_no_number_that_has_no_slope(weighting, kind):
+    torch.manual_seed(0)
+    loss = learned("learned(2,0.1,9)", f"{__name__}:Scaled", "scale")
+    net = torch.nn.Sequential(torch.nn.Linear(4, 32), torch.nn.ReLU(), torch.nn.Linear(32, 3))
+    optimizer = kind(net.parameters(), 0.01)
+    balancer = Balancer(["a"], weighting, learned={"a": loss})
+    for _ in range(20):
+        one_step(balancer, loss, net, optimizer)
+    assert float(loss.scale) == 2.0
+
+
 def test_a_start_on_a_bound_is_a_little_inside():
     assert learned("learned(0,0,1)").q == 0.01
     assert learned("learned", "cross_entropy", "label_smoothing").label_smoothing == pytest.approx(0.003)
