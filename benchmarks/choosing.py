@@ -44,6 +44,9 @@ For a metric that you care about let `autoloss search` decide, since no weightin
   in the mean, but one in eight got worse by more than 5 %, most of them equations: so it is not the default.
   `uncertainty` and `imtl_l` cost nothing, and their scale is free: a common factor on all weights acts as a larger
   learning rate. Wrap them in `normalise`, or tune the learning rate of equal weights too.
+- Weights that are learned from held-out data (`auto_lambda`, `learned`) end below equal weights where these are a poor
+  start; with `weighting.wrap=[from_auto]` they do not ([measured](../benchmarks/results/held_out.md)), and no setting
+  of the objective makes up for that.
 - **The best weighting depends on the metric**: on `left_right`, by the change of error it is `uncertainty` with a
   tuned rate, by the change of accuracy `cagrad` (the last columns of that table).
 """

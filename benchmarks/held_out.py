@@ -31,6 +31,10 @@ ROWS: Mapping[str, tuple[str, ...]] = {
         )
         for method, objective, source in product(METHODS, OBJECTIVES, SOURCES)
     },
+    **{
+        f"{method}, from auto": (f"weighting={method}", "weighting.wrap=[from_auto]", "held_out.objective=log")
+        for method in METHODS
+    },
 }
 STUDIES = {
     "held_out_two_digits": Protocol(
@@ -48,9 +52,10 @@ HEAD = """# What `auto_lambda` and `learned` should lower on held-out data
 
 Written by `python benchmarks/held_out.py --data DIR`. `log` is the sum of the held-out losses' logarithms, `sum` their
 sum. `share`: a tenth of the training data is kept for the weights; `train`: held-out batches are other batches of the
-training data. Test metrics of the last step, mean over the seeds that every row has; in parentheses a metric's own
-relative improvement. The score is the mean of these improvements, with an interval of 95 % (Student's t, paired by
-seed); p is corrected by Holm.
+training data. "From auto": with the defaults (`log`, `share`), and factors of the weights of `auto` are learned.
+Test metrics of the last step, mean over the seeds that every row has; in parentheses a metric's own relative
+improvement. The score is the mean of these improvements, with an interval of 95 % (Student's t, paired by seed); p is
+corrected by Holm.
 """
 
 

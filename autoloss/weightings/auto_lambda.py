@@ -42,7 +42,10 @@ class AutoLambda(Weighting):
     claims = frozenset({"permutation_equivariant"})
     search_space = {"lr": Interval(1e-3, 1e-1, log=True)}
     use = "Some losses matter in themselves and the others only help: name the primary ones."
-    avoid = "No data can be held out, or a step must not cost as much as three."
+    avoid = (
+        "No data can be held out, or a step must not cost as much as three. For losses of unlike scale equal weights "
+        "are a poor start: wrap it in from_auto."
+    )
     citation = "Liu, James, Davison, Johns: Auto-Lambda, TMLR 2022, arXiv:2202.03091"
 
     def __init__(self, lr: float = 0.03, variant: str = "softmax", start: float = 1.0) -> None:

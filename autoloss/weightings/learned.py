@@ -63,7 +63,10 @@ class Learned(Weighting):
     claims = frozenset({"sums_to_count", "permutation_equivariant"})
     search_space = {"lr": Interval(1e-3, 1e-1, log=True)}
     use = "A rule that should be used again: on a longer run, another problem, another number of losses."
-    avoid = "No data can be held out, or a step must not cost as much as three."
+    avoid = (
+        "No data can be held out, or a step must not cost as much as three. For losses of unlike scale equal weights "
+        "are a poor start: wrap it in from_auto."
+    )
     citation = "ours; a rule learned on held-out data as in Shu et al.: Meta-Weight-Net, NeurIPS 2019, arXiv:1902.07379"
 
     def __init__(

@@ -21,8 +21,10 @@ from autoloss.problems._field import Jet
 
 FAMILIES = {**LEARN, **UNSEEN}
 # What the tables of docs/choosing.md are measured on: their problems, and what their data and equations are.
-TABLES = {"two_digits", "left_right", "both_digits", "adult", "klein_gordon", "helmholtz", "burgers", "poisson", "allen"}
-SOURCES = {"sklearn", "digits", "mnist", "images", "tabular", "klein", "gordon", "helmholtz", "burgers", "poisson", "allen"}
+TABLES = {"two_digits", "left_right", "both_digits", "adult", "klein_gordon", "helmholtz", "burgers", "poisson"}
+TABLES |= {"allen_cahn", "digits_vae_gan", "noisy_digits", "diabetes", "wine", "breast_cancer"}
+SOURCES = {"sklearn", "digits", "mnist", "images", "tabular", "klein", "gordon", "helmholtz", "burgers", "poisson"}
+SOURCES |= {"allen", "cahn", "diabetes", "wine", "cancer"}
 
 
 def of(family, problems=1, steps=2):
