@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +23,7 @@ from autoloss.core.io.disk import explained
 from autoloss.core.passwords import without_passwords
 from autoloss.search.stop import Stopped
 
+_python_text = warnings.formatwarning
 INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
 HYDRA_VERBS = tuple(name for name, verb in VERBS.items() if verb.composes)
 TRAINING_VERBS = ("train", "compare", "diagnose", "meta")  # those that may train on several devices
@@ -74,12 +76,20 @@ def _complete(arguments: list[str]) -> int:
 def run() -> None:
     """Run the console script ``autoloss``."""
     sys.excepthook = _show_error
+    warnings.formatwarning = warning_text
     outlive_readers()
     sys.exit(main())
 
 
 def _show_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     sys.stderr.write(without_passwords("".join(traceback.format_exception(kind, error, trace))))
+
+
+def warning_text(message: Warning | str, category: type[Warning], file: str, number: int, line: str | None = None) -> str:
+    """A warning of ours as one sentence; the place in our code says nothing to a user. Others are as Python has them."""
+    if Path(file).is_relative_to(Path(__file__).parents[1]):
+        return f"autoloss: {message}\n"
+    return _python_text(message, category, file, number, line)
 
 
 def _help() -> str:

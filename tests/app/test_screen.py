@@ -7,9 +7,11 @@ import pytest
 
 from autoloss.app.composition import composed
 from autoloss.app.hydra_app import split
+from autoloss.app.main import warning_text
 from autoloss.app.prepare import _tell_no_squares, prepare
 from autoloss.app.screen import print_run, say
 from autoloss.core.io.text_table import named, number, span
+from autoloss.core.tensors import deferred_checks
 
 
 @pytest.mark.parametrize("error", [False, True])
@@ -71,3 +73,17 @@ def test_kernels_of_what_is_no_squared_residual_are_told_once(capsys, problem, o
 def test_other_weightings_say_nothing_of_squares(capsys):
     prepare(composed("train", ["weighting=gradnorm"]))
     assert "squared" not in capsys.readouterr().err
+
+
+def test_a_warning_of_ours_is_one_sentence_and_those_of_others_are_as_python_has_them():
+    ours = warning_text(UserWarning("A batch should have samples."), UserWarning, deferred_checks.__file__, 48)
+    assert ours == "autoloss: A batch should have samples.\n"
+    assert warning_text(UserWarning("What?"), UserWarning, __file__, 7).startswith(f"{__file__}:7: UserWarning: What?")
+
+
+def test_the_command_writes_warnings_so(process):
+    few = ("trainer.max_epochs=1", "name=mine", "hydra.run.dir=out")
+    done = process("train", "problem=shortcut_digits", "losses.odd.by=group", *few)
+    assert done.returncode == 0
+    assert "\nautoloss: A batch should have samples for every loss, but the mask of loss 'odd_" in f"\n{done.stderr}"
+    assert "deferred_checks" not in done.stderr
