@@ -33,7 +33,9 @@ def agree(printed, shown):
                 break
         else:
             return f"not printed: {line}\nbut:\n{printed}"
-        pairs = zip(*([float(x) for x in NUMBER.findall(re.sub(r"\(.*", "", one))] for one in (other, line)), strict=True)
+        pairs = zip(
+            *([float(x) for x in NUMBER.findall(re.sub(r"\(.*", "", one))] for one in (other, line)), strict=True
+        )
         if [pair for pair in pairs if pair[0] != pytest.approx(pair[1], rel=0.34, abs=0.05)]:
             return f"other numbers:\n{other}\n{line}"
     return ""

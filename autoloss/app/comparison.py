@@ -30,6 +30,7 @@ def show(
 
     A choice with a failed run lacks pairs for the test: it is listed as failed, and left out of the table.
     """
+    from autoloss.search.decision import decide_comparison
     from autoloss.search.verdict import compare, sentence
     from autoloss.training.record.hparams import write_scores
     from autoloss.training.record.tensorboard import write_leaderboard
@@ -58,12 +59,14 @@ def show(
         plain.append(_plain(label, of, scores[label], c, words, goals, places[label]))
         rows.append([label, str(len(of)), number(fmean(scores[label]), "+.4f"), *test, *metrics, total, words])
     split = "test" if "test_metrics" in cells[baseline][0] else "validation"
+    values = {label: {name: [measured(one)[name] for one in of] for name in goals} for label, of in whole.items()}
+    decision = decide_comparison(values, found, baseline, goals, split, overlap)
     notes += [sentence(label, c, baseline) for label, c in found.items()]
     notes.append(f"score: mean relative improvement over {baseline!r} on {split} data, paired by seed or fold.")
     page = "\n".join([markdown(rows), "", *(f"- {note}" for note in notes)])
     write_text(directory / "leaderboard.md", page + "\n")
     found_here = {"baseline": baseline, "split": split, "goals": goals, "rows": plain, "notes": notes}
-    write_json(directory / "compare.json", found_here)
+    write_json(directory / "compare.json", found_here | {"decision": decision.plain()})
     write_leaderboard(directory / "leaderboard", page)
     write_scores({directory / place: x for row in plain for place, x in zip(row["places"], row["scores"], strict=True)})
     report(directory)
@@ -72,6 +75,7 @@ def show(
         say(unmoved)
     if diverged := diverged_sentence(directory):
         say(f"autoloss: {diverged}", error=True)
+    say(f"{decision.text}\n")
     say(places_line(directory, "leaderboard.md"))
 
 

@@ -85,11 +85,13 @@ def _show_error(kind: type[BaseException], error: BaseException, trace: Tracebac
     sys.stderr.write(without_passwords("".join(traceback.format_exception(kind, error, trace))))
 
 
-def warning_text(message: Warning | str, category: type[Warning], file: str, number: int, line: str | None = None) -> str:
-    """A warning of ours as one sentence; the place in our code says nothing to a user. Others are as Python has them."""
-    if Path(file).is_relative_to(Path(__file__).parents[1]):
+def warning_text(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning of ours as one sentence, without the place in our code; others are as Python has them."""
+    if Path(filename).is_relative_to(Path(__file__).parents[1]):
         return f"autoloss: {message}\n"
-    return _python_text(message, category, file, number, line)
+    return _python_text(message, category, filename, lineno, line)
 
 
 def _help() -> str:

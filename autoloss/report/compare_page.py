@@ -10,6 +10,7 @@ from autoloss.core.io.files import read_mapping
 from autoloss.core.io.text_table import span
 from autoloss.report.board_charts import against, fronts, intervals, shifted, spread, weights_by_choice
 from autoloss.report.commands import again, shown
+from autoloss.report.decided import decided
 from autoloss.report.intervals import interval
 from autoloss.report.page import Block, Cell, Chart, Code, Page, PageTable, Words
 from autoloss.report.said import shortened
@@ -20,7 +21,7 @@ def compare_page(directory: Path, found: Mapping[str, Any]) -> Page:
     """Each choice compared with the baseline, paired by seed or fold."""
     rows: list[Mapping[str, Any]] = found["rows"]
     names = list(dict.fromkeys(name for row in rows for name in row["weights"]))
-    blocks: list[Block] = [Words("What was found", found["notes"])]
+    blocks: list[Block] = [*decided(found), Words("What was found", found["notes"])]
     if rows:
         blocks += [_chart(found), _table(found)]
         blocks += weights_by_choice([(row["label"], row["weights"]) for row in rows], names)

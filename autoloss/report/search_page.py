@@ -10,6 +10,7 @@ from autoloss.core.io.files import read_mapping
 from autoloss.core.io.text_table import number, span
 from autoloss.report.board_charts import KNEE, against, fronts, weights_by_choice
 from autoloss.report.commands import again, shown
+from autoloss.report.decided import decided
 from autoloss.report.intervals import interval
 from autoloss.report.page import Block, Cell, Code, Page, PageTable, Words
 from autoloss.report.said import shortened
@@ -25,7 +26,7 @@ def search_page(directory: Path, search: Mapping[str, Any]) -> Page:
     trials: list[Trial] = search["trials"]
     ranked = _ranked(search)
     names = list(dict.fromkeys(name for t in ranked for name in t.get("final_weights", {})))
-    blocks: list[Block] = [*_decision(search), Words("What was found", _said(search, ranked))]
+    blocks: list[Block] = [*decided(search), Words("What was found", _said(search, ranked))]
     if search["confirmed"]:
         blocks += [confirmed(search), _confirmed(search)]
     if ranked:
@@ -53,25 +54,6 @@ def _title(search: Mapping[str, Any], directory: Path, names: Sequence[str]) -> 
     if problem := summary.get("problem"):
         return f"Search on {problem}"
     return f"Search for weights of {shortened(names)}" if names else "Search for weights"
-
-
-def _decision(search: Mapping[str, Any]) -> list[Block]:
-    """What to use, and what it does to each metric; nothing for a search that is not finished."""
-    decision = search.get("decision")
-    if not decision:
-        return []
-    said = [decision["sentence"]]
-    if weights := decision["final_weights"]:
-        each = ", ".join(f"{name} {number(weight, '.4g')}" for name, weight in weights.items())
-        said.append(f"Final weights of `{decision['label']}`: {each}.")
-    if decision.get("command"):
-        said.append(f"Next: `{decision['command']}`.")
-    blocks: list[Block] = [Words("What to use", said)]
-    if decision["table"]:
-        header, *rows = decision["table"]
-        note = "Means over the seeds. A change is noise unless its paired t-test, corrected for all metrics, shows it."
-        blocks.append(PageTable("What it does to each metric", header, rows, note))
-    return blocks
 
 
 def _said(search: Mapping[str, Any], ranked: Sequence[Trial]) -> list[str]:

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from autoloss.core.io.text_table import number, span
+from autoloss.core.io.text_table import aligned, number, span
 from autoloss.core.metrics.score import relative_improvement
 from autoloss.search.confirm import winner
 from autoloss.search.guard import allows, means, worst_metric
 from autoloss.search.runner import TEST, Confirmed
-from autoloss.search.verdict import compare
+from autoloss.search.verdict import Comparison, compare
 
+Values = Mapping[str, Sequence[float]]  # of each metric: one for each seed, in one order
 NOT_SHOWN = "no difference shown"
 
 
@@ -83,6 +84,17 @@ class Decision:
         header = [f"metric on {self.data} data", self.against, self.compared, "change", "95 % interval"]
         return [header, *(one.row for one in self.changes)]
 
+    @property
+    def text(self) -> str:
+        """The decision, what happens to each metric, and the final weights, for the end of the output."""
+        lines = [self.sentence]
+        if self.changes:
+            lines += ["", aligned(self.table, left=(0,))]
+        if self.final_weights:
+            weights = "  ".join(f"{name} {number(weight, '.4g')}" for name, weight in self.final_weights.items())
+            lines += ["", f"final weights of {self.label}: {weights}"]
+        return "\n".join(lines)
+
     def plain(self) -> dict[str, Any]:
         """The decision as plain values, for ``search.json``."""
         left_out = ("changes", "final_weights")
@@ -128,21 +140,56 @@ def decide(
     )
 
 
+def decide_comparison(
+    metrics: Mapping[str, Values],
+    found: Mapping[str, Comparison],
+    baseline: str,
+    goals: Mapping[str, str],
+    data: str,
+    overlap: float = 0.0,
+) -> Decision:
+    """The decision about choices whose ``metrics`` were measured on the same seeds, or folds, as the ``baseline``'s.
+
+    ``found`` compares the score of each other choice with it. Of those that are better the one with the best score is
+    used; where none is shown to be better, the baseline is kept.
+    """
+    best = max(found, key=lambda label: found[label].difference, default=baseline)
+    c = found.get(best)
+    each = () if c is None else metric_changes(metrics[best], metrics[baseline], goals, overlap)
+    harmed = ", ".join(f"{one.metric} gets {one.text}" for one in each if one.words == "worse")
+    used = best if c is not None and c.words == "better" else baseline
+    if used != baseline and c is not None:
+        interval = f"95 % interval {span(c.low, c.high, '+.2g')}"
+        said = f"Use {best}: score {number(c.difference, '+.2g')} ({interval}, {data} data)"
+        said += f"; but {harmed}" if harmed else ""
+    else:
+        said = f"Keep {baseline}: no other choice is shown to be better"
+    place = list(metrics).index(used)
+    return Decision(f"{said}.", used, place, used == baseline, True, data, best, baseline, each)
+
+
 def changes(one: Confirmed, base: Confirmed, goals: Mapping[str, str]) -> tuple[MetricChange, ...]:
     """How each metric of ``one`` differs from that of ``base``, on the data that the verdict compares."""
-    names = [name for name in goals if name in one.metrics and name in base.metrics]
+    return metric_changes(one.metrics, base.metrics, goals)
+
+
+def metric_changes(
+    one: Values, base: Values, goals: Mapping[str, str], overlap: float = 0.0
+) -> tuple[MetricChange, ...]:
+    """How each metric of ``one`` differs from that of ``base``: a value for each seed, or for each fold."""
+    names = [name for name in goals if name in one and name in base]
     if not names:
         return ()
-    before, after = means(base.metrics), means(one.metrics)
+    before, after = means(base), means(one)
 
-    def improvements(of: Confirmed, name: str) -> list[float]:
-        return [relative_improvement({name: v}, before, {name: goals[name]}) for v in of.metrics[name]]
+    def improvements(of: Values, name: str) -> list[float]:
+        return [relative_improvement({name: v}, before, {name: goals[name]}) for v in of[name]]
 
     # Each metric is compared alone; Holm's correction is over all of them.
     differences = {
         name: [a - b for a, b in zip(improvements(one, name), improvements(base, name), strict=True)] for name in names
     }
-    found = compare(differences, [0.0] * len(differences[names[0]]))
+    found = compare(differences, [0.0] * len(differences[names[0]]), overlap)
     return tuple(
         MetricChange(name, before[name], after[name], c.difference, c.low, c.high, c.p_corrected, c.words)
         for name, c in found.items()

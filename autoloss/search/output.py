@@ -142,14 +142,7 @@ class Outcome:
 
     def banner(self) -> str:
         """The decision, what happens to each metric, and the final weights, for the end of the output."""
-        decision = self.decision
-        lines = [decision.sentence]
-        if decision.changes:
-            lines += ["", aligned(decision.table, left=(0,))]
-        if decision.final_weights:
-            weights = "  ".join(f"{name} {number(weight, '.4g')}" for name, weight in decision.final_weights.items())
-            lines += ["", f"final weights of {decision.label}: {weights}"]
-        return "\n".join(lines)
+        return self.decision.text
 
     def markdown(self) -> str:
         """The tables and the verdict as Markdown."""

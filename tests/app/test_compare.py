@@ -1,6 +1,11 @@
 """`autoloss compare`: every choice on the same seeds or folds, and a test."""
 
+import json
+import re
+
 import pytest
+
+from autoloss.report import read
 
 SMALL = ("trainer.max_epochs=1", "problem.pairs=200")
 
@@ -14,6 +19,15 @@ def test_choices_are_compared_seed_by_seed_and_finished_runs_are_kept(autoloss, 
     assert "| gradnorm | 2 |" in board
     assert "on test data, paired by seed" in first.stdout
     assert sorted(p.parent.name for p in tmp_path.rglob("summary.json")) == ["seed_0", "seed_0", "seed_1", "seed_1"]
+    found = json.loads(next(tmp_path.rglob("compare.json")).read_text())["decision"]
+    assert f"\n\n{found['sentence']}\n\nmetric on test data" in first.stdout
+    assert re.match(
+        r"Use gradnorm: score \+.* test data\)|Keep equal: no other choice is shown to be better\.", found["sentence"]
+    )
+    assert [row[0] for row in found["table"]] == ["metric on test data", "left_error", "right_error", "pixels_mse"]
+    assert found["table"][0][1:3] == ["equal", "gradnorm"]
+    page = read(next(tmp_path.rglob("compare.json")).parent)
+    assert page.sentences[0] == found["sentence"]
     again = autoloss(*command)
     assert again.stdout.count("skipped") == 4
     more = autoloss("compare", "weighting=equal,gradnorm", "compare.seeds=3", *SMALL)

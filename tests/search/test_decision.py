@@ -2,15 +2,17 @@
 
 import json
 import random
+import re
 from statistics import fmean
 
 import pytest
 
 from autoloss.app.absolute_paths import with_absolute_paths
 from autoloss.core.errors import ConfigError
+from autoloss.core.metrics.score import relative_improvement
 from autoloss.report.search_page import search_page
 from autoloss.search.confirm import chosen, confirm, winner
-from autoloss.search.decision import changes, decide
+from autoloss.search.decision import changes, decide, decide_comparison
 from autoloss.search.guard import allows, guard_of
 from autoloss.search.output import Outcome
 from autoloss.search.override_text import written
@@ -154,7 +156,8 @@ def test_the_file_and_the_page_say_the_same_as_the_screen(finish, instant, tmp_p
     assert told["decision"]["sentence"] == found.decision.sentence
     page = search_page(tmp_path, told)
     assert page.blocks[0].sentences[0] == found.decision.sentence
-    assert [list(row) for row in page.blocks[1].rows] == found.decision.table[1:]
+    columns = [0, 3, 4, 1, 2]  # what changes comes first, for phones
+    assert [list(row) for row in page.blocks[1].rows] == [[row[i] for i in columns] for row in found.decision.table[1:]]
     assert found.banner().splitlines()[0] == found.decision.sentence
 
 
@@ -204,3 +207,43 @@ def test_paths_in_best_yaml_work_from_any_directory(tmp_path, monkeypatch):
         "problem.targets=y",
         "weighting.load=none.yaml",
     ]
+
+
+@pytest.mark.parametrize(
+    ("best", "said"),
+    [
+        (0.8, r"Use b: score \+0\.1 .*, test data\)\.$"),
+        (1.3, "Keep equal: no other choice is shown"),
+    ],
+)
+def test_a_comparison_ends_with_what_to_use_and_each_metric_of_the_best_choice(best, said):
+    noise = [0.99, 1.0, 1.01, 1.0, 0.995]
+    goals = {"error": "min", "hits": "max"}
+    metrics = {
+        "a": {"error": [1.4 * n for n in noise], "hits": noise},
+        "b": {"error": [best * n * n for n in noise], "hits": noise},
+        "equal": {"error": noise, "hits": noise},
+    }
+    scores = {
+        name: [
+            relative_improvement({"error": e, "hits": h}, {"error": 1.0, "hits": 1.0}, goals)
+            for e, h in zip(*of.values(), strict=True)
+        ]
+        for name, of in metrics.items()
+    }
+    found = compare({name: of for name, of in scores.items() if name != "equal"}, scores["equal"])
+    decision = decide_comparison(metrics, found, "equal", goals, "test")
+    assert re.match(said, decision.sentence)
+    assert decision.kept == (best > 1)
+    assert decision.compared == "b"
+    change = {one.metric: one for one in decision.changes}
+    assert change["error"].change == pytest.approx(1 - best, abs=0.01)
+    assert change["error"].words == ("better" if best < 1 else "worse")
+    assert change["hits"].text == "the same"
+    assert decision.text.splitlines()[0] == decision.sentence
+
+
+def test_a_comparison_in_which_nothing_else_finished_keeps_the_baseline():
+    decision = decide_comparison({"equal": {"error": [1.0]}}, {}, "equal", {"error": "min"}, "test")
+    assert decision.sentence == "Keep equal: no other choice is shown to be better."
+    assert decision.changes == ()
