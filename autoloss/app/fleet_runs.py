@@ -22,9 +22,11 @@ from autoloss.core.io.files import MODEL
 from autoloss.core.need import GRADIENTS
 from autoloss.report.runs import FINISHED
 from autoloss.search import stop
+from autoloss.training.fleet.alike import alike
 from autoloss.training.fleet.price import check_faster
 from autoloss.training.fleet.room import NoRoomError, check_room
 from autoloss.training.fleet.shared_data import SharedData
+from autoloss.training.fleet.stacked import UnlikeError
 from autoloss.training.fleet.training import FleetTraining, MemberResult
 from autoloss.training.saved_model import save_model
 
@@ -168,7 +170,10 @@ class _Together:
             except Exception as error:
                 # A fault of the run itself is raised alone, too.
                 self._leave(i, error)
-        for part in _parts(members):
+        parts, differs = _parts(members)
+        for part in parts:
+            if len(part) == 1 and differs:
+                self._leave(part[0][0], UnlikeError(differs))
             try:
                 outcomes = self._run(part) if len(part) > 1 else []
             except (torch.OutOfMemoryError, MemoryError):
@@ -230,20 +235,25 @@ class _Together:
         )
 
 
-def _parts(built: Sequence[Built]) -> list[list[Built]]:
-    """The fleets that the members make.
+def _parts(built: Sequence[Built]) -> tuple[list[list[Built]], str]:
+    """The fleets that the members make, and in what their problems differ, if they do.
 
     Members whose gradients meet in a fork have a fleet of their own, and so have those that keep a part of the training
     data as held-out data: they train on fewer samples. Weightings that compare gradients cost K passes for all members
     of a fleet, so where there are enough of either kind they have a fleet of their own. A small fleet costs more for
     each member than those passes do.
     """
-    likes: dict[tuple[int, str], list[Built]] = {}
-    for one in built:
+    likes: dict[tuple[int, str, int], list[Built]] = {}
+    problems = alike([job for _, _, _, job in built])
+    for one, (place, _) in zip(built, problems, strict=True):
         job = one[3]
-        key = (len(job.data["train"]), job.member.fork)  # type: ignore[arg-type]  # it has a length
+        key = (len(job.data["train"]), job.member.fork, place)  # type: ignore[arg-type]  # it has a length
         likes.setdefault(key, []).append(one)
-    return [part for alike in likes.values() for part in _by_cost(alike)]
+    differs = next((differs for _, differs in problems if differs), "")
+    return [part for of in likes.values() for part in _by_cost(of)], differs and (
+        f"Members of a fleet must have problems that hold the same, but {differs} differs, which the outputs or "
+        "metrics read: put it into the batches. Train them apart."
+    )
 
 
 def _by_cost(built: Sequence[Built]) -> list[list[Built]]:

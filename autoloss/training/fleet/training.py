@@ -200,14 +200,14 @@ class FleetTraining:
 
     def _measured(self, split: str) -> list[dict[str, float]]:
         """The means of the metrics of ``split``, and of the losses on validation data, for each running member."""
-        sums: dict[str, tuple[Tensor, int]] = {}
+        sums: dict[str, tuple[Tensor, Tensor]] = {}
         with self._evaluating(), torch.no_grad():
             for batch, own in self._split(split):
                 for name, (total, number) in self._measure(split, batch, own).items():
                     before, count = sums.get(name, (0.0, 0))
                     sums[name] = (before + total, count + number)
         each: dict[str, list[float]] = {
-            name: (total / number if number else torch.zeros_like(total)).tolist()
+            name: (total / number.clamp(min=1)).where(number > 0, 0.0).tolist()
             for name, (total, number) in sums.items()
             if not name.startswith(TALLY)
         }
@@ -236,7 +236,7 @@ class FleetTraining:
         for batches in islice(each, number):
             yield stacked(batches), True
 
-    def _measure(self, split: str, batch: Any, own: bool) -> dict[str, tuple[Tensor, int]]:
+    def _measure(self, split: str, batch: Any, own: bool) -> dict[str, tuple[Tensor, Tensor]]:
         numbers: dict[str, int] = {}
         problem, player, clock = self.running[0].member.problem, self.running[0].member.player, self.clock
 
@@ -260,8 +260,9 @@ class FleetTraining:
         result = {}
         for name, total in found.items():
             if not name.startswith("count of "):
-                number = found[f"count of {name}"][0].item() if f"count of {name}" in found else numbers.get(name, 0)
-                result[name] = (total.detach(), int(number))
+                # Each member may have its own data, with masks of their own.
+                number = found.get(f"count of {name}", torch.tensor(numbers.get(name, 0)))
+                result[name] = (total.detach(), number.long())
         return result
 
     @contextmanager
