@@ -223,7 +223,7 @@ PROTOCOLS = {
         "Poisson's equation by a physics-informed network",
         ("problem=poisson", *SHORT),
         FEWEST,
-        f"Two {PINN_NOTES}",
+        f"Three {PINN_NOTES}",
         ratio=True,
         seeds=TEN,
         fewer=three(FEWEST),
