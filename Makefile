@@ -6,10 +6,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 RUNTIME := .venv/.runtime
 STAMP := .venv/.installed
 
-.PHONY: demo test test-lowest install lint docs notebook bench quality clean help
+.PHONY: demo test test-lowest runtime install lint docs notebook bench quality clean help
 
 help:
-	@echo "make demo | test | test-lowest | install | lint | docs | notebook | bench | quality DATA=dir | clean"
+	@echo "make demo | runtime | test | test-lowest | install | lint | docs | notebook | bench | quality DATA=dir | clean"
 
 install: $(STAMP)
 
@@ -23,6 +23,9 @@ $(RUNTIME): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(INSTALL) --no-compile --editable .
 	@touch $(RUNTIME)
+
+# What a user needs, and no tools for tests.
+runtime: $(RUNTIME)
 
 demo: $(RUNTIME)
 	$(BIN)/autoloss search problem=two_digits name=demo fresh=true trainer.max_epochs=40 search.n_trials=64 search.confirm=2 search.confirm_seeds=4 search.workers=2
