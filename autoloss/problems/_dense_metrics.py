@@ -29,10 +29,10 @@ GOALS: Mapping[str, Mapping[str, str]] = {
 
 def segmentation_sums(logits: Tensor, labels: Tensor) -> Tensor:
     """How often each class [C] was taken for each [C], from logits [B, C, ...] and labels; one below 0 is unknown."""
-    classes = torch.arange(logits.shape[1], device=logits.device)
-    truth = (labels.flatten().unsqueeze(1) == classes).float()
-    found = (logits.argmax(1).flatten().unsqueeze(1) == classes).float()
-    return truth.mT @ found
+    classes, labels = logits.shape[1], labels.flatten()
+    place = labels.clamp(min=0) * classes + logits.argmax(1).flatten()
+    counts = torch.zeros(classes * classes, device=logits.device)
+    return counts.scatter_add(0, place, (labels >= 0).float()).view(classes, classes)
 
 
 def segmentation_metrics(confusion: Tensor, small: Sequence[int]) -> dict[str, float]:
@@ -64,8 +64,9 @@ def depth_metrics(sums: Tensor) -> dict[str, float]:
 def normal_sums(normals: Tensor, truth: Tensor, known: Tensor) -> dict[str, Tensor]:
     """The sum of the angles in degrees and what is needed besides, from [B, 3, H, W] and the known pixels [B, H, W]."""
     one, other = functional.normalize(normals, dim=1), functional.normalize(truth, dim=1)
-    # The arc cosine has few digits near 0; chord and its complement have all of them.
-    angle = 2 * torch.atan2((one - other).norm(dim=1), (one + other).norm(dim=1)).rad2deg()
+    # The arc cosine has few digits near 0; half the chord's arc sine has all of them.
+    half_chord = (one - other).square().sum(1).sqrt() / 2
+    angle = 2 * half_chord.clamp(max=1).asin().rad2deg()
     weight = known.float().flatten()
     place = (angle.flatten() * (BINS / 180)).long().clamp(0, BINS - 1)
     return {
@@ -105,11 +106,19 @@ def centre_sums(logits: Tensor, heat: Tensor) -> Tensor:
     truth = functional.avg_pool2d(heat, 3, 1, 1) > 0.999
     near_truth = functional.max_pool2d(truth.float(), around, 1, NEAR) > 0
     nearest = functional.max_pool2d(top, around, 1, NEAR)
-    found = []
-    for threshold in THRESHOLDS:
-        peaks = top > threshold
-        found += [peaks.sum(), (peaks & near_truth).sum(), truth.sum(), (truth & (nearest > threshold)).sum()]
-    return torch.stack(found).view(-1, 4).float()
+    number = truth.sum().expand(len(THRESHOLDS))
+    counts = [_above(top, top > 0), _above(top, near_truth), number, _above(nearest, truth)]
+    return torch.stack(counts, 1).float()
+
+
+def _above(chances: Tensor, counted: Tensor) -> Tensor:
+    """How many ``chances`` of those that are ``counted`` are above each of ``THRESHOLDS``, [T]."""
+    levels = torch.tensor(THRESHOLDS, device=chances.device, dtype=chances.dtype)
+    # The number of levels below a chance, 0 to T.
+    place = torch.bucketize(chances.flatten(), levels)
+    histogram = torch.zeros(len(THRESHOLDS) + 1, device=chances.device)
+    passed = histogram.scatter_add(0, place, counted.flatten().float())
+    return passed.flip(0).cumsum(0).flip(0)[1:]
 
 
 def centre_metrics(sums: Tensor) -> dict[str, float]:
