@@ -118,11 +118,9 @@ def decide(
     c = best.comparison
     allowed = best is base or allows(guard, means(best.metrics), means(base.metrics), goals)
     used = best if c is not None and c.words == "better" and allowed else base
-    harmed = ", ".join(f"{one.metric} gets {one.text}" for one in each if one.words == "worse")
+    harmed = _harmed(each)
     if used is best and c is not None:
-        by, interval = number(c.difference, "+.2g"), span(c.low, c.high, "+.2g")
-        numbers = f"score {by} (95 % interval {interval}, {c.seeds} seeds, {data} data)"
-        said = f"Use {named[best.trial]}: {numbers}" + (f"; but {harmed}" if harmed else "")
+        said = _used(named[best.trial], c, f"{c.seeds} seeds, {data} data", harmed)
     else:
         said = f"Keep {named[base.trial]}: {_why_kept(best, base, goals, guard, named[best.trial], data)}"
         said += f"; with it {harmed}" if harmed and c is not None and c.words == NOT_SHOWN else ""
@@ -153,19 +151,27 @@ def decide_comparison(
     ``found`` compares the score of each other choice with it. Of those that are better the one with the best score is
     used; where none is shown to be better, the baseline is kept.
     """
-    best = max(found, key=lambda label: found[label].difference, default=baseline)
-    c = found.get(best)
-    each = () if c is None else metric_changes(metrics[best], metrics[baseline], goals, overlap)
-    harmed = ", ".join(f"{one.metric} gets {one.text}" for one in each if one.words == "worse")
-    used = best if c is not None and c.words == "better" else baseline
-    if used != baseline and c is not None:
-        interval = f"95 % interval {span(c.low, c.high, '+.2g')}"
-        said = f"Use {best}: score {number(c.difference, '+.2g')} ({interval}, {data} data)"
-        said += f"; but {harmed}" if harmed else ""
+    better = [label for label, c in found.items() if c.words == "better"]
+    best = max(better or found, key=lambda label: found[label].difference, default=baseline)
+    used = best if better else baseline
+    each = () if best == baseline else metric_changes(metrics[best], metrics[baseline], goals, overlap)
+    if better:
+        said = _used(best, found[best], f"{data} data", _harmed(each))
     else:
         said = f"Keep {baseline}: no other choice is shown to be better"
     place = list(metrics).index(used)
     return Decision(f"{said}.", used, place, used == baseline, True, data, best, baseline, each)
+
+
+def _used(name: str, c: Comparison, measured: str, harmed: str) -> str:
+    interval = f"95 % interval {span(c.low, c.high, '+.2g')}"
+    said = f"Use {name}: score {number(c.difference, '+.2g')} ({interval}, {measured})"
+    return f"{said}; but {harmed}" if harmed else said
+
+
+def _harmed(each: Sequence[MetricChange]) -> str:
+    """Which metrics get worse beyond their noise, and by how much."""
+    return ", ".join(f"{one.metric} gets {one.text}" for one in each if one.words == "worse")
 
 
 def changes(one: Confirmed, base: Confirmed, goals: Mapping[str, str]) -> tuple[MetricChange, ...]:

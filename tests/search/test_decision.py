@@ -247,3 +247,17 @@ def test_a_comparison_in_which_nothing_else_finished_keeps_the_baseline():
     decision = decide_comparison({"equal": {"error": [1.0]}}, {}, "equal", {"error": "min"}, "test")
     assert decision.sentence == "Keep equal: no other choice is shown to be better."
     assert decision.changes == ()
+
+
+def test_a_comparison_uses_a_better_choice_beside_one_that_gains_more_but_not_surely():
+    goals, noise = {"error": "min"}, [0.0, 0.01, -0.01, 0.005, -0.005]
+    errors = {"equal": [1.0 + x for x in noise], "sure": [0.9 - x for x in noise], "wild": [0.1, 1.9, 0.2, 1.5, 0.3]}
+    metrics = {label: {"error": of} for label, of in errors.items()}
+    scores = {label: [1 - x for x in of] for label, of in errors.items()}
+    base = scores.pop("equal")
+    found = compare(scores, base)
+    assert found["wild"].difference > found["sure"].difference
+    assert [found[label].words for label in ("sure", "wild")] == ["better", "no difference shown"]
+    decision = decide_comparison(metrics, found, "equal", goals, "test")
+    assert decision.sentence.startswith("Use sure: score +0.1 (95 % interval ")
+    assert (decision.label, decision.compared, decision.kept) == ("sure", "sure", False)
