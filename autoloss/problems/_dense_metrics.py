@@ -30,9 +30,8 @@ GOALS: Mapping[str, Mapping[str, str]] = {
 def segmentation_sums(logits: Tensor, labels: Tensor) -> Tensor:
     """How often each class [C] was taken for each [C], from logits [B, C, ...] and labels; one below 0 is unknown."""
     classes, labels = logits.shape[1], labels.flatten()
-    place = labels.clamp(min=0) * classes + logits.argmax(1).flatten()
-    counts = torch.zeros(classes * classes, device=logits.device)
-    return counts.scatter_add(0, place, (labels >= 0).float()).view(classes, classes)
+    place = labels.clamp(0, classes - 1) * classes + logits.argmax(1).flatten()
+    return _histogram(place, (labels >= 0) & (labels < classes), classes * classes).view(classes, classes)
 
 
 def segmentation_metrics(confusion: Tensor, small: Sequence[int]) -> dict[str, float]:
@@ -67,11 +66,10 @@ def normal_sums(normals: Tensor, truth: Tensor, known: Tensor) -> dict[str, Tens
     # The arc cosine has few digits near 0; half the chord's arc sine has all of them.
     half_chord = (one - other).square().sum(1).sqrt() / 2
     angle = 2 * half_chord.clamp(max=1).asin().rad2deg()
-    weight = known.float().flatten()
     place = (angle.flatten() * (BINS / 180)).long().clamp(0, BINS - 1)
     return {
-        "angles": torch.stack([(angle.flatten() * weight).sum(), ((angle <= WITHIN) & known).sum(), known.sum()]),
-        "angle_histogram": torch.zeros(BINS, device=angle.device).scatter_add(0, place, weight),
+        "angles": torch.stack([(angle * known).sum(), ((angle <= WITHIN) & known).sum(), known.sum()]),
+        "angle_histogram": _histogram(place, known, BINS),
     }
 
 
@@ -116,9 +114,13 @@ def _above(chances: Tensor, counted: Tensor) -> Tensor:
     levels = torch.tensor(THRESHOLDS, device=chances.device, dtype=chances.dtype)
     # The number of levels below a chance, 0 to T.
     place = torch.bucketize(chances.flatten(), levels)
-    histogram = torch.zeros(len(THRESHOLDS) + 1, device=chances.device)
-    passed = histogram.scatter_add(0, place, counted.flatten().float())
+    passed = _histogram(place, counted, len(THRESHOLDS) + 1)
     return passed.flip(0).cumsum(0).flip(0)[1:]
+
+
+def _histogram(place: Tensor, counted: Tensor, size: int) -> Tensor:
+    """How many of those that are ``counted`` have each ``place`` below ``size``, [size]."""
+    return torch.zeros(size, device=place.device).scatter_add(0, place, counted.flatten().float())
 
 
 def centre_metrics(sums: Tensor) -> dict[str, float]:

@@ -212,12 +212,13 @@ class FleetWeigher:
             trained = [i for i, of in enumerate(tensors) if of.requires_grad or not parameters]
             place = {i: new for new, i in enumerate(trained)}
             of_loss = [tuple(place[i] for i in of if i in place) for of in forward.of_loss]
+            places = [tensors[i] for i in trained]
             numbers["signals"], templates, reached, rows, items = measure_members(
-                own.scalars(losses), [tensors[i] for i in trained], of_loss, needs, parameters
+                own.scalars(losses), places, of_loss, needs, parameters
             )
             if forward.residuals is not None:
                 each = [of_loss[unit] for unit in layout.terms.unit_of]
-                found = traces_of_members(forward.residuals, [tensors[i] for i in trained], each, clock.step)
+                found = traces_of_members(forward.residuals, places, each, clock.step)
                 traces = gathered(replace(losses, values=found), numbers.get("base"), layout)[0]
                 numbers["signals"]["kernel"], templates = {"kernel": traces}, {**templates, "kernel": traces[0]}
             if not any(reached):
