@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 
-from protocols import CORE, EQUAL, PROTOCOLS, SEARCHED
+from protocols import PROTOCOLS
 from quality_table import Runs, summary, verdicts
+from rows import CORE, EQUAL, SEARCHED
 
 from autoloss.core.io.text_table import markdown
 from autoloss.search.verdict import Comparison

@@ -15,8 +15,9 @@ from pathlib import Path
 from statistics import fmean
 
 import quality
-from protocols import EQUAL, PROTOCOLS, Protocol
+from protocols import PROTOCOLS, Protocol
 from quality_table import verdicts, whole
+from rows import EQUAL
 
 from autoloss.core.io.text_table import markdown, number
 

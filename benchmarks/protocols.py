@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rows import BALANCED, CORE, EQUAL, FAMILIES, FEWER, FEWEST, FIRST_THREE, PHYSICS, RULED, SEARCHED, named, three
 from sheets import TARGETS
 
-EQUAL, SEARCHED = "equal", "search"
 SKLEARN = "sklearn"  # data that sheets.py writes
-HALF, HALF_BALANCE = "half balance", ("weighting=auto", "weighting.keep=0", "weighting.decay=0.9")
-EVERY_TENTH = "weighting.wrap=[{every_n:{n:10}}]"
 
 
 @dataclass(frozen=True)
@@ -41,54 +39,6 @@ class Protocol:
         return self.seeds[:3] if row in self.fewer else self.seeds
 
 
-def named(*names: str) -> dict[str, tuple[str, ...]]:
-    """Rows that are a weighting with its defaults."""
-    return {name: (f"weighting={name}",) for name in names}
-
-
-def tenth(*names: str) -> dict[str, tuple[str, ...]]:
-    """Rows that measure gradients at every tenth step."""
-    return {name: (f"weighting={name}", EVERY_TENTH) for name in names}
-
-
-# The order is the one in which rows are run.
-PHYSICS = {
-    **named(EQUAL),
-    **tenth("lr_annealing", "auto"),
-    HALF: (*HALF_BALANCE, EVERY_TENTH),
-    **named("uncertainty"),
-    "relobralo": ("weighting=relobralo", "weighting.temperature=0.1"),
-    **named("imtl_l"),
-    **tenth("gradnorm"),
-    SEARCHED: (),
-    **named("famo", "softadapt", "dwa"),
-    **tenth("cagrad", "upgrad", "nash_mtl"),
-    "lr_annealing (paper)": ("weighting=lr_annealing", "weighting.variant=paper", EVERY_TENTH),
-}
-# On ten seeds; the other rows have three.
-RULED = (EQUAL, "lr_annealing", "auto", HALF)
-TENS = (*RULED, "uncertainty", "imtl_l", "gradnorm", "cagrad", "upgrad")
-
-
-def three(rows: Mapping[str, tuple[str, ...]], tens: Sequence[str] = TENS) -> tuple[str, ...]:
-    """Those of a physics problem's ``rows`` that have three seeds: all but ``tens``."""
-    return tuple(row for row in rows if row not in tens)
-
-
-FAMILIES = named(
-    *(EQUAL, "uncertainty", "imtl_l", "gradnorm", "dwa", "famo", "relobralo", "geometric", "rlw"),
-    *("cagrad", "nash_mtl", "upgrad", "mgda", "pcgrad", "auto_lambda", "learned"),
-)
-FEWER = {row: of for row, of in PHYSICS.items() if row not in ("dwa", "softadapt", "nash_mtl")}
-FEWEST = {row: of for row, of in FEWER.items() if row not in ("relobralo", "famo", "lr_annealing (paper)")}
-BALANCED = {**named("auto"), HALF: HALF_BALANCE}
-# The rows of the tables with ten seeds.
-CORE = {
-    **named(EQUAL),
-    **BALANCED,
-    **named("uncertainty", "imtl_l", "gradnorm", "lr_annealing", "cagrad", "upgrad", "auto_lambda", "learned"),
-    SEARCHED: (),
-}
 TEN = tuple(range(10))
 SHORT = (
     *("optimizer.lr=0.003", "trainer.max_epochs=40", "trainer.check_val_every_n_epoch=40"),
@@ -108,13 +58,6 @@ MNIST_NOTES = (
     "selected, validation has no say. The published protocol has five times as many images and more epochs."
 )
 HELD_OUT = " `auto_lambda` and `learned` keep a tenth of the training data for their weights."
-
-# Of left_right: those with three seeds.
-FIRST_THREE = (
-    *("search (free scale)", SEARCHED, "fixed (from the search)", "fixed, 3.5 on right"),
-    *(row for row in (*FAMILIES, "lr_annealing", "graddrop") if row != EQUAL),
-    *("left alone", "right alone"),
-)
 
 WEIGHED = (
     *("search.weightings=[fixed,uncertainty,gradnorm,imtl_l]", "search.n_trials=32", "search.confirm=0", "seed=100"),

@@ -19,8 +19,9 @@ from typing import Any
 
 import choosing
 import sheets
-from protocols import PROTOCOLS, SEARCHED, SKLEARN, Protocol
+from protocols import PROTOCOLS, SKLEARN, Protocol
 from quality_table import page
+from rows import SEARCHED
 
 from autoloss.core.errors import AutolossError
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from protocols import EQUAL, SEARCHED, Protocol
+from protocols import Protocol
+from rows import EQUAL, SEARCHED
 from scipy import special
 
 from autoloss.core.io.text_table import markdown, number

@@ -35,7 +35,7 @@ def quality(monkeypatch, tmp_path):
     (tmp_path / "README.md").write_text(f"Before.\n{quality.choosing.BEGIN}\nold\n{quality.choosing.END}\nAfter.\n")
     monkeypatch.setattr(quality.choosing, "PROTOCOLS", {"small": small})
     yield quality
-    for name in ("protocols", "quality", "quality_table", "choosing", "sheets"):
+    for name in ("protocols", "quality", "quality_table", "choosing", "rows", "sheets"):
         sys.modules.pop(name, None)
 
 
