@@ -49,7 +49,7 @@ def tensorboard(browser: Browser, directory: Path, name: str) -> None:
         tab = browser.new_page(viewport={"width": 1240, "height": 820})
         tab.goto(f"http://127.0.0.1:{port}/#custom_scalars")
         tab.get_by_text("loss weights", exact=True).wait_for(timeout=60_000)
-        tab.get_by_text("loss_weight/", exact=False).first.wait_for(state="attached", timeout=60_000)
+        tab.get_by_text("1_loss_weight/", exact=False).first.wait_for(state="attached", timeout=60_000)
         tab.wait_for_timeout(5000)
         tab.screenshot(path=PLACE / f"{name}.png")
         tab.close()

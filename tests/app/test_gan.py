@@ -19,7 +19,7 @@ def test_a_sweep_over_weightings_leaves_grids_and_a_leaderboard(autoloss, tmp_pa
         assert (run / "samples.png").exists()
         events = EventAccumulator(str(run)).Reload()
         drawn = set(events.Tags()["scalars"])
-        assert {"loss_weight/generator/rec", "loss_raw/discriminator/adv", "score"} <= drawn
+        assert {"1_loss_weight/generator/rec", "loss_raw/discriminator/adv", "score"} <= drawn
         assert "epoch" not in drawn
         assert "samples" in events.Tags()["images"]
         summary = json.loads((run / "summary.json").read_text())

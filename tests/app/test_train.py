@@ -25,7 +25,7 @@ def test_a_sweep_leaves_runs_a_leaderboard_and_skips_what_is_finished(autoloss, 
     for path in found:
         assert (path.parent / "trajectory.csv").exists()
         events = EventAccumulator(str(path.parent), size_guidance={"scalars": 0}).Reload()
-        assert {"loss_weight/left", "loss_raw/pixels", "val/left_error"} <= set(events.Tags()["scalars"])
+        assert {"1_loss_weight/left", "loss_raw/pixels", "val/left_error"} <= set(events.Tags()["scalars"])
         with (path.parent / "trajectory.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         steps = json.loads(path.read_text())["steps"]

@@ -240,6 +240,10 @@ def test_tensorboard_draws_all_weights_in_one_chart(browser, run):
             except OSError:
                 time.sleep(0.5)
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.goto(address)
+        page.locator(".group-title", has_text="loss_weight").first.wait_for(timeout=60_000)
+        groups = page.locator(".group-title").all_inner_texts()
+        assert next(group for group in groups if group != "Pinned") == "1_loss_weight"
         page.goto(f"{address}#custom_scalars")
         page.get_by_text("loss weights", exact=True).wait_for(timeout=60_000)
         page.get_by_text("loss_weight/depth (").first.wait_for(state="attached", timeout=30_000)

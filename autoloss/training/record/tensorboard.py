@@ -15,6 +15,8 @@ from autoloss.training.record.heatmap import heatmap
 from autoloss.training.record.player_columns import PlayerColumns
 
 PICTURES = 64  # of each kind, at most about twice as many
+# TensorBoard opens on the charts whose names come first: the weights, by a digit, which comes before letters.
+FIRST, MARK = "loss_weight/", "1_"
 
 
 class TensorBoardWriter:
@@ -28,7 +30,7 @@ class TensorBoardWriter:
     def scalars(self, row: Mapping[str, float], step: int, time: float) -> None:
         """Write the numbers of one step as one event; an event for each number would take twice the space."""
         self._layout(row)
-        values = [Summary.Value(tag=tag, simple_value=x) for tag, x in curves(row).items()]
+        values = [Summary.Value(tag=tag_of(column), simple_value=x) for column, x in curves(row).items()]
         self.writer.file_writer.add_summary(Summary(value=values), step, time)  # type: ignore[attr-defined]
 
     def pictures(self, steps: Sequence[RecordedStep]) -> None:
@@ -57,13 +59,22 @@ class TensorBoardWriter:
         for player in self.players:
             for of, tags in player.charts().items():
                 # The page takes a tag for a pattern, which may be one of another tag's beginning.
-                if shown := [f"^{re.escape(tag)}$" for tag in tags if tag in row]:
+                if shown := [f"^{re.escape(tag_of(tag))}$" for tag in tags if tag in row]:
                     charts = self._charts.setdefault(of.category, {})
                     title = f"{player.player}: {of.chart}" if player.player else of.chart
                     found |= title not in charts
                     charts[title] = ["Multiline", shown]
         if found:
             self.writer.add_custom_scalars(self._charts)
+
+
+def tag_of(column: str) -> str:
+    """The tag under which TensorBoard shows a column of the record.
+
+    >>> tag_of("loss_weight/left"), tag_of("loss_raw/left")
+    ('1_loss_weight/left', 'loss_raw/left')
+    """
+    return f"{MARK}{column}" if column.startswith(FIRST) else column
 
 
 def curves(row: Mapping[str, float]) -> dict[str, float]:

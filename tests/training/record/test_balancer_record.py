@@ -16,6 +16,7 @@ import autoloss
 from autoloss import Balancer
 from autoloss.report import read
 from autoloss.training.record import recorder
+from autoloss.training.record.tensorboard import tag_of
 
 
 def run(directory, steps, weighting="gradnorm", balancer=None, **options):
@@ -40,7 +41,7 @@ def test_trajectory_and_events_hold_the_same_numbers(tmp_path):
     assert [int(row["step"]) for row in rows] == [0, 4, 8, 10]
     events = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0, "tensors": 0}).Reload()
     for tag in ("loss_weight/a", "loss_raw/b", "loss_weighted/a", "grad_norm/b", "loss/total"):
-        scalars = events.Scalars(tag)
+        scalars = events.Scalars(tag_of(tag))
         assert [s.step for s in scalars] == [0, 4, 8, 10]
         assert [s.value for s in scalars] == pytest.approx([float(row[tag]) for row in rows], rel=1e-6)
     assert float(rows[-1]["loss_weight/a"]) == pytest.approx(balancer.weights["a"])
@@ -53,7 +54,7 @@ def test_trajectory_and_events_hold_the_same_numbers(tmp_path):
     for title, kind in (("loss weights", "loss_weight"), ("gradient norms", "grad_norm")):
         # TensorBoard takes a tag of a chart for a pattern, and shows all tags that begin so.
         shown = {tag for tag in events.Tags()["scalars"] for pattern in charts[title] if re.match(pattern, tag)}
-        assert shown == {f"{kind}/a", f"{kind}/b"}
+        assert shown == {tag_of(f"{kind}/a"), tag_of(f"{kind}/b")}
 
 
 def test_a_chart_shows_no_loss_whose_name_begins_as_another_s_or_is_a_pattern(tmp_path):
@@ -65,7 +66,7 @@ def test_a_chart_shows_no_loss_whose_name_begins_as_another_s_or_is_a_pattern(tm
     layout = Layout.FromString(events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
     patterns = layout.category[0].chart[0].multiline.tag
     for pattern, name in zip(patterns, names, strict=True):
-        assert [tag for tag in events.Tags()["scalars"] if re.match(pattern, tag)] == [f"loss_weight/{name}"]
+        assert [tag for tag in events.Tags()["scalars"] if re.match(pattern, tag)] == [f"1_loss_weight/{name}"]
 
 
 def test_a_resumed_loop_continues_its_own_trajectory(tmp_path):

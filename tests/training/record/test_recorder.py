@@ -57,7 +57,7 @@ def test_two_players_share_rows_and_carry_their_names(tmp_path):
     assert [row["loss_raw/discriminator/fake"] for row in rows] == ["1", "", "5"]
     assert [row["accuracy/generator"] for row in rows] == ["0", "0.5", "1"]
     assert rows[2]["loss/discriminator/total"] == "10"
-    assert events_of(tmp_path).Scalars("loss_weight/generator/rec")[1].step == 2
+    assert events_of(tmp_path).Scalars("1_loss_weight/generator/rec")[1].step == 2
 
 
 def test_what_a_step_notes_gets_columns_and_histograms(tmp_path):
