@@ -12,7 +12,7 @@ from quality_table import Runs, summary, verdicts
 from rows import CORE, EQUAL, SEARCHED
 
 from autoloss.core.io.text_table import markdown
-from autoloss.search.verdict import Comparison
+from autoloss.report.verdict import Comparison
 
 RESULTS = Path(__file__).with_name("results")
 COMPARED = [row for row in CORE if row != SEARCHED]

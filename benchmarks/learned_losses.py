@@ -20,7 +20,7 @@ from typing import Any
 
 from autoloss.core.io.text_table import markdown, number
 from autoloss.problems._noise import relative_sizes
-from autoloss.search.verdict import compare
+from autoloss.report.verdict import compare
 
 RESULTS = Path(__file__).with_name("results")
 TABLE, RUNS = RESULTS / "learned_losses.md", RESULTS / "learned_losses.jsonl"

@@ -13,7 +13,7 @@ from scipy import special
 
 from autoloss.core.io.text_table import markdown, number
 from autoloss.core.metrics.score import relative_improvement
-from autoloss.search.verdict import Comparison, compare
+from autoloss.report.verdict import Comparison, compare
 
 Runs = Mapping[int, Mapping[str, Any]]  # by seed
 

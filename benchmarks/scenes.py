@@ -19,7 +19,7 @@ from typing import Any
 
 from autoloss.core.io.text_table import markdown, number
 from autoloss.core.metrics.score import relative_improvement
-from autoloss.search.verdict import ALPHA, compare, holm
+from autoloss.report.verdict import ALPHA, compare, holm
 
 RESULTS = Path(__file__).with_name("results")
 TABLE, RUNS = RESULTS / "scenes.md", RESULTS / "scenes.jsonl"

@@ -30,8 +30,8 @@ def show(
 
     A choice with a failed run lacks pairs for the test: it is listed as failed, and left out of the table.
     """
-    from autoloss.search.decision import decide_comparison
-    from autoloss.search.verdict import compare, sentence
+    from autoloss.report.decision import decide_comparison
+    from autoloss.report.verdict import compare, sentence
     from autoloss.training.record.hparams import write_scores
     from autoloss.training.record.tensorboard import write_leaderboard
 

@@ -60,6 +60,7 @@ def print_sweep(root: Path) -> int:
     """Print and write the leaderboard of a sweep, from its files; 1 if a run failed or did not finish."""
     from autoloss.report.leaderboard import as_csv, as_markdown, as_text, build
     from autoloss.report.runs import read_runs
+    from autoloss.report.sweep_decision import sweep_decision
     from autoloss.training.record.hparams import write_scores
     from autoloss.training.record.tensorboard import write_leaderboard
 
@@ -74,6 +75,8 @@ def print_sweep(root: Path) -> int:
     write_scores({run.directory: x for e in board.entrants for run, x in zip(e.runs, e.scores, strict=False)})
     report(root)
     say(f"\n{as_text(board)}")
+    if decision := sweep_decision(board):
+        say(f"\n{decision.text}")
     if sentence := unmoved_sentence(root):
         say(sentence)
     say(f"\n{places_line(root, 'leaderboard.md')}")

@@ -31,7 +31,7 @@ def paired(values: Mapping[Hashable, float], base: Mapping[Hashable, float]) -> 
     """The mean difference of ``values`` to ``base`` over the seeds that both have, and its 95 % interval.
 
     It is the interval of the paired t-test. The ends are NaN for fewer than two shared seeds, and for differences
-    without a deviation, which count as one seed (as in :func:`autoloss.search.verdict.compare`).
+    without a deviation, which count as one seed (as in :func:`autoloss.report.verdict.compare`).
 
     >>> [round(x, 3) for x in paired({0: 2.0, 1: 4.0, 2: 6.0}, {0: 1.0, 1: 2.0, 2: 3.0})]
     [2.0, -0.484, 4.484]

@@ -12,6 +12,7 @@ from autoloss.core.io.text_table import number
 from autoloss.report.commands import commands, leaves, shown
 from autoloss.report.constraint_table import constraint_table
 from autoloss.report.explain import conflict_share, findings
+from autoloss.report.next_step import next_step
 from autoloss.report.page import Block, Cell, Chart, Code, Page, PageTable, Picture, Words
 from autoloss.report.record import Array, PlayerRecord, RunRecord
 from autoloss.report.scale import apart, first, folded, tenfold
@@ -26,7 +27,9 @@ def run_page(record: RunRecord) -> Page:
     names = colour_names([record])
     missing = [f"{first:,} to {last:,}" for first, last in record.gaps]
     said = [f"The rows of the steps {', '.join(missing)} are missing: they could not be written."] if missing else []
-    blocks: list[Block] = [Words("What happened", [*said, *findings(record)]), *_samples(record)]
+    todo = next_step(record)
+    blocks: list[Block] = [Words("What to do", todo)] if todo else []
+    blocks += [Words("What happened", [*said, *findings(record)]), *_samples(record)]
     blocks += constraint_table(record)
     for part in record.parts.values():
         blocks += charts(part, record.steps)

@@ -10,10 +10,12 @@ from urllib.parse import quote
 from autoloss.core.io.text_table import number, span
 from autoloss.report.board_charts import against, fronts, intervals, shifted, spread, weights_by_choice
 from autoloss.report.commands import again, shown
+from autoloss.report.decided import decided
 from autoloss.report.intervals import interval, paired
-from autoloss.report.leaderboard import BASELINE, Entrant, Leaderboard, build, notes
+from autoloss.report.leaderboard import Entrant, Leaderboard, build, notes
 from autoloss.report.page import Block, Cell, Chart, Code, Page, PageTable, Words
 from autoloss.report.runs import Run, read_runs
+from autoloss.report.sweep_decision import sweep_decision
 
 
 def sweep_page(directory: Path) -> Page:
@@ -21,7 +23,9 @@ def sweep_page(directory: Path) -> Page:
     board = build(read_runs(directory))
     runs = [run for entrant in board.entrants for run in entrant.runs]
     names = list(dict.fromkeys(name for run in runs for name in summary(run).get("final_weights", {})))
-    blocks: list[Block] = [Words("What was found", _said(board))]
+    decision = sweep_decision(board)
+    found = {"decision": decision.plain()} if decision else {}
+    blocks: list[Block] = [*decided(found), Words("What was found", _said(board))]
     if board.entrants:
         blocks += [*_intervals(board), _table(board, directory)]
         choices = [(e.label, _mean_weights(e.runs)) for e in board.entrants]
@@ -54,16 +58,11 @@ def _said(board: Leaderboard) -> list[str]:
         if ends := known.get(best.label):
             sure += f" (95 % interval of the difference to `{board.baseline}`, paired by seed: {span(*ends, '+.3g')})"
         said.append(f"`{best.label}` ranks first with a score of {mean}{sure}.")
-        better = [label for label, ends in known.items() if ends and ends[0] > 0]
-        tested = [e for e in board.entrants if summary(e.runs[0])["weighting"] != BASELINE]
-        if seeds > 1 and not better:
-            said.append("No 95 % interval lies above 0: these seeds do not show that a choice beats equal weights.")
-        elif better and len(tested) > 1:
+        if sum(ends is not None for ends in known.values()) > 1:
             said.append(
-                f"{len(tested)} choices were compared, but each interval is for one choice alone: among several, one "
-                "can look better by chance."
+                "Each interval is for one choice alone: among several, one can look better by chance. What to use is "
+                "decided after Holm's correction for their number."
             )
-        said.append("`autoloss compare` tests these differences and corrects for their number.")
     return [*said, *notes(board)]
 
 

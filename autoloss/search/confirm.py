@@ -17,13 +17,14 @@ from autoloss.core.io.disk import disk_error
 from autoloss.core.io.files import read_json, write_json
 from autoloss.core.io.lock import lock
 from autoloss.core.metrics.score import relative_improvement
+from autoloss.report.decision import means
+from autoloss.report.verdict import compare
 from autoloss.search import stop
 from autoloss.search.budget import MOST_DEATHS
-from autoloss.search.guard import allows, means
+from autoloss.search.guard import allows
 from autoloss.search.run_places import confirmation
 from autoloss.search.runner import TEST, VALIDATION, Confirmed, FleetRunner, Result, Runner, Task
 from autoloss.search.space import BASELINE, Candidate
-from autoloss.search.verdict import compare
 
 FRESH = 10_000  # the first of the fresh seeds
 LOCK = "claim"  # the name that 0.1.0 gave it, whose workers may share the directory

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from statistics import fmean
+from collections.abc import Mapping
 from typing import Any
 
 from autoloss.core.errors import require
@@ -47,8 +46,3 @@ def allows(
 ) -> bool:
     """Whether no metric is worse than that of ``baseline`` by more than ``guard``; true where no metric is known."""
     return guard is None or not goals or not metrics or worst_metric(metrics, baseline, goals)[1] >= -guard
-
-
-def means(metrics: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """The mean of each metric over the seeds."""
-    return {name: fmean(values) for name, values in metrics.items()}

@@ -18,17 +18,18 @@ from autoloss.core.io.csv_cells import escaped
 from autoloss.core.io.files import write_text
 from autoloss.core.io.text_table import aligned, leaderboard, markdown, number, span
 from autoloss.core.metrics.pareto import front, knee
+from autoloss.report.decision import Decision
 from autoloss.report.notebook import as_html
+from autoloss.report.verdict import sentence
 from autoloss.search.budget import counted
 from autoloss.search.confirm import permitted, winner
 from autoloss.search.dashboard import note
-from autoloss.search.decision import Decision, decide
+from autoloss.search.decision import decide
 from autoloss.search.override_text import written
 from autoloss.search.runner import NO_TEST, SCORE, TEST, VALIDATION, Confirmed
 from autoloss.search.search_json import write_search_json
 from autoloss.search.space import BASELINE, Candidate, name_and_numbers
 from autoloss.search.tensorboard import write_tensorboard
-from autoloss.search.verdict import sentence
 
 TOP = 12
 EQUAL = "equal weights"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from autoloss.report.verdict import Comparison
 from autoloss.search.space import Candidate
-from autoloss.search.verdict import Comparison
 
 SCORE = "score"
 TEST, VALIDATION = "test", "validation"

@@ -11,7 +11,7 @@ import pytest
 from autoloss.report.intervals import paired
 from autoloss.report.leaderboard import as_csv, build, notes
 from autoloss.report.runs import Run, read_runs
-from autoloss.search.verdict import compare
+from autoloss.report.verdict import compare
 from tests.report.pages import charts_of
 
 

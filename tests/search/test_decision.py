@@ -10,15 +10,16 @@ import pytest
 from autoloss.app.absolute_paths import with_absolute_paths
 from autoloss.core.errors import ConfigError
 from autoloss.core.metrics.score import relative_improvement
+from autoloss.report.decision import decide_comparison
 from autoloss.report.search_page import search_page
+from autoloss.report.verdict import compare
 from autoloss.search.confirm import chosen, confirm, winner
-from autoloss.search.decision import changes, decide, decide_comparison
+from autoloss.search.decision import changes, decide
 from autoloss.search.guard import allows, guard_of
 from autoloss.search.output import Outcome
 from autoloss.search.override_text import written
 from autoloss.search.runner import Result
 from autoloss.search.space import Candidate
-from autoloss.search.verdict import compare
 
 GOALS = {"error": "min", "accuracy": "max", "other": "min"}
 EQUAL, ONE, TWO = ((i, Candidate({"name": name})) for i, name in enumerate(["equal", "dwa", "gradnorm"]))

@@ -6,7 +6,7 @@ from dataclasses import astuple
 import pytest
 
 from autoloss.core.errors import ConfigError
-from autoloss.search.verdict import compare, sentence
+from autoloss.report.verdict import compare, sentence
 
 BASELINE = [0.50, 0.61, 0.48, 0.55, 0.53]
 CANDIDATES = {

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from autoloss.core.errors import ConfigError
-from autoloss.search.verdict import compare, holm
+from autoloss.report.verdict import compare, holm
 
 
 def study(random, seeds=5, candidates=3, effect=0.0):
