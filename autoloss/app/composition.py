@@ -19,7 +19,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from autoloss.app.config_source import conf_dir, register
+from autoloss.app.config_source import component_node, conf_dir, register
 from autoloss.app.config_types import check_types
 from autoloss.app.config_values import Chosen, with_values
 from autoloss.app.current_config import current
@@ -37,6 +37,7 @@ VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.star
 _CHOICE = re.compile(r"\+?(problem|experiment)=[^,]*$")
 _LOSS = re.compile(r"\+?loss@losses\.(\w+)=")
 _LOSS_PARAMETER = re.compile(r"losses\.(\w+)\.")
+_ABOUT_LOSS = re.compile(r"(loss@)?(discriminator\.)?losses\.")
 
 
 def composed(
@@ -84,18 +85,57 @@ def unchecked(
             f"A file of the group {group} must begin with `# @package _global_`, but this one does not, so that "
             f"its keys ({keys}) have no effect. Write that as its first line."
         )
-    return own_weighting(verb, {str(key): value for key, value in plain.items()}, overrides, config_dirs)
+    return own_parameters(verb, {str(key): value for key, value in plain.items()}, overrides, config_dirs)
 
 
-def own_weighting(
+def own_parameters(
     verb: str, config: dict[str, Any], overrides: Sequence[str], config_dirs: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """``config`` without what an experiment sets for its own weighting, if ``overrides`` choose another weighting.
+    """``config`` in which the weighting and each loss have parameters of their own alone.
 
-    Hydra merges an experiment last, so that the parameters of its weighting would be given to the other one.
+    Hydra merges an experiment last. So the parameters of what it chooses would be given to another component that
+    ``overrides`` choose in its place, and a loss that it chooses by ``name`` would have those of the problem's loss.
     """
+    if "experiment" not in {override.lstrip("+~").partition("=")[0] for override in overrides}:
+        return config
+    return _own_weighting(verb, _own_losses(verb, config, overrides, config_dirs), overrides, config_dirs)
+
+
+def _own_losses(
+    verb: str, config: dict[str, Any], overrides: Sequence[str], config_dirs: Sequence[str]
+) -> dict[str, Any]:
+    pairs = [override.lstrip("+~").partition("=")[::2] for override in overrides]
+    typed = dict(pairs)
+    chosen = {key.partition("@")[2]: name for key, name in pairs if key.startswith("loss@")}
+    others = [o for o, (key, _) in zip(overrides, pairs, strict=True) if not _ABOUT_LOSS.match(key)]
+    with _initialised(verb, config_dirs) as extra:
+        whole = compose(verb, overrides=[*extra, *others], return_hydra_config=True)
+
+    def own(key: str, loss: Any) -> Any:
+        before = whole.hydra.runtime.choices.get(f"loss@{key}")
+        kept = {name: x for name, x in loss.items() if f"{key}.{name}" in typed}
+        if key in chosen and OmegaConf.select(whole, f"{key}.name") != chosen[key]:
+            return {**component_node("loss", chosen[key]), **kept}
+        if key in chosen or before in (None, loss["name"]):
+            return loss
+        left = set(component_node("loss", before)) - set(component_node("loss", loss["name"])) - set(kept)
+        return {name: x for name, x in loss.items() if name not in left}
+
+    players = {"losses.": config, "discriminator.losses.": config.get("discriminator") or {}}
+    found = {
+        at: {**player, "losses": {term: own(f"{at}{term}", loss) for term, loss in player.get("losses", {}).items()}}
+        for at, player in players.items()
+        if player
+    }
+    discriminator = found.get("discriminator.losses.")
+    return found["losses."] | ({"discriminator": discriminator} if discriminator else {})
+
+
+def _own_weighting(
+    verb: str, config: dict[str, Any], overrides: Sequence[str], config_dirs: Sequence[str]
+) -> dict[str, Any]:
     keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
-    if not {"experiment", "weighting"} <= set(keys):
+    if "weighting" not in keys:
         return config
     pairs = list(zip(keys, overrides, strict=True))
     rest = [override for key, override in pairs if key.partition(".")[0] != "weighting"]
@@ -117,6 +157,9 @@ def allow_new_terms(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -
     chosen = {match[1]: override for override in overrides if (match := _LOSS.match(override))}
     if not chosen and not any(_LOSS_PARAMETER.match(override) for override in overrides):
         return list(overrides)
+    if any(override.startswith("experiment=") for override in overrides):
+        # It may have chosen another loss by its name: whether that has the parameter is checked when it is built.
+        overrides = [f"++{o}" if (m := _LOSS_PARAMETER.match(o)) and m[1] not in chosen else o for o in overrides]
     if _terms_in_class(tuple(o for o in overrides if _CHOICE.match(o)), tuple(config_dirs)):
         return list(overrides)
     others = [override for override in overrides if not _LOSS.match(override)]

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from autoloss.app.composition import added_dirs, own_weighting
+from autoloss.app.composition import added_dirs, own_parameters
 from autoloss.app.current_config import current
 from autoloss.app.directories import CHECKPOINT, checkpoint_of, finished
 from autoloss.core.io.files import MODEL, read_json, write_json
@@ -36,7 +36,7 @@ class TrainJob:
         swept = context.mode == RunMode.MULTIRUN
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
         overrides = [str(o) for o in context.overrides.task]
-        plain = own_weighting("train", plain, overrides, added_dirs(context))
+        plain = own_parameters("train", plain, overrides, added_dirs(context))
         count = f"[{int(context.job.num) + 1}/{jobs}] " if swept and jobs else ""
         title = f"{count}{directory.name}" if swept else _title(plain["weighting"])
         return TrainJob(plain, directory, overrides, swept, title)

@@ -7,6 +7,10 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from autoloss.app.composition import composed
+from autoloss.app.config_source import component_node
+from autoloss.app.overrides import rewritten
+
 SMALL = ("problem.pairs=64", "trainer.max_epochs=1")
 NASTY = """
 import torch
@@ -133,3 +137,43 @@ def test_a_search_in_which_only_equal_weights_finish_fails(autoloss, monkeypatch
     done = autoloss("search", *SMALL, "search.weightings=[fixed]", "search.n_trials=3", "search.confirm=1")
     assert done.returncode == 1
     assert "all 2 beside equal weights failed: " in done.stderr
+
+
+CHOSEN = {
+    "": {"name": "focal", "gamma": 3},
+    "losses.right.gamma=1": {"name": "focal", "gamma": 1},
+    "losses.right=focal": {"name": "focal", "gamma": 3, "alpha": -1.0},
+    "losses.right=poly losses.right.e1=2": {"name": "poly", "e1": 2, "e2": 0.0, "e3": 0.0},
+    "losses.right=cross_entropy": {"name": "cross_entropy", "label_smoothing": 0.0},
+}
+
+
+@pytest.mark.parametrize("typed", CHOSEN)
+@pytest.mark.parametrize("way", ["by name", "by defaults"])
+def test_a_loss_of_an_experiment_has_parameters_of_its_own_alone(tmp_path, typed, way):
+    (tmp_path / "experiment").mkdir()
+    lines = {
+        "by name": "losses: {right: {name: focal, gamma: 3}}",
+        "by defaults": "defaults: [override /loss@losses.right: focal]\nlosses: {right: {gamma: 3}}",
+    }
+    (tmp_path / "experiment/mine.yaml").write_text(f"# @package _global_\n{lines[way]}\n")
+    overrides = rewritten(["problem=two_digits", "experiment=mine", *typed.split()])
+    found = composed("train", overrides, [str(tmp_path)])["losses"]
+    loss = dict(found["right"])
+    for name in ("class_weights", "ignore_index"):
+        loss.pop(name, None)
+    assert {**CHOSEN[typed], **loss} == loss
+    assert set(loss) <= set(component_node("loss", loss["name"]))
+    assert found["left"]["name"] == "cross_entropy"
+
+
+def test_a_name_in_an_experiment_may_be_of_a_discriminators_loss(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\ndiscriminator: {losses: {penalty: {name: gradient_penalty, every: 4}}}\n"
+    (tmp_path / "experiment/mine.yaml").write_text(text)
+    before = composed("train", ["problem=digits_vae_gan"])["discriminator"]
+    found = composed("train", ["problem=digits_vae_gan", "experiment=mine"], [str(tmp_path)])["discriminator"]
+    assert "gamma" in before["losses"]["penalty"]  # a parameter of r1, and not of the other
+    assert found["losses"].pop("penalty") == {"name": "gradient_penalty", "every": 4}
+    before["losses"].pop("penalty")
+    assert found == before
