@@ -47,9 +47,10 @@ def grouped(problem: Problem, config: Mapping[str, Any]) -> Problem:
     names = given[0] if given else problem.groups.get(keys[0])
     if names is None:
         where = f"losses.{next(iter(split), 'TERM')}.groups"
+        in_class = f"{where}=[a,b], or groups = {{{keys[0]!r}: (...)}} in the problem's class"
         raise ConfigError(
             f"The groups of {keys[0]!r} must have names, but {problem.title()!r} does not say them. Write "
-            f"{where}=[a,b], or groups = {{{keys[0]!r}: (...)}} in the problem's class."
+            f"{problem.keyed.replace('KEY', keys[0]) or in_class}."
         )
     good = isinstance(names, Sequence) and not isinstance(names, str)
     require(good, "`groups` of a loss must be a list of names", f"it is {names!r}", "Write [a,b].")

@@ -121,7 +121,8 @@ class Problem(Component, ABC):
     ``predicts`` says what the network of a diffusion model predicts, ``"epsilon"``, ``"x0"`` or ``"v"``, to rules for
     noise levels. ``renewed`` is what to write for samples that stay, where each batch has new ones: rules that keep a
     number for each sample ask for it. ``reads_files`` says that :meth:`predict` takes the path of a file. ``groups``
-    maps keys of the samples (:class:`Outputs`) that are whole numbers from 0 to the names of their values.
+    maps keys of the samples (:class:`Outputs`) that are whole numbers from 0 to the names of their values; ``keyed`` is
+    what to write for a key that is not among them, if a person can make it one.
     """
 
     terms: Mapping[str, str | Mapping[str, Any] | None] = {}
@@ -133,6 +134,7 @@ class Problem(Component, ABC):
     renewed: str = ""
     reads_files: bool = False
     groups: Mapping[str, Sequence[str]] = {}
+    keyed: str = ""
     _fork: Callable[[Tensor], Mapping[str, Tensor]] | None = None
 
     def branch(self, features: Tensor) -> tuple[Mapping[str, Tensor], Anchor]:

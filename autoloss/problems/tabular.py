@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autoloss.core.errors import check_known, require, unknown
+from autoloss.core.errors import check_known, require
 from autoloss.core.problem import Branch, Outputs, Problem, Term
 from autoloss.core.table import Anchor
+from autoloss.problems._choice import check_kinds, chosen, markers, names_of
 from autoloss.problems._column import Column
 from autoloss.problems._data_card import DataCard
+from autoloss.problems._group_column import GroupColumn
 from autoloss.problems._inputs import InputColumns
 from autoloss.problems._reading import Reading, reading_of
 from autoloss.problems._saved_table import SavedTable, saved_table
@@ -21,7 +23,6 @@ from autoloss.problems._sheet import Sheet, read_sheet
 from autoloss.problems._target import LOSSES, Target, target
 from autoloss.problems._tensors import Batch, TensorTable, folds
 
-INPUT_KINDS = ("numeric", "categorical", "date")
 MISSING = ("", "NA", "N/A", "nan", "null", "?")
 
 
@@ -62,6 +63,8 @@ class Tabular(Problem):
         targets: names of the columns to predict.
         inputs: names of the columns to predict from; all others if empty.
         ignore: names of columns to leave out (numbers of rows, other outcomes).
+        keys: names of columns whose values are groups of rows, for ``group_by``, ``losses.TERM.by`` and rules for
+            samples; they are inputs too, unless ``ignore`` names them. Rows without a value are a group ``missing``.
         kinds: by column, the kind where the cells should not decide it. Targets: ``regression`` (they
             decide so for more than ten different numbers), ``binary`` (two different cells),
             ``multiclass``. Inputs: ``numeric``, ``categorical``, ``date``.
@@ -83,6 +86,8 @@ class Tabular(Problem):
     saved: SavedTable | None = None  # of a problem that was restored from a saved model
     inputs: InputColumns
     reads_files = True
+    keyed = "problem.keys=[KEY] to take the values of a column"
+    keys: Sequence[GroupColumn] = ()
     recipe = {"optimizer": {"lr": 0.003}, "batch_size": 64, "threads": 1, "trainer": {"max_epochs": 30}}
     use = "Your own table: name the file and the columns to predict."
     avoid = "Rows belong together (of one patient, of one day): random splits then leak. Write a problem of your own."
@@ -94,6 +99,7 @@ class Tabular(Problem):
         targets: str | Sequence[str | int],
         inputs: str | Sequence[str | int] = [],
         ignore: str | Sequence[str | int] = [],
+        keys: str | Sequence[str | int] = [],
         kinds: Mapping[str, str] = {},
         hidden: Sequence[int] = [64, 64],
         val: float = 0.2,
@@ -115,11 +121,14 @@ class Tabular(Problem):
         require(isinstance(split_seed, int), "`split_seed` must be a whole number", f"split_seed={split_seed}")
         require(decimal in ("auto", ".", ","), "`decimal` must be '.', ',' or auto", f"it is {decimal!r}")
         sheet = self.sheet(csv, encoding)
-        predicted, known = _chosen(sheet.columns, _names(targets), _names(inputs), _names(ignore))
+        predicted, known = chosen(sheet.columns, names_of(targets), names_of(inputs), names_of(ignore))
         self.kinds = {str(name): kind for name, kind in kinds.items()}
-        _check_kinds(self.kinds, sheet.columns, predicted)
-        self.missing = (_markers(MISSING) | _markers(missing)) - _markers(not_missing)
-        self.readings = {name: self._reading(sheet, name, decimal) for name in [*predicted, *known]}
+        check_kinds(self.kinds, sheet.columns, predicted)
+        self.missing = (markers(MISSING) | markers(missing)) - markers(not_missing)
+        check_known("column", names_of(keys), sheet.columns)
+        self.readings = {name: self._reading(sheet, name, decimal) for name in [*predicted, *known, *names_of(keys)]}
+        self.keys = [GroupColumn.of(self.column(sheet, name)) for name in names_of(keys)]
+        self.groups = {key.name: key.groups for key in self.keys}
         self.hidden = tuple(hidden)
         answers = [self.column(sheet, name) for name in predicted]
         self.targets = [target(answer, self.kinds.get(answer.name)) for answer in answers]
@@ -131,11 +140,11 @@ class Tabular(Problem):
         self.splits = self.split(labelled, val, test, split_seed)
         _check_labels(self.targets, self.splits)
         columns = [self.column(sheet, name) for name in known]
-        chosen = {*_names(inputs), *self.kinds}
+        named = {*names_of(inputs), *self.kinds}
         ignored = {
             column.name: f"text with {len(column.distinct)} different values in {int(column.present.sum())} rows"
             for column in columns
-            if column.identifies and column.name not in chosen
+            if column.identifies and column.name not in named
         }
         columns = [column for column in columns if column.name not in ignored]
         require(
@@ -150,7 +159,7 @@ class Tabular(Problem):
             sheet,
             self.splits,
             list(zip(columns, self.inputs.parts, strict=True)),
-            {**dict.fromkeys(_names(ignore), "as was said"), **ignored},
+            {**dict.fromkeys(names_of(ignore), "as was said"), **ignored},
             list(zip(answers, self.targets, strict=True)),
             self.readings,
             self.kinds,
@@ -210,7 +219,7 @@ class Tabular(Problem):
             t.term: Term(prediction, batch[f"target {t.term}"], batch.get(f"present {t.term}"))
             for t, prediction in zip(self.targets, predictions, strict=True)
         }
-        return Outputs(terms, anchor=anchor)
+        return Outputs(terms, anchor=anchor, keys={key.name: batch[f"key {key.name}"] for key in self.keys})
 
     def measure(self, outputs: Outputs) -> Mapping[str, Tensor]:
         found = {}
@@ -246,43 +255,13 @@ class Tabular(Problem):
         fit, tables = splits["train"], {}
         for split, rows in splits.items():
             columns = {"inputs": self.inputs.encoded(fit, rows)}
+            columns |= {f"key {key.name}": key.codes[rows] for key in self.keys}
             for t in self.targets:
                 columns[f"target {t.term}"] = t.encoded(fit, rows)
                 if not t.present.all():
                     columns[f"present {t.term}"] = t.present[rows]
             tables[split] = TensorTable(**columns)
         return tables
-
-
-def _markers(given: str | Sequence[str | float]) -> set[str]:
-    """Cells as they are compared: without spaces around them, in lower case."""
-    return {str(cell).strip().lower() for cell in ([given] if isinstance(given, str) else given)}
-
-
-def _names(given: str | Sequence[str | int]) -> list[str]:
-    return list(dict.fromkeys([given] if isinstance(given, str) else map(str, given)))
-
-
-def _chosen(
-    columns: Mapping[str, object], targets: list[str], inputs: list[str], ignore: list[str]
-) -> tuple[list[str], list[str]]:
-    """The names of the columns to predict, and of those to predict from."""
-    check_known("column", [*targets, *inputs, *ignore], columns)
-    require(len(targets) > 0, "`targets` must name columns", "it is empty")
-    twice = next((name for name in inputs if name in targets), "")
-    require(not twice, "A column must be a target or an input", f"{twice!r} is both")
-    known = [name for name in inputs or columns if name not in targets and name not in ignore]
-    require(len(known) > 0, "There must be inputs", "every column is a target or ignored")
-    return targets, known
-
-
-def _check_kinds(kinds: Mapping[str, str], columns: Mapping[str, object], targets: Sequence[str]) -> None:
-    for name, kind in kinds.items():
-        if name not in columns:
-            raise unknown("column", name, columns)
-        options = list(LOSSES) if name in targets else list(INPUT_KINDS)
-        if kind not in options:
-            raise unknown(f"kind of {'target' if name in targets else 'input'}", str(kind), options)
 
 
 def _check_labels(targets: Sequence[Target], splits: Mapping[str, Tensor]) -> None:

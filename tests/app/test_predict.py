@@ -124,6 +124,21 @@ def test_a_new_user_gets_from_a_csv_to_predictions_in_four_commands(autoloss, ta
     assert (table / "other/again/checkpoints/last.ckpt").is_file()
 
 
+def test_a_table_whose_groups_are_balanced_predicts_as_any_other(autoloss, table):
+    done = autoloss("train", *TABLE, "group_by=city", "hydra.run.dir=groups")
+    assert done.returncode == 2
+    assert "Write problem.keys=[city] to take the values of a column." in done.stderr
+    groups = ("problem.keys=[city]", "group_by=city", "losses.price.by=city")
+    done = autoloss("train", *TABLE, *groups, "weighting=auto", "hydra.run.dir=groups")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((table / "groups/summary.json").read_text())
+    assert set(summary["final_weights"]) == {"price_Basel", "price_Bern", "sold"}
+    assert {"price_mse", "price_mse_Basel", "price_mse_Bern", "price_mse_worst"} <= set(summary["metrics"])
+    done = autoloss("predict", "groups", "NEW.csv")
+    assert done.returncode == 0, done.stderr
+    assert list(read(table / "predictions.csv")[0]) == ["price", "sold", "sold_probability"]
+
+
 def test_a_search_keeps_its_model_once_and_not_at_all_if_it_is_told(autoloss, table):
     command = ("search", *TABLE, "search.n_trials=2", "search.confirm=0", "search.weightings=[fixed]", "name=mine")
     root = table / "outputs/search/mine"

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from autoloss.core.errors import ConfigError
 from autoloss.problems.tabular import Tabular
 from tests.problems.sheets import HEADER, TARGETS, table, tables
 
@@ -176,3 +177,33 @@ def test_a_file_that_changed_is_read_again(sheet):
     rows = table()
     before = Tabular(sheet(rows), TARGETS)
     assert len(Tabular(sheet(rows[:100]), TARGETS).splits["train"]) < len(before.splits["train"])
+
+
+def test_the_values_of_a_column_are_groups(sheet):
+    rows = [[str(i * 1.5 % 7), ("north", "so uth", "")[i % 3], str(i % 2)] for i in range(60)]
+    path = sheet(rows, ["x", "region", "t"])
+    assert Tabular(path, ["t"]).groups == {}
+    problem = Tabular(path, ["t"], keys="region", ignore="region")
+    assert problem.groups == {"region": ("north", "so_uth", "missing")}
+    assert problem.width == 1  # not an input
+    for data in problem.datasets(0).values():
+        outputs = problem.outputs(problem.network(), data.columns)
+        assert set(outputs.keys) == {"region"}
+        assert outputs.keys["region"].dtype == torch.int64
+    codes = torch.cat([data.columns["key region"] for data in problem.datasets(0).values()])
+    assert torch.bincount(codes).tolist() == [20, 20, 20]
+    assert Tabular(path, ["t"], keys="region").width == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([str(i) for i in range(101)], "from 2 to 100 different values, but 'k' has 101"),
+        (["same"], "'k' has 1"),
+        (["a b", "a_b"], "distinct names"),
+    ],
+)
+def test_a_column_that_makes_no_groups_is_refused(sheet, values, said):
+    rows = [[str(i * 1.5 % 7), values[i % len(values)], str(i % 2)] for i in range(202)]
+    with pytest.raises(ConfigError, match=said):
+        Tabular(sheet(rows, ["x", "k", "t"]), ["t"], keys=["k"])
