@@ -12,6 +12,7 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,16 @@ ROWS: Mapping[str, Any] = {
 }
 VALUES = ("equal", "auto", "uncertainty", "imtl_l", "dwa")  # rows that need no anchor
 MEAN, WORSE, SHARE = 0.08, -0.05, 1 / 20  # the bars for auto on families that it has not seen
-KEPT = ("families", "only", "each", "problems", "starts", "seed", "values")  # options that a record was made with
+KEPT = (
+    "families",
+    "only",
+    "each",
+    "problems",
+    "starts",
+    "seed",
+    "longer",
+    "values",
+)  # options that a record was made with
 Found = dict[str, dict[str, list[float]]]  # by row and family, the gain on each problem
 
 
@@ -51,6 +61,7 @@ def measured(
         known = {"options": key, "rows": {}}
     found: Found = {row: {family: [] for family in families} for row in rows}
     for number, setting in enumerate(settings(families, options.each, options.problems, options.seed)):
+        setting = replace(setting, steps=setting.steps * options.longer)
         place = f"{setting.family} {number % options.each}"
         titles = {row: f"{row} {json.dumps(rule, sort_keys=True)}" for row, rule in rows.items()}
         missing = {row: rule for row, rule in rows.items() if place not in known["rows"].get(titles[row], {})}
@@ -123,6 +134,7 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=4, help="problems of each setting")
     parser.add_argument("--starts", type=int, default=2, help="initial networks of each problem")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--longer", type=int, default=1, help="trainings of so many times the steps")
     parser.add_argument("--values", action="store_true", help="without an anchor")
     parser.add_argument("--only", nargs="+", default=None, help="some of the families")
     parser.add_argument("--rows", nargs="+", default=None)
@@ -141,7 +153,9 @@ def main() -> None:
     count = options.each * options.problems * len(families)
     lines = [
         f"Families {'never seen' if options.families == 'unseen' else 'that auto was learned on'}"
-        f"{', without an anchor' if options.values else ''}: {count} problems, {options.starts} initial networks each, "
+        f"{', without an anchor' if options.values else ''}"
+        f"{f', trained {options.longer} times as long' if options.longer > 1 else ''}: {count} problems, "
+        f"{options.starts} initial network{'s' if options.starts > 1 else ''} each, "
         f"seed {options.seed}; autoloss {__version__}, torch {torch.__version__}.",
         "",
         *table(found),

@@ -41,8 +41,9 @@ For a metric that you care about let `autoloss search` decide, since no weightin
 - **Differential equations** (losses that share no samples, gradients that differ by orders of magnitude): `auto` and
   `lr_annealing` (the residual as reference), measured at every tenth step:
   `'weighting.wrap=[{every_n:{n:10}}]'`.
-- `auto` is half the balance of gradient norms. [On made-up problems](../benchmarks/results/auto_zoo.md) it was better
-  in the mean, but one in eight got worse by more than 5 %, most of them equations: so it is not the default.
+- `auto` is half the balance of gradient norms, and lets the gradients become shorter half as fast. [On made-up
+  problems](../benchmarks/results/auto_zoo.md) it was better in the mean of each family, and one in twenty got worse by
+  more than 5 %. It is the default of `Balancer`; `autoloss train` has equal weights, so that a run is a baseline.
   `uncertainty` and `imtl_l` cost nothing, and their scale is free: a common factor on all weights acts as a larger
   learning rate. Wrap them in `normalise`, or tune the learning rate of equal weights too.
 - Weights that are learned from held-out data (`auto_lambda`, `learned`) end below equal weights where these are a poor

@@ -47,7 +47,7 @@ def train(sample_weighting: str = "min_snr", steps: int = 1500, seed: int = 0) -
     if sample_weighting in ("min_snr", "edm", "p2", "sigmoid"):
         rule["target"] = "x0"  # or "epsilon", or "v": what the network predicts
     balancer = autoloss.Balancer(["x0"], sample_weighting=rule, total_steps=steps)
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.003)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         clean, level = ring(128), (1.2 * torch.randn(128) - 1.2).exp()

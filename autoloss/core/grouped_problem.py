@@ -45,7 +45,8 @@ class GroupedProblem(Problem):
         require(not strange, rule, f"one is {strange!r}", "Give the groups other names with `groups`.")
         self.inner, self.key, self.split, self.names = inner, key, tuple(split), tuple(groups)
         self.module = inner.module  # type: ignore[misc]  # of this one
-        self.reads_files, self.predicts, self.renewed = inner.reads_files, inner.predicts, inner.renewed
+        self.reads_files, self.predicts = inner.reads_files, inner.predicts
+        self.renewed, self.keyed = inner.renewed, inner.keyed
         if len(inner.groups.get(key, ())) == len(groups):
             inner.groups = {**inner.groups, key: tuple(groups)}  # for metrics of its own
         self.metrics = {**inner.metrics, **{f"{name}_{WORST}": goal for name, goal in inner.metrics.items()}}

@@ -35,7 +35,8 @@ class Weighting(Component, StateModule, ABC):
     that the conformance suite then asserts; ``positive`` says that every loss must be above 0, or above
     what :meth:`least` gives: a smaller one is an error that names the loss, the step and the ``remedy``.
     ``follows`` names what the weights are a function of that training must say: "progress" or "epoch".
-    ``optional`` is the part of ``needs`` at an anchor that it does without where training has no anchor.
+    ``optional`` is the part of ``needs`` at an anchor that it does without where training has no anchor. ``own_scale``
+    says that the size of its weights is bounded and belongs to the method: a search does not make them sum to K.
     """
 
     needs: ClassVar[Need] = Need.VALUES
@@ -43,6 +44,7 @@ class Weighting(Component, StateModule, ABC):
     claims: ClassVar[frozenset[str]] = frozenset()
     follows: frozenset[str] = frozenset()
     positive: ClassVar[bool] = False
+    own_scale: ClassVar[bool] = False
     remedy: ClassVar[str] = "Shift that loss"
     names: tuple[str, ...] = ()
 

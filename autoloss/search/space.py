@@ -217,10 +217,11 @@ def normalising(weightings: Iterable[str]) -> dict[str, list[str]]:
     """The wrapper that makes weights sum to K, for those ``weightings`` whose weights do not do so by themselves.
 
     Without it, a method whose weights grow would be compared at another learning rate than equal weights. A surgery
-    has no weights to scale.
+    has no weights to scale, and some methods have a scale of their own.
     """
     classes = {name: registry.load("weighting", name) for name in weightings}
-    free = [name for name, of in classes.items() if "sums_to_count" not in of.claims and not issubclass(of, Surgery)]
+    scaled = [name for name, of in classes.items() if "sums_to_count" in of.claims or of.own_scale]
+    free = [name for name, of in classes.items() if name not in scaled and not issubclass(of, Surgery)]
     return {name: ["normalise"] for name in free if name not in (BASELINE, STATIC)}
 
 

@@ -34,7 +34,8 @@ class Balancer(ClosedAtEnd, OwnLoop):
 
     Args:
         losses: the names of the losses, in the order of every [K] tensor; or their base weights by name.
-        weighting: the weighting that gives the weights.
+        weighting: the weighting that gives the weights; ``auto`` needs no numbers, and follows the losses' values
+            where there is no anchor.
         base: factors of the weights, by loss (or group) name: numbers, or schedules as ``"linear(0,1)"``.
         groups: losses whose base-weighted sum is balanced as one, by group name.
         unbalanced: losses that keep their base weight; the weighting does not see them.
@@ -64,7 +65,7 @@ class Balancer(ClosedAtEnd, OwnLoop):
     def __init__(
         self,
         losses: Sequence[str] | Mapping[str, float | str],
-        weighting: str | Mapping[str, Any] | Weighting = "uncertainty",
+        weighting: str | Mapping[str, Any] | Weighting = "auto",
         *,
         base: Mapping[str, float | str] | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,

@@ -20,8 +20,11 @@ class Auto(Weighting):
     """Balances the losses half: ``w_k = c n_k^-0.5``, n_k the slow average of the norm of loss k's gradient.
 
     With the exponent 0 these would be equal weights, with 1 all gradients would have one length, which buys one metric
-    with another. c is such that ``sum_k w_k n_k = sum_k n_k``: the gradients together are as long as with equal
-    weights, so that a learning rate that suits these suits the rule, also under SGD.
+    with another. c is such that ``sum_k w_k n_k = r sum_k n_k``. With r = 1 the gradients together are as long as with
+    equal weights, so that a learning rate that suits these suits the rule, also under SGD. As they become shorter in
+    training, r rises: ``r = (first sum_k n_k / sum_k n_k)^0.5``, in [1, 10], so that they fall half as fast, in
+    logarithm. This acts as a larger learning rate late in training, above all with Adam, whose memory of longer
+    gradients makes its steps short. One loss alone has the weight 1.
 
     The whole rule, the same for every loss and any number of them; the parts whose numbers are 0 are left out::
 
@@ -32,12 +35,13 @@ class Auto(Weighting):
     cos_k the cosine of loss k's gradient with the mean of all directions.
 
     **Without an anchor** no gradients are compared, and a weaker rule is used: ``w_k = c l_k^-0.25``, with
-    ``sum_k w_k l_k = sum_k l_k``. The report of the run says so, and its record has no columns ``grad_norm``.
+    ``sum_k w_k l_k = r sum_k l_k`` and r of the losses. The report of the run says so, and its record has no columns
+    ``grad_norm``.
 
-    **Where its numbers come from.** ``keep`` and ``decay`` were chosen on made-up problems (teacher networks, drawn
-    pictures, tables, autoencoders, advection and reaction equations). Evolution over trainings on these
-    (``autoloss meta meta.by=evolution``) found no rule of more numbers that is as safe: its centre wandered along
-    rules whose exponents sum to about 0.5. So this is half balance, and not a learned rule; the gains on families
+    **Where its numbers come from.** ``keep``, ``rise``, ``highest`` and ``decay`` were chosen on made-up problems
+    (teacher networks, drawn pictures, tables, autoencoders, advection and reaction equations). Evolution over trainings
+    on these (``autoloss meta meta.by=evolution``) found no rule of more numbers that is as safe: its centre wandered
+    along rules whose exponents sum to about 0.5. So this is half balance, and not a learned rule; the gains on families
     of problems that it has not seen, and those that get worse, are in ``benchmarks/results/auto_zoo.md``.
 
     Args:
@@ -50,11 +54,14 @@ class Auto(Weighting):
         fall_slope: the same of ``fall``.
         cosine_slope: the same of ``cosine``.
         keep: 1 keeps the length of all gradients together, 0 the sum of the weights, K; in [0, 1].
+        rise: exponent of r, at least 0; 0 for r = 1. With ``keep=0`` there is no r.
+        highest: the largest r, at least 1.
         alone: exponent of the loss where there is no anchor.
         decay: of the slow averages, in [0, 1): they are plain averages in the first 1 / (1 - decay) steps or so. This
             step's number is in the average that its weights are made from.
-        widest: no weight is more than so many times the smallest one, above 1; with ``keep=1`` each lies between the
-            inverse of this number and itself. So a loss whose gradient vanishes takes nothing from the others.
+        widest: no weight is more than so many times the smallest one, above 1; with ``keep=1`` each, divided by r, lies
+            between the inverse of this number and itself. So a loss whose gradient vanishes takes nothing from the
+            others.
     """
 
     norms: Tensor
@@ -62,14 +69,16 @@ class Auto(Weighting):
     levels: Tensor
     seen: Tensor
     first: Tensor
+    first_norms: Tensor
     needs = Need.VALUES | Need.GRAM
     optional = Need.GRAM
+    own_scale = True
     claims = frozenset({"permutation_equivariant", "common_scale_invariant"})
     search_space = {"norm": Interval(0.25, 1.0)}
     use = "Any losses, as the first thing to try."
     avoid = (
-        "One metric alone counts (search for its weights). Equations whose losses have samples of their own: there the "
-        "gain is uncertain, and single problems get worse by a fifth."
+        "One metric alone counts (search for its weights). Autoencoders and equations that are trained long: the mean "
+        "gains, and single problems get worse by a tenth to a fifth."
     )
     citation = "ours; with the exponent 1 it is GradNorm's fixed point for alpha = 0"
 
@@ -84,47 +93,61 @@ class Auto(Weighting):
         fall_slope: float = 0.0,
         cosine_slope: float = 0.0,
         keep: float = 1.0,
+        rise: float = 0.5,
+        highest: float = 10.0,
         alone: float = 0.25,
         decay: float = 0.97,
         widest: float = 10000.0,
     ) -> None:
         super().__init__()
         require(0 <= keep <= 1, "`keep` must lie in [0, 1]", f"keep={keep}")
+        require(rise >= 0, "`rise` must be at least 0", f"rise={rise}")
+        require(highest >= 1, "`highest` must be at least 1", f"highest={highest}")
         require(0 <= decay < 1, "`decay` must lie in [0, 1)", f"decay={decay}")
         require(widest > 1, "`widest` must be above 1", f"widest={widest}")
         self.norm, self.norm_slope = norm, norm_slope
         self.loss, self.loss_slope = loss, loss_slope
         self.fall, self.fall_slope = fall, fall_slope
         self.cosine, self.cosine_slope = cosine, cosine_slope
-        self.keep, self.alone, self.decay, self.widest = keep, alone, decay, widest
+        self.keep, self.rise, self.highest = keep, rise, highest
+        self.alone, self.decay, self.widest = alone, decay, widest
 
     def allocate(self, size: int) -> None:
         # Sums with weights that fall by `decay` from step to step, and the sums of these weights.
         for name in ("norms", "compared", "levels", "seen"):
             self.add_state(name, torch.zeros(size), axes=1)
-        self.add_state("first", torch.full((size,), torch.nan), axes=1)
+        for name in ("first", "first_norms"):
+            self.add_state(name, torch.full((size,), torch.nan), axes=1)
 
     def forward(self, signals: Signals) -> Tensor:
         if signals.measured_gram is None:
-            sizes = self._levels(signals)
+            sizes, first = self._levels(signals), self.first
             score = self.alone * _logarithms(signals, sizes)
         else:
-            sizes = self._norms(signals)
+            sizes, first = self._norms(signals), self.first_norms
             score = self._score(signals, sizes)
         highest = torch.where(signals.present, score, -torch.inf).amax()
         weights = signals.sum_to_count(torch.exp(highest - score).clamp(max=self.widest))
         if not _on(self.keep):
             return weights
         kept = signals.mean(sizes) / signals.mean(weights * sizes)
+        if _on(self.rise) and len(signals.names) > 1:
+            kept = kept * self._risen(signals, first, sizes)
         return weights * torch.where(kept > 0, kept, 1.0) ** self.keep  # 0 / 0 where no loss has a gradient
+
+    def _risen(self, signals: Signals, first: Tensor, sizes: Tensor) -> Tensor:
+        """How much longer than with equal weights the gradients are made, r: more as they become shorter."""
+        fallen = signals.mean(torch.where(first.isnan(), sizes, first)) / signals.mean(sizes)
+        return (fallen**self.rise).clamp(min=1.0).clamp(max=self.highest)
 
     def update(self, signals: Signals) -> None:
         compares = signals.measured_gram is not None
         if compares:
             _add(self.norms, self.compared, _lengths(signals), self.decay)
+            _begin(self.first_norms, self.norms / self.compared)
         if not compares or self._uses_losses():
             _add(self.levels, self.seen, signals.values.abs(), self.decay)
-            self.first.copy_(torch.where(self.first.isnan(), self.levels / self.seen, self.first))
+            _begin(self.first, self.levels / self.seen)
 
     def _uses_losses(self) -> bool:
         """Whether the rule with an anchor has a part that depends on the losses' values."""
@@ -157,6 +180,11 @@ def _average(total: Tensor, number: Tensor, now: Tensor, decay: float) -> Tensor
 def _add(total: Tensor, number: Tensor, now: Tensor, decay: float) -> None:
     total.copy_(now.lerp(total, decay))
     number.copy_(1 - decay + decay * number)
+
+
+def _begin(first: Tensor, now: Tensor) -> None:
+    """Keep what is ``now`` where there is no first value yet."""
+    first.copy_(torch.where(first.isnan(), now, first))
 
 
 def _lengths(signals: Signals) -> Tensor:

@@ -101,7 +101,8 @@ def test_an_empty_space_is_an_error(make, says):
 
 
 def test_weights_with_a_free_scale_are_normalised_and_others_are_as_they_are():
-    assert normalising(["equal", "fixed", "gradnorm", "uncertainty", "graddrop"]) == {"uncertainty": ["normalise"]}
+    names = ["equal", "fixed", "gradnorm", "uncertainty", "graddrop", "auto"]
+    assert normalising(names) == {"uncertainty": ["normalise"]}
     of = Space(("a", "b"), {"equal": {}, "uncertainty": {}}, wrap={"uncertainty": [{"every_n": {"n": 2}}, "normalise"]})
     ((_, candidate),) = drawn(of, 1)
     assert candidate.label == "uncertainty every_n normalise"

@@ -56,10 +56,44 @@ def test_averages_are_slow():
     assert found[0] / found[1] == pytest.approx(10.9, rel=1e-4)
 
 
+def test_gradients_that_become_shorter_are_made_longer_by_hand():
+    """Together 8 long at first, then 2 long: half as much shorter in logarithm is 4 long, so all weights are 2."""
+    assert weights(Auto(decay=0.0), signals([4.0, 4.0]), signals([1.0, 1.0])) == pytest.approx([2, 2])
+    found = weights(Auto(decay=0.0), signals([4.0, 16.0]), signals([1.0, 4.0]))
+    assert found == pytest.approx([2 * 5 / 3, 2 * 5 / 6])
+    assert weights(Auto(decay=0.0), signals([1.0, 1.0]), signals([4.0, 4.0])) == pytest.approx([1, 1])
+    assert weights(Auto(decay=0.0), signals([1e9, 1e9]), signals([1.0, 1.0])) == pytest.approx([10, 10])
+    assert weights(Auto(decay=0.0, rise=1.0), signals([4.0, 4.0]), signals([1.0, 1.0])) == pytest.approx([4, 4])
+    for even in ({"rise": 0.0}, {"keep": 0.0}, {"highest": 1.0}):
+        assert weights(Auto(decay=0.0, **even), signals([4.0, 4.0]), signals([1.0, 1.0])) == pytest.approx([1, 1])
+
+
+def test_one_loss_has_nothing_to_be_balanced_with():
+    assert weights(Auto(decay=0.0), signals([4.0]), signals([1.0])) == pytest.approx([1])
+    assert weights(
+        Auto(decay=0.0), *[Signals(("a",), torch.tensor([x]), torch.ones(1, dtype=torch.bool)) for x in (9.0, 1.0)]
+    ) == [1]
+
+
+def test_values_that_fall_make_the_sum_rise_where_there_is_no_anchor():
+    steps = [Signals(NAMES[:2], torch.tensor([x, x]), torch.ones(2, dtype=torch.bool)) for x in (9.0, 1.0)]
+    assert weights(Auto(decay=0.0), *steps) == pytest.approx([3, 3])
+
+
+def test_a_loss_that_comes_later_makes_nothing_rise():
+    """It counts from its first gradient on, and while it is absent the others alone count."""
+    both = signals([4.0, 4.0])
+    alone = streams.absent(both, [1])
+    later = signals([4.0, 1.0])
+    found = follow(Auto(norm=0.0, decay=0.0).bind(NAMES[:2]), [alone, both, alone, later])
+    torch.testing.assert_close(torch.stack(found[:3])[:, 0], torch.ones(3))
+    assert found[-1][0] == pytest.approx((8 / 5) ** 0.5)
+
+
 def textbook(stream, norm, loss, fall, cosine, slopes, keep, decay):
     """The rule of the docstring, loss by loss."""
     size = len(stream[0].names)
-    average, level, first, found = [None] * size, [None] * size, [None] * size, []
+    average, level, first, begun, found = [None] * size, [None] * size, [None] * size, None, []
     norms, values = [], []
     for seen in stream:
         p, gram = seen.progress, seen.gram.double()
@@ -79,8 +113,10 @@ def textbook(stream, norm, loss, fall, cosine, slopes, keep, decay):
                 - (fall + slopes[2] * p) * math.log(level[k] / first[k])
                 - (cosine + slopes[3] * p) * float(sum(directions[k])) / length
             )
+        begun = sum(average) if begun is None else begun
         ratio = [math.exp(x) for x in logs]
-        kept = sum(average) / sum(r * n for r, n in zip(ratio, average, strict=True))
+        risen = min(max((begun / sum(average)) ** 0.5, 1), 10)
+        kept = risen * sum(average) / sum(r * n for r, n in zip(ratio, average, strict=True))
         summed = size / sum(ratio)
         found.append([r * summed * (kept / summed) ** keep for r in ratio])
     return torch.tensor(found)
@@ -116,7 +152,7 @@ def test_no_weight_leaves_the_range(numbers):
                 rule = Auto(**numbers, widest=100.0).bind(NAMES)
                 for seen, found in zip(stream, follow(rule, stream), strict=True):
                     here = found[seen.present]
-                    assert here.max() <= 100.001
+                    assert here.max() <= 1000.01
                     assert here.min() >= 0.0099
 
 
@@ -126,7 +162,8 @@ def test_a_loss_that_is_solved_leaves_the_others_as_they_are():
     steps = [signals([1.0, 2.0, 1.0])] * 5 + [signals([1.0, 2.0, 0.0])] * 400
     found = follow(rule, steps)
     assert found[-1][2] == pytest.approx(found[-1].max().item())
-    alone = weights(Auto(), signals([1.0, 2.0]))
+    risen = (4 / 3) ** 0.5  # all gradients together are 3 long after 4
+    alone = [risen * w for w in weights(Auto(), signals([1.0, 2.0]))]
     assert found[-1][:2].tolist() == pytest.approx(alone, rel=0.01)
 
 
@@ -166,7 +203,7 @@ def test_another_weighting_still_needs_its_anchor():
         training("gradnorm", False)
 
 
-@pytest.mark.parametrize("wrong", [{"keep": 2.0}, {"decay": 1.0}, {"widest": 1.0}])
+@pytest.mark.parametrize("wrong", [{"keep": 2.0}, {"decay": 1.0}, {"widest": 1.0}, {"rise": -0.1}, {"highest": 0.9}])
 def test_numbers_out_of_range(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Auto(**wrong)
