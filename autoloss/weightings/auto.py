@@ -113,18 +113,18 @@ class Auto(Weighting):
         self.alone, self.decay, self.widest = alone, decay, widest
 
     def allocate(self, size: int) -> None:
-        # Sums with weights that fall by `decay` from step to step, and the sums of these weights.
-        for name in ("norms", "compared", "levels", "seen"):
+        # Sums with weights that fall by `decay` from step to step, and the sums of these weights: 0 before the first one.
+        for name in ("norms", "compared", "levels", "seen", "first", "first_norms"):
             self.add_state(name, torch.zeros(size), axes=1)
-        for name in ("first", "first_norms"):
-            self.add_state(name, torch.full((size,), torch.nan), axes=1)
 
     def forward(self, signals: Signals) -> Tensor:
         if signals.measured_gram is None:
-            sizes, first = self._levels(signals), self.first
+            sizes = self._levels(signals)
+            first = _first(self.first, self.seen, sizes)
             score = self.alone * _logarithms(signals, sizes)
         else:
-            sizes, first = self._norms(signals), self.first_norms
+            sizes = self._norms(signals)
+            first = _first(self.first_norms, self.compared, sizes)
             score = self._score(signals, sizes)
         highest = torch.where(signals.present, score, -torch.inf).amax()
         weights = signals.sum_to_count(torch.exp(highest - score).clamp(max=self.widest))
@@ -137,17 +137,15 @@ class Auto(Weighting):
 
     def _risen(self, signals: Signals, first: Tensor, sizes: Tensor) -> Tensor:
         """How much longer than with equal weights the gradients are made, r: more as they become shorter."""
-        fallen = signals.mean(torch.where(first.isnan(), sizes, first)) / signals.mean(sizes)
+        fallen = signals.mean(first) / signals.mean(sizes)
         return (fallen**self.rise).clamp(min=1.0).clamp(max=self.highest)
 
     def update(self, signals: Signals) -> None:
         compares = signals.measured_gram is not None
         if compares:
-            _add(self.norms, self.compared, _lengths(signals), self.decay)
-            _begin(self.first_norms, self.norms / self.compared)
+            _add(self.norms, self.compared, self.first_norms, _lengths(signals), self.decay)
         if not compares or self._uses_losses():
-            _add(self.levels, self.seen, signals.values.abs(), self.decay)
-            _begin(self.first, self.levels / self.seen)
+            _add(self.levels, self.seen, self.first, signals.values.abs(), self.decay)
 
     def _uses_losses(self) -> bool:
         """Whether the rule with an anchor has a part that depends on the losses' values."""
@@ -159,7 +157,7 @@ class Auto(Weighting):
         if self._uses_losses():
             levels = self._levels(signals)
             now = _logarithms(signals, levels)
-            first = _logarithms(signals, torch.where(self.first.isnan(), levels, self.first))
+            first = _logarithms(signals, _first(self.first, self.seen, levels))
             score = score + (self.loss + self.loss_slope * p) * now + (self.fall + self.fall_slope * p) * (now - first)
         if _on(self.cosine, self.cosine_slope):
             score = score + (self.cosine + self.cosine_slope * p) * _cosines(signals)
@@ -177,14 +175,16 @@ def _average(total: Tensor, number: Tensor, now: Tensor, decay: float) -> Tensor
     return now.lerp(total, decay) / (1 - decay + decay * number)
 
 
-def _add(total: Tensor, number: Tensor, now: Tensor, decay: float) -> None:
+def _add(total: Tensor, number: Tensor, first: Tensor, now: Tensor, decay: float) -> None:
+    begun = number > 0
     total.copy_(now.lerp(total, decay))
     number.copy_(1 - decay + decay * number)
+    first.copy_(torch.where(begun, first, total / number))
 
 
-def _begin(first: Tensor, now: Tensor) -> None:
-    """Keep what is ``now`` where there is no first value yet."""
-    first.copy_(torch.where(first.isnan(), now, first))
+def _first(first: Tensor, number: Tensor, now: Tensor) -> Tensor:
+    """The first averages; those of ``now`` where there is none yet."""
+    return torch.where(number > 0, first, now)
 
 
 def _lengths(signals: Signals) -> Tensor:
