@@ -28,7 +28,7 @@ def sweep_decision(board: Leaderboard) -> Decision | None:
         best = board.entrants[0]
         first = f"`{best.label}` ranks first (score {number(best.score, '+.2g')}), but "
         why = "one seed shows no difference" if len(base.runs) == 1 else "the choices have no seeds in common"
-        return _open(f"{'' if best is base else first}{why}. Give each choice the same seeds, as {MORE}")
+        return _open(f"{'' if best is base else first}{why}. Train what counts on the same seeds, as {MORE}")
     order = sorted(seeds)
     found = compare({label: _ordered(e, e.scores, order) for label, e in tested.items()}, [seeds[s] for s in order])
     values = {
