@@ -57,8 +57,8 @@ class Auto(Weighting):
         rise: exponent of r, at least 0; 0 for r = 1. With ``keep=0`` there is no r.
         highest: the largest r, at least 1.
         alone: exponent of the loss where there is no anchor.
-        decay: of the slow averages, in [0, 1): they are plain averages in the first 1 / (1 - decay) steps or so. This
-            step's number is in the average that its weights are made from.
+        decay: of the slow averages from one measurement to the next, in [0, 1): they are plain averages in the first
+            1 / (1 - decay) measurements or so. This step's number is in the average that its weights are made from.
         widest: no weight is more than so many times the smallest one, above 1; with ``keep=1`` each, divided by r, lies
             between the inverse of this number and itself. So a loss whose gradient vanishes takes nothing from the
             others.
@@ -113,7 +113,7 @@ class Auto(Weighting):
         self.alone, self.decay, self.widest = alone, decay, widest
 
     def allocate(self, size: int) -> None:
-        # Sums with weights that fall by `decay` from step to step, and the sums of these weights: 0 before the first one.
+        # Sums with weights that fall by `decay` each time, and the sums of these weights: 0 before there is one.
         for name in ("norms", "compared", "levels", "seen", "first", "first_norms"):
             self.add_state(name, torch.zeros(size), axes=1)
 
