@@ -37,6 +37,7 @@ VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.star
 _CHOICE = re.compile(r"\+?(problem|experiment)=[^,]*$")
 _LOSS = re.compile(r"\+?loss@losses\.(\w+)=")
 _LOSS_PARAMETER = re.compile(r"losses\.(\w+)\.")
+_LAST = ("experiment", "debug")  # files of these groups are merged after everything else
 _ABOUT_LOSS = re.compile(r"(loss@)?(discriminator\.)?losses\.")
 
 
@@ -93,10 +94,10 @@ def own_parameters(
 ) -> dict[str, Any]:
     """``config`` in which the weighting and each loss have parameters of their own alone.
 
-    Hydra merges an experiment last. So the parameters of what it chooses would be given to another component that
-    ``overrides`` choose in its place, and a loss that it chooses by ``name`` would have those of the problem's loss.
+    Hydra merges an experiment last. So what it chooses by ``name`` would take the place of what ``overrides`` choose,
+    its parameters would be given to another component, and its loss would have those of the problem's loss.
     """
-    if "experiment" not in {override.lstrip("+~").partition("=")[0] for override in overrides}:
+    if not set(_LAST) & {override.lstrip("+~").partition("=")[0] for override in overrides}:
         return config
     return _own_weighting(verb, _own_losses(verb, config, overrides, config_dirs), overrides, config_dirs)
 
@@ -112,6 +113,10 @@ def _own_losses(
         whole = compose(verb, overrides=[*extra, *others], return_hydra_config=True)
 
     def own(key: str, loss: Any) -> Any:
+        if "name" not in loss:
+            raise unknown(
+                "loss", key.rpartition(".")[2], [term for term, of in config["losses"].items() if "name" in of]
+            )
         before = whole.hydra.runtime.choices.get(f"loss@{key}")
         kept = {name: x for name, x in loss.items() if f"{key}.{name}" in typed}
         if key in chosen and OmegaConf.select(whole, f"{key}.name") != chosen[key]:
@@ -138,10 +143,11 @@ def _own_weighting(
     if "weighting" not in keys:
         return config
     pairs = list(zip(keys, overrides, strict=True))
+    chosen = [override.partition("=")[2] for key, override in pairs if key == "weighting"][-1]
     rest = [override for key, override in pairs if key.partition(".")[0] != "weighting"]
     own = [override for key, override in pairs if key.partition(".")[0] == "weighting"]
     with _initialised(verb, config_dirs) as extra:
-        if compose(verb, overrides=[*extra, *rest]).weighting.name == config["weighting"]["name"]:
+        if compose(verb, overrides=[*extra, *rest]).weighting.name == chosen:
             return config
         alone: Any = compose(verb, overrides=[*extra, f"seed={config['seed']}", *own]).weighting
         return {**config, "weighting": OmegaConf.to_container(alone, resolve=True)}
@@ -157,7 +163,7 @@ def allow_new_terms(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -
     chosen = {match[1]: override for override in overrides if (match := _LOSS.match(override))}
     if not chosen and not any(_LOSS_PARAMETER.match(override) for override in overrides):
         return list(overrides)
-    if any(override.startswith("experiment=") for override in overrides):
+    if any(override.lstrip("+").partition("=")[0] in _LAST for override in overrides):
         # It may have chosen another loss by its name: whether that has the parameter is checked when it is built.
         overrides = [f"++{o}" if (m := _LOSS_PARAMETER.match(o)) and m[1] not in chosen else o for o in overrides]
     if _terms_in_class(tuple(o for o in overrides if _CHOICE.match(o)), tuple(config_dirs)):

@@ -40,6 +40,7 @@ class GroupedProblem(Problem):
         require(len(groups) > 1, f"There must be at least two groups of {key!r}", f"they are {list(groups)}")
         good = len(set(groups)) == len(groups) and all(isinstance(one, str) and one for one in groups)
         require(good, f"The groups of {key!r} must have distinct names", f"they are {list(groups)}")
+        require(WORST not in groups, f"The name of a group must not be {WORST!r}", "one is", "Give it another name.")
         strange = next((one for one in groups if not _NAME.fullmatch(one)), "")
         rule = "The name of a group must be made of letters, digits, - and _, as it becomes a part of keys"
         require(not strange, rule, f"one is {strange!r}", "Give the groups other names with `groups`.")
@@ -92,9 +93,12 @@ class GroupedProblem(Problem):
     def measure(self, outputs: Outputs) -> Mapping[str, Tensor]:
         return self.inner.measure(outputs.whole or outputs)
 
+    def rows(self, outputs: Outputs) -> Mapping[str, Tensor | None]:
+        return self.inner.rows(outputs.whole or outputs)
+
     def tally(self, outputs: Outputs) -> Mapping[str, Tensor]:
         whole = outputs.whole or outputs
-        groups = tallied(self.inner.measure(whole), self._group(whole), len(self.names))
+        groups = tallied(self.inner.measure(whole), self._group(whole), len(self.names), self.inner.rows(whole))
         return {**groups, **self.inner.tally(whole)}
 
     def conclude(self, sums: Mapping[str, Tensor]) -> Mapping[str, float]:

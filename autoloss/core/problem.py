@@ -236,6 +236,13 @@ class Problem(Component, ABC):
         A metric of a split is the mean of all its values.
         """
 
+    def rows(self, outputs: Outputs) -> Mapping[str, Tensor | None]:
+        """Which samples of a batch :meth:`measure` has values of, [B] (bool) by metric; all where nothing is said.
+
+        It is asked for metrics of groups, of a problem whose targets may be missing.
+        """
+        return {}
+
     def tally(self, outputs: Outputs) -> Mapping[str, Tensor]:
         """Sums over the samples of one batch, for metrics that are no means over samples; none by default.
 

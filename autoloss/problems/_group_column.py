@@ -26,12 +26,19 @@ class GroupColumn:
     @staticmethod
     def of(column: Column) -> GroupColumn:
         """The groups of ``column``: its different cells, with ``_`` for what is no letter or digit, in their order."""
+        taken = column.name == "inputs" or column.name.startswith(("target ", "present "))
+        require(not taken, "A column of groups must have a name of its own", f"it is {column.name!r}", "Rename it.")
         cells = sorted(column.distinct)
         rule = f"A column of groups must have from 2 to {MOST} different values"
         require(2 <= len(cells) <= MOST, rule, f"{column.name!r} has {len(cells)}", "Name another one in `keys`.")
         groups = [re.sub(r"[^\w-]", "_", cell) for cell in cells] + [MISSING] * (None in column.cells)
         distinct = len(set(groups)) == len(groups)
-        require(distinct, "The groups of a column must have distinct names", f"those of {column.name!r} are {groups}")
+        require(
+            distinct,
+            "The groups of a column must have distinct names",
+            f"those of {column.name!r} are {groups}",
+            "Write those cells otherwise.",
+        )
         index: dict[str | None, int] = {cell: i for i, cell in enumerate(cells)}
         codes = torch.tensor([index.get(cell, len(cells)) for cell in column.cells])
         return GroupColumn(column.name, codes, tuple(groups))

@@ -219,7 +219,7 @@ class Tabular(Problem):
             t.term: Term(prediction, batch[f"target {t.term}"], batch.get(f"present {t.term}"))
             for t, prediction in zip(self.targets, predictions, strict=True)
         }
-        return Outputs(terms, anchor=anchor, keys={key.name: batch[f"key {key.name}"] for key in self.keys})
+        return Outputs(terms, anchor=anchor, keys={key.name: batch[key.name] for key in self.keys})
 
     def measure(self, outputs: Outputs) -> Mapping[str, Tensor]:
         found = {}
@@ -228,6 +228,9 @@ class Tabular(Problem):
             wrong = t.wrong(term.prediction, term.target)
             found[t.metric] = wrong if term.mask is None else wrong[term.mask]
         return found
+
+    def rows(self, outputs: Outputs) -> Mapping[str, Tensor | None]:
+        return {t.metric: outputs.term(t.term).mask for t in self.targets}
 
     def saved_state(self) -> Mapping[str, Any]:
         if self.saved is not None:
@@ -255,7 +258,7 @@ class Tabular(Problem):
         fit, tables = splits["train"], {}
         for split, rows in splits.items():
             columns = {"inputs": self.inputs.encoded(fit, rows)}
-            columns |= {f"key {key.name}": key.codes[rows] for key in self.keys}
+            columns |= {key.name: key.codes[rows] for key in self.keys}
             for t in self.targets:
                 columns[f"target {t.term}"] = t.encoded(fit, rows)
                 if not t.present.all():

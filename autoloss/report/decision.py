@@ -10,7 +10,7 @@ from typing import Any
 
 from autoloss.core.io.text_table import aligned, number, span
 from autoloss.core.metrics.score import relative_improvement
-from autoloss.report.verdict import Comparison, compare
+from autoloss.report.verdict import ROUNDING, Comparison, compare
 
 Values = Mapping[str, Sequence[float]]  # of each metric: one for each seed, in one order
 NOT_SHOWN = "no difference shown"
@@ -38,7 +38,7 @@ class MetricChange:
     @property
     def text(self) -> str:
         """The change in words: ``24 % worse``, or ``3 % better (noise)`` where the seeds do not show it."""
-        if not self.change:
+        if abs(self.change) < ROUNDING:
             return "the same"
         share = f"{100 * abs(self.change):.2g} %" if abs(self.change) < 0.1 else f"{100 * abs(self.change):.0f} %"
         size = share if self.baseline else f"{abs(self.change):.2g}"

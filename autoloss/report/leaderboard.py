@@ -35,7 +35,7 @@ class Entrant:
     @property
     def deviation(self) -> float:
         """The standard deviation of the score over seeds; NaN for one seed."""
-        return stdev(self.scores) if len(self.scores) > 1 else math.nan
+        return stdev(self.scores) if len(self.scores) > 1 and all(map(math.isfinite, self.scores)) else math.nan
 
     def by_seed(self, values: Sequence[float]) -> dict[Any, float]:
         """``values`` of the runs by seed; empty if two runs have the same one, or one has none."""

@@ -19,7 +19,7 @@ from autoloss.core.io.text_table import number, span
 
 ALPHA = 0.05
 POWER = 0.8
-ROUNDING = 1e-12  # a deviation below this share of the scores is a rounding error
+ROUNDING = 1e-11  # a deviation below this share of the scores, or of 1, is rounding: scores have 12 decimals
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def _paired(scores: Sequence[float], baseline: Sequence[float], candidates: int,
     differences = [float(a) - float(b) for a, b in zip(scores, baseline, strict=True)]
     mean, seeds = fmean(differences), len(differences)
     deviation = stdev(differences) if seeds > 1 else 0.0
-    if deviation <= ROUNDING * max(abs(float(x)) for x in (*scores, *baseline)):
+    if deviation <= ROUNDING * max(1.0, *(abs(float(x)) for x in (*scores, *baseline))):
         return Comparison(mean, -math.inf, math.inf, 1.0, 1.0, math.inf, seeds, candidates)
     error = deviation * math.sqrt(1 / seeds + overlap)
     p = float(2 * special.stdtr(seeds - 1, -abs(mean) / error))

@@ -24,7 +24,8 @@ class Auto(Weighting):
     equal weights, so that a learning rate that suits these suits the rule, also under SGD. As they become shorter in
     training, r rises: ``r = (first sum_k n_k / sum_k n_k)^0.5``, in [1, 10], so that they fall half as fast, in
     logarithm. This acts as a larger learning rate late in training, above all with Adam, whose memory of longer
-    gradients makes its steps short. One loss alone has the weight 1.
+    gradients makes its steps short. One loss alone has the weight 1. Losses that are not balanced keep their weights:
+    late in training they may count up to ten times less beside the others.
 
     The whole rule, the same for every loss and any number of them; the parts whose numbers are 0 are left out::
 
@@ -35,8 +36,7 @@ class Auto(Weighting):
     cos_k the cosine of loss k's gradient with the mean of all directions.
 
     **Without an anchor** no gradients are compared, and a weaker rule is used: ``w_k = c l_k^-0.25``, with
-    ``sum_k w_k l_k = r sum_k l_k`` and r of the losses. The report of the run says so, and its record has no columns
-    ``grad_norm``.
+    ``sum_k w_k l_k = sum_k l_k``. The report of the run says so, and its record has no columns ``grad_norm``.
 
     **Where its numbers come from.** ``keep``, ``rise``, ``highest`` and ``decay`` were chosen on made-up problems
     (teacher networks, drawn pictures, tables, autoencoders, advection and reaction equations). Evolution over trainings
@@ -54,7 +54,7 @@ class Auto(Weighting):
         fall_slope: the same of ``fall``.
         cosine_slope: the same of ``cosine``.
         keep: 1 keeps the length of all gradients together, 0 the sum of the weights, K; in [0, 1].
-        rise: exponent of r, at least 0; 0 for r = 1. With ``keep=0`` there is no r.
+        rise: exponent of r, at least 0; 0 for r = 1. With ``keep=0``, and without an anchor, there is no r.
         highest: the largest r, at least 1.
         alone: exponent of the loss where there is no anchor.
         decay: of the slow averages from one measurement to the next, in [0, 1): they are plain averages in the first
@@ -118,27 +118,27 @@ class Auto(Weighting):
             self.add_state(name, torch.zeros(size), axes=1)
 
     def forward(self, signals: Signals) -> Tensor:
-        if signals.measured_gram is None:
-            sizes = self._levels(signals)
-            first = _first(self.first, self.seen, sizes)
-            score = self.alone * _logarithms(signals, sizes)
-        else:
+        measured = signals.measured_gram is not None
+        if measured:
             sizes = self._norms(signals)
-            first = _first(self.first_norms, self.compared, sizes)
             score = self._score(signals, sizes)
+        else:
+            sizes = self._levels(signals)
+            score = self.alone * _logarithms(signals, sizes)
         highest = torch.where(signals.present, score, -torch.inf).amax()
         weights = signals.sum_to_count(torch.exp(highest - score).clamp(max=self.widest))
         if not _on(self.keep):
             return weights
         kept = signals.mean(sizes) / signals.mean(weights * sizes)
-        if _on(self.rise) and len(signals.names) > 1:
-            kept = kept * self._risen(signals, first, sizes)
+        if _on(self.rise) and measured:
+            kept = kept * self._risen(signals, sizes)
         return weights * torch.where(kept > 0, kept, 1.0) ** self.keep  # 0 / 0 where no loss has a gradient
 
-    def _risen(self, signals: Signals, first: Tensor, sizes: Tensor) -> Tensor:
+    def _risen(self, signals: Signals, sizes: Tensor) -> Tensor:
         """How much longer than with equal weights the gradients are made, r: more as they become shorter."""
-        fallen = signals.mean(first) / signals.mean(sizes)
-        return (fallen**self.rise).clamp(min=1.0).clamp(max=self.highest)
+        fallen = signals.mean(_first(self.first_norms, self.compared, sizes)) / signals.mean(sizes)
+        several = ((self.compared > 0) | signals.present).sum() > 1  # of the balanced losses, some may be absent now
+        return torch.where(several, (fallen**self.rise).clamp(min=1.0).clamp(max=self.highest), 1.0)
 
     def update(self, signals: Signals) -> None:
         compares = signals.measured_gram is not None

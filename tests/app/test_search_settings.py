@@ -10,6 +10,7 @@ from optuna.storages.journal import JournalFileBackend
 from autoloss.app.composition import composed
 from autoloss.app.config_source import component_node
 from autoloss.app.overrides import rewritten
+from autoloss.core.errors import UnknownNameError
 
 SMALL = ("problem.pairs=64", "trainer.max_epochs=1")
 NASTY = """
@@ -177,3 +178,26 @@ def test_a_name_in_an_experiment_may_be_of_a_discriminators_loss(tmp_path):
     assert found["losses"].pop("penalty") == {"name": "gradient_penalty", "every": 4}
     before["losses"].pop("penalty")
     assert found == before
+
+
+@pytest.mark.parametrize("group", ["experiment", "debug"])
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("", {"name": "gradnorm", "alpha": 0.5}),
+        ("weighting=equal", {"name": "equal"}),
+        ("weighting=auto weighting.norm=0.3", {"name": "auto", "norm": 0.3}),
+        ("weighting=gradnorm", {"name": "gradnorm", "alpha": 0.5}),
+    ],
+)
+def test_a_weighting_that_is_typed_stands_beside_one_that_a_file_names(tmp_path, group, typed, found):
+    (tmp_path / group).mkdir()
+    (tmp_path / group / "mine.yaml").write_text("# @package _global_\nweighting: {name: gradnorm, alpha: 0.5}\n")
+    weighting = composed("train", ["problem=two_digits", f"{group}=mine", *typed.split()], [str(tmp_path)])["weighting"]
+    assert {**weighting, **found} == weighting
+    assert set(weighting) <= set(component_node("weighting", found["name"]))
+
+
+def test_a_loss_that_is_misspelt_beside_an_experiment_is_one_sentence():
+    with pytest.raises(UnknownNameError, match="No loss is called 'lefft'. Did you mean 'left'"):
+        composed("train", ["experiment=kendall", "losses.lefft.gamma=1"])

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from autoloss.core.errors import ConfigError
+from autoloss.core.grouped_problem import GroupedProblem
 from autoloss.problems.tabular import Tabular
 from tests.problems.sheets import HEADER, TARGETS, table, tables
 
@@ -190,7 +191,7 @@ def test_the_values_of_a_column_are_groups(sheet):
         outputs = problem.outputs(problem.network(), data.columns)
         assert set(outputs.keys) == {"region"}
         assert outputs.keys["region"].dtype == torch.int64
-    codes = torch.cat([data.columns["key region"] for data in problem.datasets(0).values()])
+    codes = torch.cat([data.columns["region"] for data in problem.datasets(0).values()])
     assert torch.bincount(codes).tolist() == [20, 20, 20]
     assert Tabular(path, ["t"], keys="region").width == 3
 
@@ -207,3 +208,31 @@ def test_a_column_that_makes_no_groups_is_refused(sheet, values, said):
     rows = [[str(i * 1.5 % 7), values[i % len(values)], str(i % 2)] for i in range(202)]
     with pytest.raises(ConfigError, match=said):
         Tabular(sheet(rows, ["x", "k", "t"]), ["t"], keys=["k"])
+
+
+@pytest.mark.parametrize("size", [7, 60])
+def test_metrics_of_groups_count_the_rows_that_have_a_label(sheet, size):
+    rows = [[str(i * 1.5 % 7), "ab"[i % 2], "" if i % 5 == 0 else str(i % 3 / 2)] for i in range(60)]
+    inner = Tabular(sheet(rows, ["x", "k", "t"]), ["t"], keys="k", ignore="k", kinds={"t": "regression"})
+    problem = GroupedProblem(inner, "k", inner.groups["k"])
+    data, network = problem.datasets(0)["train"].columns, inner.network()
+    sums, values = {}, []
+    for start in range(0, len(data["k"]), size):
+        outputs = problem.outputs(network, {name: x[start : start + size] for name, x in data.items()})
+        values.append(problem.measure(outputs)["t_mse"].detach())
+        for tag, x in problem.tally(outputs).items():
+            sums[tag] = sums.get(tag, 0) + x.detach()
+    found, labelled = problem.conclude(sums), data["k"] if "present t" not in data else data["k"][data["present t"]]
+    every = torch.cat(values)
+    assert len(every) == len(labelled)
+    for code, name in enumerate("ab"):
+        assert found[f"t_mse_{name}"] == pytest.approx(float(every[labelled == code].mean()), rel=1e-5)
+
+
+def test_groups_of_a_column_must_be_all_named_and_trained(sheet):
+    rows = [[str(i * 1.5 % 7), "abc"[i % 3], str(i % 2)] for i in range(60)]
+    inner = Tabular(sheet(rows, ["x", "k", "t"]), ["t"], keys="k")
+    with pytest.raises(ConfigError, match="must be numbered from 0 to 1"):
+        GroupedProblem(inner, "k", ["a", "b"], ["t"]).datasets(0)
+    with pytest.raises(ConfigError, match="must not be 'worst'"):
+        GroupedProblem(inner, "k", ["a", "b", "worst"])

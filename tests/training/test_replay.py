@@ -61,7 +61,7 @@ def test_its_own_weighting_gives_its_own_weights(tmp_path, weighting, options):
 def test_what_can_do_without_gradients_is_replayed_without_them(tmp_path):
     """On a record that has none, it follows the values."""
     record = trained(tmp_path, "equal")
-    _, weights = replay(record, build_weighting({"name": "auto", "alone": 0.5, "decay": 0.0, "rise": 0.0}))
+    _, weights = replay(record, build_weighting({"name": "auto", "alone": 0.5, "decay": 0.0}))
     values = np.stack([record.losses[name] for name in "abc"])
     expected = values**-0.5 * np.nansum(values, 0) / np.nansum(values**0.5, 0)
     for name, found in zip("abc", expected, strict=True):

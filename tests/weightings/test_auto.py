@@ -75,9 +75,21 @@ def test_one_loss_has_nothing_to_be_balanced_with():
     ) == [1]
 
 
-def test_values_that_fall_make_the_sum_rise_where_there_is_no_anchor():
-    steps = [Signals(NAMES[:2], torch.tensor([x, x]), torch.ones(2, dtype=torch.bool)) for x in (9.0, 1.0)]
-    assert weights(Auto(decay=0.0), *steps) == pytest.approx([3, 3])
+def test_values_that_fall_make_nothing_rise_where_there_is_no_anchor():
+    """A loss may cross 0, and its size says nothing then."""
+    steps = [Signals(NAMES[:2], torch.tensor([x, x]), torch.ones(2, dtype=torch.bool)) for x in (9.0, 1.0, 0.01, -4.0)]
+    assert weights(Auto(decay=0.0), *steps) == pytest.approx([1, 1])
+
+
+def test_one_balanced_loss_beside_others_keeps_its_weight():
+    alone = [streams.absent(signals([x, 1.0]), [1]) for x in (4.0, 1.0)]
+    assert weights(Auto(decay=0.0), *alone)[0] == pytest.approx(1)
+    balancer = Balancer(["rec", "kl"], "auto", unbalanced=["kl"], base={"kl": 0.1})
+    head, kl = nn.Linear(4, 1), torch.ones(())
+    for step in range(20):
+        features = torch.randn(8, 4, requires_grad=True)
+        balancer({"rec": 0.5**step * head(features).square().mean(), "kl": kl}, anchor=features)
+    assert balancer.weights == pytest.approx({"rec": 1.0, "kl": 0.1})
 
 
 def test_a_loss_that_comes_later_makes_nothing_rise():

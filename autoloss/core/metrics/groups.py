@@ -11,17 +11,22 @@ BEFORE = "by group: "  # of the sums of a metric's groups among other sums of a 
 WORST = "worst"
 
 
-def tallied(metrics: Mapping[str, Tensor], group: Tensor, count: int) -> dict[str, Tensor]:
-    """The sums and numbers [2, count] of each metric's values [B] in each group; for ``Problem.tally``.
+def tallied(
+    metrics: Mapping[str, Tensor], group: Tensor, count: int, rows: Mapping[str, Tensor | None] | None = None
+) -> dict[str, Tensor]:
+    """The sums and numbers [2, count] of each metric's values in each group; for ``Problem.tally``.
 
-    ``group`` [B] holds whole numbers from 0. A metric without one value for each sample is left out.
+    ``group`` [B] holds whole numbers from 0. ``rows`` [B] (bool) are the samples that a metric has values of, all of
+    them by default. A metric with another number of values is left out.
     """
-    of = (group[:, None] == torch.arange(count, device=group.device)).float()
-    return {
-        BEFORE + name: torch.stack([values.float() @ of, of.sum(0)])
-        for name, values in metrics.items()
-        if values.shape == group.shape
-    }
+    each = (group[:, None] == torch.arange(count, device=group.device)).float()
+    found = {}
+    for name, values in metrics.items():
+        known = (rows or {}).get(name)
+        of = each if known is None else each[known]
+        if values.shape == of.shape[:1]:
+            found[BEFORE + name] = torch.stack([values.float() @ of, of.sum(0)])
+    return found
 
 
 def concluded(sums: Mapping[str, Tensor], goals: Mapping[str, str], groups: Sequence[str]) -> dict[str, float]:
@@ -40,5 +45,6 @@ def concluded(sums: Mapping[str, Tensor], goals: Mapping[str, str], groups: Sequ
             pairs = zip(groups, total.tolist(), number.tolist(), strict=True)
             means = {f"{name}_{group}": value / of for group, value, of in pairs if of}
             found |= means
-            found[f"{name}_{WORST}"] = (min if goals.get(name) == "max" else max)(means.values())
+            if means:
+                found[f"{name}_{WORST}"] = (min if goals.get(name) == "max" else max)(means.values())
     return found
