@@ -44,6 +44,8 @@ For a metric that you care about let `autoloss search` decide, since no weightin
 - `auto` is half the balance of gradient norms, and lets the gradients become shorter half as fast. [On made-up
   problems](../benchmarks/results/auto_zoo.md) it was better in the mean of each family, and one in twenty got worse by
   more than 5 %. It is the default of `Balancer`; `autoloss train` has equal weights, so that a run is a baseline.
+  A part of the gain is the larger step late in training that comes of it: on `two_digits` equal weights that rise as
+  much ("equal, rising") have more than half of it. So tune the learning rate of equal weights too before you conclude.
   `uncertainty` and `imtl_l` cost nothing, and their scale is free: a common factor on all weights acts as a larger
   learning rate. Wrap them in `normalise`, or tune the learning rate of equal weights too.
 - Weights that are learned from held-out data (`auto_lambda`, `learned`) end below equal weights where these are a poor

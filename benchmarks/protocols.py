@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rows import BALANCED, CORE, EQUAL, FAMILIES, FEWER, FEWEST, FIRST_THREE, PHYSICS, RULED, SEARCHED, named, three
+from rows import BALANCED, CORE, EQUAL, FAMILIES, FEWER, FEWEST, FIRST_THREE, PHYSICS, SEARCHED, named
 from sheets import TARGETS
 
 SKLEARN = "sklearn"  # data that sheets.py writes
@@ -86,7 +86,7 @@ PROTOCOLS = {
     "two_digits": Protocol(
         "Two digits in one picture: classify both, redraw the picture",
         ("problem=two_digits", "trainer.check_val_every_n_epoch=40"),
-        CORE,
+        {**CORE, "equal, rising": ("weighting=auto", "weighting.norm=0")},
         "scikit-learn's digits, a trunk of two layers, 60 epochs of Adam; no epoch is selected." + HELD_OUT,
         seeds=TEN,
         search=WEIGHED,
@@ -103,7 +103,6 @@ PROTOCOLS = {
         published={EQUAL: "1.06e-1", "lr_annealing": "1.12e-2"},
         source="Wang, Teng, Perdikaris 2021: relative L2 error after 40,000 steps, one run",
         seeds=TEN,
-        fewer=three(PHYSICS),
         search=PINN_SEARCH,
     ),
     "helmholtz_long": Protocol(
@@ -146,7 +145,6 @@ PROTOCOLS = {
         published={EQUAL: "1.79e-1", "lr_annealing": "1.06e-2"},
         source="Wang, Teng, Perdikaris 2021: relative L2 error after 40,000 steps, one run",
         seeds=TEN,
-        fewer=three(FEWER),
         search=PINN_SEARCH,
     ),
     "burgers": Protocol(
@@ -160,7 +158,6 @@ PROTOCOLS = {
         | {"relobralo": "1.4e-4"},
         source="Bischof, Kraus 2021: validation error",
         seeds=TEN,
-        fewer=three(FEWER, RULED),
         search=PINN_SEARCH,
     ),
     "poisson": Protocol(
@@ -170,7 +167,6 @@ PROTOCOLS = {
         f"Three {PINN_NOTES}",
         ratio=True,
         seeds=TEN,
-        fewer=three(FEWEST),
         search=PINN_SEARCH,
     ),
     "digits_vae_gan": Protocol(
@@ -182,8 +178,7 @@ PROTOCOLS = {
             **named("uncertainty", "imtl_l", "gradnorm", "vqgan", "balancer"),
         },
         "60 epochs of Adam, batch 64. Distances are measured on digits that are drawn from noise.",
-        seeds=TEN[:5],
-        fewer=("uncertainty", "imtl_l", "gradnorm", "vqgan", "balancer"),
+        seeds=TEN,
     ),
     "left_right": Protocol(
         "Multi-MNIST: classify the left digit, reconstruct the right one",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 EQUAL, SEARCHED = "equal", "search"
 HALF, HALF_BALANCE = "half balance", ("weighting=auto", "weighting.keep=0", "weighting.decay=0.9")
 EVERY_TENTH = "weighting.wrap=[{every_n:{n:10}}]"
@@ -33,16 +31,6 @@ PHYSICS = {
     **tenth("cagrad", "upgrad", "nash_mtl"),
     "lr_annealing (paper)": ("weighting=lr_annealing", "weighting.variant=paper", EVERY_TENTH),
 }
-# On ten seeds; the other rows have three.
-RULED = (EQUAL, "lr_annealing", "auto", HALF)
-TENS = (*RULED, "uncertainty", "imtl_l", "gradnorm", "cagrad", "upgrad")
-
-
-def three(rows: Mapping[str, tuple[str, ...]], tens: Sequence[str] = TENS) -> tuple[str, ...]:
-    """Those of a physics problem's ``rows`` that have three seeds: all but ``tens``."""
-    return tuple(row for row in rows if row not in tens)
-
-
 FAMILIES = named(
     *(EQUAL, "uncertainty", "imtl_l", "gradnorm", "dwa", "famo", "relobralo", "geometric", "rlw"),
     *("cagrad", "nash_mtl", "upgrad", "mgda", "pcgrad", "auto_lambda", "learned"),
@@ -59,7 +47,7 @@ CORE = {
 }
 # Of left_right: those with three seeds.
 FIRST_THREE = (
-    *("search (free scale)", SEARCHED, "fixed (from the search)", "fixed, 3.5 on right"),
-    *(row for row in (*FAMILIES, "lr_annealing", "graddrop") if row != EQUAL),
+    *("search (free scale)", "fixed (from the search)", "fixed, 3.5 on right"),
+    *(row for row in (*FAMILIES, "graddrop") if row not in CORE),
     *("left alone", "right alone"),
 )
