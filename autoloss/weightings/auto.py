@@ -129,16 +129,22 @@ class Auto(Weighting):
         weights = signals.sum_to_count(torch.exp(highest - score).clamp(max=self.widest))
         if not _on(self.keep):
             return weights
-        kept = signals.mean(sizes) / signals.mean(weights * sizes)
-        if _on(self.rise) and measured:
-            kept = kept * self._risen(signals, sizes)
+        length = signals.mean(sizes)
+        kept = length / signals.mean(weights * sizes)
+        if _on(self.rise) and measured and len(signals.names) > 1:
+            kept = kept * self._risen(signals, sizes, length)
         return weights * torch.where(kept > 0, kept, 1.0) ** self.keep  # 0 / 0 where no loss has a gradient
 
-    def _risen(self, signals: Signals, sizes: Tensor) -> Tensor:
+    def _risen(self, signals: Signals, sizes: Tensor, length: Tensor) -> Tensor:
         """How much longer than with equal weights the gradients are made, r: more as they become shorter."""
-        fallen = signals.mean(_first(self.first_norms, self.compared, sizes)) / signals.mean(sizes)
-        several = ((self.compared > 0) | signals.present).sum() > 1  # of the balanced losses, some may be absent now
-        return torch.where(several, (fallen**self.rise).clamp(min=1.0).clamp(max=self.highest), 1.0)
+        begun = self.compared > 0
+        risen = (signals.mean(torch.where(begun, self.first_norms, sizes)) / length) ** self.rise
+        # Twice: in a fleet `highest` may be a tensor, and both ends of one call must be of one kind.
+        risen = risen.clamp(min=1.0).clamp(max=self.highest)
+        if signals.whole:
+            return risen
+        # Of the balanced losses some may be absent now; beside one alone there is nothing to rise with.
+        return torch.where((begun | signals.present).sum() > 1, risen, 1.0)
 
     def update(self, signals: Signals) -> None:
         compares = signals.measured_gram is not None
