@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +27,7 @@ from autoloss.app.overrides import parse
 from autoloss.app.parse_errors import parse_error
 from autoloss.app.unknown_keys import loss_without_term, other_shape, unknown_key
 from autoloss.core.errors import AutolossError, ConfigError, UnknownNameError, first_line, unknown
+from autoloss.core.io.override_key import key_of
 from autoloss.core.registry.defaults import attribute
 from autoloss.core.registry.lookup import registry
 from autoloss.core.schedules.pacing import PACINGS
@@ -97,7 +98,7 @@ def own_parameters(
     Hydra merges an experiment last. So what it chooses by ``name`` would take the place of what ``overrides`` choose,
     its parameters would be given to another component, and its loss would have those of the problem's loss.
     """
-    if not set(_LAST) & {override.lstrip("+~").partition("=")[0] for override in overrides}:
+    if not set(_LAST) & {key_of(override) for override in overrides}:
         return config
     return _own_weighting(verb, _own_losses(verb, config, overrides, config_dirs), overrides, config_dirs)
 
@@ -113,10 +114,6 @@ def _own_losses(
         whole = compose(verb, overrides=[*extra, *others], return_hydra_config=True)
 
     def own(key: str, loss: Any) -> Any:
-        if "name" not in loss:
-            raise unknown(
-                "loss", key.rpartition(".")[2], [term for term, of in config["losses"].items() if "name" in of]
-            )
         before = whole.hydra.runtime.choices.get(f"loss@{key}")
         kept = {name: x for name, x in loss.items() if f"{key}.{name}" in typed}
         if key in chosen and OmegaConf.select(whole, f"{key}.name") != chosen[key]:
@@ -126,20 +123,23 @@ def _own_losses(
         left = set(component_node("loss", before)) - set(component_node("loss", loss["name"])) - set(kept)
         return {name: x for name, x in loss.items() if name not in left}
 
-    players = {"losses.": config, "discriminator.losses.": config.get("discriminator") or {}}
-    found = {
-        at: {**player, "losses": {term: own(f"{at}{term}", loss) for term, loss in player.get("losses", {}).items()}}
-        for at, player in players.items()
-        if player
-    }
-    discriminator = found.get("discriminator.losses.")
-    return found["losses."] | ({"discriminator": discriminator} if discriminator else {})
+    def each(place: str, losses: Mapping[str, Any]) -> dict[str, Any]:
+        known = [term for term, loss in losses.items() if "name" in loss]
+        for term in losses:
+            if term not in known:
+                raise unknown("loss", term, known)
+        return {term: own(f"{place}.{term}", loss) for term, loss in losses.items()}
+
+    found = {**config, "losses": each("losses", config["losses"])}
+    if other := config.get("discriminator"):
+        found["discriminator"] = {**other, "losses": each("discriminator.losses", other.get("losses", {}))}
+    return found
 
 
 def _own_weighting(
     verb: str, config: dict[str, Any], overrides: Sequence[str], config_dirs: Sequence[str]
 ) -> dict[str, Any]:
-    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    keys = [key_of(override) for override in overrides]
     if "weighting" not in keys:
         return config
     pairs = list(zip(keys, overrides, strict=True))
@@ -266,7 +266,7 @@ def _explained(verb: str, overrides: list[str], error: Exception) -> ConfigError
         return other_shape(verb, overrides, match[1], match[2])
     if isinstance(error, OverrideParseException):
         return parse_error(error.override, error.message)
-    keyless = next((override for override in overrides if not override.lstrip("+~").partition("=")[0]), None)
+    keyless = next((override for override in overrides if not key_of(override)), None)
     if keyless is not None:
         return parse_error(keyless, text)
     first = " ".join(line.strip() for line in text.splitlines() if line.strip()).rstrip(".")

@@ -17,6 +17,7 @@ from autoloss.app.screen import report, say, shown
 from autoloss.core.errors import AutolossError, OccupiedError, require
 from autoloss.core.io.files import write_json
 from autoloss.core.io.occupied import COMMAND, DIAGNOSE, check_free, holds, readable
+from autoloss.core.io.override_key import key_of
 
 if TYPE_CHECKING:
     from autoloss.core.problem import Problem
@@ -152,7 +153,7 @@ def _targets(config: Mapping[str, Any], problem: Problem) -> tuple[dict[str, Any
 
 
 def _own(override: str) -> bool:
-    key = override.lstrip("+~").partition("=")[0]
+    key = key_of(override)
     return key.startswith(("diagnose.", "hydra.", "record.", "checkpoint.")) or key in (
         "name",
         "seed",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from autoloss.app.arguments import Parser
 from autoloss.app.screen import say
 from autoloss.core.errors import ConfigError
+from autoloss.core.io.override_key import key_of
 from autoloss.core.io.text_table import number
 from autoloss.search.override_text import written
 
@@ -102,7 +103,7 @@ def _place(place: str, key: str, inner: Any) -> str:
 
 def _is_weighting(argument: str) -> bool:
     # The multipliers of bounds are in the weights that were recorded.
-    key = argument.lstrip("+~").partition("=")[0]
+    key = key_of(argument)
     return (
         argument.startswith("-")
         or key in ("weighting", "ckpt", "name", "hydra.run.dir")

@@ -8,6 +8,7 @@ from typing import Any
 
 from autoloss.app.overrides import ungrouped
 from autoloss.core.io.names import checked_name, digest, distinct, made_name
+from autoloss.core.io.override_key import key_of
 
 # Keys that do not belong in the name of what they are typed for, unless they differ between its runs.
 _UNNAMED = ("name", "ckpt", "fresh", "test", "workers", "threads", "hydra", "load")
@@ -86,4 +87,4 @@ def _part(override: str) -> str:
 
 
 def _key(override: str) -> str:
-    return ungrouped(override.lstrip("+~").partition("=")[0])
+    return ungrouped(key_of(override))

@@ -32,6 +32,7 @@ from autoloss.core.errors import AutolossError, ConfigError, require
 from autoloss.core.io.disk import explained
 from autoloss.core.io.files import write_json
 from autoloss.core.io.occupied import SEARCH, check_free
+from autoloss.core.io.override_key import key_of
 from autoloss.core.passwords import without_passwords
 from autoloss.search.stop import Stopped
 
@@ -234,7 +235,7 @@ def _without_checkpoints(config: Mapping[str, Any]) -> list[str]:
 
 
 def _is_search_key(override: str) -> bool:
-    key = override.lstrip("+~").partition("=")[0]
+    key = key_of(override)
     return key.startswith(("search.", "search/")) or key in ("name", "fresh", "load", "seed", "test", "weighting")
 
 

@@ -13,6 +13,7 @@ from autoloss.app.hydra_app import override_value, quoted
 from autoloss.app.overrides import parse, ungrouped
 from autoloss.app.run_names import clash, in_order, job_name
 from autoloss.core.errors import ConfigError
+from autoloss.core.io.override_key import key_of
 
 _SEPARATOR = "\x1f"  # of `hydra.job.config.override_dirname.item_sep` in conf/: no override contains it
 
@@ -67,7 +68,7 @@ def _constant(overrides: Sequence[str]) -> list[str]:
 
 def _different(job: Sequence[str], same: Sequence[str]) -> list[str]:
     ungrouped_job = [ungrouped(one) for one in sorted(job)]  # Hydra sorts them too
-    return in_order([one for one in ungrouped_job if one.lstrip("+~").partition("=")[0] not in same])
+    return in_order([one for one in ungrouped_job if key_of(one) not in same])
 
 
 def _resolve(override_dirname: str, constant: str = "", exact: bool = False) -> str:

@@ -14,6 +14,7 @@ from autoloss.app.config_source import GROUPS
 from autoloss.app.nested import node_at
 from autoloss.app.verbs import VERBS
 from autoloss.core.errors import ConfigError, UnknownNameError, unknown
+from autoloss.core.io.override_key import key_of
 from autoloss.core.registry.defaults import defaults
 from autoloss.core.registry.lookup import ORIGIN, registry
 
@@ -24,7 +25,7 @@ _TERM = "TERM"  # stands for the name of a loss of the problem, where the proble
 def unknown_key(verb: str, overrides: Sequence[str], key: str) -> ConfigError | UnknownNameError:
     """The error for ``key``, which the configuration of ``verb`` has not; Hydra must be initialised."""
     first = key.partition(".")[0]
-    typed = next((one for one in overrides if one.lstrip("+~").partition("=")[0] == key), f"{key}=...")
+    typed = next((one for one in overrides if key_of(one) == key), f"{key}=...")
     if first == "loss":
         return loss_without_term(verb, overrides, typed)
     if first in VERBS and VERBS[first].composes and first != verb:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from autoloss.core.io.override_key import key_of
 from autoloss.core.passwords import without_passwords
 from autoloss.report.record import RunRecord
 
@@ -39,7 +40,7 @@ def _comparison(summary: Any, other: str) -> str | None:
     overrides, command = summary.get("overrides"), summary.get("command") or []
     if overrides is None or any(word.startswith("-") and word not in ("-m", "--multirun") for word in command):
         return None
-    keys = {override: override.lstrip("+~").partition("=")[0] for override in overrides}
+    keys = {override: key_of(override) for override in overrides}
     if any(key.startswith("weighting.") for key in keys.values()):
         return None  # equal weights do not have the parameters of the other
     kept = [one for one, key in keys.items() if key not in OWN and key.partition(".")[0] not in GROUPS]

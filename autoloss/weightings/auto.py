@@ -137,14 +137,13 @@ class Auto(Weighting):
 
     def _risen(self, signals: Signals, sizes: Tensor, length: Tensor) -> Tensor:
         """How much longer than with equal weights the gradients are made, r: more as they become shorter."""
-        begun = self.compared > 0
-        risen = (signals.mean(torch.where(begun, self.first_norms, sizes)) / length) ** self.rise
+        risen = (signals.mean(_first(self.first_norms, self.compared, sizes)) / length) ** self.rise
         # Twice: in a fleet `highest` may be a tensor, and both ends of one call must be of one kind.
         risen = risen.clamp(min=1.0).clamp(max=self.highest)
         if signals.whole:
             return risen
         # Of the balanced losses some may be absent now; beside one alone there is nothing to rise with.
-        return torch.where((begun | signals.present).sum() > 1, risen, 1.0)
+        return torch.where(((self.compared > 0) | signals.present).sum() > 1, risen, 1.0)
 
     def update(self, signals: Signals) -> None:
         compares = signals.measured_gram is not None
